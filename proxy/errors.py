@@ -1,0 +1,144 @@
+"""Every way a request can fail, and what the client is told: the one place.
+
+A `Failure` carries its `Kind`; the kind decides source, status, `type` and `code`
+(shapes: https://platform.openai.com/docs/guides/error-codes). Nothing in a message may
+name an internal host, a key, a prompt or a stack.
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import final
+
+import msgspec
+
+from proxy.exchange import Headers
+
+__all__ = ["Failure", "Kind", "Source", "error_body"]
+
+
+class Source(enum.Enum):
+    CLIENT = "client"
+    GATEWAY = "gateway"
+    UPSTREAM = "upstream"
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    source: Source
+    status: int
+    type: str
+    message: str
+
+
+class Kind(enum.Enum):
+    """What went wrong. The value is the `code` of the error body and the metric label."""
+
+    INVALID_REQUEST = "invalid_request"
+    INVALID_JSON = "invalid_json"
+    INVALID_API_KEY = "invalid_api_key"
+    MODEL_NOT_FOUND = "model_not_found"
+    UNKNOWN_ROUTE = "unknown_route"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    REQUEST_TIMEOUT = "request_timeout"
+    REQUEST_TOO_LARGE = "request_too_large"
+    UNSUPPORTED_ENCODING = "unsupported_content_encoding"
+    HEADERS_TOO_LARGE = "request_headers_too_large"
+    CLIENT_CLOSED = "client_closed_request"
+    INTERNAL = "internal_error"
+    OVERLOADED = "overloaded"
+    DRAINING = "draining"
+    UPSTREAM_UNREACHABLE = "upstream_unreachable"
+    UPSTREAM_ERROR = "upstream_error"
+    UPSTREAM_DISCONNECTED = "upstream_disconnected"
+    UPSTREAM_TIMEOUT = "upstream_timeout"
+
+    @property
+    def source(self) -> Source:
+        return _SHAPES[self].source
+
+    @property
+    def status(self) -> int:
+        return _SHAPES[self].status
+
+
+_INVALID = "invalid_request_error"
+_C, _G, _U = Source.CLIENT, Source.GATEWAY, Source.UPSTREAM
+_SHAPES = {
+    Kind.INVALID_REQUEST: _Shape(_C, 400, _INVALID, "The request could not be understood."),
+    Kind.INVALID_JSON: _Shape(_C, 400, _INVALID, "The request body is not a JSON object."),
+    Kind.INVALID_API_KEY: _Shape(_C, 401, _INVALID, "No valid API key was given."),
+    Kind.MODEL_NOT_FOUND: _Shape(_C, 404, _INVALID, "No upstream serves this model."),
+    Kind.UNKNOWN_ROUTE: _Shape(_C, 404, _INVALID, "There is nothing at this path; the API is under /v1."),
+    Kind.METHOD_NOT_ALLOWED: _Shape(_C, 405, _INVALID, "This path does not take this method."),
+    Kind.REQUEST_TIMEOUT: _Shape(_C, 408, _INVALID, "The request did not arrive in time."),
+    Kind.REQUEST_TOO_LARGE: _Shape(_C, 413, _INVALID, "The request body is larger than this gateway accepts."),
+    Kind.UNSUPPORTED_ENCODING: _Shape(_C, 415, _INVALID, "This content-encoding is not supported for requests."),
+    Kind.HEADERS_TOO_LARGE: _Shape(_C, 431, _INVALID, "The request headers are too large or too many."),
+    Kind.CLIENT_CLOSED: _Shape(_C, 499, _INVALID, "The client closed the connection."),
+    Kind.INTERNAL: _Shape(_G, 500, "server_error", "The gateway failed to handle the request."),
+    Kind.OVERLOADED: _Shape(_G, 503, "server_error", "The gateway is overloaded; try again shortly."),
+    Kind.DRAINING: _Shape(_G, 503, "server_error", "The gateway is shutting down; try again."),
+    Kind.UPSTREAM_UNREACHABLE: _Shape(_U, 502, "upstream_error", "The upstream could not be reached."),
+    Kind.UPSTREAM_ERROR: _Shape(_U, 502, "upstream_error", "The upstream gave no valid answer."),
+    Kind.UPSTREAM_DISCONNECTED: _Shape(_U, 502, "upstream_error", "The upstream broke off its answer."),
+    Kind.UPSTREAM_TIMEOUT: _Shape(_U, 504, "upstream_error", "The upstream did not answer in time."),
+}  # fmt: skip
+
+
+@final
+class Failure(Exception):
+    """A request that cannot be answered as asked.
+
+    `unprocessed` says that the upstream provably did not act on the request, so that sending it
+    again cannot bill twice. `retry_after` is in seconds. `detail` is for the log, never the client.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        message: str = "",
+        *,
+        param: str | None = None,
+        unprocessed: bool = False,
+        retry_after: int | None = None,
+        allow: str = "",
+        detail: str = "",
+    ) -> None:
+        super().__init__(message or _SHAPES[kind].message)
+        self.kind = kind
+        self.param = param
+        self.unprocessed = unprocessed
+        self.retry_after = retry_after
+        self.allow = allow
+        self.detail = detail
+
+    def __repr__(self) -> str:
+        return f"<Failure {self.kind.value}{' unprocessed' if self.unprocessed else ''}>"
+
+    @property
+    def status(self) -> int:
+        return self.kind.status
+
+    def body(self) -> bytes:
+        return error_body(str(self), _SHAPES[self.kind].type, self.param, self.kind.value)
+
+    def frame(self) -> bytes:
+        """The failure as one server-sent event, for a stream that has started."""
+        return b"data: %b\n\n" % self.body()
+
+    def headers(self, *, safe_method: bool) -> Headers:
+        """What goes beside the body; `x-should-retry: false` where a retry may bill twice."""
+        headers: Headers = [(b"content-type", b"application/json")]
+        if self.retry_after is not None:
+            headers.append((b"retry-after", b"%d" % self.retry_after))
+            headers.append((b"retry-after-ms", b"%d" % (self.retry_after * 1000)))
+        if self.allow:
+            headers.append((b"allow", self.allow.encode()))
+        if self.kind.source is Source.UPSTREAM and not self.unprocessed and not safe_method:
+            headers.append((b"x-should-retry", b"false"))
+        return headers
+
+
+def error_body(message: str, type_: str, param: str | None, code: str) -> bytes:
+    """`{"error": {message, type, param, code}}` as OpenAI sends it."""
+    return msgspec.json.encode({"error": {"message": message, "type": type_, "param": param, "code": code}})

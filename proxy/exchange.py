@@ -1,0 +1,225 @@
+"""What one request carries from stage to stage, and the seams between pipeline and transport.
+
+The pipeline and all it calls speak these types; sockets, parsers and event-loop protocols
+stay behind them, so that the pipeline is tested without a socket and the transport without
+a pipeline.
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from proxy.errors import Failure
+    from proxy.routes import Route
+
+__all__ = ["Ask", "Body", "Client", "Exchange", "Flow", "Headers", "Outcome", "PhaseTimeouts", "Reply", "Sink", "header"]
+
+Headers = list[tuple[bytes, bytes]]
+"""Field lines in the order they came, names in lower case."""
+
+
+def header(headers: Headers, name: bytes) -> bytes:
+    """The first value of a field, or b"" where there is none."""
+    for key, value in headers:
+        if key == name:
+            return value
+    return b""
+
+
+class Outcome(enum.Enum):
+    """How an exchange ended, seen from its client; also the metric label and the log's `outcome`."""
+
+    RELAYED = "relayed"
+    """The upstream's answer, whatever its status, was relayed whole."""
+    REFUSED = "refused"
+    """The gateway refused the request; the upstream never saw it."""
+    FAILED = "failed"
+    """The gateway or its upstream failed before the answer started, or sent an error in its stream."""
+    BROKEN = "broken"
+    """The answer had started and could not be finished."""
+    ABANDONED = "abandoned"
+    """The client left."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseTimeouts:
+    """Seconds. Named by the phase of an upstream call that they bound."""
+
+    connect: float
+    write: float
+    first_byte: float
+    idle: float
+    total: float
+    """From the send to the end of an answer that does not stream; `inf` where it does."""
+
+
+class Flow(Protocol):
+    """A source of bytes that can be held back."""
+
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+
+
+class Body(Protocol):
+    """A request body, arriving."""
+
+    length: int | None
+    """As announced by content-length; None when chunked."""
+    received: int
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body. Raises Failure: REQUEST_TOO_LARGE, REQUEST_TIMEOUT."""
+
+    async def chunk(self, limit: int) -> bytes:
+        """The next bytes, b"" at the end; at most `limit` bytes in all. Raises as `read`."""
+
+
+class Client(Protocol):
+    """Where the answer to one request goes. Nothing here waits: a slow client pauses `source`."""
+
+    started: bool
+    """The head of an answer has been written."""
+    sent: int
+    """Body bytes written."""
+    source: Flow | None
+    """What to pause while the client reads too slowly."""
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """A whole answer in one write."""
+
+    def start(self, status: int, headers: Headers, length: int | None) -> None:
+        """The head of an answer whose body follows; `length` is None where it is not known."""
+
+    def write(self, chunk: bytes) -> None: ...
+    def finish(self) -> None: ...
+
+    def abort(self) -> None:
+        """Ends a started answer so that the client can tell that it is not whole."""
+
+    async def tunnel(self, reply: "Reply", headers: Headers) -> None:
+        """Answers 101 and relays bytes both ways until either side ends. Raises Failure."""
+
+
+class Sink(Protocol):
+    """Takes an upstream's body as it comes. Exactly one of `end` and `fail` is called, last."""
+
+    def data(self, chunk: bytes) -> None: ...
+    def end(self) -> None: ...
+    def fail(self, failure: "Failure") -> None: ...
+
+
+class Reply(Flow, Protocol):
+    """An upstream's answer: the head is here, the body comes through a sink."""
+
+    status: int
+    headers: Headers
+    """End-to-end fields only; framing and hop-by-hop fields are gone."""
+    length: int | None
+    """As announced by content-length, also in an answer to HEAD."""
+    framed: bool
+    """The body's end is marked by its framing, not by the end of the connection."""
+
+    def whole(self) -> bytes | None:
+        """The body, if all of it is already here; otherwise None."""
+
+    def attach(self, sink: Sink) -> None:
+        """Pushes the body into `sink`, beginning with what is already here."""
+
+    def abort(self) -> None:
+        """Closes the upstream connection unless the answer is complete. Harmless when repeated."""
+
+
+@dataclass(slots=True)
+class Ask:
+    """One HTTP request to an upstream."""
+
+    method: str
+    target: bytes
+    """Path and query as they go on the wire."""
+    headers: Headers
+    """End-to-end fields; the transport adds host and framing."""
+    body: bytes | Body
+    timeouts: PhaseTimeouts
+    upload_limit: int
+    """Bytes that a streamed body may have."""
+    upgrade: bytes = b""
+    """The protocol to switch to, if the client asked for one."""
+
+
+class Exchange:
+    """One request and its answer. Times are in seconds of the event loop's clock."""
+
+    __slots__ = (
+        "attempts",
+        "body",
+        "bytes_in",
+        "call_id",
+        "client",
+        "credential",
+        "cut_by",
+        "event_stream",
+        "failure",
+        "first_byte_at",
+        "headers",
+        "method",
+        "model",
+        "outcome",
+        "path",
+        "peer",
+        "query",
+        "route",
+        "started_at",
+        "status",
+        "stream",
+        "upgrade",
+        "upstream",
+        "upstream_ended_at",
+        "upstream_id",
+        "upstream_started_at",
+        "usage",
+    )
+
+    def __init__(
+        self,
+        *,
+        method: str,
+        path: str,
+        query: bytes,
+        headers: Headers,
+        body: Body,
+        client: Client,
+        peer: str,
+        call_id: str,
+        started_at: float,
+        upgrade: bytes = b"",
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.body = body
+        self.client = client
+        self.peer = peer
+        self.call_id = call_id
+        self.started_at = started_at
+        self.upgrade = upgrade
+        self.route: Route | None = None
+        self.model = ""
+        self.stream = False
+        self.credential = b""
+        self.upstream = ""
+        self.upstream_id = b""
+        self.attempts = 0
+        self.upstream_started_at = 0.0
+        self.first_byte_at = 0.0
+        self.upstream_ended_at = 0.0
+        self.status = 0
+        self.event_stream = False
+        self.usage: dict[str, object] | None = None
+        self.outcome = Outcome.FAILED
+        self.failure: Failure | None = None
+        self.cut_by: Failure | None = None
+
+    def __repr__(self) -> str:
+        return f"<Exchange {self.call_id} {self.method} {self.status or '…'}>"
