@@ -1,0 +1,132 @@
+"""One structured line per request and per event, on standard output: JSON, or text on a terminal.
+
+No prompt, no key, no query string, no path goes in. The caller never waits for the reader of the
+output: lines are handed to a bounded `Writer`.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final, Literal, final
+
+import msgspec
+
+from proxy.telemetry.redact import described, redacted
+from proxy.telemetry.terminal import Terminal
+from proxy.telemetry.writer import Writer
+
+__all__ = ["Level", "Log", "RequestLine"]
+
+Level = Literal["debug", "info", "warning", "error"]
+_RANKS: Final[dict[str, int]] = {"debug": 0, "info": 1, "warning": 2, "error": 3}
+_FIXED: Final = frozenset(["time", "level", "event"])
+
+
+class RequestLine(msgspec.Struct, kw_only=True, gc=False):
+    """What is said of one request. Every field stands in every line; null is what never happened."""
+
+    time: str = ""
+    level: Level
+    event: str = "request"
+    call_id: str
+    request_id: str
+    """The upstream's."""
+    route: str
+    method: str
+    model: str
+    status: int
+    outcome: str
+    error: str | None
+    bytes_in: int
+    bytes_out: int
+    duration_ms: float
+    ttfb_ms: float | None
+    upstream_ms: float | None
+    upstream: str
+    attempts: int
+    stream: bool
+    peer: str
+
+
+@final
+class Log:
+    """Safe to use from any thread. `on_lost` is told how many lines were dropped, as they are."""
+
+    def __init__(
+        self,
+        *,
+        style: Literal["auto", "json", "text"] = "auto",
+        level: Level = "info",
+        fd: int = 1,
+        on_lost: Callable[[int], object] = bool,
+        limit: int = 4 << 20,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        terminal = os.isatty(fd)
+        text = style == "text" or (style == "auto" and terminal)
+        self._terminal = Terminal(coloured=terminal and not os.environ.get("NO_COLOR")) if text else None
+        self._rank = _RANKS[level]
+        self._wall_ns = wall_ns
+        self._second = (-1, "")
+        self._encode = msgspec.json.Encoder(enc_hook=_unknown).encode
+        self._writer = Writer(fd, limit=limit, on_lost=on_lost, lost_line=self._lost_line)
+
+    def __repr__(self) -> str:
+        return f"<Log {'text' if self._terminal else 'json'} {self._writer!r}>"
+
+    def request(self, line: RequestLine) -> None:
+        if _RANKS[line.level] < self._rank:
+            return
+        line.time = self._stamp()
+        if self._terminal is None:
+            self._writer.put(self._encode(line) + b"\n")
+        else:
+            self._writer.put(self._terminal.render(msgspec.structs.asdict(line)))
+
+    def debug(self, event: str, **fields: object) -> None:
+        self._event("debug", event, fields)
+
+    def info(self, event: str, **fields: object) -> None:
+        self._event("info", event, fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        self._event("warning", event, fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        self._event("error", event, fields)
+
+    def failure(self, event: str, error: BaseException, **fields: object) -> None:
+        """An error event with the exception's type and place in our code, never its values."""
+        self._event("error", event, fields | described(error))
+
+    def close(self, timeout: float = 1.0) -> bool:
+        """Writes what is held; False if the output did not take it in time. Later lines are lost."""
+        return self._writer.close(timeout)
+
+    def _event(self, level: Level, event: str, fields: dict[str, object]) -> None:
+        if _RANKS[level] >= self._rank:
+            self._writer.put(self._line(level, event, fields))
+
+    def _line(self, level: Level, event: str, fields: dict[str, object]) -> bytes:
+        line: dict[str, object] = {"time": self._stamp(), "level": level, "event": event}
+        for name, value in fields.items():
+            if name not in _FIXED:
+                line[name] = redacted(value) if isinstance(value, str) else value
+        return self._encode(line) + b"\n" if self._terminal is None else self._terminal.render(line)
+
+    def _lost_line(self, lines: int) -> bytes:
+        return self._line("warning", "log_lines_lost", {"lines": lines})
+
+    def _stamp(self) -> str:
+        """RFC 3339, UTC, milliseconds. Only the last change of second is formatted anew."""
+        second, rest = divmod(self._wall_ns(), 1_000_000_000)
+        known, prefix = self._second
+        if second != known:
+            prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+            self._second = second, prefix
+        return f"{prefix}{rest // 1_000_000:03d}Z"
+
+
+def _unknown(value: object) -> str:
+    return redacted(str(value))

@@ -1,0 +1,303 @@
+"""Every metric of the gateway.
+
+Names carry the prefix `askonce_` and base units. Every label is bounded: routes, methods, outcomes
+and failure kinds are closed sets, upstreams come from the configuration, and a model's name counts
+only once an upstream has answered for it.
+
+Alone, a process keeps its values in memory. With several workers, PROMETHEUS_MULTIPROC_DIR names a
+directory in which each keeps them in mapped files named after its slot (ASKONCE_WORKER), not its
+pid: a worker that takes over a slot, even after a kill -9, carries the counters on, and whichever
+worker is scraped adds everybody's up.
+"""
+
+import os
+import platform
+from collections.abc import Callable, Iterable
+from importlib import metadata
+from typing import Final, final
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, multiprocess, values
+from prometheus_client.registry import Collector
+
+__all__ = ["Metrics", "forget_worker"]
+
+KNOWN_METHODS: Final = frozenset(["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
+OTHER: Final = "other"
+MAX_MODEL_LENGTH: Final = 128
+
+_DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
+_OVERHEADS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
+_LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+
+_Inc = Callable[[float], None]
+_Observe = Callable[[float], None]
+
+
+def forget_worker(slot: str, directory: str) -> None:
+    """Drops the gauges of a worker that died: what it had in flight is gone, what it counted stays."""
+    multiprocess.mark_process_dead(slot, directory)  # type: ignore[no-untyped-call]
+
+
+@final
+class Metrics:
+    """The metrics of one process; a process that shares a directory makes one of these and no more."""
+
+    def __init__(self, *, max_models: int = 100) -> None:
+        self._directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")
+        if self._directory:
+            _share(os.environ.get("ASKONCE_WORKER", "") or str(os.getpid()), self._directory)
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+        self._registry = CollectorRegistry()
+        self._max_models = max_models
+        self._models: set[str] = self._models_on_file()
+        self._define_requests()
+        self._define_upstreams()
+        self._define_process()
+        self._finished: dict[tuple[str, str, int, str, bool], tuple[_Inc, _Observe]] = {}
+        self._first_tokens: dict[tuple[str, str], _Observe] = {}
+        self._upstream_attempts: dict[str, _Inc] = {}
+        self._connects: dict[tuple[str, bool], _Inc] = {}
+        self._tokens: dict[tuple[str, str], _Inc] = {}
+
+    def __repr__(self) -> str:
+        return f"<Metrics {self._directory or 'alone'} models={len(self._models)}>"
+
+    def _define_requests(self) -> None:
+        registry = self._registry
+        self._requests = Counter(
+            "askonce_requests",
+            "Requests that have ended.",
+            ["route", "method", "status", "outcome"],
+            registry=registry,
+        )
+        self._durations = Histogram(
+            "askonce_request_duration_seconds",
+            "From the head of the request to the end of its answer.",
+            ["route", "stream"],
+            registry=registry,
+            buckets=_DURATIONS,
+        )
+        self._first_token = Histogram(
+            "askonce_time_to_first_token_seconds",
+            "From the head of the request to the first byte of a streamed answer.",
+            ["route", "model"],
+            registry=registry,
+            buckets=_DURATIONS,
+        )
+        self._overhead = Histogram(
+            "askonce_gateway_overhead_seconds",
+            "Duration of a request less the time spent on its upstream call.",
+            registry=registry,
+            buckets=_OVERHEADS,
+        )
+        self._in_flight = Gauge(
+            "askonce_in_flight",
+            "Requests being served.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._connections = Gauge(
+            "askonce_connections",
+            "Client connections that are open.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._bytes_in = Counter("askonce_request_bytes", "Request body bytes received.", registry=registry)
+        self._bytes_out = Counter("askonce_response_bytes", "Answer body bytes written.", registry=registry)
+        self._model_tokens = Counter(
+            "askonce_tokens",
+            "Tokens by model and kind, as reported in the answers that passed.",
+            ["model", "kind"],
+            registry=registry,
+        )
+
+    def _define_upstreams(self) -> None:
+        registry = self._registry
+        self._attempts = Counter(
+            "askonce_upstream_attempts",
+            "Requests sent to an upstream, repetitions included.",
+            ["upstream"],
+            registry=registry,
+        )
+        self._failures = Counter(
+            "askonce_upstream_failures",
+            "Upstream calls that failed, by kind of failure.",
+            ["upstream", "kind"],
+            registry=registry,
+        )
+        self._opened = Counter(
+            "askonce_upstream_connections_opened",
+            "Connections made to an upstream.",
+            ["upstream"],
+            registry=registry,
+        )
+        self._reused = Counter(
+            "askonce_upstream_connections_reused",
+            "Requests sent on a connection that had served another before.",
+            ["upstream"],
+            registry=registry,
+        )
+
+    def _define_process(self) -> None:
+        registry = self._registry
+        self._lag = Histogram(
+            "askonce_event_loop_lag_seconds",
+            "How late the event loop ran a timer.",
+            registry=registry,
+            buckets=_LAGS,
+        )
+        self._lines_lost = Counter("askonce_log_lines_lost", "Log lines dropped.", registry=registry)
+        build = Gauge(
+            "askonce_build_info",
+            "Always 1; the labels say what is running.",
+            ["version", "python"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        build.labels(_version(), platform.python_version()).set(1)
+
+    def request_opened(self) -> None:
+        self._in_flight.inc()
+
+    def request_closed(self) -> None:
+        self._in_flight.dec()
+
+    def request_finished(
+        self, route: str, method: str, status: int, outcome: str, *, stream: bool, seconds: float
+    ) -> None:
+        key = (route, method, status, outcome, stream)
+        pair = self._finished.get(key)
+        if pair is None:
+            pair = self._finish(key)
+        count, observe = pair
+        count(1)
+        observe(seconds)
+
+    def _finish(self, key: tuple[str, str, int, str, bool]) -> tuple[_Inc, _Observe]:
+        route, method, status, outcome, stream = key
+        if method not in KNOWN_METHODS:
+            method = OTHER
+        code = str(status) if 100 <= status <= 599 else OTHER
+        count = self._requests.labels(route, method, code, outcome).inc
+        observe = self._durations.labels(route, "true" if stream else "false").observe
+        if method is not OTHER and code is not OTHER:
+            self._finished[key] = count, observe
+        return count, observe
+
+    def transferred(self, received: int, sent: int) -> None:
+        if received:
+            self._bytes_in.inc(received)
+        if sent:
+            self._bytes_out.inc(sent)
+
+    def overhead(self, seconds: float) -> None:
+        self._overhead.observe(seconds)
+
+    def model_answered(self, model: str) -> None:
+        """An upstream gave a good answer in this model's name: from now on it is a label."""
+        if (
+            model not in self._models
+            and len(self._models) < self._max_models
+            and 0 < len(model) <= MAX_MODEL_LENGTH
+            and model.isprintable()
+        ):
+            self._models.add(model)
+
+    def model_label(self, model: str) -> str:
+        return model if model in self._models else OTHER
+
+    def first_token(self, route: str, model: str, seconds: float) -> None:
+        key = (route, self.model_label(model))
+        observe = self._first_tokens.get(key)
+        if observe is None:
+            observe = self._first_tokens[key] = self._first_token.labels(*key).observe
+        observe(seconds)
+
+    def tokens(self, model: str, kind: str, amount: int) -> None:
+        key = (self.model_label(model), kind)
+        count = self._tokens.get(key)
+        if count is None:
+            count = self._tokens[key] = self._model_tokens.labels(*key).inc
+        count(amount)
+
+    def upstream_attempted(self, upstream: str, attempts: int = 1) -> None:
+        count = self._upstream_attempts.get(upstream)
+        if count is None:
+            count = self._upstream_attempts[upstream] = self._attempts.labels(upstream).inc
+        count(attempts)
+
+    def upstream_failed(self, upstream: str, kind: str) -> None:
+        self._failures.labels(upstream, kind).inc()
+
+    def upstream_connected(self, upstream: str, *, reused: bool) -> None:
+        count = self._connects.get((upstream, reused))
+        if count is None:
+            family = self._reused if reused else self._opened
+            count = self._connects[upstream, reused] = family.labels(upstream).inc
+        count(1)
+
+    def connection_opened(self) -> None:
+        self._connections.inc()
+
+    def connection_closed(self) -> None:
+        self._connections.dec()
+
+    def loop_lagged(self, seconds: float) -> None:
+        self._lag.observe(seconds)
+
+    def log_lines_lost(self, lines: int) -> None:
+        """May be called from any thread."""
+        self._lines_lost.inc(lines)
+
+    def render(self) -> tuple[bytes, str]:
+        """Prometheus text and its content type. Reads files when there are several workers: not for the loop."""
+        registry = self._registry
+        if self._directory:
+            registry = CollectorRegistry()
+            registry.register(_Shared(self._directory))
+        return prometheus_client.generate_latest(registry), prometheus_client.CONTENT_TYPE_PLAIN_0_0_4
+
+    def _models_on_file(self) -> set[str]:
+        """Names that are labels in the shared files already: a worker that restarts is bound by them too."""
+        if not self._directory:
+            return set()
+        samples = (sample for family in _Shared(self._directory).collect() for sample in family.samples)
+        return {sample.labels["model"] for sample in samples if "model" in sample.labels} - {OTHER}
+
+
+@final
+class _Shared(Collector):
+    """The values of all workers, added up."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+
+    def collect(self) -> Iterable[Metric]:
+        # A file is empty for a moment while a worker makes it, or for good if the worker was killed just then.
+        with os.scandir(self._directory) as entries:
+            files = [entry.path for entry in entries if entry.name.endswith(".db") and _size(entry)]
+        merged: Iterable[Metric] = multiprocess.MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+        return merged
+
+
+def _size(entry: "os.DirEntry[str]") -> int:
+    try:
+        return entry.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _share(slot: str, directory: str) -> None:
+    """Puts the values of all metrics made from here on into this slot's files."""
+    if not slot.isalnum():
+        raise ValueError(f"a worker's slot is part of a file name: {slot!r}")
+    forget_worker(slot, directory)
+    values.ValueClass = values.MultiProcessValue(lambda: slot)  # type: ignore[no-untyped-call]
+
+
+def _version() -> str:
+    try:
+        return metadata.version("askonce")
+    except metadata.PackageNotFoundError:
+        return "unknown"
