@@ -1,0 +1,47 @@
+"""config.toml and the environment become one frozen `Config`; all validation happens here.
+
+Precedence: environment (`ASKONCE_SECTION__NAME`) over file over defaults. A secret in the file
+is a reference, `env:NAME` or `file:PATH`; it is read once, here. Whatever is wrong ends in one
+`ConfigError` of one line, which never shows a secret.
+"""
+
+from proxy.config.reading import Loaded, find, load, read
+from proxy.config.settings import (
+    DEFAULT_BASE_URL,
+    Admin,
+    Auth,
+    Config,
+    ConfigError,
+    Http,
+    Listen,
+    Log,
+    Metrics,
+    Pool,
+    Realtime,
+    Secret,
+    Server,
+    Timeouts,
+    Upstream,
+)
+
+__all__ = [
+    "DEFAULT_BASE_URL",
+    "Admin",
+    "Auth",
+    "Config",
+    "ConfigError",
+    "Http",
+    "Listen",
+    "Loaded",
+    "Log",
+    "Metrics",
+    "Pool",
+    "Realtime",
+    "Secret",
+    "Server",
+    "Timeouts",
+    "Upstream",
+    "find",
+    "load",
+    "read",
+]

@@ -1,0 +1,155 @@
+"""What types cannot say: addresses, files, and settings that contradict each other."""
+
+import ipaddress
+import re
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from proxy.config.settings import Config, ConfigError, Upstream
+
+__all__ = ["check", "is_local", "is_loopback"]
+
+_Called = Callable[[str], str]
+
+# Letters, digits, hyphens and underscores (compose gives services such names), and no all-digit
+# last label: that would be a mistyped address.
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOSTNAME = re.compile(rf"(?=.{{1,254}}$)(?:{_LABEL}\.)*(?!\d+\.?$){_LABEL}\.?")
+_WILDCARDS = ("0.0.0.0", "::")
+
+
+def check(config: Config, called: _Called) -> None:
+    """Raises ConfigError; `called` turns a dotted key into what the operator calls it."""
+    _check_listeners(config, called)
+    _check_tls(config, called)
+    if config.http.max_header_bytes > config.http.max_head_bytes:
+        raise ConfigError(f"{called('http.max_header_bytes')}: cannot be more than http.max_head_bytes")
+    owners: dict[str, str] = {}
+    for name, upstream in config.upstreams.items():
+        key = f"upstreams.{name}"
+        _check_base_url(called(f"{key}.base_url"), key, upstream, config)
+        _check_ca_file(called(f"{key}.ca_file"), upstream)
+        _check_models(called(f"{key}.models"), name, upstream, owners)
+
+
+def is_loopback(host: str) -> bool:
+    """Only this machine can reach it."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    address = _address(host)
+    return address is not None and address.is_loopback
+
+
+def is_local(host: str, listener: str) -> bool:
+    """Whether connections to `host` can arrive at a listener bound to `listener`."""
+    if listener in _WILDCARDS:
+        return is_loopback(host) or host in _WILDCARDS
+    if host in _WILDCARDS:
+        return is_loopback(listener)
+    if "localhost" in (host, listener):
+        return is_loopback(host) and is_loopback(listener)
+    return host.lower() == listener.lower() or (_address(host) or host) == (_address(listener) or listener)
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _check_listeners(config: Config, called: _Called) -> None:
+    for section, host in (("listen", config.listen.host), ("admin", config.admin.host)):
+        if _address(host) is None and not _HOSTNAME.fullmatch(host):
+            raise ConfigError(f"{called(f'{section}.host')}: expected an IP address, without brackets, or a host name")
+    for network in config.listen.trusted_proxies:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            raise ConfigError(
+                f"{called('listen.trusted_proxies')}: {network[:64]!r} is neither an address nor a network"
+            ) from None
+    same_place = is_local(config.listen.host, config.admin.host) or is_local(config.admin.host, config.listen.host)
+    if config.listen.port and config.listen.port == config.admin.port and same_place:
+        raise ConfigError(f"{called('admin.port')}: the admin listener needs a port of its own")
+
+
+def _check_tls(config: Config, called: _Called) -> None:
+    certificate, key = config.listen.tls_certificate, config.listen.tls_key
+    if not certificate and not key:
+        return
+    if not key:
+        raise ConfigError(f"{called('listen.tls_key')}: must be set, because listen.tls_certificate is")
+    if not certificate:
+        raise ConfigError(f"{called('listen.tls_certificate')}: must be set, because listen.tls_key is")
+    _check_readable(called("listen.tls_certificate"), certificate)
+    _check_readable(called("listen.tls_key"), key)
+    try:
+        # The empty password keeps OpenSSL from asking on the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
+    except (ssl.SSLError, OSError, ValueError):
+        raise ConfigError(
+            f"{called('listen.tls_certificate')}: not a PEM certificate with listen.tls_key as its unencrypted key"
+        ) from None
+
+
+def _check_readable(called: str, path: str) -> None:
+    try:
+        with Path(path).open("rb") as file:
+            file.read(1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a path"
+        raise ConfigError(f"{called}: {path[:256]} cannot be read: {reason}") from None
+
+
+def _check_base_url(called: str, key: str, upstream: Upstream, config: Config) -> None:
+    # The URL is never shown: it is a likely place for a misplaced key.
+    text = upstream.base_url
+    if not text.isascii() or any(c <= " " or c in '\x7f\\<>"' for c in text):
+        raise ConfigError(f"{called}: a blank, a control or a non-ASCII character does not belong here")
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        raise ConfigError(f"{called}: the host or port is malformed") from None
+    if url.scheme not in ("http", "https") or not url.netloc:
+        raise ConfigError(f"{called}: expected http://host/… or https://host/…")
+    if "@" in url.netloc:
+        raise ConfigError(f"{called}: a key does not belong in the URL; use {key}.key")
+    if "?" in text or "#" in text:
+        raise ConfigError(f"{called}: a query or fragment does not belong here")
+    host = url.hostname or ""
+    if port == 0 or (_address(host) is None and not _HOSTNAME.fullmatch(host)):
+        raise ConfigError(f"{called}: the host or port is malformed")
+    if _is_this_gateway(url, config):
+        hint = "; unset it here" if called == "OPENAI_BASE_URL" else ""
+        raise ConfigError(f"{called}: points at this gateway itself{hint}")
+
+
+def _is_this_gateway(url: SplitResult, config: Config) -> bool:
+    port = url.port or (443 if url.scheme == "https" else 80)
+    listeners = (config.listen, config.admin)
+    return any(port == listener.port and is_local(url.hostname or "", listener.host) for listener in listeners)
+
+
+def _check_ca_file(called: str, upstream: Upstream) -> None:
+    if not upstream.ca_file:
+        return
+    _check_readable(called, upstream.ca_file)
+    try:
+        ssl.create_default_context(cafile=upstream.ca_file)
+    except (ssl.SSLError, OSError, ValueError):
+        raise ConfigError(f"{called}: {upstream.ca_file[:256]} holds no PEM certificates") from None
+
+
+def _check_models(called: str, name: str, upstream: Upstream, owners: dict[str, str]) -> None:
+    if not upstream.models:
+        raise ConfigError(f"{called}: at least one pattern is needed")
+    for pattern in upstream.models:
+        if not 0 < len(pattern) <= 256 or not pattern.isprintable() or pattern != pattern.strip():
+            raise ConfigError(f"{called}: a pattern is 1 to 256 printable characters, such as 'gpt-*'")
+        if pattern in owners:
+            raise ConfigError(f"{called}: {pattern!r} is also a pattern of upstreams.{owners[pattern]}")
+        owners[pattern] = name
