@@ -34,75 +34,84 @@ class Accounting:
         return len(self._open)
 
     def open(self, exchange: Exchange) -> None:
-        if exchange not in self._open:
-            self._open.add(exchange)
-            self._metrics.request_opened()
+        self._open.add(exchange)
+        self._metrics.in_flight = len(self._open)
 
     def close(self, exchange: Exchange) -> None:
         """Never raises; closing what is not open does nothing."""
         if exchange not in self._open:
             return
-        self._open.discard(exchange)
+        self._open.remove(exchange)
+        self._metrics.in_flight = len(self._open)
         try:
-            self._metrics.request_closed()
             self._record(exchange)
         except Exception as error:  # noqa: BLE001  (the last stage: nobody is left to tell but the log)
             self._log.failure("accounting_failed", error, call_id=exchange.call_id)
 
     def _record(self, exchange: Exchange) -> None:
         now = self._clock()
-        status = _status(exchange)
         route = exchange.route.name if exchange.route else UNROUTED
-        received, sent = exchange.body.received, exchange.client.sent
-        kind = _error_kind(exchange)
-        self._count(exchange, route, status, now)
-        self._metrics.transferred(received, sent)
-        started = exchange.upstream_started_at
-        self._log.request(
-            RequestLine(
-                level=_level(exchange.outcome, kind),
-                call_id=exchange.call_id,
-                request_id=_label(exchange.upstream_id.decode("latin-1")),
-                route=route,
-                method=exchange.method,
-                model=_label(exchange.model),
-                status=status,
-                outcome=exchange.outcome.value,
-                error=kind.value if kind else None,
-                bytes_in=received,
-                bytes_out=sent,
-                duration_ms=_ms(now - exchange.started_at),
-                ttfb_ms=_ms(exchange.first_byte_at - exchange.started_at) if exchange.first_byte_at else None,
-                upstream_ms=_ms((exchange.upstream_ended_at or now) - started) if started else None,
-                upstream=exchange.upstream,
-                attempts=exchange.attempts,
-                stream=exchange.stream,
-                peer=exchange.peer,
-            )
-        )
+        outcome = exchange.outcome
+        if outcome is Outcome.RELAYED:
+            status, kind = exchange.status, None
+            level: Level = "info"
+        else:
+            status, kind = _status(exchange), _error_kind(exchange)
+            level = _level(outcome, kind)
+        self._count(exchange, route, status, now - exchange.started_at)
+        self._write(exchange, route, status, kind, level, now)
 
-    def _count(self, exchange: Exchange, route: str, status: int, now: float) -> None:
+    def _count(self, exchange: Exchange, route: str, status: int, duration: float) -> None:
         metrics = self._metrics
-        duration = now - exchange.started_at
-        streamed = exchange.event_stream
+        metrics.bytes_received += exchange.body.received
+        metrics.bytes_sent += exchange.client.sent
+        stream = exchange.event_stream
         metrics.request_finished(
-            route, exchange.method, status, exchange.outcome.value, stream=streamed, seconds=duration
+            route, exchange.method, status, exchange.outcome.value, stream=stream, seconds=duration
         )
-        started = exchange.upstream_started_at
         if exchange.attempts:
-            metrics.upstream_attempted(exchange.upstream, exchange.attempts)
-            failure = _upstream_failure(exchange)
-            if failure:
-                metrics.upstream_failed(exchange.upstream, failure)
-        if started and exchange.upstream_ended_at:
-            metrics.overhead(duration - (exchange.upstream_ended_at - started))
-        if exchange.model and exchange.attempts and 200 <= exchange.status < 300:
-            metrics.model_answered(exchange.model)
-        if streamed and exchange.first_byte_at:
-            metrics.first_token(route, exchange.model, exchange.first_byte_at - exchange.started_at)
+            self._count_upstream(exchange, duration)
+            if stream and exchange.first_byte_at:
+                metrics.first_token(route, exchange.model, exchange.first_byte_at - exchange.started_at)
         if exchange.usage is not None:
             for kind, amount in tokens_of(exchange.usage).items():
                 metrics.tokens(exchange.model, kind, amount)
+
+    def _count_upstream(self, exchange: Exchange, duration: float) -> None:
+        metrics = self._metrics
+        metrics.upstream_attempted(exchange.upstream, exchange.attempts)
+        if exchange.upstream_ended_at:
+            metrics.overhead(duration - (exchange.upstream_ended_at - exchange.upstream_started_at))
+        if exchange.outcome is Outcome.RELAYED and exchange.status < 300:
+            metrics.model_answered(exchange.model)
+            return
+        failure = _upstream_failure(exchange)
+        if failure:
+            metrics.upstream_failed(exchange.upstream, failure)
+
+    def _write(self, exchange: Exchange, route: str, status: int, kind: Kind | None, level: Level, now: float) -> None:
+        started, first_byte, asked = exchange.started_at, exchange.first_byte_at, exchange.upstream_started_at
+        line = RequestLine(
+            level=level,
+            call_id=exchange.call_id,
+            request_id=_label(exchange.upstream_id.decode("latin-1")),
+            route=route,
+            method=exchange.method,
+            model=_label(exchange.model),
+            status=status,
+            outcome=exchange.outcome.value,
+            error=kind.value if kind else None,
+            bytes_in=exchange.body.received,
+            bytes_out=exchange.client.sent,
+            duration_ms=int((now - started) * 1e6) / 1e3,
+            ttfb_ms=int((first_byte - started) * 1e6) / 1e3 if first_byte else None,
+            upstream_ms=int(((exchange.upstream_ended_at or now) - asked) * 1e6) / 1e3 if asked else None,
+            upstream=exchange.upstream,
+            attempts=exchange.attempts,
+            stream=exchange.stream,
+            peer=exchange.peer,
+        )
+        self._log.request(line)
 
 
 def _status(exchange: Exchange) -> int:
@@ -122,17 +131,15 @@ def _error_kind(exchange: Exchange) -> Kind | None:
 
 
 def _upstream_failure(exchange: Exchange) -> str:
-    """How the last attempt failed, "" if it did not: a failure's kind, a refusing status, an error in a stream."""
+    """How the last attempt failed, "" if it did not: a failure's kind, a status, an error in a stream."""
     failure = exchange.failure
-    if failure is not None and failure.kind.source is Source.UPSTREAM:
-        return failure.kind.value
-    if exchange.outcome is Outcome.RELAYED and exchange.status == 429:
-        return "status_429"
+    if failure is not None:
+        return failure.kind.value if failure.kind.source is Source.UPSTREAM else ""
+    if exchange.outcome is Outcome.FAILED:
+        return "error_frame"
     if exchange.outcome is Outcome.RELAYED and exchange.status >= 500:
         return "status_5xx"
-    if failure is None and exchange.outcome is Outcome.FAILED and exchange.event_stream:
-        return "error_frame"
-    return ""
+    return "status_429" if exchange.outcome is Outcome.RELAYED and exchange.status == 429 else ""
 
 
 def _level(outcome: Outcome, kind: Kind | None) -> Level:
@@ -146,7 +153,3 @@ def _label(text: str) -> str:
     if len(text) <= MAX_LABEL and text.isascii() and text.isprintable() and "sk-" not in text:
         return text
     return redacted(text, MAX_LABEL)
-
-
-def _ms(seconds: float) -> float:
-    return int(seconds * 1e6) / 1e3

@@ -4,27 +4,29 @@ Answers come from upstreams of every kind, so that these functions are total: wh
 understand is no usage and no error, never an exception.
 """
 
-from typing import Any
-
 import msgspec
 
 __all__ = ["error_of", "tokens_of", "usage_of"]
 
 
+_NULL = msgspec.Raw(b"null")
+
+
 class _Usage(msgspec.Struct):
-    usage: Any = None
-    response: Any = None
+    usage: msgspec.Raw = _NULL
+    response: msgspec.Raw = _NULL
 
 
 class _Error(msgspec.Struct):
-    error: Any = None
-    type: Any = None
+    error: msgspec.Raw = _NULL
+    type: msgspec.Raw = _NULL
 
 
 _usages = msgspec.json.Decoder(_Usage)
 _errors = msgspec.json.Decoder(_Error)
 
-_ERROR_TYPES = ("error", "response.failed")
+_NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_ERROR_TYPES = (msgspec.Raw(b'"error"'), msgspec.Raw(b'"response.failed"'))
 _KINDS = {
     "input": ("prompt_tokens", "input_tokens"),
     "output": ("completion_tokens", "output_tokens"),
@@ -37,14 +39,12 @@ def usage_of(message: bytes) -> dict[str, object] | None:
         return None
     try:
         found = _usages.decode(message)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        usage = msgspec.json.decode(found.usage)
+        if usage is None and found.response != _NULL:
+            usage = msgspec.json.decode(_usages.decode(found.response).usage)
+    except _NOT_JSON:
         return None
-    if isinstance(found.usage, dict):
-        return found.usage
-    if isinstance(found.response, dict):
-        usage = found.response.get("usage")
-        return usage if isinstance(usage, dict) else None
-    return None
+    return usage if isinstance(usage, dict) else None
 
 
 def error_of(message: bytes) -> bool:
@@ -53,9 +53,9 @@ def error_of(message: bytes) -> bool:
         return False
     try:
         found = _errors.decode(message)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except _NOT_JSON:
         return False
-    return found.error is not None or found.type in _ERROR_TYPES
+    return found.error != _NULL or found.type in _ERROR_TYPES
 
 
 def tokens_of(usage: dict[str, object]) -> dict[str, int]:

@@ -12,7 +12,10 @@ __all__ = ["LagProbe"]
 
 @final
 class LagProbe:
-    """Sets a timer every `interval` seconds and records by how much it was missed."""
+    """Sets a timer every `interval` seconds and records by how much it was missed.
+
+    On the same beat the plain numbers of `metrics` are published.
+    """
 
     def __init__(self, metrics: Metrics, *, interval: float = 0.1, clock: Callable[[], float] = time.monotonic) -> None:
         self._metrics = metrics
@@ -32,7 +35,9 @@ class LagProbe:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self._metrics.publish()
 
     def _tick(self) -> None:
         self._metrics.loop_lagged(max(0.0, self._clock() - self._due))
+        self._metrics.publish()
         self.start()

@@ -20,6 +20,7 @@ __all__ = ["Level", "Log", "RequestLine"]
 
 Level = Literal["debug", "info", "warning", "error"]
 _RANKS: Final[dict[str, int]] = {"debug": 0, "info": 1, "warning": 2, "error": 3}
+_MILLISECONDS: Final = tuple(f"{millisecond:03d}Z" for millisecond in range(1_000))
 _FIXED: Final = frozenset(["time", "level", "event"])
 
 
@@ -125,7 +126,7 @@ class Log:
         if second != known:
             prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
             self._second = second, prefix
-        return f"{prefix}{rest // 1_000_000:03d}Z"
+        return prefix + _MILLISECONDS[rest // 1_000_000]
 
 
 def _unknown(value: object) -> str:

@@ -12,6 +12,7 @@ worker is scraped adds everybody's up.
 
 import os
 import platform
+import threading
 from collections.abc import Callable, Iterable
 from importlib import metadata
 from typing import Final, final
@@ -41,7 +42,11 @@ def forget_worker(slot: str, directory: str) -> None:
 
 @final
 class Metrics:
-    """The metrics of one process; a process that shares a directory makes one of these and no more."""
+    """The metrics of one process; a process that shares a directory makes one of these and no more.
+
+    What changes most often is a plain number here, written by the event loop alone, and a series
+    only when `publish` is called: many times a second, and before every scrape.
+    """
 
     def __init__(self, *, max_models: int = 100) -> None:
         self._directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")
@@ -49,6 +54,12 @@ class Metrics:
             _share(os.environ.get("ASKONCE_WORKER", "") or str(os.getpid()), self._directory)
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
+        self.in_flight = 0
+        self.connections = 0
+        self.bytes_received = 0
+        self.bytes_sent = 0
+        self._published = (0, 0)
+        self._publishing = threading.Lock()
         self._max_models = max_models
         self._models: set[str] = self._models_on_file()
         self._define_requests()
@@ -91,20 +102,20 @@ class Metrics:
             registry=registry,
             buckets=_OVERHEADS,
         )
-        self._in_flight = Gauge(
+        self._in_flight_gauge = Gauge(
             "askonce_in_flight",
             "Requests being served.",
             registry=registry,
             multiprocess_mode="livesum",
         )
-        self._connections = Gauge(
+        self._connections_gauge = Gauge(
             "askonce_connections",
             "Client connections that are open.",
             registry=registry,
             multiprocess_mode="livesum",
         )
-        self._bytes_in = Counter("askonce_request_bytes", "Request body bytes received.", registry=registry)
-        self._bytes_out = Counter("askonce_response_bytes", "Answer body bytes written.", registry=registry)
+        self._request_bytes = Counter("askonce_request_bytes", "Request body bytes received.", registry=registry)
+        self._response_bytes = Counter("askonce_response_bytes", "Answer body bytes written.", registry=registry)
         self._model_tokens = Counter(
             "askonce_tokens",
             "Tokens by model and kind, as reported in the answers that passed.",
@@ -157,12 +168,6 @@ class Metrics:
         )
         build.labels(_version(), platform.python_version()).set(1)
 
-    def request_opened(self) -> None:
-        self._in_flight.inc()
-
-    def request_closed(self) -> None:
-        self._in_flight.dec()
-
     def request_finished(
         self, route: str, method: str, status: int, outcome: str, *, stream: bool, seconds: float
     ) -> None:
@@ -184,12 +189,6 @@ class Metrics:
         if method is not OTHER and code is not OTHER:
             self._finished[key] = count, observe
         return count, observe
-
-    def transferred(self, received: int, sent: int) -> None:
-        if received:
-            self._bytes_in.inc(received)
-        if sent:
-            self._bytes_out.inc(sent)
 
     def overhead(self, seconds: float) -> None:
         self._overhead.observe(seconds)
@@ -237,12 +236,6 @@ class Metrics:
             count = self._connects[upstream, reused] = family.labels(upstream).inc
         count(1)
 
-    def connection_opened(self) -> None:
-        self._connections.inc()
-
-    def connection_closed(self) -> None:
-        self._connections.dec()
-
     def loop_lagged(self, seconds: float) -> None:
         self._lag.observe(seconds)
 
@@ -250,8 +243,19 @@ class Metrics:
         """May be called from any thread."""
         self._lines_lost.inc(lines)
 
+    def publish(self) -> None:
+        """Brings the series of the plain numbers up to date. May be called from any thread."""
+        with self._publishing:
+            self._in_flight_gauge.set(self.in_flight)
+            self._connections_gauge.set(self.connections)
+            received, sent = self.bytes_received, self.bytes_sent
+            self._request_bytes.inc(received - self._published[0])
+            self._response_bytes.inc(sent - self._published[1])
+            self._published = received, sent
+
     def render(self) -> tuple[bytes, str]:
         """Prometheus text and its content type. Reads files when there are several workers: not for the loop."""
+        self.publish()
         registry = self._registry
         if self._directory:
             registry = CollectorRegistry()

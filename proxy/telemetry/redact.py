@@ -12,7 +12,10 @@ _ROOT: Final = str(Path(__file__).resolve().parents[2])
 _OURS: Final = tuple(f"{_ROOT}/{package}/" for package in ("proxy", "cache", "limits"))
 _SECRETS: Final = [
     (re.compile(r"(?i)\b(bearer|basic)\s+[^\s,;'\"]+"), r"\1 ***"),
-    (re.compile(r"(?i)\b((?:proxy-)?authorization|api[-_]key)(['\"]?\s*[:=,]\s*b?['\"]?)(?!bearer|basic)[^\s,;'\"]+"), r"\1\2***"),
+    (
+        re.compile(r"(?i)\b((?:proxy-)?authorization|api[-_]key)(['\"]?\s*[:=,]\s*b?['\"]?)(?!bearer|basic)[^\s,;'\"]+"),
+        r"\1\2***",
+    ),
     (re.compile(r"\b(?:sk|pk|rk|ek|gsk|xai|hf)[-_][\w.-]{4,}"), "***"),
     (re.compile(r"\?[^\s'\"<>?]*=[^\s'\"<>]*"), "?***"),
 ]  # fmt: skip
