@@ -38,6 +38,8 @@ class Loaded:
 
     config: Config
     path: Path | None
+    text: str
+    """The file as it was read; a path may be a pipe, or hold something else by now."""
     variables: dict[str, str]
     """Dotted key → the environment variable that set it."""
     secrets: dict[str, str]
@@ -69,7 +71,7 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
 
 def read(path: Path | None, environ: Mapping[str, str] = os.environ) -> Loaded:
     """`load`, with where each value came from. Raises ConfigError."""
-    tree = _parse(path) if path else {}
+    text, tree = _parse(path) if path else ("", {})
     for name, text in sorted(environ.items()):
         if name.startswith(PREFIX) and "__" in name:
             _overlay(tree, name, text)
@@ -77,16 +79,16 @@ def read(path: Path | None, environ: Mapping[str, str] = os.environ) -> Loaded:
     reader = _Reader(environ)
     config = cast("Config", reader.section(Config, tree, ""))
     check(config, reader.called)
-    return Loaded(config, path, reader.variables, reader.secrets)
+    return Loaded(config, path, text, reader.variables, reader.secrets)
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def _parse(path: Path) -> tuple[str, dict[str, Any]]:
     try:
         text = _read_text(path)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read: {_reason(error)}") from None
     try:
-        return tomllib.loads(text)
+        return text, tomllib.loads(text)
     except RecursionError:
         raise ConfigError(f"{path}: not TOML: nested too deeply") from None
     except ValueError as error:  # TOMLDecodeError, and integers of more digits than int() takes
