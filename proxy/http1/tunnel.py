@@ -1,4 +1,15 @@
-"""Bytes both ways after a 101, until either side ends."""
+"""Bytes both ways after a 101, until either side ends.
+
+Bytes cross as they come. Of a WebSocket connection an observer in each direction knows where frames
+end, so that the gateway can put in its own between two of them: a ping to a silent side, a close
+frame to a side whose peer is gone. A session is open, then closing (a close frame was sent or
+seen, or a connection was lost), then over: both connections are gone. Closing is bounded in time.
+
+Close codes of the gateway's own: to the client 1011 when the upstream vanished, to the upstream 1001
+when the client did; 1011 to both when one fell silent or does not read (1013 would tell the client
+that the service is overloaded, of which one stuck session is no evidence); 1002 and 1009 to both
+for a frame that breaks the protocol or the limit; 1012 and 1001 when the gateway goes down.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -6,12 +17,18 @@ from dataclasses import dataclass
 from math import inf
 from typing import Protocol, final, runtime_checkable
 
+from websockets.frames import CloseCode
+
+from proxy.errors import Failure, Kind
 from proxy.http1.flow import Deadlines
+from proxy.http1.frames import Breach, Closing, FrameObserver, close_frame, ping_frame
 
-__all__ = ["End", "Pipe", "TunnelLimits", "run_tunnel"]
+__all__ = ["End", "Pipe", "Switched", "TunnelLimits", "run_tunnel"]
 
-CLOSE_GRACE = 2.0
-"""Seconds that a side gets to take what was written to it and to close."""
+GRACE = 2.0
+"""Seconds for a closing side to answer, and then again to take what was written to it."""
+FLUSH_LIMIT = 10.0
+"""Seconds after which closing ends even if a slow side still takes bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,102 +42,338 @@ class TunnelLimits:
 
 @runtime_checkable
 class End(Protocol):
-    """A connection that can become one end of a tunnel."""
+    """A connection that can become one end of a tunnel. It aborts itself if it cannot write for long."""
 
     transport: asyncio.Transport
 
     def join(self, pipe: "Pipe") -> None:
-        """From now on the connection calls `pipe.data` (also for bytes already read) and `pipe.lost`."""
+        """From now on the connection calls `pipe.data`, also for bytes already read, and `pipe.lost`."""
 
     def pause(self) -> None: ...
     def resume(self) -> None: ...
 
 
+@runtime_checkable
+class Switched(Protocol):
+    """An upstream's answer 101."""
+
+    connection: End | None
+    """None once it is lost."""
+    upgrade: bytes
+
+
 @final
 class Pipe:
-    """What one end of a tunnel talks to; also the `Flow` from that end, for the other to hold back."""
+    """One end's entry to the tunnel; also the flow from that end, for the other one to hold back."""
 
-    __slots__ = ("_tunnel", "end", "gone", "peer")
+    __slots__ = (
+        "_owed",
+        "_owes_close",
+        "_tunnel",
+        "closed",
+        "end",
+        "gone",
+        "heard_at",
+        "held_back",
+        "hung_up",
+        "is_client",
+        "observer",
+        "peer",
+        "pinged_at",
+    )
 
-    def __init__(self, end: End, tunnel: "_Tunnel") -> None:
+    def __init__(self, tunnel: "_Tunnel", end: End, observer: FrameObserver | None, *, is_client: bool) -> None:
         self._tunnel = tunnel
         self.end = end
-        self.gone = False
+        self.observer = observer
+        """Of what this end sends; None if it does not speak WebSocket."""
+        self.is_client = is_client
         self.peer: Pipe
+        self.heard_at = tunnel.clock()
+        self.pinged_at = inf
+        """When the ping was written that it has not answered; inf if there is none."""
+        self.closed = False
+        """A close frame was written to this end; nothing may follow it."""
+        self.hung_up = False
+        self.gone = False
+        self.held_back = False
+        self._owed = b""
+        """A frame of the gateway's own, to be written to this end behind the frame under way."""
+        self._owes_close = False
+
+    def __repr__(self) -> str:
+        flags = ("gone", "hung_up", "closed", "held_back")
+        state = next((flag.replace("_", " ") for flag in flags if getattr(self, flag)), "open")
+        return f"<Pipe {'client' if self.is_client else 'upstream'} {state}>"
+
+    # the connections' side
 
     def data(self, data: bytes) -> None:
-        if not self.peer.gone:
-            self.peer.end.transport.write(data)
+        self.heard_at = self._tunnel.clock()
+        self.pinged_at = inf
+        observer = self.observer
+        if observer is None:
+            self.peer.write(data, -1, last=False)
+        else:
+            passed, boundary = observer.feed(data)
+            if passed:
+                self.peer.write(passed, boundary, last=observer.closing is not None)
+            if observer.ended:
+                self._tunnel.stopped(self)
 
     def lost(self) -> None:
-        self.gone = True
-        self._tunnel.lost(self)
+        if not self.gone:
+            self.gone = True
+            self._tunnel.lost(self)
 
     def pause(self) -> None:
+        self.held_back = True
         if not self.gone:
             self.end.pause()
 
     def resume(self) -> None:
+        """The other end reads: it is there, and this one's silence was not its own."""
+        self.held_back = False
+        self.heard_at = self.peer.heard_at = self._tunnel.clock()
+        self.peer.pinged_at = inf
         if not self.gone:
             self.end.resume()
+
+    # the tunnel's side
+
+    @property
+    def stuck(self) -> bool:
+        """It does not take what is written to it."""
+        return self.peer.held_back
+
+    @property
+    def parted(self) -> bool:
+        """No close frame is to be waited for, in either direction."""
+        if self.observer is None:
+            return True
+        return self.observer.ended if self.closed else self.peer.gone
+
+    def write(self, data: bytes, boundary: int, *, last: bool) -> None:
+        """What the other end sent: up to `boundary` whole frames, the last of all if `last`."""
+        transport = self.end.transport
+        if self.closed or self.gone or transport.is_closing():
+            return
+        if self._owed and boundary >= 0 and not last:
+            transport.write(data[:boundary])
+            if self._settle():
+                self._tunnel.advance()
+                return
+            data = data[boundary:]
+        transport.write(data)
+        self.closed = last
+
+    def _settle(self) -> bool:
+        """True if that closed it."""
+        self.end.transport.write(self._owed)
+        self._owed = b""
+        self.closed = self._owes_close
+        self.pinged_at = self._tunnel.clock()
+        return self.closed
+
+    def ping(self) -> None:
+        if not self._owed:
+            self._owe(ping_frame(mask=not self.is_client))
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        if not (self.closed or self.gone or self._owes_close or self.observer is None):
+            self._owes_close = True
+            self._owe(close_frame(code, reason, mask=not self.is_client))
+
+    def _owe(self, frame: bytes) -> None:
+        self._owed = frame
+        sent = self.peer.observer
+        if sent is not None and sent.between_frames and not self.end.transport.is_closing():
+            self._settle()
+
+    def hang_up(self) -> None:
+        """Closes once all is written. One that may be sending still would be reset, and never read why."""
+        if self.gone or self.hung_up:
+            return
+        self.hung_up = True
+        transport = self.end.transport
+        if self.observer is not None and self.observer.breach and transport.can_write_eof():
+            transport.write_eof()
+        else:
+            transport.close()
+
+
+def _breach(pipe: Pipe, breach: Breach) -> Failure:
+    if not pipe.is_client:
+        return Failure(Kind.UPSTREAM_ERROR, detail=breach.value)
+    return Failure(Kind.INVALID_REQUEST if breach is Breach.MALFORMED else Kind.REQUEST_TOO_LARGE, detail=breach.value)
+
+
+def _silence(pipe: Pipe, detail: str) -> Failure:
+    return Failure(Kind.CLIENT_CLOSED if pipe.is_client else Kind.UPSTREAM_TIMEOUT, detail=detail)
 
 
 @final
 class _Tunnel:
-    def __init__(self, client: End, upstream: End, loop: asyncio.AbstractEventLoop) -> None:
-        self.client = Pipe(client, self)
-        self.upstream = Pipe(upstream, self)
-        self.client.peer = self.upstream
-        self.upstream.peer = self.client
+    """Decides; watched by the deadlines."""
+
+    def __init__(
+        self,
+        client: End,
+        upstream: End,
+        limits: TunnelLimits,
+        text: Callable[[bytes], None] | None,
+        clock: Callable[[], float],
+    ) -> None:
+        """`text` is None for a protocol other than WebSocket."""
+        largest = limits.max_frame_bytes
+        said = told = None
+        if text is not None:
+            said = FrameObserver(masked=True, max_frame=largest)
+            told = FrameObserver(masked=False, max_frame=largest, text=text)
+        self.clock = clock
         self.deadline = inf
         self.over = asyncio.Event()
-        self._loop = loop
+        self.failure: Failure | None = None
+        self.first_close: Closing | None = None
+        self._limits = limits
+        self._closing_since = inf
+        self._unwritten = 0
+        self.client = Pipe(self, client, said, is_client=True)
+        self.upstream = Pipe(self, upstream, told, is_client=False)
+        self.client.peer = self.upstream
+        self.upstream.peer = self.client
+
+    def __repr__(self) -> str:
+        state = "over" if self.over.is_set() else "open" if self._closing_since == inf else "closing"
+        return f"<Tunnel {state} {self.client!r} {self.upstream!r}>"
+
+    def open(self) -> None:
+        self.client.end.join(self.client)
+        self.upstream.end.join(self.upstream)
+        if self._closing_since == inf:
+            self._watch(self.clock())
+
+    # events
+
+    def stopped(self, pipe: Pipe) -> None:
+        """A close frame or a breach: nothing more will be relayed from there."""
+        observer = pipe.observer
+        assert observer is not None  # noqa: S101  (narrows the type)
+        if observer.breach is not None:
+            self._end(_breach(pipe, observer.breach), observer.breach.code, observer.breach.code, observer.breach.value)
+        else:
+            if self._closing_since == inf:
+                self.first_close = observer.closing
+            self._start_closing(None)
+            self.advance()
 
     def lost(self, pipe: Pipe) -> None:
-        if pipe.peer.gone:
-            self.over.set()
+        if pipe.stuck:
+            self._end(_silence(pipe, "does not read"), CloseCode.INTERNAL_ERROR, CloseCode.INTERNAL_ERROR, "peer stuck")
         else:
-            self.deadline = self._loop.time() + CLOSE_GRACE
-            pipe.peer.end.transport.close()
+            kind = Kind.CLIENT_CLOSED if pipe.is_client else Kind.UPSTREAM_DISCONNECTED
+            vanished = Failure(kind, detail="connection lost without a close frame") if pipe.observer else None
+            self._end(vanished, CloseCode.INTERNAL_ERROR, CloseCode.GOING_AWAY, "peer vanished")
+
+    def cut(self) -> None:
+        """The gateway ends it."""
+        self._end(None, CloseCode.SERVICE_RESTART, CloseCode.GOING_AWAY, "gateway shuts down")
 
     def expire(self, now: float) -> None:
-        self.deadline = inf
-        self.abort()
-        self.over.set()
+        if self._closing_since == inf:
+            self._watch(now)
+        else:
+            self._insist(now)
 
-    def close(self) -> None:
-        self.deadline = self._loop.time() + CLOSE_GRACE
-        for pipe in (self.client, self.upstream):
-            pipe.end.transport.close()
+    # decisions
 
-    def abort(self) -> None:
+    def advance(self) -> None:
+        """While closing: takes each end as far as it can go now."""
         for pipe in (self.client, self.upstream):
-            if not pipe.gone:
+            if pipe.gone:
+                continue
+            if pipe.held_back and (pipe.peer.gone or pipe.peer.closed):
+                pipe.resume()
+            if pipe.parted:
+                pipe.hang_up()
+        if self.client.gone and self.upstream.gone:
+            self.over.set()
+
+    def _start_closing(self, failure: Failure | None) -> None:
+        if self._closing_since == inf:
+            self._closing_since = self.clock()
+            self.deadline = self._closing_since + GRACE
+            self.failure = failure
+            self._unwritten = self._to_write()
+
+    def _end(self, failure: Failure | None, to_client: CloseCode, to_upstream: CloseCode, reason: str) -> None:
+        self._start_closing(failure)
+        self.client.close(to_client, reason)
+        self.upstream.close(to_upstream, reason)
+        self.advance()
+
+    def _watch(self, now: float) -> None:
+        """Pings who is silent. An end that is held back is silent because we do not listen."""
+        self.deadline = now + self._limits.ping_interval
+        for pipe in (self.client, self.upstream):
+            if pipe.end.transport.is_closing():
+                pipe.lost()
+            elif pipe.observer is not None and not pipe.held_back:
+                if pipe.pinged_at + self._limits.ping_timeout <= now:
+                    code, reason = CloseCode.INTERNAL_ERROR, "keepalive ping timeout"
+                    self._end(_silence(pipe, reason), code, code, reason)
+                elif pipe.pinged_at == inf and pipe.heard_at + self._limits.ping_interval <= now:
+                    pipe.ping()
+                due = pipe.pinged_at + self._limits.ping_timeout
+                self.deadline = min(self.deadline, due if due != inf else pipe.heard_at + self._limits.ping_interval)
+            if self._closing_since != inf:
+                return
+
+    def _insist(self, now: float) -> None:
+        """Closing takes too long, unless a slow side is still taking what it is owed."""
+        before, self._unwritten = self._unwritten, self._to_write()
+        self.deadline = now + GRACE
+        if self._unwritten < before and now < self._closing_since + FLUSH_LIMIT:
+            return
+        for pipe in (self.client, self.upstream):
+            if pipe.gone:
+                continue
+            if pipe.hung_up:
                 pipe.end.transport.abort()
+            else:
+                pipe.close(CloseCode.INTERNAL_ERROR, "peer does not close")
+                pipe.hang_up()
+
+    def _to_write(self) -> int:
+        return sum(pipe.end.transport.get_write_buffer_size() for pipe in (self.client, self.upstream) if not pipe.gone)
 
 
 async def run_tunnel(
-    client: End,
-    upstream: object,
-    limits: TunnelLimits,
-    deadlines: Deadlines,
-    observe: Callable[[bytes], None],
-    *,
-    websocket: bool = True,
-) -> None:
-    """Relays until either side ends; returns once both are closed. Cancelled, it closes both first."""
-    if not isinstance(upstream, End):
-        raise TypeError(f"{upstream!r} cannot be an end of a tunnel")
-    tunnel = _Tunnel(client, upstream, asyncio.get_running_loop())
+    client: End, reply: object, limits: TunnelLimits, deadlines: Deadlines, observe: Callable[[bytes], None]
+) -> Closing | None:
+    """Relays until both connections are gone, which follows within seconds from the end of either.
+
+    `observe` sees the upstream's text messages. Returns the close frame that ended the session, if one
+    did; raises Failure if a WebSocket session ended without. When cancelled, it closes both sides first.
+    """
+    if not isinstance(reply, Switched):
+        raise TypeError(f"{reply!r} has not switched protocols")
+    if reply.connection is None:
+        raise Failure(Kind.UPSTREAM_DISCONNECTED, detail="connection lost behind its 101")
+    text = observe if reply.upgrade.lower() == b"websocket" else None
+    tunnel = _Tunnel(client, reply.connection, limits, text, asyncio.get_running_loop().time)
     deadlines.watch(tunnel)
     try:
-        client.join(tunnel.client)
-        upstream.join(tunnel.upstream)
+        tunnel.open()
         await tunnel.over.wait()
     except asyncio.CancelledError:
-        tunnel.close()
+        tunnel.cut()
         await tunnel.over.wait()
         raise
     finally:
         deadlines.forget(tunnel)
-        tunnel.abort()
+        for pipe in (tunnel.client, tunnel.upstream):
+            pipe.end.transport.abort()
+    if tunnel.failure is not None:
+        raise tunnel.failure
+    return tunnel.first_close
