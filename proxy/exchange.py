@@ -6,6 +6,7 @@ a pipeline.
 """
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -71,6 +72,9 @@ class Body(Protocol):
     async def read(self, limit: int) -> bytes:
         """The whole body. Raises Failure: REQUEST_TOO_LARGE, REQUEST_TIMEOUT."""
 
+    async def peek(self, size: int, limit: int) -> bytes:
+        """What is here, once it is `size` bytes or all there are; nothing is consumed. Raises as `read`."""
+
     async def chunk(self, limit: int) -> bytes:
         """The next bytes, b"" at the end; at most `limit` bytes in all. Raises as `read`."""
 
@@ -97,8 +101,11 @@ class Client(Protocol):
     def abort(self) -> None:
         """Ends a started answer so that the client can tell that it is not whole."""
 
-    async def tunnel(self, reply: "Reply", headers: Headers) -> None:
-        """Answers 101 and relays bytes both ways until either side ends. Raises Failure."""
+    async def tunnel(self, reply: "Reply", headers: Headers, observe: Callable[[bytes], None]) -> None:
+        """Answers 101 and relays bytes both ways until either side ends.
+
+        `observe` sees the upstream's text messages. Raises Failure if the gateway had to end it.
+        """
 
 
 class Sink(Protocol):
@@ -148,7 +155,7 @@ class Ask:
 
 
 class Exchange:
-    """One request and its answer. Times are in seconds of the event loop's clock."""
+    """One request and its answer. Times are in seconds of a monotonic clock."""
 
     __slots__ = (
         "attempts",

@@ -1,0 +1,338 @@
+"""The composition root: the only file that constructs things, and the order in which they start and stop."""
+
+import asyncio
+import itertools
+import os
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import final
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from proxy.accounting import Accounting
+from proxy.admin import Admin, Readiness
+from proxy.auth import Auth
+from proxy.config import Config, ConfigError, Upstream
+from proxy.errors import Failure, Kind
+from proxy.exchange import PhaseTimeouts
+from proxy.http1.connect import Connector, Origin, Resolver, proxy_for, tls_context
+from proxy.http1.downstream import ClientLimits, Clients
+from proxy.http1.flow import Deadlines
+from proxy.http1.messages import Caps
+from proxy.http1.peers import Peers
+from proxy.http1.tunnel import TunnelLimits
+from proxy.http1.upstream import Pool
+from proxy.pipeline import Pipeline
+from proxy.tee import Tee
+from proxy.telemetry.capture import capture_logging, loop_exception_handler
+from proxy.telemetry.lag import LagProbe
+from proxy.telemetry.log import Log
+from proxy.telemetry.metrics import Metrics
+from proxy.understand import Understand
+from proxy.upstream.call import UpstreamCall
+from proxy.upstream.router import Router
+from proxy.workers import ListenError
+
+__all__ = ["App"]
+
+BACKLOG = 2_048
+CLOCK = time.monotonic
+"""What exchanges are timed by: the loop's own clock, less coarse (uvloop's has milliseconds)."""
+CLOSE_GRACE = 2.5
+"""Seconds in which connections may still take what was written to them."""
+
+
+@final
+class App:
+    """One serving process. `listen` and `admin` override the configured addresses for a worker among several."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        path: Path | None = None,
+        listen: tuple[str, int] | None = None,
+        admin: tuple[str, int] | None = None,
+    ) -> None:
+        self.config = config
+        self.path = path
+        self._listen = listen or (config.listen.host, config.listen.port)
+        self._admin_listen = admin or (config.admin.host, config.admin.port)
+        self._shared = listen is not None
+        self.address = self.admin_address = ("", 0)
+        self.metrics = Metrics(max_models=config.metrics.max_models)
+        self.log = Log(style=config.log.format, level=config.log.level, on_lost=self.metrics.log_lines_lost)
+        self.readiness = Readiness()
+        self.clients: Clients
+        self._pools: list[Pool] = []
+        self._restore_logging: Callable[[], None] = bool
+
+    def __repr__(self) -> str:
+        return f"<App {self.readiness.state.value} on {self.address}>"
+
+    # start and stop
+
+    async def start(self) -> None:
+        """Returns once both listeners are open. Raises ListenError, ConfigError."""
+        loop = self._loop = asyncio.get_running_loop()
+        self._restore_logging = capture_logging(self.log)
+        loop.set_exception_handler(loop_exception_handler(self.log))
+        self._deadlines = Deadlines(loop)
+        self._accounting = Accounting(self.metrics, self.log, CLOCK)
+        self._tls = _listener_tls(self.config)
+        self._pipeline = self._build(self.config)
+        self.clients = Clients(
+            self._pipeline.serve,
+            _client_limits(self.config),
+            Peers(self.config.listen.trusted_proxies),
+            self._deadlines,
+            _call_ids(),
+            self._count_connections,
+            CLOCK,
+            loop,
+        )
+        self._lag = LagProbe(self.metrics)
+        try:
+            await self._open()
+        except BaseException:
+            self._restore_logging()
+            raise
+        self._lag.start()
+        self.readiness.ready()
+        scheme = "https" if self._tls else "http"
+        self.log.info("listening", url=_url(scheme, self.address), admin_url=_url("http", self.admin_address))
+
+    async def _open(self) -> None:
+        try:
+            self._server = await self._loop.create_server(
+                self.clients.protocol,
+                *self._listen,
+                ssl=self._tls,
+                ssl_handshake_timeout=self.config.timeouts.head if self._tls else None,
+                backlog=BACKLOG,
+                reuse_port=self._shared or None,
+            )
+        except OSError as error:
+            raise _listen_error(self._listen, error) from None
+        self.address = _address(self._server.sockets)
+        application = Admin(self.metrics, self.readiness).application()
+        self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=0.5)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, *self._admin_listen, reuse_port=self._shared or None)
+        try:
+            await site.start()
+        except OSError as error:
+            self._server.close()
+            await self._runner.cleanup()
+            raise _listen_error(self._admin_listen, error) from None
+        self.admin_address = self._runner.addresses[0][:2]
+
+    async def drain(self, hurry: asyncio.Event) -> None:
+        """Lets what is in flight finish; `hurry` cuts every wait short."""
+        # Load balancers must look away before anything is refused.
+        self.readiness.drain()
+        await _wait(hurry.wait(), self.config.server.drain_delay)
+        # New requests are told to go elsewhere, old ones get their time.
+        self._pipeline.draining = True
+        self.clients.draining = True
+        waiting = asyncio.ensure_future(hurry.wait())  # noqa: TID251  (cancelled below)
+        end = self._loop.time() + self.config.server.drain_timeout
+        while self.clients.exchanges and not hurry.is_set() and (left := end - self._loop.time()) > 0:
+            tasks = [*self.clients.exchanges, waiting]
+            await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+
+    async def stop(self) -> None:
+        """Cuts what is left, closes everything and flushes the log."""
+        self.readiness.drain()
+        self._pipeline.draining = True
+        self.clients.draining = True
+        self._server.close()
+        # Whoever is still being served is told so, in its stream.
+        tasks = list(self.clients.exchanges)
+        self.clients.cut(Failure(Kind.DRAINING))
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_GRACE)
+        self.clients.close()
+        await self._flushed()
+        for pool in self._pools:
+            pool.close()
+        await self._runner.cleanup()
+        self._lag.stop()
+        self._restore_logging()
+        await asyncio.to_thread(self.log.close)
+
+    async def _flushed(self) -> None:
+        """Until connections are gone, which a client that reads nothing does not decide."""
+        end = self._loop.time() + CLOSE_GRACE
+        while self.clients.connections and self._loop.time() < end:
+            await asyncio.sleep(0.01)
+
+    def reload(self, config: Config) -> None:
+        """Requests from now on follow `config`; those in flight end as they began. Raises ConfigError."""
+        pipeline = self._build(config)
+        if self._tls is not None:
+            _load_certificate(self._tls, config)
+        for setting in _fixed(self.config, config):
+            self.log.warning("reload_ignores", setting=setting, reason="takes effect at the next start")
+        self.config = config
+        self._pipeline = pipeline
+        self.clients.serve = pipeline.serve
+        self.clients.limits = _client_limits(config)
+        self.clients.peers = Peers(config.listen.trusted_proxies)
+        self.log.info("reloaded")
+
+    # construction
+
+    def _build(self, config: Config) -> Pipeline:
+        """Everything that a reload replaces. Raises ConfigError before anything is replaced."""
+        resolver = Resolver(config.pool.dns_ttl, self._loop)
+        pools = {name: self._pool(name, upstream, config, resolver) for name, upstream in config.upstreams.items()}
+        for pool in self._pools:
+            pool.close()
+        self._pools = list(pools.values())
+        calls = [
+            (upstream.models, self._call(name, upstream, config, pools[name]))
+            for name, upstream in config.upstreams.items()
+        ]
+        http = config.http
+        return Pipeline(
+            Auth(required=config.auth.require_key),
+            Understand(http.max_json_bytes, http.max_upload_bytes, models_matter=len(calls) > 1),
+            Router(calls),
+            Tee(CLOCK),
+            self._accounting,
+            comment_after=config.timeouts.comment,
+            watch=self._deadlines,
+            clock=CLOCK,
+            log=self.log,
+        )
+
+    def _call(self, name: str, upstream: Upstream, config: Config, pool: Pool) -> UpstreamCall:
+        path = urlsplit(upstream.base_url).path
+        timeouts, limit = _phase_timeouts(config), config.http.max_upload_bytes
+        return UpstreamCall(name, path, upstream.key.reveal(), pool, timeouts, limit, CLOCK)
+
+    def _pool(self, name: str, upstream: Upstream, config: Config, resolver: Resolver) -> Pool:
+        try:
+            origin = Origin.of(upstream.base_url)
+            tls = tls_context(upstream.ca_file) if origin.scheme == "https" else None
+            proxy = proxy_for(origin)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"upstreams.{name}: {error}") from None
+        return Pool(
+            Connector(origin, tls, proxy, resolver, self._loop),
+            caps=_caps(config),
+            max_idle=config.pool.max_idle,
+            idle_timeout=config.pool.idle_timeout,
+            write_timeout=config.timeouts.upstream_write,
+            deadlines=self._deadlines,
+            events=_PoolEvents(self.metrics, name),
+            loop=self._loop,
+        )
+
+    def _count_connections(self, open_now: int) -> None:
+        self.metrics.connections = open_now
+
+
+@final
+class _PoolEvents:
+    def __init__(self, metrics: Metrics, upstream: str) -> None:
+        self._metrics = metrics
+        self._upstream = upstream
+
+    def opened(self) -> None:
+        self._metrics.upstream_connected(self._upstream, reused=False)
+
+    def reused(self) -> None:
+        self._metrics.upstream_connected(self._upstream, reused=True)
+
+
+async def _wait(something: "asyncio.Future[object] | object", seconds: float) -> None:
+    """For at most so long."""
+    try:
+        async with asyncio.timeout(seconds):
+            await something  # type: ignore[misc]
+    except TimeoutError:
+        return
+
+
+def _call_ids() -> Callable[[], str]:
+    """Unique in the fleet: a random prefix for the process, and a counter."""
+    prefix = f"ask-{os.urandom(6).hex()}-"
+    numbers = itertools.count(1)
+    return lambda: f"{prefix}{next(numbers):08x}"
+
+
+def _caps(config: Config) -> Caps:
+    http = config.http
+    return Caps(http.max_header_bytes, http.max_head_bytes, http.max_headers)
+
+
+def _client_limits(config: Config) -> ClientLimits:
+    timeouts, realtime = config.timeouts, config.realtime
+    return ClientLimits(
+        caps=_caps(config),
+        pipelined=config.http.max_pipelined,
+        connections=config.listen.max_connections,
+        head=timeouts.head,
+        body=timeouts.body,
+        keepalive=timeouts.keepalive,
+        write=timeouts.client_write,
+        tunnel=TunnelLimits(realtime.ping_interval, realtime.ping_timeout, realtime.max_frame_bytes),
+    )
+
+
+def _phase_timeouts(config: Config) -> PhaseTimeouts:
+    timeouts = config.timeouts
+    return PhaseTimeouts(timeouts.connect, timeouts.upstream_write, timeouts.first_byte, timeouts.idle, timeouts.total)
+
+
+def _listener_tls(config: Config) -> ssl.SSLContext | None:
+    if not config.listen.tls_certificate:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    _load_certificate(context, config)
+    return context
+
+
+def _load_certificate(context: ssl.SSLContext, config: Config) -> None:
+    try:
+        context.load_cert_chain(config.listen.tls_certificate, config.listen.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"listen.tls_certificate: {error.strerror or error}") from None
+
+
+def _fixed(old: Config, new: Config) -> list[str]:
+    """Settings that differ and that only a start can change."""
+    pairs = {
+        "listen.host": (old.listen.host, new.listen.host),
+        "listen.port": (old.listen.port, new.listen.port),
+        "admin.host": (old.admin.host, new.admin.host),
+        "admin.port": (old.admin.port, new.admin.port),
+        "server.workers": (old.server.workers, new.server.workers),
+        "log.format": (old.log.format, new.log.format),
+        "log.level": (old.log.level, new.log.level),
+        "metrics.max_models": (old.metrics.max_models, new.metrics.max_models),
+    }
+    return [setting for setting, (before, after) in pairs.items() if before != after]
+
+
+def _address(sockets: tuple[socket.socket, ...]) -> tuple[str, int]:
+    host, port = sockets[0].getsockname()[:2]
+    return str(host), int(port)
+
+
+def _url(scheme: str, address: tuple[str, int]) -> str:
+    host, port = address
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _listen_error(address: tuple[str, int], error: OSError) -> ListenError:
+    return ListenError(f"cannot listen on {address[0]} port {address[1]}: {os.strerror(error.errno or 0)}")

@@ -1,0 +1,83 @@
+"""Comments that keep a silent event stream alive: proxies and clients cut connections on which nothing moves."""
+
+from collections.abc import Callable
+from math import inf
+from types import TracebackType
+from typing import Final, Protocol, final
+
+from proxy.exchange import Exchange, Headers
+
+__all__ = ["Boundary", "Heartbeat", "Watch"]
+
+COMMENT: Final = b": ping\n\n"
+STREAM_HEADERS: Final = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
+
+
+class Watch(Protocol):
+    """Where deadlines are kept."""
+
+    def watch(self, timed: "Heartbeat") -> None: ...
+    def forget(self, timed: "Heartbeat") -> None: ...
+
+
+class Boundary(Protocol):
+    at_boundary: bool
+
+
+@final
+class Heartbeat:
+    """For one exchange that asked for a stream: after `seconds` of silence a comment goes to the client.
+
+    Before the upstream has answered, the first comment commits the answer to a 200: from then on a
+    refusal of the upstream reaches the client as an error frame.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        seconds: float,
+        watch: Watch,
+        clock: Callable[[], float],
+        dress: Callable[[Exchange, Headers, float], Headers],
+    ) -> None:
+        self._exchange = exchange
+        self._seconds = seconds
+        self._watch = watch
+        self._clock = clock
+        self._dress = dress
+        self._stream: Boundary | None = None
+        self.moved = False
+        self.deadline = inf
+
+    def __enter__(self) -> "Heartbeat":
+        if self._exchange.stream:
+            self.deadline = self._clock() + self._seconds
+            self._watch.watch(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._watch.forget(self)
+
+    def follow(self, stream: Boundary) -> None:
+        """From here on frames come, and comments go between them."""
+        self._stream = stream
+
+    @property
+    def at_boundary(self) -> bool:
+        return self._stream is None or self._stream.at_boundary
+
+    def expire(self, now: float) -> None:
+        self.deadline = now + self._seconds
+        client = self._exchange.client
+        if self.moved:
+            self.moved = False
+        elif self._stream is not None:
+            if self._stream.at_boundary:
+                client.write(COMMENT)
+        elif not client.started:
+            self._exchange.status = 200
+            self._exchange.event_stream = True
+            client.start(200, self._dress(self._exchange, STREAM_HEADERS, now), None)
+            client.write(COMMENT)
+        elif self._exchange.event_stream:
+            client.write(COMMENT)

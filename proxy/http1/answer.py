@@ -1,0 +1,157 @@
+"""The answer to one request on a client connection: heads and framing out, in order, exactly once."""
+
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import TYPE_CHECKING, final
+
+from proxy.errors import Failure, Kind
+from proxy.exchange import Flow, Headers, Reply
+from proxy.http1.flow import RequestBody
+from proxy.http1.messages import RequestHead, response_head_bytes
+from proxy.http1.reply import UpstreamReply
+from proxy.http1.tunnel import run_tunnel
+
+if TYPE_CHECKING:
+    from proxy.http1.downstream import ClientConnection
+
+__all__ = ["Answer"]
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+NO_BODY = (204, 304)
+
+
+@final
+class Answer:
+    """Implements `exchange.Client`."""
+
+    __slots__ = (
+        "_chunked",
+        "_conn",
+        "_expects",
+        "_head_only",
+        "_http11",
+        "_left",
+        "_upgrade",
+        "body",
+        "finished",
+        "gone",
+        "keep_alive",
+        "sent",
+        "source",
+        "started",
+    )
+
+    def __init__(self, conn: "ClientConnection", body: RequestBody, head: RequestHead) -> None:
+        self._conn = conn
+        self.body = body
+        self.keep_alive = head.keep_alive
+        self._http11 = head.chunks_allowed
+        self._head_only = head.method == "HEAD"
+        self._expects = head.expect_continue
+        self._upgrade = head.upgrade
+        self._chunked = False
+        self._left: int | None = None
+        self.started = False
+        self.finished = False
+        self.gone = False
+        self.sent = 0
+        self.source: Flow | None = None
+
+    def __repr__(self) -> str:
+        return f"<Answer {'finished' if self.finished else 'started' if self.started else 'pending'} sent={self.sent}>"
+
+    @staticmethod
+    def refuse(conn: "ClientConnection", status: int, headers: Headers, body: bytes) -> None:
+        """An answer to bytes that are no request; the connection ends with it."""
+        framing = b"date: %b\r\ncontent-length: %d\r\nconnection: close\r\n" % (_date(), len(body))
+        conn.transport.write(response_head_bytes(status, headers, framing) + body)
+
+    def invite(self) -> None:
+        """Tells a client that waits with its body to send it (RFC 9110 §10.1.1)."""
+        if self._expects and not self.started and not self.gone and not self.body.received:
+            self._expects = False
+            self._conn.transport.write(CONTINUE)
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        head = self._head(status, headers, len(body))
+        if self._head_only or status in NO_BODY:
+            body = b""
+        self.sent += len(body)
+        if not self.gone:
+            self._conn.transport.write(head + body)
+        self._finish()
+
+    def start(self, status: int, headers: Headers, length: int | None) -> None:
+        head = self._head(status, headers, length)
+        if not self.gone:
+            self._conn.transport.write(head)
+
+    def write(self, chunk: bytes) -> None:
+        if self._head_only or not chunk or self.gone:
+            return
+        size = len(chunk)
+        self.sent += size
+        if self._chunked:
+            self._conn.transport.write(b"%x\r\n%b\r\n" % (size, chunk))
+        else:
+            self._conn.transport.write(chunk)
+
+    def finish(self) -> None:
+        if self._chunked and not self.gone:
+            self._conn.transport.write(b"0\r\n\r\n")
+        self._finish()
+
+    def abort(self) -> None:
+        if not self.finished:
+            self.finished = True
+            if not self.gone:
+                framed = self._chunked or self._left is not None
+                self._conn.broken(reset=not framed)
+
+    def _finish(self) -> None:
+        self.finished = True
+        self._conn.answered(self)
+
+    def _head(self, status: int, headers: Headers, length: int | None) -> bytes:
+        self.started = True
+        if self._conn.clients.draining or not self.body.ended or self._upgrade:
+            self.keep_alive = False
+        self._left = length
+        framing = b""
+        if status in NO_BODY:
+            pass
+        elif length is not None:
+            framing = b"content-length: %d\r\n" % length
+        elif self._head_only:
+            pass
+        elif self._http11:
+            self._chunked = True
+            framing = b"transfer-encoding: chunked\r\n"
+        else:
+            self.keep_alive = False
+        if not self.keep_alive:
+            framing += b"connection: close\r\n"
+        elif not self._http11:
+            framing += b"connection: keep-alive\r\n"
+        if not any(name == b"date" for name, _ in headers):
+            framing += b"date: %b\r\n" % _date()
+        return response_head_bytes(status, headers, framing)
+
+    async def tunnel(self, reply: Reply, headers: Headers, observe: Callable[[bytes], None]) -> None:
+        if not self._upgrade:
+            raise Failure(Kind.UPSTREAM_ERROR, detail="the upstream switched protocols unasked")
+        self.started = True
+        self.keep_alive = False
+        framing = b"connection: upgrade\r\nupgrade: %b\r\n" % self._upgrade
+        self._conn.transport.write(response_head_bytes(101, headers, framing))
+        clients = self._conn.clients
+        websocket = self._upgrade.lower() == b"websocket"
+        end = reply.connection if isinstance(reply, UpstreamReply) else None
+        try:
+            await run_tunnel(self._conn, end, clients.limits.tunnel, clients.deadlines, observe, websocket=websocket)
+        finally:
+            self._finish()
+
+
+def _date() -> bytes:
+    return formatdate(usegmt=True).encode("ascii")

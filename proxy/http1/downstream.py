@@ -1,0 +1,371 @@
+"""One client connection: bytes → Exchange → bytes.
+
+A connection serves one exchange at a time. Requests that arrive early (pipelining) wait in a short
+queue while reading is paused; past the queue's bound the connection closes after what it has
+accepted. States, by what the deadline watches: idle → reading a head → serving (reading a body,
+writing an answer) → idle, or lingering → closed.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from math import inf
+from typing import cast, final
+
+from proxy.errors import Failure, Kind
+from proxy.exchange import Exchange, Headers
+from proxy.http1.answer import Answer
+from proxy.http1.flow import HIGH_WATER, Deadlines, RequestBody
+from proxy.http1.messages import BadMessage, Caps, Defect, RequestHead, RequestReader
+from proxy.http1.peers import Peers
+from proxy.http1.tunnel import Pipe, TunnelLimits
+
+__all__ = ["ClientConnection", "ClientLimits", "Clients"]
+
+WRITE_HIGH_WATER = 4 * HIGH_WATER
+LINGER = 2.0
+"""Seconds in which a client may still read an answer that did not wait for its whole request."""
+
+_KINDS = {
+    Defect.MALFORMED: Kind.INVALID_REQUEST,
+    Defect.HEAD_TOO_LARGE: Kind.HEADERS_TOO_LARGE,
+    Defect.BAD_METHOD: Kind.METHOD_NOT_ALLOWED,
+    Defect.BAD_VERSION: Kind.INVALID_REQUEST,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLimits:
+    """Time-outs in seconds."""
+
+    caps: Caps
+    pipelined: int
+    connections: int
+    head: float
+    body: float
+    keepalive: float
+    write: float
+    tunnel: TunnelLimits
+
+
+@final
+class Clients:
+    """All client connections of one listener, and what they share."""
+
+    def __init__(
+        self,
+        serve: Callable[[Exchange], Coroutine[None, None, None]],
+        limits: ClientLimits,
+        peers: Peers,
+        deadlines: Deadlines,
+        call_ids: Callable[[], str],
+        count: Callable[[int], None],
+        clock: Callable[[], float],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.serve = serve
+        self.limits = limits
+        self.peers = peers
+        self.deadlines = deadlines
+        self.call_ids = call_ids
+        self.count = count
+        self.clock = clock
+        self.loop = loop
+        self.draining = False
+        self.connections: set[ClientConnection] = set()
+        self.exchanges: dict[asyncio.Task[None], Exchange] = {}
+
+    def __repr__(self) -> str:
+        return f"<Clients {len(self.connections)} connections, {len(self.exchanges)} exchanges>"
+
+    def protocol(self) -> "ClientConnection":
+        return ClientConnection(self)
+
+    def start(self, exchange: Exchange) -> asyncio.Task[None]:
+        task = self.loop.create_task(self.serve(exchange))
+        self.exchanges[task] = exchange
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self.exchanges[task]
+
+    def cut(self, failure: Failure) -> None:
+        """Ends every exchange with `failure`: the last step of a drain."""
+        for task, exchange in list(self.exchanges.items()):
+            exchange.cut_by = failure
+            task.cancel()
+
+    def close(self) -> None:
+        """Ends every connection."""
+        for connection in list(self.connections):
+            connection.shut()
+
+
+@final
+class ClientConnection(asyncio.Protocol):
+    def __init__(self, clients: Clients) -> None:
+        self.clients = clients
+        self.deadline = inf
+        self.transport: asyncio.Transport
+        self._reader = RequestReader(self, clients.limits.caps)
+        self._address = ""
+        self._trusted = False
+        self._receiving: RequestBody | None = None
+        self._current: Answer | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._queue: deque[tuple[Exchange, Answer]] = deque()
+        self._refusing = False
+        self._closing = False
+        self._read_paused = False
+        self._write_deadline = inf
+        self._tunnel: Pipe | None = None
+        self._early: list[bytes] = []
+
+    def __repr__(self) -> str:
+        state = "closing" if self._closing else "serving" if self._current else "idle"
+        return f"<ClientConnection {state} {len(self._queue)} queued>"
+
+    # the event loop's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        clients = self.clients
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+        peer = transport.get_extra_info("peername")
+        self._address = str(peer[0]) if peer else ""
+        self._trusted = clients.peers.trusted(self._address)
+        clients.connections.add(self)
+        clients.count(len(clients.connections))
+        clients.deadlines.watch(self)
+        self.deadline = clients.loop.time() + clients.limits.head
+        if len(clients.connections) > clients.limits.connections:
+            self._refuse(Failure(Kind.OVERLOADED, retry_after=1))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.clients.connections.discard(self)
+        self.clients.count(len(self.clients.connections))
+        self.clients.deadlines.forget(self)
+        self.deadline = inf
+        self._closing = True
+        if self._tunnel is not None:
+            self._tunnel.lost()
+        if self._current is not None:
+            self._current.gone = True
+        if self._task is not None and not self._task.done():
+            self.clients.exchanges[self._task].cut_by = Failure(Kind.CLIENT_CLOSED)
+            self._task.cancel()
+        self._queue.clear()
+        del self._reader
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing or self._refusing:
+            return
+        if self._tunnel is not None:
+            self._tunnel.data(data)
+            return
+        try:
+            self._reader.feed(data)
+        except BadMessage as defect:
+            allow = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" if defect.defect is Defect.BAD_METHOD else ""
+            self._refuse(Failure(_KINDS[defect.defect], str(defect).capitalize() + ".", allow=allow))
+        else:
+            if self._queue and not self._closing:
+                self._pause_reading()
+            self._arm()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        self._write_deadline = self.clients.loop.time() + self.clients.limits.write
+        self.deadline = min(self.deadline, self._write_deadline)
+        source = self._tunnel.peer if self._tunnel else self._current.source if self._current else None
+        if source is not None:
+            source.pause()
+
+    def resume_writing(self) -> None:
+        self._write_deadline = inf
+        self._arm()
+        source = self._tunnel.peer if self._tunnel else self._current.source if self._current else None
+        if source is not None:
+            source.resume()
+
+    @property
+    def write_paused(self) -> bool:
+        return self._write_deadline != inf
+
+    # deadlines
+
+    def _arm(self) -> None:
+        """Sets the deadline for what is being waited for now."""
+        now, limits = self.clients.loop.time(), self.clients.limits
+        if self._receiving is not None and not self._read_paused:
+            self.deadline = now + limits.body
+        elif self._current is not None:
+            self.deadline = inf
+        elif self._reader.mid_message:
+            self.deadline = min(self.deadline, now + limits.head)
+        else:
+            self.deadline = now + limits.keepalive
+        self.deadline = min(self.deadline, self._write_deadline)
+
+    def expire(self, now: float) -> None:
+        if self._tunnel is not None:
+            self.transport.abort()
+        elif self._closing or self._write_deadline <= now:
+            self.transport.abort()
+        elif self._receiving is not None:
+            self.deadline = now + LINGER
+            self._receiving.fail(Failure(Kind.REQUEST_TIMEOUT))
+            self._receiving = None
+            self._refusing = True
+        elif self._reader.mid_message:
+            self._refuse(Failure(Kind.REQUEST_TIMEOUT))
+        else:
+            self.shut()
+
+    # the reader's events
+
+    def request_head(self, head: RequestHead) -> None:
+        clients = self.clients
+        if self._refusing or len(self._queue) >= clients.limits.pipelined:
+            self._refusing = True
+            return
+        body = RequestBody(head.length, self)
+        self._receiving = body
+        answer = Answer(self, body, head)
+        headers, peer = head.headers, self._address
+        if self._trusted:
+            peer = clients.peers.client(peer, headers)
+        else:
+            headers = clients.peers.distrusted(headers)
+        path, _, query = head.target.partition(b"?")
+        exchange = Exchange(
+            method=head.method,
+            path=path.decode("latin-1"),
+            query=query,
+            headers=headers,
+            body=body,
+            client=answer,
+            peer=peer,
+            call_id=clients.call_ids(),
+            started_at=clients.clock(),
+            upgrade=head.upgrade,
+        )
+        if self._current is None:
+            self._begin(exchange, answer)
+        else:
+            self._queue.append((exchange, answer))
+
+    def request_body(self, chunk: bytes) -> None:
+        if self._receiving is not None:
+            self._receiving.feed(chunk)
+
+    def request_end(self) -> None:
+        if self._receiving is not None:
+            self._receiving.end()
+            self._receiving = None
+
+    def tunnel_data(self, data: bytes) -> None:
+        """Bytes behind an upgrade's head, before it is known whether the upstream agrees."""
+        self._early.append(data)
+        self._pause_reading()
+
+    # exchanges
+
+    def _begin(self, exchange: Exchange, answer: Answer) -> None:
+        self._current = answer
+        self._task = self.clients.start(exchange)
+
+    def answered(self, answer: Answer) -> None:
+        """The current answer is complete: on to the next request, or to the end of the connection."""
+        self._current = self._task = None
+        if self._closing:
+            return
+        if not answer.keep_alive:
+            self._linger(clean=answer.body.ended)
+        elif self._queue:
+            self._begin(*self._queue.popleft())
+        elif self._refusing:
+            self.shut()
+        else:
+            self._resume_reading()
+            self._arm()
+
+    def broken(self, *, reset: bool) -> None:
+        """The current answer ends here, short of its framing."""
+        self._current = self._task = None
+        if reset:
+            self.transport.abort()
+        elif not self._closing:
+            self.shut()
+
+    def _refuse(self, failure: Failure) -> None:
+        """Answers what cannot become an exchange, after those that did."""
+        self._refusing = True
+        if self._receiving is not None:
+            self._receiving.fail(failure)
+            self._receiving = None
+        elif self._current is None and not self._closing:
+            headers: Headers = [*failure.headers(safe_method=True), (b"x-askonce-call-id", self.clients.call_ids().encode())]
+            Answer.refuse(self, failure.status, headers, failure.body())
+            self._linger(clean=False)
+
+    def _linger(self, *, clean: bool) -> None:
+        """Closes; a client that may still be sending gets the time to read the answer instead of a reset."""
+        self._closing = True
+        self.deadline = self.clients.loop.time() + LINGER
+        self._resume_reading()
+        if clean or not self.transport.can_write_eof():
+            self.transport.close()
+        elif not self.transport.is_closing():
+            self.transport.write_eof()
+
+    def shut(self) -> None:
+        """Closes once what was written is flushed, or after LINGER seconds."""
+        self._closing = True
+        self.deadline = self.clients.loop.time() + LINGER
+        self.transport.close()
+
+    # the body's and the tunnel's side
+
+    def pause_body(self) -> None:
+        self._pause_reading()
+
+    def resume_body(self) -> None:
+        if not self._queue:
+            self._resume_reading()
+            self._arm()
+
+    def want_body(self) -> None:
+        if self._current is not None:
+            self._current.invite()
+
+    def join(self, pipe: Pipe) -> None:
+        """From here on the connection is one end of a tunnel."""
+        self._tunnel = pipe
+        self._receiving = None
+        self.deadline = inf
+        for data in self._early:
+            pipe.data(data)
+        self._early.clear()
+        self._resume_reading()
+
+    def _pause_reading(self) -> None:
+        if not self._read_paused and not self.transport.is_closing():
+            self._read_paused = True
+            self.transport.pause_reading()
+            self._arm()
+
+    def _resume_reading(self) -> None:
+        if self._read_paused and not self.transport.is_closing():
+            self._read_paused = False
+            self.transport.resume_reading()
+
+    def pause(self) -> None:
+        self._pause_reading()
+
+    def resume(self) -> None:
+        self._resume_reading()

@@ -1,0 +1,215 @@
+"""Backpressure in both directions, and deadlines.
+
+A body waits in at most `HIGH_WATER` bytes plus one read of the socket; past that its source is
+paused. Deadlines are attributes that one timer looks at: arming one costs an assignment, which is
+what makes a deadline for every phase of every request affordable.
+"""
+
+import asyncio
+from collections import deque
+from math import inf
+from typing import Protocol, final
+
+from proxy.errors import Failure, Kind
+
+__all__ = ["HIGH_WATER", "Deadlines", "Gate", "RequestBody"]
+
+HIGH_WATER = 65_536
+TICK = 0.05
+"""Seconds between two looks at the deadlines: the precision of every time-out."""
+
+
+class Timed(Protocol):
+    deadline: float
+
+    def expire(self, now: float) -> None:
+        """Called once the deadline has passed; must move it."""
+
+
+@final
+class Deadlines:
+    """Ticks while there is anything to watch."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._watched: set[Timed] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self, timed: Timed) -> None:
+        self._watched.add(timed)
+        if self._timer is None:
+            self._timer = self._loop.call_later(TICK, self._tick)
+
+    def forget(self, timed: Timed) -> None:
+        self._watched.discard(timed)
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        for timed in [timed for timed in self._watched if timed.deadline <= now]:
+            timed.expire(now)
+        self._timer = self._loop.call_later(TICK, self._tick) if self._watched else None
+
+
+@final
+class Gate:
+    """Open while more may be written. One waiter: the coroutine that writes."""
+
+    __slots__ = ("_failure", "_waiter", "shut")
+
+    def __init__(self) -> None:
+        self.shut = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._failure: Failure | None = None
+
+    def close(self) -> None:
+        self.shut = True
+
+    def open(self) -> None:
+        self.shut = False
+        self._wake()
+
+    def fail(self, failure: Failure) -> None:
+        self._failure = failure
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def passed(self) -> None:
+        """Returns once the gate is open. Raises what it failed with."""
+        while self.shut and self._failure is None:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        if self._failure is not None:
+            raise self._failure
+
+
+class BodySource(Protocol):
+    """The connection that a body arrives on."""
+
+    def pause_body(self) -> None: ...
+    def resume_body(self) -> None: ...
+
+    def want_body(self) -> None:
+        """Somebody is about to read: the moment for `100 Continue`."""
+
+
+@final
+class RequestBody:
+    """A request body between the connection that receives it and the one coroutine that reads it."""
+
+    __slots__ = (
+        "_buffered",
+        "_chunks",
+        "_failure",
+        "_limit",
+        "_paused",
+        "_source",
+        "_waiter",
+        "_whole",
+        "ended",
+        "length",
+        "received",
+    )
+
+    def __init__(self, length: int | None, source: BodySource) -> None:
+        self.length = length
+        self.received = 0
+        self.ended = False
+        self._source = source
+        self._chunks: deque[bytes] = deque()
+        self._buffered = 0
+        self._limit: float = inf
+        self._paused = False
+        self._whole = False
+        self._failure: Failure | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<RequestBody {self.received}/{self.length or '?'}{' ended' if self.ended else ''}>"
+
+    # the connection's side
+
+    def feed(self, chunk: bytes) -> None:
+        self.received += len(chunk)
+        if self._failure is not None:
+            return
+        if self.received > self._limit:
+            self.fail(Failure(Kind.REQUEST_TOO_LARGE))
+            return
+        self._chunks.append(chunk)
+        self._buffered += len(chunk)
+        if not self._whole:
+            if self._buffered > HIGH_WATER and not self._paused:
+                self._paused = True
+                self._source.pause_body()
+            self._wake()
+
+    def end(self) -> None:
+        self.ended = True
+        self._wake()
+
+    def fail(self, failure: Failure) -> None:
+        self._chunks.clear()
+        self._failure = failure
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # the reader's side
+
+    async def read(self, limit: int) -> bytes:
+        self._bound(limit)
+        if not self.ended:
+            self._whole = True
+            self._ask_for_more()
+            while not self.ended and self._failure is None:
+                await self._wait()
+        if self._failure is not None:
+            raise self._failure
+        body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._buffered = 0
+        return body
+
+    async def peek(self, size: int, limit: int) -> bytes:
+        self._bound(limit)
+        while self._buffered < min(size, HIGH_WATER) and not self.ended and self._failure is None:
+            self._ask_for_more()
+            await self._wait()
+        if self._failure is not None:
+            raise self._failure
+        return b"".join(self._chunks)
+
+    async def chunk(self, limit: int) -> bytes:
+        self._bound(limit)
+        while not self._chunks and not self.ended and self._failure is None:
+            self._ask_for_more()
+            await self._wait()
+        if self._failure is not None:
+            raise self._failure
+        if not self._chunks:
+            return b""
+        piece = self._chunks.popleft()
+        self._buffered -= len(piece)
+        if self._paused and self._buffered <= HIGH_WATER // 2:
+            self._ask_for_more()
+        return piece
+
+    def _bound(self, limit: int) -> None:
+        self._limit = limit
+        if self.received > limit or (self.length is not None and self.length > limit):
+            raise Failure(Kind.REQUEST_TOO_LARGE)
+
+    def _ask_for_more(self) -> None:
+        self._source.want_body()
+        if self._paused:
+            self._paused = False
+            self._source.resume_body()
+
+    async def _wait(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        await self._waiter

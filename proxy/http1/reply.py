@@ -1,0 +1,100 @@
+"""The answer of an upstream connection while it arrives."""
+
+from typing import TYPE_CHECKING, final
+
+from proxy.errors import Failure
+from proxy.exchange import Headers, Sink
+from proxy.http1.flow import HIGH_WATER
+
+if TYPE_CHECKING:
+    from proxy.http1.upstream import UpstreamConnection
+
+__all__ = ["UpstreamReply"]
+
+
+@final
+class UpstreamReply:
+    """Implements `exchange.Reply`. Outlives its connection's interest in it."""
+
+    __slots__ = (
+        "_chunks",
+        "_ended",
+        "_failure",
+        "_size",
+        "connection",
+        "framed",
+        "headers",
+        "length",
+        "sink",
+        "status",
+        "upgrade",
+    )
+
+    def __init__(self, connection: "UpstreamConnection") -> None:
+        self.connection: UpstreamConnection | None = connection
+        self.status = 0
+        self.headers: Headers = []
+        self.length: int | None = None
+        self.framed = True
+        self.upgrade = b""
+        self.sink: Sink | None = None
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._ended = False
+        self._failure: Failure | None = None
+
+    def __repr__(self) -> str:
+        state = "ended" if self._ended else "failed" if self._failure else "open"
+        return f"<UpstreamReply {self.status} {state}>"
+
+    # the pipeline's side
+
+    def whole(self) -> bytes | None:
+        if not self._ended:
+            return None
+        return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+
+    def attach(self, sink: Sink) -> None:
+        self.sink = sink
+        for chunk in self._chunks:
+            sink.data(chunk)
+        self._chunks.clear()
+        if self._ended:
+            sink.end()
+        elif self._failure is not None:
+            sink.fail(self._failure)
+        elif self._size > HIGH_WATER:
+            self.resume()
+
+    def pause(self) -> None:
+        if self.connection is not None:
+            self.connection.pause()
+
+    def resume(self) -> None:
+        if self.connection is not None:
+            self.connection.resume()
+
+    def abort(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.abandon(self)
+
+    # the connection's side
+
+    def buffer(self, chunk: bytes) -> None:
+        self._chunks.append(chunk)
+        self._size += len(chunk)
+        if self._size > HIGH_WATER:
+            self.pause()
+
+    def finish(self) -> None:
+        self._ended = True
+        self.connection = None
+        if self.sink is not None:
+            self.sink.end()
+
+    def fail(self, failure: Failure) -> None:
+        self._failure = failure
+        self.connection = None
+        if self.sink is not None:
+            self.sink.fail(failure)

@@ -1,0 +1,399 @@
+"""Connections to one upstream, and the pool that reuses them.
+
+A request goes out once. It is sent again only on the proof that the upstream can't have acted on
+it: the connection was dead before a byte was written, or broke while part of the request was still
+in our own buffer. Everything else is a `Failure` for the caller to judge.
+"""
+
+import asyncio
+import select
+from collections.abc import Coroutine
+from contextlib import suppress
+from math import inf
+from typing import Protocol, cast, final
+
+from proxy.errors import Failure, Kind
+from proxy.exchange import Ask, Body, PhaseTimeouts
+from proxy.http1.connect import Connector
+from proxy.http1.flow import HIGH_WATER, Deadlines, Gate
+from proxy.http1.messages import BadMessage, Caps, ResponseHead, ResponseReader, request_head_bytes
+from proxy.http1.reply import UpstreamReply
+from proxy.http1.tunnel import Pipe
+
+__all__ = ["Pool", "PoolEvents", "UpstreamConnection"]
+
+BODILESS = ("GET", "HEAD", "OPTIONS", "DELETE", "TRACE")
+JOIN_LIMIT = 65_536
+"""Bytes up to which a body is copied behind its head to leave in one write."""
+STALE_AFTER = 1.0
+"""Seconds of idleness after which a connection is asked for a pending FIN before it is reused."""
+
+
+class PoolEvents(Protocol):
+    """What the pool tells whoever counts."""
+
+    def opened(self) -> None: ...
+    def reused(self) -> None: ...
+
+
+@final
+class UpstreamConnection(asyncio.Protocol):
+    """One connection; one request at a time."""
+
+    def __init__(self, pool: "Pool") -> None:
+        self._pool = pool
+        self._loop = pool.loop
+        self._reader = ResponseReader(self, pool.caps)
+        self._gate = Gate()
+        self.transport: asyncio.Transport
+        self.deadline = inf
+        self.idle_since = 0.0
+        self.used = False
+        self._reply: UpstreamReply | None = None
+        self._head: asyncio.Future[UpstreamReply] | None = None
+        self._upload: asyncio.Task[None] | None = None
+        self._keep_alive = False
+        self._sent = False
+        self._paused = False
+        self._phase = "idle"
+        self._idle_timeout = self._hard_deadline = inf
+        self._timeouts: PhaseTimeouts
+        self._tunnel: Pipe | None = None
+        self._early: list[bytes] = []
+        self.lost = False
+
+    def __repr__(self) -> str:
+        return f"<UpstreamConnection {'lost' if self.lost else self._phase}{' paused' if self._paused else ''}>"
+
+    # sending
+
+    async def send(self, ask: Ask) -> UpstreamReply:
+        """Returns once the head of the answer is here. Raises Failure."""
+        self._reply = reply = UpstreamReply(self)
+        self._head = self._loop.create_future()
+        self._timeouts = timeouts = ask.timeouts
+        self._idle_timeout = timeouts.idle
+        self._hard_deadline = self._loop.time() + timeouts.total
+        self._reader.expect(head_only=ask.method == "HEAD")
+        self._write(ask)
+        self.used = True
+        try:
+            return await self._head
+        except BaseException:
+            reply.abort()
+            raise
+
+    def _write(self, ask: Ask) -> None:
+        body, framing = ask.body, b""
+        if ask.upgrade:
+            framing = b"connection: upgrade\r\nupgrade: %b\r\n" % ask.upgrade
+        if not isinstance(body, bytes):
+            framing += b"transfer-encoding: chunked\r\n" if body.length is None else b"content-length: %d\r\n" % body.length
+        elif body or ask.method not in BODILESS:
+            framing += b"content-length: %d\r\n" % len(body)
+        head = request_head_bytes(ask.method, ask.target, self._pool.host, ask.headers, framing)
+        self._sent = False
+        if isinstance(body, bytes):
+            if len(body) <= JOIN_LIMIT:
+                self.transport.write(head + body)
+            else:
+                self.transport.write(head)
+                self.transport.write(body)
+            self._request_written()
+        else:
+            self.transport.write(head)
+            self._enter("upload", inf)
+            self._upload = self._pool.spawn(self._pump(body, ask.upload_limit))
+
+    async def _pump(self, body: Body, limit: int) -> None:
+        chunked = body.length is None
+        try:
+            while chunk := await body.chunk(limit):
+                self.transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
+                await self._gate.passed()
+        except Failure as failure:
+            self._fail(failure)
+            return
+        if chunked:
+            self.transport.write(b"0\r\n\r\n")
+        self._request_written()
+
+    def _request_written(self) -> None:
+        self._sent = True
+        if self._reply is None:
+            return
+        if self._head is not None and not self._gate.shut:
+            self._enter("first byte", self._timeouts.first_byte)
+
+    def _enter(self, phase: str, seconds: float) -> None:
+        self._phase = phase
+        self.deadline = min(self._loop.time() + seconds, self._hard_deadline)
+
+    def pause_writing(self) -> None:
+        self._gate.close()
+        if self._tunnel is not None:
+            self._tunnel.peer.pause()
+        self._enter("write", self._pool.write_timeout)
+
+    def resume_writing(self) -> None:
+        self._gate.open()
+        if self._tunnel is not None:
+            self._tunnel.peer.resume()
+            self.deadline = inf
+        elif self._head is not None:
+            self._enter(*(("first byte", self._timeouts.first_byte) if self._sent else ("upload", inf)))
+
+    # receiving
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(high=HIGH_WATER)
+        self._pool.connections.add(self)
+        self._pool.deadlines.watch(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._tunnel is not None:
+            self._tunnel.data(data)
+            return
+        try:
+            self._reader.feed(data)
+        except BadMessage as defect:
+            self._fail(Failure(self._broken_kind(), detail=f"malformed answer: {defect}"))
+            self.transport.abort()
+            return
+        if self._reply is not None and self._head is None and not self._paused:
+            deadline = self._loop.time() + self._idle_timeout
+            self.deadline = deadline if deadline < self._hard_deadline else self._hard_deadline
+
+    def response_head(self, head: ResponseHead) -> None:
+        reply, waiting = self._reply, self._head
+        if reply is None or waiting is None:
+            return
+        self._head = None
+        self._keep_alive = head.keep_alive
+        reply.status = head.status
+        reply.headers = head.headers
+        reply.length = head.length
+        reply.framed = head.framed
+        reply.upgrade = head.upgrade
+        self._enter("idle between bytes", self._idle_timeout)
+        if not waiting.done():
+            waiting.set_result(reply)
+
+    def response_body(self, chunk: bytes) -> None:
+        reply = self._reply
+        if reply is not None:
+            if reply.sink is not None:
+                reply.sink.data(chunk)
+            else:
+                reply.buffer(chunk)
+
+    def response_end(self) -> None:
+        reply, self._reply = self._reply, None
+        self.deadline = inf
+        if self._upload is not None:
+            self._upload.cancel()
+        if self._keep_alive and self._sent and not self._gate.shut and not self.transport.is_closing():
+            self._pool.release(self)
+        else:
+            self.transport.close()
+            self._close_soon()
+        if reply is not None:
+            reply.finish()
+
+    def eof_received(self) -> bool:
+        if self._tunnel is None:
+            try:
+                self._reader.eof()
+            except BadMessage:
+                self._fail(self._disconnected())
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        self.deadline = inf
+        pool = self._pool
+        pool.connections.discard(self)
+        pool.deadlines.forget(self)
+        with suppress(ValueError):
+            pool.idle.remove(self)
+        if self._tunnel is not None:
+            self._tunnel.lost()
+        self._fail(self._disconnected())
+        self._gate.fail(Failure(Kind.UPSTREAM_ERROR, detail="connection lost"))
+        del self._reader
+
+    def _broken_kind(self) -> Kind:
+        return Kind.UPSTREAM_ERROR if self._head is not None else Kind.UPSTREAM_DISCONNECTED
+
+    def _disconnected(self) -> Failure:
+        """While the request is partly in our buffer, the upstream has not seen the end of it."""
+        unprocessed = self._head is not None and (self._gate.shut or not self._sent)
+        return Failure(self._broken_kind(), unprocessed=unprocessed, detail=f"connection lost in phase {self._phase}")
+
+    def _fail(self, failure: Failure) -> None:
+        """Ends the exchange under way; the connection goes with it."""
+        reply, self._reply = self._reply, None
+        waiting, self._head = self._head, None
+        if self._upload is not None:
+            self._upload.cancel()
+        if reply is None:
+            return
+        if not self.lost:
+            self.transport.abort()
+        if waiting is not None:
+            if not waiting.done():
+                waiting.set_exception(failure)
+        else:
+            reply.fail(failure)
+
+    def expire(self, now: float) -> None:
+        self.deadline = inf
+        if self._reply is None:
+            self.transport.abort()
+            return
+        unprocessed = self._phase == "write" and self._head is not None
+        self._fail(Failure(Kind.UPSTREAM_TIMEOUT, unprocessed=unprocessed, detail=f"time-out: {self._phase}"))
+
+    # the reply's, the tunnel's and the pool's side
+
+    def abandon(self, reply: UpstreamReply) -> None:
+        """Nobody wants the rest of this answer."""
+        if self._reply is reply:
+            self._reply = self._head = None
+            if self._upload is not None:
+                self._upload.cancel()
+            self.transport.abort()
+
+    def pause(self) -> None:
+        if not self._paused and not self.transport.is_closing():
+            self._paused = True
+            self.deadline = self._hard_deadline
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._paused and not self.transport.is_closing():
+            self._paused = False
+            if self._tunnel is None:
+                self._enter("idle between bytes", self._idle_timeout)
+            self.transport.resume_reading()
+
+    def tunnel_data(self, data: bytes) -> None:
+        self._early.append(data)
+        self.pause()
+
+    def join(self, pipe: Pipe) -> None:
+        """From here on the connection is one end of a tunnel."""
+        self._tunnel = pipe
+        self._reply = None
+        self._hard_deadline = self.deadline = inf
+        for data in self._early:
+            pipe.data(data)
+        self._early.clear()
+        self.resume()
+
+    def rest(self, seconds: float) -> None:
+        """Idle in the pool, for at most `seconds`."""
+        self._phase = "idle"
+        self._hard_deadline = inf
+        self.idle_since = self._loop.time()
+        self.deadline = self.idle_since + seconds
+
+    def reusable(self) -> bool:
+        """False if the upstream has closed, also when the loop has not got round to noticing."""
+        if self.lost or self.transport.is_closing():
+            return False
+        if self._loop.time() - self.idle_since < STALE_AFTER:
+            return True
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not poll.poll(0)
+
+    def _close_soon(self) -> None:
+        self.deadline = self._loop.time() + 2.0
+
+    def close(self) -> None:
+        self.transport.close()
+        self._close_soon()
+
+
+@final
+class Pool:
+    """Connections to one origin: the most recently used is reused first, so that surplus ones age out."""
+
+    def __init__(
+        self,
+        connector: Connector,
+        *,
+        caps: Caps,
+        max_idle: int,
+        idle_timeout: float,
+        write_timeout: float,
+        deadlines: Deadlines,
+        events: PoolEvents,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.loop = loop
+        self.caps = caps
+        self.deadlines = deadlines
+        self.write_timeout = write_timeout
+        self.host = connector.origin.authority.encode("ascii")
+        self.connections: set[UpstreamConnection] = set()
+        self.idle: list[UpstreamConnection] = []
+        self._connector = connector
+        self._max_idle = max_idle
+        self._idle_timeout = idle_timeout
+        self._events = events
+        self._uploads: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<Pool {self._connector.origin.authority} {len(self.connections)} connections, {len(self.idle)} idle>"
+
+    async def send(self, ask: Ask) -> UpstreamReply:
+        """Sends once. Raises Failure."""
+        while True:
+            connection = self._take()
+            reused = connection is not None
+            if connection is None:
+                connection = await self._connect(ask.timeouts.connect)
+            try:
+                return await connection.send(ask)
+            except Failure as failure:
+                # A pooled connection that died under the request says nothing about the upstream.
+                if not (failure.unprocessed and reused and isinstance(ask.body, bytes) and connection.lost):
+                    raise
+
+    def _take(self) -> UpstreamConnection | None:
+        while self.idle:
+            connection = self.idle.pop()
+            if connection.reusable():
+                self._events.reused()
+                return connection
+            connection.close()
+        return None
+
+    async def _connect(self, seconds: float) -> UpstreamConnection:
+        connection = await self._connector.open(lambda: UpstreamConnection(self), seconds)
+        self._events.opened()
+        return connection
+
+    def release(self, connection: UpstreamConnection) -> None:
+        if self._closed or len(self.idle) >= self._max_idle:
+            connection.close()
+        else:
+            connection.rest(self._idle_timeout)
+            self.idle.append(connection)
+
+    def spawn(self, upload: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = self.loop.create_task(upload)
+        self._uploads.add(task)
+        task.add_done_callback(self._uploads.discard)
+        return task
+
+    def close(self) -> None:
+        """Closes what is idle; what is busy closes as its exchange ends."""
+        self._closed = True
+        for connection in self.idle:
+            connection.close()
+        self.idle.clear()

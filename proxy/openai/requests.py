@@ -1,0 +1,71 @@
+"""What a gateway must know of a request's body: the model, and whether it asks for a stream. Sans-IO."""
+
+import re
+import zlib
+from typing import NamedTuple, final
+
+import msgspec
+
+__all__ = ["Asked", "Inflated", "InvalidJson", "form_model", "inflate", "read_json"]
+
+MAX_MODEL = 256
+FREE_RATIO = 1 << 20
+"""Bytes up to which compression may be of any ratio."""
+MAX_RATIO = 200
+
+
+@final
+class InvalidJson(ValueError):
+    """Not a JSON object (RFC 8259)."""
+
+
+@final
+class Inflated(ValueError):
+    """A compressed body that is larger than it may be."""
+
+
+class Asked(NamedTuple):
+    model: str
+    """"" where none is named, or not by a string."""
+    stream: bool
+
+
+class _Body(msgspec.Struct, gc=False):
+    model: msgspec.Raw = msgspec.Raw(b"null")
+    stream: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_decode = msgspec.json.Decoder(_Body).decode
+_decode_string = msgspec.json.Decoder(str).decode
+_FORM_MODEL = re.compile(rb'name="?model"?[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{1,256})\r\n', re.IGNORECASE)
+
+
+def read_json(body: bytes) -> Asked:
+    """Checks the syntax of the whole and builds nothing of it but two fields. Raises InvalidJson."""
+    try:
+        found = _decode(body)
+        model = bytes(found.model)
+        return Asked(_decode_string(model)[:MAX_MODEL] if model[:1] == b'"' else "", bytes(found.stream) == b"true")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidJson(str(error)) from None
+
+
+def form_model(prefix: bytes) -> str:
+    """The model named in the beginning of a multipart form (RFC 7578), "" where it is not found."""
+    found = _FORM_MODEL.search(prefix)
+    return found[1].decode("utf-8", "replace") if found else ""
+
+
+def inflate(body: bytes, limit: int) -> bytes:
+    """Decodes gzip or zlib (RFC 9110 §8.4.1). Raises Inflated, and ValueError for what is neither or torn."""
+    decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+    bound = min(limit, max(FREE_RATIO, MAX_RATIO * len(body)))
+    try:
+        plain = decoder.decompress(body, bound + 1)
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
+    if len(plain) > bound:
+        raise Inflated("larger than its caps")
+    if not decoder.eof or decoder.unused_data:
+        raise ValueError("not one whole compressed body")
+    return plain

@@ -1,0 +1,79 @@
+"""Server-sent events, read incrementally (https://html.spec.whatwg.org/multipage/server-sent-events.html). Sans-IO.
+
+A gateway relays the bytes as they are and only looks on: lines end in CR, LF or CRLF, wherever the
+network cut them. An event larger than a bound is passed over, never held.
+"""
+
+from typing import NamedTuple, final
+
+__all__ = ["Event", "EventReader"]
+
+LIMIT = 1 << 20
+BOM = b"\xef\xbb\xbf"
+
+
+class Event(NamedTuple):
+    name: bytes
+    data: bytes
+
+
+@final
+class EventReader:
+    """`feed` returns the events that the chunk completed."""
+
+    __slots__ = ("_after_cr", "_data", "_line", "_name", "_size", "_skipping", "_started", "at_boundary")
+
+    def __init__(self) -> None:
+        self.at_boundary = True
+        """Nothing of an event, not even a comment, has begun."""
+        self._line = b""
+        self._data: list[bytes] = []
+        self._name = b""
+        self._size = 0
+        self._skipping = False
+        self._after_cr = False
+        self._started = False
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        if self._after_cr and chunk[:1] == b"\n":
+            chunk = chunk[1:]
+        if not chunk:
+            return []
+        self._after_cr = chunk[-1:] == b"\r"
+        ended = chunk[-1:] in (b"\r", b"\n")
+        lines = chunk.splitlines()
+        lines[0] = self._line + lines[0]
+        self._line = b"" if ended else lines.pop()
+        events = [event for line in lines if (event := self._take(line)) is not None]
+        if len(self._line) + self._size > LIMIT:
+            # The field's name decides, once the line ends, that it belongs to nothing.
+            self._line, self._skipping = b"\0", True
+        if self._line:
+            self.at_boundary = False
+        return events
+
+    def _take(self, line: bytes) -> Event | None:
+        if not self._started:
+            self._started = True
+            line = line.removeprefix(BOM)
+        if not line:
+            return self._dispatch()
+        self.at_boundary = False
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"data" and not self._skipping:
+            self._data.append(value)
+            self._size += len(value)
+            self._skipping = self._size > LIMIT
+        elif field == b"event":
+            self._name = value[:256]
+        return None
+
+    def _dispatch(self) -> Event | None:
+        event = Event(self._name, b"\n".join(self._data)) if self._data and not self._skipping else None
+        self._data.clear()
+        self._name = b""
+        self._size = 0
+        self._skipping = False
+        self.at_boundary = True
+        return event

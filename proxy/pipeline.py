@@ -1,0 +1,122 @@
+"""THE LIFE OF A REQUEST.
+
+    route → identify → understand → pick an upstream → send → relay
+    always: accounting
+
+Each stage raises a `Failure` to refuse; whatever happens, the exchange is answered at most once and
+accounted for exactly once.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import final
+
+from proxy import routes
+from proxy.accounting import Accounting
+from proxy.auth import Auth
+from proxy.errors import Failure, Kind, Source
+from proxy.exchange import Exchange, Outcome, Reply
+from proxy.heartbeat import Heartbeat, Watch
+from proxy.tee import Tee, answer_headers, end_stream
+from proxy.telemetry.log import Log
+from proxy.understand import Understand
+from proxy.upstream.call import UpstreamCall
+from proxy.upstream.router import Router
+
+__all__ = ["Pipeline"]
+
+
+@final
+class Pipeline:
+    def __init__(
+        self,
+        auth: Auth,
+        understand: Understand,
+        router: Router[UpstreamCall],
+        tee: Tee,
+        accounting: Accounting,
+        *,
+        comment_after: float,
+        watch: Watch,
+        clock: Callable[[], float],
+        log: Log,
+    ) -> None:
+        self._auth = auth
+        self._understand = understand
+        self._router = router
+        self._tee = tee
+        self._accounting = accounting
+        self._comment_after = comment_after
+        self._watch = watch
+        self._clock = clock
+        self._log = log
+        self.draining = False
+
+    async def serve(self, exchange: Exchange) -> None:
+        self._accounting.open(exchange)
+        try:
+            await self._life(exchange)
+        except Failure as failure:
+            self._fail(exchange, failure)
+        except asyncio.CancelledError:
+            self._fail(exchange, exchange.cut_by or Failure(Kind.DRAINING))
+        except Exception as error:  # noqa: BLE001  (the boundary: a bug costs one answer, not the worker)
+            self._log.failure("internal_error", error, call_id=exchange.call_id)
+            self._fail(exchange, Failure(Kind.INTERNAL))
+        finally:
+            self._accounting.close(exchange)
+
+    async def _life(self, exchange: Exchange) -> None:
+        exchange.route = route = routes.find(exchange.method, exchange.path)
+        if route is routes.HEALTH:
+            self._answer_health(exchange)
+            return
+        if self.draining:
+            raise Failure(Kind.DRAINING, unprocessed=True, retry_after=1)
+        self._auth.identify(exchange)
+        body = await self._understand.body(exchange, route)
+        call = self._router.pick(exchange.model)
+        with Heartbeat(exchange, self._comment_after, self._watch, self._clock, answer_headers) as heartbeat:
+            reply = await call.send(exchange, body)
+            try:
+                if reply.status == 101:
+                    await self._switch(exchange, reply)
+                else:
+                    await self._tee.relay(exchange, reply, heartbeat)
+            finally:
+                reply.abort()
+
+    async def _switch(self, exchange: Exchange, reply: Reply) -> None:
+        exchange.status = 101
+        exchange.first_byte_at = now = self._clock()
+        exchange.outcome = Outcome.RELAYED
+        headers = answer_headers(exchange, reply.headers, now)
+        await exchange.client.tunnel(reply, headers, self._tee.look_on(exchange))
+        exchange.upstream_ended_at = self._clock()
+
+    def _answer_health(self, exchange: Exchange) -> None:
+        exchange.status, exchange.outcome = 200, Outcome.RELAYED
+        headers = answer_headers(exchange, [(b"content-type", b"application/json")], self._clock())
+        exchange.client.respond(200, headers, b'{"status":"alive"}')
+
+    def _fail(self, exchange: Exchange, failure: Failure) -> None:
+        """Tells the client, in the way that is still open."""
+        client, now = exchange.client, self._clock()
+        exchange.failure = failure
+        if exchange.upstream_started_at and not exchange.upstream_ended_at:
+            exchange.upstream_ended_at = now
+        if failure.kind is Kind.CLIENT_CLOSED:
+            exchange.outcome = Outcome.ABANDONED
+        elif client.started:
+            exchange.outcome = Outcome.BROKEN
+            if exchange.event_stream:
+                end_stream(exchange, failure, at_boundary=False)
+            else:
+                client.abort()
+        else:
+            refused = failure.kind.source is Source.CLIENT or not exchange.attempts
+            exchange.outcome = Outcome.REFUSED if refused else Outcome.FAILED
+            exchange.status = failure.status
+            safe = exchange.method in ("GET", "HEAD", "OPTIONS")
+            headers = answer_headers(exchange, failure.headers(safe_method=safe), now)
+            client.respond(failure.status, headers, failure.body())

@@ -1,0 +1,106 @@
+"""Path → what we know of it. What is not known is forwarded as it is."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from proxy.errors import Failure, Kind
+
+__all__ = ["HEALTH", "Route", "find"]
+
+PREFIX: Final = "/v1/"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    name: str
+    """A label from a closed set."""
+    methods: tuple[str, ...] = ()
+    """Those that OpenAI's API takes here; empty where it is not known."""
+    json_body: bool = False
+    """A POST carries a JSON object that names a model."""
+    form_body: bool = False
+    """A POST carries a form that names a model."""
+    cacheable: bool = False
+    """An answer can be served again: it is asked for without content-encoding."""
+    ends_with_done: bool = False
+    """A whole stream ends in `data: [DONE]`."""
+
+
+HEALTH: Final = Route("healthz", ("GET",))
+
+_KNOWN: Final = {
+    route.name: route
+    for route in (
+        Route("chat/completions", ("GET", "POST"), json_body=True, cacheable=True, ends_with_done=True),
+        Route("completions", ("POST",), json_body=True, cacheable=True, ends_with_done=True),
+        Route("embeddings", ("POST",), json_body=True, cacheable=True),
+        Route("responses", ("POST",), json_body=True, cacheable=True),
+        Route("moderations", ("POST",), json_body=True, cacheable=True),
+        Route("images/generations", ("POST",), json_body=True, cacheable=True),
+        Route("images/edits", ("POST",), form_body=True),
+        Route("images/variations", ("POST",), form_body=True),
+        Route("audio/speech", ("POST",), json_body=True, cacheable=True),
+        Route("audio/transcriptions", ("POST",), form_body=True, cacheable=True),
+        Route("audio/translations", ("POST",), form_body=True, cacheable=True),
+        Route("models", ("GET",)),
+        Route("files", ("GET", "POST")),
+        Route("batches", ("GET", "POST")),
+        Route("realtime", ("GET",)),
+    )
+}
+_FAMILIES: Final = {
+    name: Route(f"{name}/*")
+    for name in (
+        "assistants",
+        "audio",
+        "batches",
+        "chat",
+        "containers",
+        "conversations",
+        "evals",
+        "files",
+        "fine_tuning",
+        "images",
+        "models",
+        "organization",
+        "realtime",
+        "responses",
+        "threads",
+        "uploads",
+        "vector_stores",
+        "videos",
+    )
+}
+_OTHER: Final = Route("other")
+_DOTS: Final = (".", "..")
+
+
+def find(method: str, path: str) -> Route:
+    """Raises Failure: UNKNOWN_ROUTE, METHOD_NOT_ALLOWED, INVALID_REQUEST."""
+    if path.startswith(PREFIX):
+        rest = path[len(PREFIX) :]
+        route = _KNOWN.get(rest)
+        if route is None:
+            _refuse_dots(path)
+            return _FAMILIES.get(rest.partition("/")[0], _OTHER)
+    elif path == "/healthz":
+        route = HEALTH
+    else:
+        raise Failure(Kind.UNKNOWN_ROUTE)
+    if method not in route.methods and method != "OPTIONS" and not (method == "HEAD" and "GET" in route.methods):
+        raise Failure(Kind.METHOD_NOT_ALLOWED, allow=_allowed(route))
+    return route
+
+
+def _allowed(route: Route) -> str:
+    heads = ("HEAD",) if "GET" in route.methods else ()
+    return ", ".join((*route.methods, *heads, "OPTIONS"))
+
+
+def _refuse_dots(path: str) -> None:
+    """A dot segment could climb out of the upstream's base path, also when it is percent-encoded."""
+    if "." not in path and "%" not in path:
+        return
+    plain = path.lower().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/").replace("\\", "/")
+    if any(segment in _DOTS for segment in plain.split("/")):
+        raise Failure(Kind.INVALID_REQUEST, "The path has a dot segment.")

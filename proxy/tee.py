@@ -1,0 +1,248 @@
+"""Upstream frames → client, with somebody looking on.
+
+The frames are relayed as they came. What is read of a stream is read from the few frames that can
+matter: usage, errors, the end.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import Final, final
+
+from proxy.errors import Failure, Kind
+from proxy.exchange import Exchange, Headers, Outcome, Reply, header
+from proxy.heartbeat import Heartbeat
+from proxy.openai.sse import EventReader
+from proxy.openai.usage import error_of, usage_of
+from proxy.telemetry.timing import server_timing
+
+__all__ = ["Tee", "answer_headers"]
+
+NOTABLE: Final = re.compile(rb'_tokens"|"error"|\[DONE\]|response\.failed|event: ?error').search
+WHOLE: Final = (b"\n\n", b"\r\n\r\n")
+NOT_OURS_TO_TELL: Final = frozenset([b"alt-svc", b"x-askonce-call-id"])
+"""Fields that speak of the upstream's host, or that another gateway upstream wrote."""
+MAX_LATE_BODY: Final = 1 << 20
+
+
+def answer_headers(exchange: Exchange, headers: Headers, now: float) -> Headers:
+    """The fields that every answer carries, behind those that it came with."""
+    call_id = exchange.call_id.encode("ascii")
+    kept = [line for line in headers if line[0] not in NOT_OURS_TO_TELL]
+    if not exchange.upstream_id:
+        kept.append((b"x-request-id", call_id))
+    kept.append((b"x-askonce-call-id", call_id))
+    kept.append((b"server-timing", server_timing(exchange, now)))
+    return kept
+
+
+@final
+class Tee:
+    """Relays answers."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+
+    async def relay(self, exchange: Exchange, reply: Reply, heartbeat: Heartbeat) -> None:
+        """Returns when the client has been given all of it. Sets the outcome. Raises Failure only before the head."""
+        body = reply.whole()
+        exchange.first_byte_at = now = self._clock()
+        events = _is_event_stream(reply)
+        if exchange.client.started and not (events and reply.status == 200):
+            await self._too_late_for_a_status(exchange, reply)
+            return
+        exchange.status = reply.status
+        exchange.outcome = Outcome.RELAYED
+        if body is not None and not events:
+            exchange.upstream_ended_at = now
+            if b'_tokens"' in body[-4096:] or b'_tokens"' in body[:512]:
+                exchange.usage = usage_of(body)
+            length = reply.length if exchange.method == "HEAD" else None
+            headers = answer_headers(exchange, reply.headers, now)
+            if length is not None:
+                exchange.client.start(reply.status, headers, length)
+                exchange.client.finish()
+            else:
+                exchange.client.respond(reply.status, headers, body)
+            return
+        if not exchange.client.started:
+            exchange.event_stream = events
+            # Without a length a stream can still end in an error frame.
+            length = None if events else reply.length
+            exchange.client.start(reply.status, answer_headers(exchange, reply.headers, now), length)
+        await self._push(exchange, reply, heartbeat if events else None)
+
+    async def _push(self, exchange: Exchange, reply: Reply, heartbeat: Heartbeat | None) -> None:
+        done = asyncio.get_running_loop().create_future()
+        sink: _Stream | _Plain
+        if heartbeat is not None:
+            sink = _Stream(exchange, reply, done, self._clock, heartbeat)
+        else:
+            sink = _Plain(exchange, done, self._clock)
+        exchange.client.source = reply
+        try:
+            reply.attach(sink)
+            await done
+        finally:
+            exchange.client.source = None
+
+    async def _too_late_for_a_status(self, exchange: Exchange, reply: Reply) -> None:
+        """Comments have gone out under a 200: what the upstream says instead of a stream becomes the stream's error."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        late = _Late(done)
+        reply.attach(late)
+        await done
+        exchange.upstream_ended_at = self._clock()
+        exchange.outcome = Outcome.FAILED
+        message = bytes(late.body)
+        if not error_of(message):
+            raise Failure(Kind.UPSTREAM_ERROR, detail=f"late status {reply.status}")
+        exchange.client.write(b"data: %b\n\n" % b" ".join(message.splitlines()))
+        exchange.client.finish()
+
+    def look_on(self, exchange: Exchange) -> Callable[[bytes], None]:
+        """Reads the messages of a realtime session for what it used."""
+
+        def observe(message: bytes) -> None:
+            if b'_tokens"' in message:
+                used = usage_of(message)
+                if used is not None:
+                    exchange.usage = _sum(exchange.usage, used)
+
+        return observe
+
+
+def _sum(before: dict[str, object] | None, used: dict[str, object]) -> dict[str, object]:
+    """Token counts of a session's responses, added up field by field."""
+    total = dict(before or {})
+    for name, value in used.items():
+        known = total.get(name)
+        if type(value) is int and type(known) is int:
+            total[name] = known + value
+        elif known is None:
+            total[name] = value
+    return total
+
+
+def _is_event_stream(reply: Reply) -> bool:
+    content_type = header(reply.headers, b"content-type")
+    return content_type[:17].lower() == b"text/event-stream" and not header(reply.headers, b"content-encoding")
+
+
+@final
+class _Plain:
+    """A body that is no event stream."""
+
+    def __init__(self, exchange: Exchange, done: asyncio.Future[None], clock: Callable[[], float]) -> None:
+        self._exchange = exchange
+        self._done = done
+        self._clock = clock
+        self.data = exchange.client.write
+
+    def end(self) -> None:
+        self._exchange.upstream_ended_at = self._clock()
+        self._exchange.client.finish()
+        if not self._done.done():
+            self._done.set_result(None)
+
+    def fail(self, failure: Failure) -> None:
+        exchange = self._exchange
+        exchange.upstream_ended_at = self._clock()
+        exchange.outcome, exchange.failure = Outcome.BROKEN, failure
+        exchange.client.abort()
+        if not self._done.done():
+            self._done.set_result(None)
+
+
+@final
+class _Late:
+    """Collects what came instead of a stream."""
+
+    def __init__(self, done: asyncio.Future[None]) -> None:
+        self.body = bytearray()
+        self._done = done
+
+    def data(self, chunk: bytes) -> None:
+        if len(self.body) + len(chunk) <= MAX_LATE_BODY:
+            self.body += chunk
+
+    def end(self) -> None:
+        if not self._done.done():
+            self._done.set_result(None)
+
+    def fail(self, failure: Failure) -> None:
+        if not self._done.done():
+            self._done.set_exception(failure)
+
+
+@final
+class _Stream:
+    """An event stream. `data` runs once a frame: it is the hottest function of the gateway."""
+
+    __slots__ = ("_clock", "_done", "_events", "_exchange", "_heartbeat", "_last_usage", "_reply", "_saw_done", "_write")
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        reply: Reply,
+        done: asyncio.Future[None],
+        clock: Callable[[], float],
+        heartbeat: Heartbeat,
+    ) -> None:
+        self._exchange = exchange
+        self._reply = reply
+        self._done = done
+        self._clock = clock
+        self._write = exchange.client.write
+        self._events = EventReader()
+        self._heartbeat = heartbeat
+        self._last_usage = b""
+        self._saw_done = False
+        exchange.first_byte_at = 0.0
+        heartbeat.follow(self._events)
+
+    def data(self, chunk: bytes) -> None:
+        events = self._events
+        if NOTABLE(chunk) is not None or not (events.at_boundary and chunk.endswith(WHOLE)):
+            for event in events.feed(chunk):
+                self._look(event.name, event.data)
+        self._heartbeat.moved = True
+        if not self._exchange.first_byte_at:
+            self._exchange.first_byte_at = self._clock()
+        self._write(chunk)
+
+    def _look(self, name: bytes, data: bytes) -> None:
+        if b'_tokens"' in data:
+            # Some upstreams repeat their usage in every frame: only the last is parsed.
+            self._last_usage = data
+        if data == b"[DONE]":
+            self._saw_done = True
+        elif name == b"error" or error_of(data):
+            self._exchange.outcome = Outcome.FAILED
+
+    def end(self) -> None:
+        route = self._exchange.route
+        if not self._reply.framed and route is not None and route.ends_with_done and not self._saw_done:
+            self.fail(Failure(Kind.UPSTREAM_DISCONNECTED, detail="the stream ended without [DONE]"))
+            return
+        self._settle()
+        self._exchange.client.finish()
+
+    def fail(self, failure: Failure) -> None:
+        exchange = self._exchange
+        exchange.outcome, exchange.failure = Outcome.BROKEN, failure
+        self._settle()
+        end_stream(exchange, failure, at_boundary=self._events.at_boundary)
+
+    def _settle(self) -> None:
+        self._exchange.upstream_ended_at = self._clock()
+        if self._last_usage:
+            self._exchange.usage = usage_of(self._last_usage)
+        if not self._done.done():
+            self._done.set_result(None)
+
+
+def end_stream(exchange: Exchange, failure: Failure, *, at_boundary: bool) -> None:
+    """The last frame of a stream that failed: an error, and no `[DONE]`, which would say that all is well."""
+    exchange.client.write((b"" if at_boundary else b"\n\n") + failure.frame())
+    exchange.client.finish()

@@ -1,0 +1,80 @@
+"""What a request asks for, as far as a gateway must know: its model, and whether it wants a stream.
+
+A body that is JSON is read whole and checked; every other body streams through.
+"""
+
+import asyncio
+from typing import Final, final
+from urllib.parse import unquote_plus
+
+from proxy.errors import Failure, Kind
+from proxy.exchange import Body, Exchange, header
+from proxy.openai.requests import Inflated, InvalidJson, form_model, inflate, read_json
+from proxy.routes import Route
+
+__all__ = ["Understand"]
+
+FORM_HEAD: Final = 65_536
+"""Bytes of a form in which its model is looked for."""
+INFLATE_INLINE: Final = 16_384
+_CODINGS: Final = (b"gzip", b"x-gzip", b"deflate")
+
+
+@final
+class Understand:
+    """`json_limit` and `upload_limit` are in bytes; `models_matter` if the model decides on the upstream."""
+
+    def __init__(self, json_limit: int, upload_limit: int, *, models_matter: bool) -> None:
+        self._json_limit = json_limit
+        self._upload_limit = upload_limit
+        self._models_matter = models_matter
+
+    async def body(self, exchange: Exchange, route: Route) -> bytes | Body:
+        """The body to send. Raises Failure."""
+        if exchange.method == "POST" and route.json_body:
+            return await self._json(exchange)
+        if exchange.upgrade or route.name == "realtime":
+            exchange.model = _query_model(exchange.query)
+        elif exchange.method == "POST" and route.form_body:
+            await self._form(exchange)
+        body = exchange.body
+        if body.length is not None and body.length > self._upload_limit:
+            raise Failure(Kind.REQUEST_TOO_LARGE)
+        return body if body.length != 0 else b""
+
+    async def _json(self, exchange: Exchange) -> bytes:
+        body = await exchange.body.read(self._json_limit)
+        coding = header(exchange.headers, b"content-encoding").strip().lower()
+        if coding and coding != b"identity":
+            body = await self._inflate(coding, body)
+            exchange.headers = [line for line in exchange.headers if line[0] != b"content-encoding"]
+        try:
+            exchange.model, exchange.stream = read_json(body)
+        except InvalidJson:
+            raise Failure(Kind.INVALID_JSON) from None
+        return body
+
+    async def _inflate(self, coding: bytes, body: bytes) -> bytes:
+        if coding not in _CODINGS:
+            raise Failure(Kind.UNSUPPORTED_ENCODING)
+        try:
+            if len(body) <= INFLATE_INLINE:
+                return inflate(body, self._json_limit)
+            return await asyncio.to_thread(inflate, body, self._json_limit)
+        except Inflated:
+            raise Failure(Kind.REQUEST_TOO_LARGE) from None
+        except ValueError:
+            raise Failure(Kind.INVALID_REQUEST, "The body does not match its content-encoding.") from None
+
+    async def _form(self, exchange: Exchange) -> None:
+        exchange.model = form_model(await exchange.body.peek(1, self._upload_limit))
+        if not exchange.model and self._models_matter:
+            exchange.model = form_model(await exchange.body.peek(FORM_HEAD, self._upload_limit))
+
+
+def _query_model(query: bytes) -> str:
+    for pair in query.split(b"&"):
+        name, _, value = pair.partition(b"=")
+        if name == b"model":
+            return unquote_plus(value[:256].decode("latin-1"))
+    return ""
