@@ -3,13 +3,13 @@
 import os
 import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, final
 
 __all__ = ["Writer"]
 
 GATHER: Final = 0.05
-"""Seconds in which lines are gathered into one write."""
+"""Seconds in which lines are gathered."""
 
 
 @final
@@ -80,11 +80,11 @@ class Writer:
             closing = self._closing.is_set()
             with self._lock:
                 lines, self._lines = self._lines, []
-            batch = b"".join(lines)
-            if batch and self._write(batch):
-                self._tell_losses()
-            with self._lock:
-                self._held -= len(batch)
+            for batch in _batches(lines):
+                if self._write(batch):
+                    self._tell_losses()
+                with self._lock:
+                    self._held -= len(batch)
             if closing and not self._lines:
                 return
 
@@ -115,3 +115,17 @@ class Writer:
         poll = select.poll()
         poll.register(self._fd, select.POLLOUT)
         poll.poll(1_000)
+
+
+def _batches(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Whole lines in pieces that a pipe takes at once, so that the lines of workers who share it do not mix."""
+    batch: list[bytes] = []
+    size = 0
+    for line in lines:
+        if batch and size + len(line) > select.PIPE_BUF:
+            yield b"".join(batch)
+            batch, size = [], 0
+        batch.append(line)
+        size += len(line)
+    if batch:
+        yield b"".join(batch)
