@@ -10,8 +10,8 @@ from proxy.demo import checks, faults, model_routes, object_routes, wire
 from proxy.demo.checks import Refusal
 from proxy.demo.faults import Fault
 from proxy.demo.model.answers import digest
-from proxy.demo.store import Seen, Store
-from proxy.demo.wire import ORDERS, RAW, STORE
+from proxy.demo.store import Seen, Tenants
+from proxy.demo.wire import ORDERS, RAW, STORE, TENANTS
 
 __all__ = ["application", "start"]
 
@@ -37,7 +37,7 @@ def application(*, latency: float = 0.0, rate: float = 0.0) -> web.Application:
             return _refused(Refusal(413, message, code="request_too_large"))
 
     app = web.Application(middlewares=[manners], client_max_size=MAX_JSON)
-    app[STORE] = Store()
+    app[TENANTS] = Tenants()
     app.on_response_prepare.append(_dress)
     app.router.add_routes([*model_routes.ROUTES, *object_routes.ROUTES])
     app.router.add_get("/demo/seen/{tag}", _seen)
@@ -63,7 +63,9 @@ async def _served(request: web.Request, handler: Handler, latency: float, rate: 
     request[RAW] = await _read(request)
     request[ORDERS] = orders = faults.orders(headers, _model(request), latency=latency, rate=rate)
     seen = _count(request, orders.tag) if orders.tag else None
-    checks.check_key(_key(request))
+    key = _key(request)
+    checks.check_key(key)
+    request[STORE] = request.app[TENANTS].store(key)
     try:
         if orders.latency:
             await asyncio.sleep(orders.latency)
@@ -117,11 +119,11 @@ def _count(request: web.Request, tag: str) -> Seen:
     headers = [[name.lower(), value] for name, value in request.headers.items() if name.lower() not in _CREDENTIALS]
     raw = request[RAW]
     what = {"method": request.method, "target": request.raw_path, "headers": headers, "body_sha256": digest(raw)}
-    return request.app[STORE].saw(tag, {**what, "body_bytes": len(raw)})
+    return request.app[TENANTS].saw(tag, {**what, "body_bytes": len(raw)})
 
 
 async def _seen(request: web.Request) -> web.Response:
-    seen = request.app[STORE].seen(request.match_info["tag"])
+    seen = request.app[TENANTS].seen(request.match_info["tag"])
     return wire.json({"count": seen.count, "aborted": seen.aborted, "requests": seen.requests})
 
 

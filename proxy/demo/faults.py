@@ -3,7 +3,7 @@
 By header, on any path:
 
 `x-demo-error: 429`           answer with this status, in OpenAI's error shape
-`x-demo-retry-after-ms: 20`   what 429 and 503 say in `retry-after` and `retry-after-ms` (default 1000)
+`x-demo-retry-after-ms: 20`   what the error says in `retry-after-ms` and `retry-after` (429 and 503: 1000)
 `x-demo-fail-first: 2`        do the fault only on the first two attempts (`x-stainless-retry-count` below 2)
 `x-demo-fault: cut`           what goes wrong in an answer's body, one of `Fault`
 `x-demo-after: 3`             after so many frames (default 2)
@@ -54,7 +54,7 @@ class Orders:
     """What one request asks for beyond its answer."""
 
     status: int | None = None
-    retry_after_ms: int = 1_000
+    retry_after_ms: int | None = None
     fault: Fault | None = None
     after: int = 2
     latency: float = 0.0
@@ -78,7 +78,7 @@ def orders(headers: Mapping[str, str], model: str = "", *, latency: float = 0.0,
     per_second = rate if speed is None else speed
     return Orders(
         status=None if status is None else int(status),
-        retry_after_ms=int(_number(headers, "x-demo-retry-after-ms", 1_000) or 0),
+        retry_after_ms=None if (wait_ms := _number(headers, "x-demo-retry-after-ms", None)) is None else int(wait_ms),
         fault=fault,
         after=int(min(_number(headers, "x-demo-after", 2) or 0, MAX_FRAMES)),
         latency=min(latency if wait is None else wait / 1_000, MAX_DELAY),
@@ -155,7 +155,7 @@ def refusal(ordered: Orders) -> Refusal | None:
         status, ("server_error" if status >= 500 else "invalid_request_error", None, "An error as ordered.")
     )
     headers = {}
-    if status in (429, 503):
-        headers["retry-after"] = str(-(-ordered.retry_after_ms // 1_000))
-        headers["retry-after-ms"] = str(ordered.retry_after_ms)
+    if status in (429, 503) or ordered.retry_after_ms is not None:
+        wait = 1_000 if ordered.retry_after_ms is None else ordered.retry_after_ms
+        headers = {"retry-after": str(-(-wait // 1_000)), "retry-after-ms": str(wait)}
     return Refusal(status, message, type_=type_, param="model" if status == 404 else None, code=code, headers=headers)

@@ -49,23 +49,23 @@ async def chat_completions(request: web.Request) -> web.StreamResponse:
         return await wire.stream(request, chat.frames(asked, seed, length), EVENTS)
     answer = chat.whole(asked, seed, length)
     if asked.store:
-        request.app[STORE].completions.put({**answer, "metadata": asked.metadata or {}})
+        request[STORE].completions.put({**answer, "metadata": asked.metadata or {}})
     return await _paced(request, answer, "completion_tokens")
 
 
 @ROUTES.get("/v1/chat/completions")
 async def stored_completions(request: web.Request) -> web.StreamResponse:
-    return wire.json(page(request.app[STORE].completions.all(), request.query))
+    return wire.json(page(request[STORE].completions.all(), request.query))
 
 
 @ROUTES.get("/v1/chat/completions/{id}")
 async def stored_completion(request: web.Request) -> web.StreamResponse:
-    return wire.json(request.app[STORE].completions.get(request.match_info["id"]))
+    return wire.json(request[STORE].completions.get(request.match_info["id"]))
 
 
 @ROUTES.delete("/v1/chat/completions/{id}")
 async def delete_completion(request: web.Request) -> web.StreamResponse:
-    gone = request.app[STORE].completions.pop(request.match_info["id"])
+    gone = request[STORE].completions.pop(request.match_info["id"])
     return wire.json({"id": gone["id"], "object": "chat.completion.deleted", "deleted": True})
 
 
@@ -85,7 +85,7 @@ async def create_response(request: web.Request) -> web.StreamResponse:
     body = wire.body(request)
     asked = convert(body, checks.Responses)
     check_model(asked.model, "chat")
-    store = request.app[STORE]
+    store = request[STORE]
     if asked.previous_response_id:
         store.responses.get(asked.previous_response_id)
     seed, length = digest(body), request[ORDERS].length
@@ -105,7 +105,7 @@ async def count_input(request: web.Request) -> web.StreamResponse:
 
 @ROUTES.get("/v1/responses/{id}")
 async def retrieve_response(request: web.Request) -> web.StreamResponse:
-    return wire.json(_shown(request.app[STORE].responses.get(request.match_info["id"])))
+    return wire.json(_shown(request[STORE].responses.get(request.match_info["id"])))
 
 
 def _shown(kept: Json) -> Json:
@@ -114,13 +114,13 @@ def _shown(kept: Json) -> Json:
 
 @ROUTES.delete("/v1/responses/{id}")
 async def delete_response(request: web.Request) -> web.StreamResponse:
-    gone = request.app[STORE].responses.pop(request.match_info["id"])
+    gone = request[STORE].responses.pop(request.match_info["id"])
     return wire.json({"id": gone["id"], "object": "response", "deleted": True})
 
 
 @ROUTES.post("/v1/responses/{id}/cancel")
 async def cancel_response(request: web.Request) -> web.StreamResponse:
-    store = request.app[STORE]
+    store = request[STORE]
     kept = store.responses.get(request.match_info["id"])
     if not kept["background"]:
         raise Refusal(400, "Cannot cancel a synchronous response.")
@@ -129,7 +129,7 @@ async def cancel_response(request: web.Request) -> web.StreamResponse:
 
 @ROUTES.get("/v1/responses/{id}/input_items")
 async def response_input(request: web.Request) -> web.StreamResponse:
-    kept = request.app[STORE].responses.get(request.match_info["id"])
+    kept = request[STORE].responses.get(request.match_info["id"])
     return wire.json(page(kept["input_items"], request.query))
 
 

@@ -34,7 +34,7 @@ async def upload_file(request: web.Request) -> web.StreamResponse:
     if not purpose:
         message = "Missing required parameter: 'purpose'."
         raise Refusal(400, message, param="purpose", code="missing_required_parameter")
-    store = request.app[STORE]
+    store = request[STORE]
     file = objects.new_file(store, upload.filename, purpose, upload.size, upload.sha256)
     if upload.content is not None:
         store.keep(file["id"], upload.content)
@@ -44,18 +44,18 @@ async def upload_file(request: web.Request) -> web.StreamResponse:
 @ROUTES.get("/v1/files")
 async def list_files(request: web.Request) -> web.StreamResponse:
     purpose = request.query.get("purpose")
-    files = [file for file in request.app[STORE].files.all() if purpose in (None, file["purpose"])]
+    files = [file for file in request[STORE].files.all() if purpose in (None, file["purpose"])]
     return wire.json(page(files, request.query))
 
 
 @ROUTES.get("/v1/files/{id}")
 async def retrieve_file(request: web.Request) -> web.StreamResponse:
-    return wire.json(request.app[STORE].files.get(_id(request)))
+    return wire.json(request[STORE].files.get(_id(request)))
 
 
 @ROUTES.get("/v1/files/{id}/content")
 async def file_content(request: web.Request) -> web.StreamResponse:
-    store = request.app[STORE]
+    store = request[STORE]
     content = store.content(_id(request))
     name = store.files.get(_id(request))["filename"].replace('"', "")
     headers = {"content-disposition": f'attachment; filename="{name}"'} if name.isprintable() and name.isascii() else {}
@@ -64,7 +64,7 @@ async def file_content(request: web.Request) -> web.StreamResponse:
 
 @ROUTES.delete("/v1/files/{id}")
 async def delete_file(request: web.Request) -> web.StreamResponse:
-    store = request.app[STORE]
+    store = request[STORE]
     file = store.files.pop(_id(request))
     store.forget(file["id"])
     return _gone(file, "file")
@@ -72,12 +72,12 @@ async def delete_file(request: web.Request) -> web.StreamResponse:
 
 @ROUTES.post("/v1/uploads")
 async def create_upload(request: web.Request) -> web.StreamResponse:
-    return wire.json(objects.new_upload(request.app[STORE], wire.body(request)))
+    return wire.json(objects.new_upload(request[STORE], wire.body(request)))
 
 
 @ROUTES.post("/v1/uploads/{id}/parts")
 async def add_part(request: web.Request) -> web.StreamResponse:
-    store = request.app[STORE]
+    store = request[STORE]
     upload = store.uploads.get(_id(request))
     part = (await wire.form(request)).file("data")
     if part.content is None:
@@ -94,88 +94,88 @@ class _Completed(msgspec.Struct):
 @ROUTES.post("/v1/uploads/{id}/complete")
 async def complete_upload(request: web.Request) -> web.StreamResponse:
     parts = convert(wire.body(request), _Completed).part_ids
-    return wire.json(objects.complete_upload(request.app[STORE], _id(request), parts))
+    return wire.json(objects.complete_upload(request[STORE], _id(request), parts))
 
 
 @ROUTES.post("/v1/uploads/{id}/cancel")
 async def cancel_upload(request: web.Request) -> web.StreamResponse:
-    shelf = request.app[STORE].uploads
+    shelf = request[STORE].uploads
     return wire.json(shelf.put({**shelf.get(_id(request)), "status": "cancelled"}))
 
 
 @ROUTES.post("/v1/batches")
 async def create_batch(request: web.Request) -> web.StreamResponse:
-    return wire.json(objects.new_batch(request.app[STORE], wire.body(request)))
+    return wire.json(objects.new_batch(request[STORE], wire.body(request)))
 
 
 @ROUTES.get("/v1/batches")
 async def list_batches(request: web.Request) -> web.StreamResponse:
-    return _listed(request, request.app[STORE].batches)
+    return _listed(request, request[STORE].batches)
 
 
 @ROUTES.get("/v1/batches/{id}")
 async def retrieve_batch(request: web.Request) -> web.StreamResponse:
-    return wire.json(objects.run_batch(request.app[STORE], _id(request)))
+    return wire.json(objects.run_batch(request[STORE], _id(request)))
 
 
 @ROUTES.post("/v1/batches/{id}/cancel")
 async def cancel_batch(request: web.Request) -> web.StreamResponse:
-    return wire.json(objects.cancel_batch(request.app[STORE], _id(request)))
+    return wire.json(objects.cancel_batch(request[STORE], _id(request)))
 
 
 @ROUTES.post("/v1/fine_tuning/jobs")
 async def create_job(request: web.Request) -> web.StreamResponse:
-    return wire.json(objects.new_job(request.app[STORE], wire.body(request)))
+    return wire.json(objects.new_job(request[STORE], wire.body(request)))
 
 
 @ROUTES.get("/v1/fine_tuning/jobs")
 async def list_jobs(request: web.Request) -> web.StreamResponse:
-    return _listed(request, request.app[STORE].jobs)
+    return _listed(request, request[STORE].jobs)
 
 
 @ROUTES.get("/v1/fine_tuning/jobs/{id}")
 async def retrieve_job(request: web.Request) -> web.StreamResponse:
-    return wire.json(request.app[STORE].jobs.get(_id(request)))
+    return wire.json(request[STORE].jobs.get(_id(request)))
 
 
 @ROUTES.post("/v1/fine_tuning/jobs/{id}/cancel")
 async def cancel_job(request: web.Request) -> web.StreamResponse:
-    return wire.json(objects.cancel_job(request.app[STORE], _id(request)))
+    return wire.json(objects.cancel_job(request[STORE], _id(request)))
 
 
 @ROUTES.get("/v1/fine_tuning/jobs/{id}/events")
 async def job_events(request: web.Request) -> web.StreamResponse:
-    return wire.json(page(objects.job_events(request.app[STORE], _id(request)), request.query))
+    return wire.json(page(objects.job_events(request[STORE], _id(request)), request.query))
 
 
 @ROUTES.post("/v1/vector_stores")
 async def create_vector_store(request: web.Request) -> web.StreamResponse:
-    return wire.json(objects.new_vector_store(request.app[STORE], wire.body(request)))
+    return wire.json(objects.new_vector_store(request[STORE], wire.body(request)))
 
 
 @ROUTES.get("/v1/vector_stores")
 async def list_vector_stores(request: web.Request) -> web.StreamResponse:
-    return _listed(request, request.app[STORE].vector_stores)
+    return _listed(request, request[STORE].vector_stores)
 
 
 @ROUTES.get("/v1/vector_stores/{id}")
 async def retrieve_vector_store(request: web.Request) -> web.StreamResponse:
-    return wire.json(request.app[STORE].vector_stores.get(_id(request)))
+    return wire.json(request[STORE].vector_stores.get(_id(request)))
 
 
 @ROUTES.post("/v1/vector_stores/{id}")
 async def update_vector_store(request: web.Request) -> web.StreamResponse:
-    return wire.json(objects.update_vector_store(request.app[STORE], _id(request), wire.body(request)))
+    return wire.json(objects.update_vector_store(request[STORE], _id(request), wire.body(request)))
 
 
 @ROUTES.delete("/v1/vector_stores/{id}")
 async def delete_vector_store(request: web.Request) -> web.StreamResponse:
-    return _gone(request.app[STORE].vector_stores.pop(_id(request)), "vector_store.deleted")
+    return _gone(request[STORE].vector_stores.pop(_id(request)), "vector_store.deleted")
 
 
 @ROUTES.post("/v1/vector_stores/{id}/search")
 async def search_vector_store(request: web.Request) -> web.StreamResponse:
-    return wire.json(_found(request.app[STORE], _id(request), wire.body(request)))
+    return wire.json(_found(request[STORE], _id(request), wire.body(request)))
 
 
 def _found(store: Store, id_: str, body: Json) -> Json:

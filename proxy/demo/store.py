@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from proxy.demo.checks import Refusal
 from proxy.demo.model.answers import Json, digest
 
-__all__ = ["Seen", "Shelf", "Store", "page"]
+__all__ = ["Seen", "Shelf", "Store", "Tenants", "page"]
 
 MAX_OBJECTS = 1_000
 MAX_CONTENT = 64 << 20
+MAX_TENANTS = 256
 MAX_TAGS = 1_000
 MAX_SEEN = 100
 
@@ -68,49 +69,89 @@ class Seen:
     requests: list[Json] = field(default_factory=list)
 
 
-class Store:
-    """Everything that one demo upstream remembers."""
+class Contents:
+    """Bytes by name; the oldest make room."""
 
     def __init__(self) -> None:
+        self._held: OrderedDict[tuple[str, ...], bytes] = OrderedDict()
+        self._size = 0
+
+    def __repr__(self) -> str:
+        return f"<Contents {len(self._held)} of {self._size} bytes>"
+
+    def __contains__(self, name: tuple[str, ...]) -> bool:
+        return name in self._held
+
+    def __getitem__(self, name: tuple[str, ...]) -> bytes:
+        return self._held[name]
+
+    def keep(self, name: tuple[str, ...], content: bytes) -> None:
+        self.forget(name)
+        if len(content) > MAX_CONTENT:
+            return
+        self._held[name] = content
+        self._size += len(content)
+        while self._size > MAX_CONTENT:
+            self._size -= len(self._held.popitem(last=False)[1])
+
+    def forget(self, name: tuple[str, ...]) -> None:
+        self._size -= len(self._held.pop(name, b""))
+
+
+class Store:
+    """Everything that is remembered for one API key."""
+
+    def __init__(self, tenant: str, contents: Contents) -> None:
+        self._tenant = tenant
+        self._contents = contents
         self.files = Shelf("file-", "File")
         self.uploads = Shelf("upload_", "Upload")
         self.batches = Shelf("batch_", "Batch")
         self.jobs = Shelf("ftjob-", "FineTuningJob")
         self.vector_stores = Shelf("vs_", "VectorStore")
-        self.conversations = Shelf("conv_", "Conversation")
         self.responses = Shelf("resp_", "Response")
         self.completions = Shelf("chatcmpl-", "ChatCompletion")
-        self._contents: OrderedDict[str, bytes] = OrderedDict()
-        self._held = 0
-        self._seen: OrderedDict[str, Seen] = OrderedDict()
 
     def keep(self, id_: str, content: bytes) -> None:
-        """Holds a file's content; the oldest contents make room."""
-        self.forget(id_)
-        if len(content) > MAX_CONTENT:
-            return
-        self._contents[id_] = content
-        self._held += len(content)
-        while self._held > MAX_CONTENT:
-            self._held -= len(self._contents.popitem(last=False)[1])
+        """Holds a file's content."""
+        self._contents.keep((self._tenant, id_), content)
 
     def content(self, id_: str) -> bytes:
         """Raises Refusal where the content is gone."""
         self.files.get(id_)
-        if id_ not in self._contents:
+        if (self._tenant, id_) not in self._contents:
             raise Refusal(400, "The demo no longer holds the content of this file.", param="id")
-        return self._contents[id_]
+        return self._contents[self._tenant, id_]
+
+    def forget(self, id_: str) -> None:
+        self._contents.forget((self._tenant, id_))
 
     def keep_part(self, upload: str, part: str, content: bytes) -> None:
         """Holds a part of an upload, as a file's content is held."""
-        self.keep(f"{upload}/{part}", content)
+        self._contents.keep((self._tenant, upload, part), content)
 
     def part(self, upload: str, part: str) -> bytes:
         """Raises KeyError."""
-        return self._contents[f"{upload}/{part}"]
+        return self._contents[self._tenant, upload, part]
 
-    def forget(self, id_: str) -> None:
-        self._held -= len(self._contents.pop(id_, b""))
+
+class Tenants:
+    """The stores by API key, and what arrived under tags."""
+
+    def __init__(self) -> None:
+        self._contents = Contents()
+        self._stores: OrderedDict[str, Store] = OrderedDict()
+        self._seen: OrderedDict[str, Seen] = OrderedDict()
+
+    def store(self, key: str) -> Store:
+        """What is remembered for this key: nobody sees another's files."""
+        tenant = digest(key)
+        if tenant not in self._stores:
+            self._stores[tenant] = Store(tenant, self._contents)
+        self._stores.move_to_end(tenant)
+        if len(self._stores) > MAX_TENANTS:
+            self._stores.popitem(last=False)
+        return self._stores[tenant]
 
     def saw(self, tag: str, request: Json) -> Seen:
         seen = self._seen.setdefault(tag, Seen())

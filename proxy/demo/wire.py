@@ -12,11 +12,12 @@ from proxy.demo import checks
 from proxy.demo.checks import Refusal
 from proxy.demo.faults import MAX_DELAY, Fault, Orders
 from proxy.demo.model.answers import Json
-from proxy.demo.store import Store
+from proxy.demo.store import Store, Tenants
 
-__all__ = ["ORDERS", "RAW", "STORE", "Form", "Upload", "body", "form", "json", "stream"]
+__all__ = ["ORDERS", "RAW", "STORE", "TENANTS", "Form", "Upload", "body", "form", "json", "stream"]
 
-STORE: web.AppKey[Store] = web.AppKey("store", Store)
+TENANTS: web.AppKey[Tenants] = web.AppKey("tenants", Tenants)
+STORE: web.RequestKey[Store] = web.RequestKey("store", Store)
 ORDERS: web.RequestKey[Orders] = web.RequestKey("orders", Orders)
 RAW: web.RequestKey[bytes] = web.RequestKey("raw", bytes)
 """The body of a request that is not a form."""
