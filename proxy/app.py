@@ -69,7 +69,7 @@ class App:
         self.readiness = Readiness()
         self.clients: Clients
         self._pools: list[Pool] = []
-        self._restore_logging: Callable[[], None] = bool
+        self._restore_logging: Callable[[], object] = bool
 
     def __repr__(self) -> str:
         return f"<App {self.readiness.state.value} on {self.address}>"
@@ -169,7 +169,7 @@ class App:
     async def _flushed(self) -> None:
         """Until connections are gone, which a client that reads nothing does not decide."""
         end = self._loop.time() + CLOSE_GRACE
-        while self.clients.connections and self._loop.time() < end:
+        while self.clients.connections and self._loop.time() < end:  # noqa: ASYNC110  (once in a process's life)
             await asyncio.sleep(0.01)
 
     def reload(self, config: Config) -> None:

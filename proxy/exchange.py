@@ -14,7 +14,19 @@ if TYPE_CHECKING:
     from proxy.errors import Failure
     from proxy.routes import Route
 
-__all__ = ["Ask", "Body", "Client", "Exchange", "Flow", "Headers", "Outcome", "PhaseTimeouts", "Reply", "Sink", "header"]
+__all__ = [
+    "Ask",
+    "Body",
+    "Client",
+    "Exchange",
+    "Flow",
+    "Headers",
+    "Outcome",
+    "PhaseTimeouts",
+    "Reply",
+    "Sink",
+    "header",
+]
 
 Headers = list[tuple[bytes, bytes]]
 """Field lines in the order they came, names in lower case."""

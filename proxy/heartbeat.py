@@ -55,7 +55,9 @@ class Heartbeat:
             self._watch.watch(self)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._watch.forget(self)
 
     def follow(self, stream: Boundary) -> None:

@@ -179,7 +179,17 @@ class _Late:
 class _Stream:
     """An event stream. `data` runs once a frame: it is the hottest function of the gateway."""
 
-    __slots__ = ("_clock", "_done", "_events", "_exchange", "_heartbeat", "_last_usage", "_reply", "_saw_done", "_write")
+    __slots__ = (
+        "_clock",
+        "_done",
+        "_events",
+        "_exchange",
+        "_heartbeat",
+        "_last_usage",
+        "_reply",
+        "_saw_done",
+        "_write",
+    )
 
     def __init__(
         self,

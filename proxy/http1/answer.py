@@ -8,7 +8,6 @@ from proxy.errors import Failure, Kind
 from proxy.exchange import Flow, Headers, Reply
 from proxy.http1.flow import RequestBody
 from proxy.http1.messages import RequestHead, response_head_bytes
-from proxy.http1.reply import UpstreamReply
 from proxy.http1.tunnel import run_tunnel
 
 if TYPE_CHECKING:
@@ -145,10 +144,8 @@ class Answer:
         framing = b"connection: upgrade\r\nupgrade: %b\r\n" % self._upgrade
         self._conn.transport.write(response_head_bytes(101, headers, framing))
         clients = self._conn.clients
-        websocket = self._upgrade.lower() == b"websocket"
-        end = reply.connection if isinstance(reply, UpstreamReply) else None
         try:
-            await run_tunnel(self._conn, end, clients.limits.tunnel, clients.deadlines, observe, websocket=websocket)
+            await run_tunnel(self._conn, reply, clients.limits.tunnel, clients.deadlines, observe)
         finally:
             self._finish()
 

@@ -5,16 +5,20 @@ import base64
 import ipaddress
 import socket
 import ssl
-import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar, final
 from urllib.parse import unquote, urlsplit
+from urllib.request import (  # noqa: TID251  (reads the environment, sends nothing)
+    getproxies_environment,
+    proxy_bypass_environment,  # type: ignore[attr-defined]
+)
 
 import aiohappyeyeballs
 import certifi
 
 from proxy.errors import Failure, Kind
-from proxy.http1.messages import BadMessage, Caps, ResponseHead, ResponseReader
+from proxy.http1.messages import BadMessage, Caps, ResponseHead
+from proxy.http1.readers import ResponseReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +30,9 @@ ATTEMPT_DELAY = 0.25
 NEGATIVE_TTL = 1.0
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
-AddrInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int]]
+AddrInfo = tuple[
+    int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int]
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +67,10 @@ class HttpProxy:
 
 def proxy_for(origin: Origin) -> HttpProxy | None:
     """From HTTPS_PROXY and NO_PROXY, for https origins. Raises ValueError for a proxy that is not http://."""
-    url = urllib.request.getproxies_environment().get("https", "")
+    url = getproxies_environment().get("https", "")
     if origin.scheme != "https" or not url:
         return None
-    if urllib.request.proxy_bypass_environment(f"{origin.host}:{origin.port}"):  # type: ignore[attr-defined]
+    if proxy_bypass_environment(f"{origin.host}:{origin.port}"):
         return None
     parts = urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme != "http" or not parts.hostname:

@@ -17,8 +17,9 @@ from proxy.errors import Failure, Kind
 from proxy.exchange import Exchange, Headers
 from proxy.http1.answer import Answer
 from proxy.http1.flow import HIGH_WATER, Deadlines, RequestBody
-from proxy.http1.messages import BadMessage, Caps, Defect, RequestHead, RequestReader
+from proxy.http1.messages import BadMessage, Caps, Defect, RequestHead
 from proxy.http1.peers import Peers
+from proxy.http1.readers import RequestReader
 from proxy.http1.tunnel import Pipe, TunnelLimits
 
 __all__ = ["ClientConnection", "ClientLimits", "Clients"]
@@ -212,9 +213,7 @@ class ClientConnection(asyncio.Protocol):
         self.deadline = min(self.deadline, self._write_deadline)
 
     def expire(self, now: float) -> None:
-        if self._tunnel is not None:
-            self.transport.abort()
-        elif self._closing or self._write_deadline <= now:
+        if self._tunnel is not None or self._closing or self._write_deadline <= now:
             self.transport.abort()
         elif self._receiving is not None:
             self.deadline = now + LINGER
@@ -309,7 +308,10 @@ class ClientConnection(asyncio.Protocol):
             self._receiving.fail(failure)
             self._receiving = None
         elif self._current is None and not self._closing:
-            headers: Headers = [*failure.headers(safe_method=True), (b"x-askonce-call-id", self.clients.call_ids().encode())]
+            headers: Headers = [
+                *failure.headers(safe_method=True),
+                (b"x-askonce-call-id", self.clients.call_ids().encode()),
+            ]
             Answer.refuse(self, failure.status, headers, failure.body())
             self._linger(clean=False)
 

@@ -166,10 +166,9 @@ class RequestBody:
         if not self.ended:
             self._whole = True
             self._ask_for_more()
-            while not self.ended and self._failure is None:
+            while self._open:
                 await self._wait()
-        if self._failure is not None:
-            raise self._failure
+        self._raise_failure()
         body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._buffered = 0
@@ -177,20 +176,18 @@ class RequestBody:
 
     async def peek(self, size: int, limit: int) -> bytes:
         self._bound(limit)
-        while self._buffered < min(size, HIGH_WATER) and not self.ended and self._failure is None:
+        while self._buffered < min(size, HIGH_WATER) and self._open:
             self._ask_for_more()
             await self._wait()
-        if self._failure is not None:
-            raise self._failure
+        self._raise_failure()
         return b"".join(self._chunks)
 
     async def chunk(self, limit: int) -> bytes:
         self._bound(limit)
-        while not self._chunks and not self.ended and self._failure is None:
+        while not self._chunks and self._open:
             self._ask_for_more()
             await self._wait()
-        if self._failure is not None:
-            raise self._failure
+        self._raise_failure()
         if not self._chunks:
             return b""
         piece = self._chunks.popleft()
@@ -198,6 +195,15 @@ class RequestBody:
         if self._paused and self._buffered <= HIGH_WATER // 2:
             self._ask_for_more()
         return piece
+
+    @property
+    def _open(self) -> bool:
+        """More may come."""
+        return not self.ended and self._failure is None
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     def _bound(self, limit: int) -> None:
         self._limit = limit

@@ -16,7 +16,8 @@ from proxy.errors import Failure, Kind
 from proxy.exchange import Ask, Body, PhaseTimeouts
 from proxy.http1.connect import Connector
 from proxy.http1.flow import HIGH_WATER, Deadlines, Gate
-from proxy.http1.messages import BadMessage, Caps, ResponseHead, ResponseReader, request_head_bytes
+from proxy.http1.messages import BadMessage, Caps, ResponseHead, request_head_bytes
+from proxy.http1.readers import ResponseReader
 from proxy.http1.reply import UpstreamReply
 from proxy.http1.tunnel import Pipe
 
@@ -88,7 +89,8 @@ class UpstreamConnection(asyncio.Protocol):
         if ask.upgrade:
             framing = b"connection: upgrade\r\nupgrade: %b\r\n" % ask.upgrade
         if not isinstance(body, bytes):
-            framing += b"transfer-encoding: chunked\r\n" if body.length is None else b"content-length: %d\r\n" % body.length
+            length = body.length
+            framing += b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length
         elif body or ask.method not in BODILESS:
             framing += b"content-length: %d\r\n" % len(body)
         head = request_head_bytes(ask.method, ask.target, self._pool.host, ask.headers, framing)
@@ -162,8 +164,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport.abort()
             return
         if self._reply is not None and self._head is None and not self._paused:
-            deadline = self._loop.time() + self._idle_timeout
-            self.deadline = deadline if deadline < self._hard_deadline else self._hard_deadline
+            self.deadline = min(self._loop.time() + self._idle_timeout, self._hard_deadline)
 
     def response_head(self, head: ResponseHead) -> None:
         reply, waiting = self._reply, self._head

@@ -1,0 +1,320 @@
+"""Bytes → messages, with llhttp in its strict mode. Sans-IO.
+
+Whatever the input, a reader either reports well-formed messages to its events or raises one
+`BadMessage`, in time linear in the input; after that it is dead.
+"""
+
+from typing import Protocol, final
+
+import httptools
+
+from proxy.http1.messages import (
+    NOT_FORWARDED,
+    NOT_RELAYED,
+    BadMessage,
+    Caps,
+    Defect,
+    Fields,
+    RequestHead,
+    ResponseHead,
+    framing_of,
+)
+
+__all__ = ["RequestReader", "ResponseReader"]
+
+CHUNK_OVERHEAD = 65_536
+"""Bytes of framing that a chunked body may have whatever its size."""
+MAX_INTERIM = 16
+
+
+class RequestEvents(Protocol):
+    def request_head(self, head: RequestHead) -> None: ...
+    def request_body(self, chunk: bytes) -> None: ...
+    def request_end(self) -> None: ...
+    def tunnel_data(self, data: bytes) -> None: ...
+
+
+class ResponseEvents(Protocol):
+    def response_head(self, head: ResponseHead) -> None: ...
+    def response_body(self, chunk: bytes) -> None: ...
+    def response_end(self) -> None: ...
+    def tunnel_data(self, data: bytes) -> None: ...
+
+
+@final
+class RequestReader:
+    """Client bytes → request events, for as many requests as one connection carries."""
+
+    def __init__(self, events: RequestEvents, caps: Caps) -> None:
+        self._events = events
+        self._caps = caps
+        self._fields = Fields(caps)
+        self._target = b""
+        self._switch: bytes | None = None
+        self._muted = False
+        self._tunnel = False
+        self._raw = self._body = 0
+        self._parser = httptools.HttpRequestParser(self)
+
+    @property
+    def mid_message(self) -> bool:
+        """Bytes of a message that has not ended have been read."""
+        return bool(self._target or self._fields.lines or self._raw)
+
+    def feed(self, data: bytes) -> None:
+        """Raises BadMessage."""
+        while data:
+            if self._tunnel:
+                self._events.tunnel_data(data)
+                return
+            self._raw += len(data)
+            self._fields.fed(len(data))
+            data = self._parse(data)
+            if self._fields.breach is not None:
+                raise self._fields.breach
+            if self._raw > CHUNK_OVERHEAD + 16 * self._body and not self._fields.in_head:
+                raise BadMessage(Defect.MALFORMED, "more framing than body")
+
+    def _parse(self, data: bytes) -> bytes:
+        """Feeds the parser; returns what lies behind an upgrade's head."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            rest = data[upgrade.args[0] :]
+            if self._fields.breach is None:
+                self._resume_after_upgrade()
+            return rest
+        except httptools.HttpParserInvalidMethodError:
+            raise BadMessage(Defect.BAD_METHOD) from None
+        except httptools.HttpParserCallbackError as error:
+            raise error.__context__ or error from None
+        except (httptools.HttpParserError, ValueError) as error:
+            raise BadMessage(Defect.MALFORMED, str(error)) from None
+        return b""
+
+    def _resume_after_upgrade(self) -> None:
+        """llhttp ends every upgrade at its head; one that we ignore (h2c, or with a body) goes on as plain HTTP."""
+        if self._tunnel:
+            return
+        framing, self._switch = self._switch, None
+        self._parser = httptools.HttpRequestParser(self)
+        if framing:
+            self._muted = True
+            self._parser.feed_data(b"POST / HTTP/1.1\r\nhost: a\r\n" + framing + b"\r\n\r\n")
+            self._muted = False
+
+    # llhttp's callbacks
+
+    def on_message_begin(self) -> None:
+        if not self._muted:
+            self._fields.begin()
+            self._target = b""
+            self._raw = self._body = 0
+
+    def on_url(self, url: bytes) -> None:
+        if self._muted:
+            return
+        self._target += url
+        if len(self._target) > self._caps.header_bytes:
+            self._fields.breach = BadMessage(Defect.HEAD_TOO_LARGE)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._muted:
+            self._fields.add(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self._muted or self._fields.breach is not None:
+            return
+        self._fields.in_head = False
+        try:
+            head = self._head()
+        except BadMessage as defect:
+            self._fields.breach = defect
+            return
+        self._tunnel = bool(head.upgrade)
+        self._events.request_head(head)
+
+    def on_body(self, chunk: bytes) -> None:
+        if self._fields.breach is None:
+            self._body += len(chunk)
+            self._events.request_body(chunk)
+
+    def on_message_complete(self) -> None:
+        if self._fields.breach is None and not self._switch:
+            self._target = b""
+            self._fields.lines = []
+            self._raw = self._body = 0
+            self._events.request_end()
+
+    def _head(self) -> RequestHead:
+        fields, parser = self._fields, self._parser
+        version = parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            raise BadMessage(Defect.BAD_VERSION)
+        if fields.one(b"host") is None and version == "1.1":
+            raise BadMessage(Defect.MALFORMED, "no host")
+        length, chunked = framing_of(fields, version)
+        method = parser.get_method().decode("ascii")
+        upgrade = self._upgrade(method, length or chunked) if parser.should_upgrade() else b""
+        return RequestHead(
+            method=method,
+            target=_origin_form(method, self._target),
+            headers=fields.end_to_end(NOT_FORWARDED),
+            length=None if chunked else length or 0,
+            keep_alive=parser.should_keep_alive() and not upgrade,
+            chunks_allowed=version == "1.1",
+            expect_continue=version == "1.1" and b"100-continue" in fields.listed(b"expect"),
+            upgrade=upgrade,
+        )
+
+    def _upgrade(self, method: str, has_body: object) -> bytes:
+        """The protocol to switch to; b"" for one that is ignored, as RFC 9110 §7.8 allows."""
+        token = b", ".join(value for key, value in self._fields.lines if key == b"upgrade")
+        if method == "GET" and not has_body and token and not token.lower().startswith(b"h2c"):
+            return token
+        length = self._fields.one(b"content-length")
+        self._switch = b""
+        if has_body:
+            self._switch = b"transfer-encoding: chunked" if length is None else b"content-length: " + length
+        return b""
+
+
+def _origin_form(method: str, target: bytes) -> bytes:
+    """RFC 9112 §3.2: path and query, also of the absolute form; the authority is never used."""
+    if method == "CONNECT":
+        raise BadMessage(Defect.BAD_METHOD)
+    if target[:1] != b"/" and target != b"*":
+        scheme, separator, rest = target.partition(b"://")
+        if not separator or scheme.lower() not in (b"http", b"https"):
+            raise BadMessage(Defect.MALFORMED, "bad request target")
+        slash = rest.find(b"/")
+        target = rest[slash:] if slash >= 0 else b"/"
+    if b"#" in target:
+        raise BadMessage(Defect.MALFORMED, "fragment in request target")
+    return target
+
+
+@final
+class ResponseReader:
+    """Upstream bytes → response events, one response per `expect`."""
+
+    def __init__(self, events: ResponseEvents, caps: Caps) -> None:
+        self._events = events
+        self._fields = Fields(caps)
+        self._head_only = False
+        self._interim = 0
+        self._tunnel = False
+        self._done = True
+        self._final = False
+        self._until_eof = False
+        self.on_body = events.response_body
+        self._parser = httptools.HttpResponseParser(self)
+
+    def expect(self, *, head_only: bool) -> None:
+        """A request has been sent; `head_only` if its answer has no body (HEAD)."""
+        if self._head_only:
+            self.on_body = self._events.response_body
+            self._parser = httptools.HttpResponseParser(self)
+        self._head_only = head_only
+        self._done = self._until_eof = False
+        self._interim = 0
+
+    def feed(self, data: bytes) -> None:
+        """Raises BadMessage, also for bytes that answer nothing."""
+        if self._tunnel:
+            self._events.tunnel_data(data)
+            return
+        if self._done:
+            raise BadMessage(Defect.MALFORMED, "bytes that answer no request")
+        fields = self._fields
+        if fields.in_head:
+            fields.fed(len(data))
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # A 101 whose head was refused has a breach, raised below.
+            if fields.breach is None and (rest := data[upgrade.args[0] :]):
+                self._events.tunnel_data(rest)
+        except httptools.HttpParserCallbackError as error:
+            raise error.__context__ or error from None
+        except (httptools.HttpParserError, ValueError) as error:
+            raise BadMessage(Defect.MALFORMED, str(error)) from None
+        if fields.breach is not None:
+            raise fields.breach
+
+    def eof(self) -> None:
+        """The connection ended. Raises BadMessage if that cut a message short."""
+        if self._until_eof and not self._done:
+            self._done = True
+            self._events.response_end()
+        elif not self._done:
+            raise BadMessage(Defect.MALFORMED, "connection ended inside a message")
+
+    # llhttp's callbacks
+
+    def on_message_begin(self) -> None:
+        if self._done:
+            self._fields.breach = BadMessage(Defect.MALFORMED, "bytes that answer no request")
+        self._fields.begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields.add(name, value)
+
+    def on_headers_complete(self) -> None:
+        fields = self._fields
+        if fields.breach is not None:
+            return
+        fields.in_head = False
+        try:
+            head = self._head()
+        except BadMessage as defect:
+            fields.breach = defect
+            return
+        if head is None:
+            self._interim += 1
+            if self._interim > MAX_INTERIM:
+                fields.breach = BadMessage(Defect.MALFORMED, "too many interim responses")
+            return
+        self._tunnel = bool(head.upgrade)
+        self._until_eof = not head.framed
+        self._events.response_head(head)
+        if self._head_only:
+            self._done = True
+            self.on_body = self._ignore
+            self._parser = httptools.HttpResponseParser(self)
+            self._events.response_end()
+
+    def _ignore(self, chunk: bytes) -> None:
+        """A body behind the answer to HEAD is for nobody."""
+
+    def on_message_complete(self) -> None:
+        if self._fields.breach is None and self._final and not self._done and not self._tunnel:
+            self._done = True
+            self._events.response_end()
+
+    def _head(self) -> ResponseHead | None:
+        """None for an interim response."""
+        fields, parser = self._fields, self._parser
+        status = parser.get_status_code()
+        self._final = False
+        if not 100 <= status <= 999 or parser.get_http_version() not in ("1.1", "1.0"):
+            raise BadMessage(Defect.BAD_VERSION, "bad status line")
+        if 100 <= status < 200 and status != 101:
+            return None
+        length, chunked = framing_of(fields, parser.get_http_version())
+        self._final = True
+        empty = status in (204, 304) or self._head_only
+        framed = empty or chunked or length is not None
+        upgrade = b""
+        if status == 101:
+            upgrade = fields.one(b"upgrade") or b""
+            if not upgrade:
+                raise BadMessage(Defect.MALFORMED, "101 without upgrade")
+        return ResponseHead(
+            status=status,
+            headers=fields.end_to_end(NOT_RELAYED),
+            length=0 if status == 204 else length,
+            framed=framed,
+            keep_alive=framed and b"close" not in fields.listed(b"connection") and parser.get_http_version() == "1.1",
+            upgrade=upgrade,
+        )
