@@ -34,8 +34,11 @@ from proxy.telemetry.metrics import forget_worker
 
 __all__ = ["Action", "Backoff", "ListenError", "Supervisor", "Worker", "current", "decide", "hold", "run"]
 
-KILL_MARGIN = 5.0
+KILL_MARGIN = 10.0
 """Seconds that a worker may take beyond its drain time before it is killed."""
+
+SETTLING = 5.0
+"""Seconds from the start in which a worker that exits by itself ends the start: its siblings would do the same."""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 _INDEX = "ASKONCE_WORKER"
@@ -163,6 +166,7 @@ class Supervisor:
         self._command = command
         self._clock = clock
         self._seats = [_Seat(index) for index in range(loaded.config.server.workers)]
+        self._settled_at = math.inf
         self._stopping = False
         self._kill_at = math.inf
         self._unclean = False
@@ -183,6 +187,7 @@ class Supervisor:
             stack.callback(os.close, self._parent)
             stack.callback(os.close, written)  # workers see its end, even after a kill -9 of this process
             wait = stack.enter_context(_signals())
+            self._settled_at = self._clock() + SETTLING
             while True:
                 self._reap()
                 self._start_due()
@@ -231,7 +236,7 @@ class Supervisor:
                 process_group=0,  # a terminal's ^C is passed on once, by the supervisor
             )
         except OSError as error:
-            self._restart_later(seat, reason=error.strerror or "cannot be started")
+            self._restart_later(seat, worker=seat.index, reason=error.strerror or "cannot be started")
         else:
             self._log.info("worker_started", worker=seat.index, pid=seat.process.pid)
 
@@ -242,34 +247,43 @@ class Supervisor:
                 continue
             seat.process = None
             forget_worker(str(seat.index), str(self._directory))
-            if not self._stopping:
-                self._restart_later(seat, reason=_described(code), pid=process.pid)
-            elif code not in (0, -signal.SIGTERM, -signal.SIGINT):  # these: it had not begun to serve
+            place: dict[str, object] = {"worker": seat.index, "pid": process.pid, "reason": _described(code)}
+            if self._stopping:
+                if code not in (0, -signal.SIGTERM, -signal.SIGINT):  # these: it had not begun to serve
+                    self._unclean = True
+                    self._log.error("worker_failed", **place)
+            elif code > 0 and self._clock() < self._settled_at:
                 self._unclean = True
-                self._log.error("worker_failed", worker=seat.index, pid=process.pid, reason=_described(code))
+                self._log.error("start_refused", **place)
+                self._stop(signal.SIGTERM)
+            else:
+                self._restart_later(seat, **place)
 
     def _restart_later(self, seat: _Seat, **fields: object) -> None:
         now = self._clock()
         delay = seat.backoff.after(now - seat.started_at)
         seat.start_at = now + delay
         lived = round(now - seat.started_at, 3)
-        self._log.error("worker_died", worker=seat.index, lived_s=lived, restart_in_s=delay, **fields)
+        self._log.error("worker_died", lived_s=lived, restart_in_s=delay, **fields)
 
     def _handle(self, signum: int) -> None:
-        server = self._loaded.config.server
         match decide(signum, stopping=self._stopping):
             case Action.RELOAD:
                 self._reload()
             case Action.STOP:
                 self._log.info("stopping", signal=signal.Signals(signum).name)
-                self._stopping = True
-                self._kill_at = self._clock() + server.drain_delay + server.drain_timeout + KILL_MARGIN
-                self._pass_on(signum)
+                self._stop(signum)
             case Action.HURRY:
                 self._kill_at = min(self._kill_at, self._clock() + KILL_MARGIN)
                 self._pass_on(signum)
             case Action.NOTHING:
                 pass
+
+    def _stop(self, signum: int) -> None:
+        server = self._loaded.config.server
+        self._stopping = True
+        self._kill_at = self._clock() + server.drain_delay + server.drain_timeout + KILL_MARGIN
+        self._pass_on(signum)
 
     def _reload(self) -> None:
         try:
@@ -277,8 +291,6 @@ class Supervisor:
         except ConfigError as error:
             self._log.error("reload_refused", reason=str(error))
             return
-        if loaded.config.server.workers != len(self._seats):
-            self._log.warning("reload_ignores", setting="server.workers", reason="takes effect at the next start")
         self._loaded = loaded
         self._keep_config()
         self._pass_on(signal.SIGHUP)

@@ -5,7 +5,8 @@ is a reference, `env:NAME` or `file:PATH`; it is read once, here. Whatever is wr
 `ConfigError` of one line, which never shows a secret.
 """
 
-from proxy.config.reading import Loaded, find, load, read
+from proxy.config.advice import advice
+from proxy.config.reading import Loaded, find, load, read, strays
 from proxy.config.settings import (
     DEFAULT_BASE_URL,
     Admin,
@@ -41,7 +42,9 @@ __all__ = [
     "Server",
     "Timeouts",
     "Upstream",
+    "advice",
     "find",
     "load",
     "read",
+    "strays",
 ]

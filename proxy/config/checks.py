@@ -3,13 +3,14 @@
 import ipaddress
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
+from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # noqa: TID251  (opens nothing)
 
 from proxy.config.settings import Config, ConfigError, Upstream
 
-__all__ = ["check", "is_local", "is_loopback"]
+__all__ = ["check", "check_proxy", "is_local", "is_loopback"]
 
 _Called = Callable[[str], str]
 
@@ -32,6 +33,23 @@ def check(config: Config, called: _Called) -> None:
         _check_base_url(called(f"{key}.base_url"), key, upstream, config)
         _check_ca_file(called(f"{key}.ca_file"), upstream)
         _check_models(called(f"{key}.models"), name, upstream, owners)
+
+
+def check_proxy(config: Config, environ: Mapping[str, str]) -> None:
+    """HTTPS_PROXY, where an upstream is reached through it. Raises ConfigError, without its credentials."""
+    name = "https_proxy" if environ.get("https_proxy") else "HTTPS_PROXY"
+    if not (text := environ.get(name)):
+        return
+    exempt = {"no": environ.get("no_proxy") or environ.get("NO_PROXY", "")}
+    origins = [urlsplit(upstream.base_url) for upstream in config.upstreams.values()]
+    through = [url for url in origins if url.scheme == "https" and not proxy_bypass_environment(url.netloc, exempt)]
+    try:
+        url = urlsplit(text if "://" in text else f"http://{text}")
+        sound = url.scheme == "http" and bool(url.hostname) and url.port != 0
+    except ValueError:
+        sound = False
+    if through and not sound:
+        raise ConfigError(f"{name}: expected http://host:port")
 
 
 def is_loopback(host: str) -> bool:

@@ -12,13 +12,15 @@ from typing import Any, cast
 
 import msgspec
 
-from proxy.config.checks import check
+from proxy.config.checks import check, check_proxy
 from proxy.config.settings import DEFAULT_BASE_URL, Config, ConfigError, Secret, Section, known_keys, types_of
 
-__all__ = ["Loaded", "find", "load", "read"]
+__all__ = ["Loaded", "find", "load", "read", "strays"]
 
 PREFIX = "ASKONCE_"
 BASE_URL_VARIABLE = "OPENAI_BASE_URL"
+RESERVED = frozenset(["ASKONCE_CONFIG", "ASKONCE_ADMIN_TOKEN", "ASKONCE_PEPPER"])
+"""Variables of ours that are no settings."""
 MAX_FILE_BYTES = 1 << 20
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TYPE_NAMES = {
@@ -72,14 +74,28 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
 def read(path: Path | None, environ: Mapping[str, str] = os.environ) -> Loaded:
     """`load`, with where each value came from. Raises ConfigError."""
     text, tree = _parse(path) if path else ("", {})
-    for name, text in sorted(environ.items()):
+    for name in sorted(environ):
         if name.startswith(PREFIX) and "__" in name:
-            _overlay(tree, name, text)
+            _overlay(tree, name, environ[name])
     _default_upstream(tree, environ)
     reader = _Reader(environ)
     config = cast("Config", reader.section(Config, tree, ""))
     check(config, reader.called)
+    check_proxy(config, environ)
     return Loaded(config, path, text, reader.variables, reader.secrets)
+
+
+def strays(environ: Mapping[str, str]) -> dict[str, str]:
+    """Variables that look like ours and set nothing → the nearest that would, or "".
+
+    They stop no start: the environment may belong to several programs.
+    """
+    settings = {key.replace("_", ""): key for key in map(_as_variable, known_keys("openai", tables=False))}
+    return {
+        name: settings.get(name.upper().replace("_", ""), "")
+        for name in sorted(environ)
+        if name.upper().startswith(PREFIX) and name not in RESERVED and not (name.startswith(PREFIX) and "__" in name)
+    }
 
 
 def _parse(path: Path) -> tuple[str, dict[str, Any]]:

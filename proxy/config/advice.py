@@ -1,0 +1,57 @@
+"""What starts and serves, but is probably not what the operator wants."""
+
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
+
+from proxy.config.checks import is_loopback
+from proxy.config.reading import BASE_URL_VARIABLE, Loaded, strays
+
+__all__ = ["advice"]
+
+PATIENT_POOL = 60.0
+"""Seconds of idleness beyond which many servers have closed the connection themselves."""
+
+
+def advice(loaded: Loaded, environ: Mapping[str, str], cores: int) -> list[str]:
+    """One line for each."""
+    return [*_exposure(loaded), *_upstreams(loaded), *_sizes(loaded, cores), *_environment(loaded, environ)]
+
+
+def _exposure(loaded: Loaded) -> Iterator[str]:
+    config = loaded.config
+    if not is_loopback(config.listen.host):
+        for key in loaded.secrets:
+            # auth.require_key would not help: in pass-through mode any key at all will do.
+            yield f"listen.host: whoever reaches {config.listen.host} can spend {key}; keep strangers out"
+    if not is_loopback(config.admin.host):
+        yield f"admin.host: whoever reaches {config.admin.host} can read the metrics"
+
+
+def _upstreams(loaded: Loaded) -> Iterator[str]:
+    upstreams = loaded.config.upstreams
+    for name, upstream in upstreams.items():
+        url = urlsplit(upstream.base_url)
+        if url.scheme == "http" and not is_loopback(url.hostname or ""):
+            yield f"upstreams.{name}.base_url: http:// carries keys and prompts unencrypted to {url.hostname}"
+        if url.scheme == "http" and upstream.ca_file:
+            yield f"upstreams.{name}.ca_file: has no effect on an http:// URL"
+    if not any("*" in upstream.models for upstream in upstreams.values()):
+        yield 'upstreams: no one serves "*", so models that match no pattern are refused'
+
+
+def _sizes(loaded: Loaded, cores: int) -> Iterator[str]:
+    config = loaded.config
+    if config.server.workers > cores:
+        yield f"server.workers: {config.server.workers} workers share {cores} core{'s' if cores > 1 else ''}"
+    if config.pool.idle_timeout > PATIENT_POOL:
+        yield "pool.idle_timeout: an upstream that closes idle connections sooner makes requests on them fail"
+    if config.timeouts.comment >= config.timeouts.first_byte:
+        yield "timeouts.comment: no comment is ever sent, because timeouts.first_byte ends the wait before"
+
+
+def _environment(loaded: Loaded, environ: Mapping[str, str]) -> Iterator[str]:
+    for key, variable in loaded.variables.items():
+        if variable == BASE_URL_VARIABLE:
+            yield f"{BASE_URL_VARIABLE}: is in effect, as {key}"
+    for name, meant in strays(environ).items():
+        yield f"{name}: sets nothing" + (f"; did you mean {meant}?" if meant else "")
