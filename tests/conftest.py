@@ -1,0 +1,135 @@
+"""Fixtures of the rig. Every asynchronous test runs on uvloop and is checked for what it leaves behind."""
+
+import asyncio
+import inspect
+import os
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+import pytest
+import trustme
+import uvloop
+
+from tests.fakes.gateway import Gateway, GatewayProcess, StartGateway, StartProcess, in_process, spawn
+from tests.fakes.polling import until
+from tests.fakes.raw import RawClient
+from tests.fakes.upstream import ScriptedUpstream
+
+SETTLING = 2.0
+"""Seconds after a test in which its tasks and descriptors may still end."""
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config,  # noqa: ARG001  (pytest calls by name)
+    item: pytest.Item,  # noqa: ARG001
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"uvloop": uvloop.new_event_loop}
+
+
+def pytest_configure(config: pytest.Config) -> None:  # noqa: ARG001  (pytest calls by name)
+    """None of the machine's keys, base URLs and proxies reaches a test."""
+    for name in [*os.environ]:
+        if name.startswith(("OPENAI_", "ASKONCE_")) or name.lower().endswith("_proxy"):
+            del os.environ[name]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.function):
+            item.fixturenames.insert(0, "leaves_nothing")
+
+
+@pytest.fixture
+async def leaves_nothing() -> AsyncIterator[None]:
+    """No task, no descriptor and no unnoticed exception outlives its test."""
+    loop = asyncio.get_running_loop()
+    unnoticed: list[str] = []
+    loop.set_exception_handler(lambda _loop, context: unnoticed.append(repr(context)))
+    tasks, descriptors = asyncio.all_tasks(), _descriptors()
+    yield
+    own = asyncio.current_task()
+    await until(
+        lambda: not (asyncio.all_tasks() - tasks - {own}) and not (_descriptors() - descriptors),
+        SETTLING,
+        "the test cleans up; it left behind"
+        f" {[*(asyncio.all_tasks() - tasks - {own}), *(_descriptors() - descriptors)]}",
+    )
+    assert not unnoticed
+
+
+def _descriptors() -> set[str]:
+    """Open sockets, files and pipes; not the event loop's own UNIX sockets, which come and go with its runs."""
+    own = {line.split()[6] for line in Path("/proc/net/unix").read_text().splitlines()[1:]}
+    found = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            what = str(descriptor.readlink())
+            if what.removeprefix("socket:[").rstrip("]") not in own and not what.startswith(("anon_inode:", "/dev/")):
+                found.add(f"{descriptor.name} {what}")
+    return found
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[ScriptedUpstream]:
+    """Answers 200 until scripted otherwise; malformed requests fail the test."""
+    async with ScriptedUpstream() as scripted:
+        yield scripted
+        assert scripted.defects == []
+
+
+@pytest.fixture
+async def start(upstream: ScriptedUpstream) -> AsyncIterator[StartGateway]:
+    """Starts gateways in this process, by default in front of `upstream`, with the settings given."""
+    async with AsyncExitStack() as stack:
+
+        async def start_gateway(url: str = "", **settings: object) -> Gateway:
+            return await stack.enter_async_context(in_process(url or upstream.url, **settings))  # type: ignore[arg-type]
+
+        yield start_gateway
+
+
+@pytest.fixture
+async def gateway(start: StartGateway) -> Gateway:
+    """In front of `upstream`, as configured by default."""
+    return await start()
+
+
+@pytest.fixture
+async def client(gateway: Gateway) -> AsyncIterator[RawClient]:
+    """A connection to `gateway`."""
+    async with gateway.client() as raw:
+        yield raw
+
+
+@pytest.fixture
+async def start_process(upstream: ScriptedUpstream) -> AsyncIterator[StartProcess]:
+    """Starts gateways as processes, by default in front of `upstream`."""
+    async with AsyncExitStack() as stack:
+
+        async def start_gateway(url: str = "", *arguments: str, **options: object) -> GatewayProcess:
+            return await stack.enter_async_context(spawn(url or upstream.url, *arguments, **options))  # type: ignore[arg-type]
+
+        yield start_gateway
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """Signs the certificates of this run."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("authority") / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def server_tls(authority: trustme.CA) -> ssl.SSLContext:
+    """For servers on localhost, 127.0.0.1 and ::1."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", "127.0.0.1", "::1").configure_cert(context)
+    return context

@@ -1,0 +1,1 @@
+"""What stands around the gateway in tests: scripted upstream, TCP toxics, raw client, clock, the gateway itself."""
