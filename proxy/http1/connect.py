@@ -8,9 +8,9 @@ import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar, final
 from urllib.parse import unquote, urlsplit
-from urllib.request import (  # noqa: TID251  (reads the environment, sends nothing)
+from urllib.request import (  # type: ignore[attr-defined]  # noqa: TID251  (reads the environment, sends nothing)
     getproxies_environment,
-    proxy_bypass_environment,  # type: ignore[attr-defined]
+    proxy_bypass_environment,
 )
 
 import aiohappyeyeballs
@@ -95,7 +95,10 @@ def tls_context(ca_file: str = "") -> ssl.SSLContext:
 
 @final
 class Resolver:
-    """Names → addresses, kept for `ttl` seconds; one look-up at a time per name; a failing one falls back on what was known."""
+    """Names → addresses, kept for `ttl` seconds; one look-up at a time per name.
+
+    A look-up that fails falls back on what was known.
+    """
 
     def __init__(self, ttl: float, loop: asyncio.AbstractEventLoop) -> None:
         self._ttl = ttl

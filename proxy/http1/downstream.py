@@ -150,11 +150,11 @@ class ClientConnection(asyncio.Protocol):
         self.clients.deadlines.forget(self)
         self.deadline = inf
         self._closing = True
-        if self._tunnel is not None:
-            self._tunnel.lost()
         if self._current is not None:
             self._current.gone = True
-        if self._task is not None and not self._task.done():
+        if self._tunnel is not None:
+            self._tunnel.lost()
+        elif self._task is not None and not self._task.done():
             self.clients.exchanges[self._task].cut_by = Failure(Kind.CLIENT_CLOSED)
             self._task.cancel()
         self._queue.clear()

@@ -20,6 +20,7 @@ __all__ = [
     "Fields",
     "RequestHead",
     "ResponseHead",
+    "Special",
     "framing_of",
     "request_head_bytes",
     "response_head_bytes",
@@ -41,7 +42,7 @@ HOP_BY_HOP = frozenset(
 )
 NOT_FORWARDED = HOP_BY_HOP | {b"content-length", b"host", b"expect"}
 NOT_RELAYED = HOP_BY_HOP | {b"content-length"}
-_PERSISTENCE = (b"", b"keep-alive", b"close")
+PERSISTENCE = (b"", b"keep-alive", b"close")
 
 
 class Defect(enum.Enum):
@@ -130,29 +131,37 @@ class Fields:
                 self.breach = BadMessage(Defect.HEAD_TOO_LARGE)
             self._pending += size
 
+    def split(self, dropped: frozenset[bytes]) -> tuple[Headers, "Special"]:
+        """The end-to-end fields, and those that speak of this connection (RFC 9110 §7.6.1)."""
+        kept: Headers = []
+        special = Special()
+        for line in self.lines:
+            (special if line[0] in dropped else kept).append(line)
+        named = [name for name in special.members(b"connection") if name not in PERSISTENCE]
+        if named:
+            kept = [line for line in kept if line[0] not in named]
+        return kept, special
+
+
+class Special(Headers):
+    """Field lines that are not for the next hop."""
+
     def one(self, name: bytes) -> bytes | None:
-        """The only value of a field that must not repeat."""
+        """The only value of a field that must not repeat. Raises BadMessage."""
         found: bytes | None = None
-        for key, value in self.lines:
+        for key, value in self:
             if key == name:
                 if found is not None:
                     raise BadMessage(Defect.MALFORMED, f"more than one {name.decode()}")
                 found = value
         return found
 
-    def listed(self, name: bytes) -> list[bytes]:
+    def members(self, name: bytes) -> list[bytes]:
         """The lower-case members of a comma-separated field."""
-        return [member.strip().lower() for key, value in self.lines if key == name for member in value.split(b",")]
-
-    def end_to_end(self, dropped: frozenset[bytes]) -> Headers:
-        """RFC 9110 §7.6.1: without the hop-by-hop fields, also those that Connection names."""
-        named = [name for name in self.listed(b"connection") if name not in _PERSISTENCE]
-        if named:
-            dropped = dropped.union(named)
-        return [line for line in self.lines if line[0] not in dropped]
+        return [member.strip().lower() for key, value in self if key == name for member in value.split(b",")]
 
 
-def framing_of(fields: Fields, version: str) -> tuple[int | None, bool]:
+def framing_of(fields: Special, version: str) -> tuple[int | None, bool]:
     """Announced length and whether the body is chunked; llhttp has refused their combinations."""
     coding = fields.one(b"transfer-encoding")
     length = fields.one(b"content-length")

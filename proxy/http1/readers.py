@@ -17,6 +17,7 @@ from proxy.http1.messages import (
     Fields,
     RequestHead,
     ResponseHead,
+    Special,
     framing_of,
 )
 
@@ -49,6 +50,7 @@ class RequestReader:
         self._events = events
         self._caps = caps
         self._fields = Fields(caps)
+        self.on_header = self._fields.add
         self._target = b""
         self._switch: bytes | None = None
         self._muted = False
@@ -118,10 +120,6 @@ class RequestReader:
         if len(self._target) > self._caps.header_bytes:
             self._fields.breach = BadMessage(Defect.HEAD_TOO_LARGE)
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._muted:
-            self._fields.add(name, value)
-
     def on_headers_complete(self) -> None:
         if self._muted or self._fields.breach is not None:
             return
@@ -151,28 +149,29 @@ class RequestReader:
         version = parser.get_http_version()
         if version not in ("1.1", "1.0"):
             raise BadMessage(Defect.BAD_VERSION)
-        if fields.one(b"host") is None and version == "1.1":
+        headers, special = fields.split(NOT_FORWARDED)
+        if special.one(b"host") is None and version == "1.1":
             raise BadMessage(Defect.MALFORMED, "no host")
-        length, chunked = framing_of(fields, version)
+        length, chunked = framing_of(special, version)
         method = parser.get_method().decode("ascii")
-        upgrade = self._upgrade(method, length or chunked) if parser.should_upgrade() else b""
+        upgrade = self._upgrade(method, special, length or chunked) if parser.should_upgrade() else b""
         return RequestHead(
             method=method,
             target=_origin_form(method, self._target),
-            headers=fields.end_to_end(NOT_FORWARDED),
+            headers=headers,
             length=None if chunked else length or 0,
             keep_alive=parser.should_keep_alive() and not upgrade,
             chunks_allowed=version == "1.1",
-            expect_continue=version == "1.1" and b"100-continue" in fields.listed(b"expect"),
+            expect_continue=version == "1.1" and b"100-continue" in special.members(b"expect"),
             upgrade=upgrade,
         )
 
-    def _upgrade(self, method: str, has_body: object) -> bytes:
+    def _upgrade(self, method: str, special: Special, has_body: object) -> bytes:
         """The protocol to switch to; b"" for one that is ignored, as RFC 9110 §7.8 allows."""
-        token = b", ".join(value for key, value in self._fields.lines if key == b"upgrade")
+        token = b", ".join(value for key, value in special if key == b"upgrade")
         if method == "GET" and not has_body and token and not token.lower().startswith(b"h2c"):
             return token
-        length = self._fields.one(b"content-length")
+        length = special.one(b"content-length")
         self._switch = b""
         if has_body:
             self._switch = b"transfer-encoding: chunked" if length is None else b"content-length: " + length
@@ -201,6 +200,7 @@ class ResponseReader:
     def __init__(self, events: ResponseEvents, caps: Caps) -> None:
         self._events = events
         self._fields = Fields(caps)
+        self.on_header = self._fields.add
         self._head_only = False
         self._interim = 0
         self._tunnel = False
@@ -257,9 +257,6 @@ class ResponseReader:
             self._fields.breach = BadMessage(Defect.MALFORMED, "bytes that answer no request")
         self._fields.begin()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.add(name, value)
-
     def on_headers_complete(self) -> None:
         fields = self._fields
         if fields.breach is not None:
@@ -301,20 +298,21 @@ class ResponseReader:
             raise BadMessage(Defect.BAD_VERSION, "bad status line")
         if 100 <= status < 200 and status != 101:
             return None
-        length, chunked = framing_of(fields, parser.get_http_version())
+        headers, special = fields.split(NOT_RELAYED)
+        length, chunked = framing_of(special, parser.get_http_version())
         self._final = True
         empty = status in (204, 304) or self._head_only
         framed = empty or chunked or length is not None
         upgrade = b""
         if status == 101:
-            upgrade = fields.one(b"upgrade") or b""
+            upgrade = special.one(b"upgrade") or b""
             if not upgrade:
                 raise BadMessage(Defect.MALFORMED, "101 without upgrade")
         return ResponseHead(
             status=status,
-            headers=fields.end_to_end(NOT_RELAYED),
+            headers=headers,
             length=0 if status == 204 else length,
             framed=framed,
-            keep_alive=framed and b"close" not in fields.listed(b"connection") and parser.get_http_version() == "1.1",
+            keep_alive=framed and b"close" not in special.members(b"connection") and parser.get_http_version() == "1.1",
             upgrade=upgrade,
         )
