@@ -23,7 +23,7 @@ from proxy.errors import Failure, Kind
 from proxy.http1.flow import Deadlines
 from proxy.http1.frames import Breach, Closing, FrameObserver, close_frame, ping_frame
 
-__all__ = ["End", "Pipe", "Switched", "TunnelLimits", "run_tunnel"]
+__all__ = ["End", "Pipe", "Switched", "Tunnel", "TunnelLimits", "run_tunnel"]
 
 GRACE = 2.0
 """Seconds for a closing side to answer, and then again to take what was written to it."""
@@ -44,7 +44,8 @@ class TunnelLimits:
 class End(Protocol):
     """A connection that can become one end of a tunnel. It aborts itself if it cannot write for long."""
 
-    transport: asyncio.Transport
+    @property
+    def transport(self) -> asyncio.Transport: ...
 
     def join(self, pipe: "Pipe") -> None:
         """From now on the connection calls `pipe.data`, also for bytes already read, and `pipe.lost`."""
@@ -57,9 +58,12 @@ class End(Protocol):
 class Switched(Protocol):
     """An upstream's answer 101."""
 
-    connection: End | None
-    """None once it is lost."""
-    upgrade: bytes
+    @property
+    def connection(self) -> End | None:
+        """None once it is lost."""
+
+    @property
+    def upgrade(self) -> bytes: ...
 
 
 @final
@@ -82,7 +86,7 @@ class Pipe:
         "pinged_at",
     )
 
-    def __init__(self, tunnel: "_Tunnel", end: End, observer: FrameObserver | None, *, is_client: bool) -> None:
+    def __init__(self, tunnel: "Tunnel", end: End, observer: FrameObserver | None, *, is_client: bool) -> None:
         self._tunnel = tunnel
         self.end = end
         self.observer = observer
@@ -213,7 +217,7 @@ def _silence(pipe: Pipe, detail: str) -> Failure:
 
 
 @final
-class _Tunnel:
+class Tunnel:
     """Decides; watched by the deadlines."""
 
     def __init__(
@@ -324,10 +328,15 @@ class _Tunnel:
                     self._end(_silence(pipe, reason), code, code, reason)
                 elif pipe.pinged_at == inf and pipe.heard_at + self._limits.ping_interval <= now:
                     pipe.ping()
-                due = pipe.pinged_at + self._limits.ping_timeout
-                self.deadline = min(self.deadline, due if due != inf else pipe.heard_at + self._limits.ping_interval)
+                self.deadline = min(self.deadline, self._next_look(pipe, now))
             if self._closing_since != inf:
                 return
+
+    def _next_look(self, pipe: Pipe, now: float) -> float:
+        if pipe.pinged_at != inf:
+            return pipe.pinged_at + self._limits.ping_timeout
+        due = pipe.heard_at + self._limits.ping_interval
+        return due if due > now else inf  # a ping is owed behind a long frame
 
     def _insist(self, now: float) -> None:
         """Closing takes too long, unless a slow side is still taking what it is owed."""
@@ -361,7 +370,7 @@ async def run_tunnel(
     if reply.connection is None:
         raise Failure(Kind.UPSTREAM_DISCONNECTED, detail="connection lost behind its 101")
     text = observe if reply.upgrade.lower() == b"websocket" else None
-    tunnel = _Tunnel(client, reply.connection, limits, text, asyncio.get_running_loop().time)
+    tunnel = Tunnel(client, reply.connection, limits, text, asyncio.get_running_loop().time)
     deadlines.watch(tunnel)
     try:
         tunnel.open()

@@ -1,0 +1,428 @@
+"""The tunnel's decisions, on a clock that is moved by hand and transports that only write down."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.protocol import CLIENT, SERVER, Protocol
+
+from proxy.errors import Kind
+from proxy.http1.frames import Closing, FrameObserver, close_frame
+from proxy.http1.tunnel import FLUSH_LIMIT, GRACE, Pipe, Tunnel, TunnelLimits
+from tests.fakes.clock import Clock
+
+LIMITS = TunnelLimits(ping_interval=20, ping_timeout=10, max_frame_bytes=1 << 20)
+
+
+class Wire(asyncio.Transport):
+    """What is written counts as taken, except for `backlog`; a close waits for that."""
+
+    def __init__(self, *, half_closes: bool = True) -> None:
+        super().__init__()
+        self.written = b""
+        self.backlog = 0
+        self.half_closes = half_closes
+        self.eof = self.closing = self.aborted = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        assert not self.eof
+        self.written += data
+
+    def can_write_eof(self) -> bool:
+        return self.half_closes
+
+    def write_eof(self) -> None:
+        self.eof = True
+
+    def close(self) -> None:
+        self.closing = True
+
+    def abort(self) -> None:
+        self.closing = self.aborted = True
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def get_write_buffer_size(self) -> int:
+        return self.backlog
+
+
+@final
+class Side:
+    """One end, with the peer behind it."""
+
+    def __init__(self, *, is_client: bool) -> None:
+        self.transport = Wire()
+        self.pipe: Pipe
+        self.reading = True
+        self.is_client = is_client
+
+    def join(self, pipe: Pipe) -> None:
+        self.pipe = pipe
+
+    def pause(self) -> None:
+        self.reading = False
+
+    def resume(self) -> None:
+        self.reading = True
+
+    def frame(self, opcode: Opcode, payload: bytes = b"", *, fin: bool = True) -> bytes:
+        return Frame(opcode, payload, fin=fin).serialize(mask=self.is_client)
+
+    def send(self, opcode: Opcode, payload: bytes = b"", *, fin: bool = True) -> bytes:
+        data = self.frame(opcode, payload, fin=fin)
+        self.pipe.data(data)
+        return data
+
+    def close(self, code: CloseCode) -> bytes:
+        data = close_frame(code, "", mask=self.is_client)
+        self.pipe.data(data)
+        return data
+
+    @property
+    def received(self) -> list[Frame]:
+        """What was written to it, as a WebSocket library reads it."""
+        library = Protocol(CLIENT if self.is_client else SERVER, max_size=None)
+        library.receive_data(self.transport.written)
+        assert library.parser_exc is None
+        return [frame for frame in library.events_received() if isinstance(frame, Frame)]
+
+    @property
+    def opcodes(self) -> list[Opcode]:
+        return [frame.opcode for frame in self.received]
+
+    @property
+    def close_code(self) -> int | None:
+        """Of the close frame that it received, if there was one: it is the last."""
+        closes = [frame for frame in self.received if frame.opcode is Opcode.CLOSE]
+        return int.from_bytes(closes[0].data[:2], "big") if closes else None
+
+
+@final
+class Rig:
+    def __init__(self, *, websocket: bool = True) -> None:
+        self.clock = Clock()
+        self.client, self.upstream = Side(is_client=True), Side(is_client=False)
+        self.texts: list[bytes] = []
+        text = self.texts.append if websocket else None
+        self.tunnel = Tunnel(self.client, self.upstream, LIMITS, text, self.clock)
+        self.tunnel.open()
+
+    @property
+    def sides(self) -> tuple[Side, Side]:
+        return self.client, self.upstream
+
+    def wait(self, seconds: float) -> None:
+        """As the deadlines' timer would."""
+        until = self.clock.now + seconds
+        self.settle()
+        while self.tunnel.deadline <= until and not self.over():
+            assert self.tunnel.deadline >= self.clock.now
+            self.clock.now = self.tunnel.deadline
+            self.tunnel.expire(self.clock.now)
+            self.settle()
+        self.clock.now = max(until, self.clock.now)
+
+    def settle(self) -> None:
+        """The event loop reports the connections that are closed now."""
+        for side in self.sides:
+            wire = side.transport
+            if wire.aborted or (wire.closing and not wire.backlog):
+                side.pipe.lost()
+
+    def over(self) -> bool:
+        return self.tunnel.over.is_set()
+
+    @property
+    def failure(self) -> Kind | None:
+        return self.tunnel.failure.kind if self.tunnel.failure else None
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    """An open session, which ends in bounded time whatever the test did to it."""
+    opened = Rig()
+    yield opened
+    opened.tunnel.cut()
+    opened.wait(FLUSH_LIMIT + 3 * GRACE)
+    assert opened.over()
+
+
+def test_bytes_cross_as_they_come(rig: Rig) -> None:
+    """Unchanged in both directions, and without waiting for the end of a frame."""
+    for sender, receiver in (rig.sides, rig.sides[::-1]):
+        data = sender.frame(Opcode.BINARY, bytes(range(256)) * 300)
+        for at in range(0, len(data), 7_000):
+            sender.pipe.data(data[at : at + 7_000])
+            assert receiver.transport.written == data[: at + 7_000]
+
+
+def test_texts_of_the_upstream_are_observed(rig: Rig) -> None:
+    """The client's are not."""
+    rig.upstream.send(Opcode.TEXT, b'{"type":"response.done"}')
+    rig.client.send(Opcode.TEXT, b'{"type":"session.update"}')
+    assert rig.texts == [b'{"type":"response.done"}']
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("code", [CloseCode.NORMAL_CLOSURE, CloseCode.POLICY_VIOLATION])
+def test_a_close_handshake_crosses_and_ends_both_connections(rig: Rig, first: int, code: CloseCode) -> None:
+    """In either direction; the session ends without a failure and is known by its first close frame."""
+    one, other = rig.sides[first], rig.sides[1 - first]
+    one.close(code)
+    assert not other.transport.closing
+    other.close(code)
+    rig.settle()
+    assert rig.over()
+    assert one.close_code == other.close_code == code
+    assert rig.failure is None
+    assert rig.tunnel.first_close == Closing(code, "")
+
+
+def test_a_silent_side_is_pinged_and_lives_if_it_answers(rig: Rig) -> None:
+    """Any byte counts as an answer."""
+    for _ in range(5):
+        rig.wait(LIMITS.ping_interval)
+        rig.client.send(Opcode.PONG)
+        rig.upstream.send(Opcode.TEXT, b"{}")
+    rig.wait(LIMITS.ping_timeout)
+    assert rig.client.opcodes == [Opcode.PING, Opcode.TEXT] * 5
+    assert rig.upstream.opcodes == [Opcode.PING, Opcode.PONG] * 5
+
+
+@pytest.mark.parametrize(("silent", "kind"), [(0, Kind.CLIENT_CLOSED), (1, Kind.UPSTREAM_TIMEOUT)])
+def test_an_unanswered_ping_ends_the_session_with_1011(rig: Rig, silent: int, kind: Kind) -> None:
+    """On both sides, and the failure names the silent one."""
+    for _ in range(4):
+        assert rig.failure is None
+        rig.sides[1 - silent].send(Opcode.TEXT, b"{}")
+        rig.wait((LIMITS.ping_interval + LIMITS.ping_timeout) / 4)
+    assert rig.client.close_code == rig.upstream.close_code == CloseCode.INTERNAL_ERROR
+    assert rig.failure is kind
+
+
+def test_a_ping_waits_for_the_end_of_a_frame(rig: Rig) -> None:
+    """It goes between two frames even where both came in one piece."""
+    frame, following = (rig.client.frame(Opcode.BINARY, payload) for payload in (b"one" * 100, b"two" * 100))
+    rig.client.pipe.data(frame[:50])
+    rig.wait(LIMITS.ping_interval)
+    assert rig.upstream.transport.written == frame[:50]
+    rig.client.pipe.data(frame[50:] + following[:20])
+    rig.client.pipe.data(following[20:])
+    assert [frame.opcode for frame in rig.upstream.received] == [Opcode.BINARY, Opcode.PING, Opcode.BINARY]
+    assert rig.upstream.received[2].data == b"two" * 100
+
+
+def test_a_side_that_is_held_back_is_not_called_silent(rig: Rig) -> None:
+    """The gateway does not read from it because the other side is slow, but drains."""
+    for _ in range(10):
+        rig.client.pipe.pause()
+        rig.wait(9)
+        rig.client.pipe.resume()
+    assert rig.failure is None
+    rig.wait(LIMITS.ping_interval - 1)
+    assert rig.client.opcodes == []
+
+
+@pytest.mark.parametrize(
+    ("gone", "code", "kind"),
+    [(0, CloseCode.GOING_AWAY, Kind.CLIENT_CLOSED), (1, CloseCode.INTERNAL_ERROR, Kind.UPSTREAM_DISCONNECTED)],
+)
+def test_the_other_side_is_told_of_an_abrupt_loss(rig: Rig, gone: int, code: CloseCode, kind: Kind) -> None:
+    """It gets a close frame, may answer it, and is closed."""
+    other = rig.sides[1 - gone]
+    rig.sides[gone].pipe.lost()
+    assert other.close_code == code
+    assert not other.transport.closing
+    other.close(code)
+    rig.settle()
+    assert rig.over()
+    assert rig.failure is kind
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_a_frame_cut_short_is_followed_by_nothing(rig: Rig, gone: int) -> None:
+    """A close frame inside another frame would be taken for its payload."""
+    one, other = rig.sides[gone], rig.sides[1 - gone]
+    one.pipe.data(one.frame(Opcode.BINARY, bytes(100))[:50])
+    one.pipe.lost()
+    assert len(other.transport.written) == 50
+    assert other.transport.closing
+
+
+@pytest.mark.parametrize("guilty", [0, 1])
+@pytest.mark.parametrize(
+    ("bad", "code", "kinds"),
+    [
+        (b"\x83\x80\0\0\0\0", CloseCode.PROTOCOL_ERROR, (Kind.INVALID_REQUEST, Kind.UPSTREAM_ERROR)),
+        (b"\x82\xff\0\0\0\0\0\x10\0\x01", CloseCode.MESSAGE_TOO_BIG, (Kind.REQUEST_TOO_LARGE, Kind.UPSTREAM_ERROR)),
+    ],
+)
+def test_a_breach_closes_both_sides_with_its_code(
+    rig: Rig, guilty: int, bad: bytes, code: CloseCode, kinds: tuple[Kind, Kind]
+) -> None:
+    """The frame does not cross; its sender can read why, and gets no reset while it sends."""
+    one, other = rig.sides[guilty], rig.sides[1 - guilty]
+    bad = bad if one.is_client else bad[:1] + bytes([bad[1] & 0x7F]) + bad[2:]
+    one.pipe.data(bad + bytes(100))
+    assert one.close_code == other.close_code == code
+    assert len(other.received) == 1
+    assert one.transport.eof
+    assert not one.transport.closing
+    assert rig.failure is kinds[guilty]
+
+
+def test_a_breach_reaches_its_sender_behind_the_frame_under_way(rig: Rig) -> None:
+    """And then its connection is closed without further event."""
+    frame = rig.upstream.frame(Opcode.BINARY, bytes(100))
+    rig.upstream.pipe.data(frame[:50])
+    rig.client.pipe.data(b"\x8f\x80\0\0\0\0")
+    rig.upstream.pipe.data(frame[50:] + frame[:30])
+    assert rig.client.opcodes == [Opcode.BINARY, Opcode.CLOSE]
+    assert rig.client.transport.eof
+
+
+@pytest.mark.parametrize("half_closes", [True, False])
+def test_a_close_that_is_not_answered_ends_in_time(rig: Rig, half_closes: bool) -> None:  # noqa: FBT001
+    """Who asked for it is told after the grace; nobody is waited for beyond a second one."""
+    rig.client.transport.half_closes = rig.upstream.transport.half_closes = half_closes
+    rig.upstream.transport.backlog = 1
+    rig.client.close(CloseCode.NORMAL_CLOSURE)
+    rig.wait(GRACE)
+    assert rig.client.close_code == CloseCode.INTERNAL_ERROR
+    assert rig.client.transport.closing
+    assert not rig.over()
+    rig.wait(GRACE)
+    assert rig.upstream.transport.aborted
+    assert rig.over()
+    assert rig.failure is None
+
+
+def test_a_slow_reader_gets_what_was_received_before_the_end(rig: Rig) -> None:
+    """As long as it reads, up to a limit."""
+    rig.upstream.transport.backlog = 1_000_000
+    rig.client.close(CloseCode.NORMAL_CLOSURE)
+    taken = 0.0
+    while not rig.over():
+        rig.upstream.transport.backlog -= 1_000
+        rig.wait(1)
+        taken += 1
+    assert FLUSH_LIMIT <= taken <= FLUSH_LIMIT + 2 * GRACE
+
+
+@pytest.mark.parametrize(("stuck", "kind"), [(0, Kind.CLIENT_CLOSED), (1, Kind.UPSTREAM_TIMEOUT)])
+def test_a_side_that_did_not_read_costs_the_session_1011(rig: Rig, stuck: int, kind: Kind) -> None:
+    """Its connection gave up writing; the other side is read again, so that it can answer."""
+    other = rig.sides[1 - stuck]
+    other.pipe.pause()
+    rig.sides[stuck].pipe.lost()
+    assert other.close_code == CloseCode.INTERNAL_ERROR
+    assert other.reading
+    assert rig.failure is kind
+
+
+def test_a_cut_session_gets_service_restart(rig: Rig) -> None:
+    """The client hears 1012 and may reconnect, the upstream hears that the gateway goes away."""
+    rig.tunnel.cut()
+    assert rig.client.close_code == CloseCode.SERVICE_RESTART
+    assert rig.upstream.close_code == CloseCode.GOING_AWAY
+    assert not rig.over()
+    for side in rig.sides:
+        side.close(CloseCode.NORMAL_CLOSURE)
+    rig.settle()
+    assert rig.over()
+    assert rig.failure is None
+
+
+def test_a_cut_waits_for_the_end_of_a_frame(rig: Rig) -> None:
+    """The frame under way is completed, and the next one does not follow it."""
+    frame = rig.upstream.frame(Opcode.BINARY, bytes(100))
+    rig.upstream.pipe.data(frame[:10])
+    rig.tunnel.cut()
+    assert rig.client.transport.written == frame[:10]
+    rig.upstream.pipe.data(frame[10:] + frame[:30])
+    assert rig.client.opcodes == [Opcode.BINARY, Opcode.CLOSE]
+
+
+def test_a_connection_that_is_closing_unreported_is_noticed(rig: Rig) -> None:
+    """Its end of file has come while something is still to be written to it."""
+    rig.client.transport.closing = True
+    rig.client.transport.backlog = 1
+    rig.wait(LIMITS.ping_interval)
+    assert rig.upstream.close_code == CloseCode.GOING_AWAY
+
+
+def test_another_protocol_is_only_relayed() -> None:
+    """No frames, no pings; the end of either side ends the other."""
+    rig = Rig(websocket=False)
+    rig.client.pipe.data(b"\xff\xff not a frame")
+    rig.upstream.pipe.data(b"\x88\x00")
+    rig.wait(1_000)
+    assert rig.upstream.transport.written == b"\xff\xff not a frame"
+    assert rig.client.transport.written == b"\x88\x00"
+    rig.upstream.pipe.lost()
+    assert rig.client.transport.closing
+    rig.settle()
+    assert rig.over()
+    assert rig.failure is None
+
+
+def test_cutting_another_protocol_closes_both_sides() -> None:
+    """Without a byte."""
+    rig = Rig(websocket=False)
+    rig.tunnel.cut()
+    rig.settle()
+    assert rig.over()
+    assert rig.client.transport.written == rig.upstream.transport.written == b""
+
+
+actions = st.lists(
+    st.tuples(
+        st.sampled_from(["some", "some", "some", "wait", "close", "lost", "cut", "stall", "drain", "bad"]),
+        st.integers(0, 1),
+        st.integers(1, 60),
+    ),
+    max_size=40,
+)
+
+
+@given(actions)
+def test_whatever_happens_both_sides_get_whole_frames_and_an_end(history: list[tuple[str, int, int]]) -> None:
+    """Valid frames, the last possibly cut off, and nothing behind a close frame; over in bounded time."""
+    rig = Rig()
+    unsent = [b"", b""]
+    for action, which, number in history:
+        side = rig.sides[which]
+        if side.pipe.gone:
+            continue
+        if action == "some" and side.reading:
+            data = unsent[which] or side.frame(Opcode.BINARY, bytes(50)) + side.frame(Opcode.TEXT, b"{}")
+            side.pipe.data(data[:number])
+            unsent[which] = data[number:]
+        elif action == "wait":
+            rig.wait(number)
+        elif action == "lost":
+            side.transport.abort()
+            rig.settle()
+        elif action == "cut":
+            rig.tunnel.cut()
+        elif action == "stall":
+            side.transport.backlog = number
+            rig.sides[1 - which].pipe.pause()
+        elif action == "drain":
+            side.transport.backlog = 0
+            rig.sides[1 - which].pipe.resume()
+        elif not unsent[which] and side.reading:
+            side.pipe.data(side.frame(Opcode.CLOSE) if action == "close" else b"\x8f\x8f")
+    rig.tunnel.cut()
+    rig.wait(FLUSH_LIMIT + 3 * GRACE)
+    assert rig.over()
+    for side in rig.sides:
+        reader = FrameObserver(masked=not side.is_client, max_frame=1 << 20)
+        passed, _ = reader.feed(side.transport.written)
+        assert passed == side.transport.written
+        assert reader.breach is None
