@@ -13,7 +13,7 @@ _OURS: Final = tuple(f"{_ROOT}/{package}/" for package in ("proxy", "cache", "li
 _SECRETS: Final = [
     (re.compile(r"(?i)\b(bearer|basic)\s+[^\s,;'\"]+"), r"\1 ***"),
     (
-        re.compile(r"(?i)\b((?:proxy-)?authorization|api[-_]key)(['\"]?\s*[:=,]\s*b?['\"]?)(?!bearer|basic)[^\s,;'\"]+"),
+        re.compile(r"(?i)\b((?:proxy-)?authorization|api[-_]key)(['\"]?\s*[:=,]\s*(?:b(?=['\"]))?['\"]?)(?!bearer|basic)[^\s,;'\"]+"),
         r"\1\2***",
     ),
     (re.compile(r"\b(?:sk|pk|rk|ek|gsk|xai|hf)[-_][\w.-]{4,}"), "***"),
