@@ -219,7 +219,7 @@ def test_a_model_is_known_once_an_upstream_answered(books: Books) -> None:
 
 def test_names_from_outside_cannot_forge_a_line(books: Books) -> None:
     """A model or request id is cut short, freed of control characters and masked if it looks like a key."""
-    line = books.settle(**RELAYED | {"model": "x\n\x1b[31m\ud83d" + "y" * 500, "upstream_id": b"sk-canary-0002\xff"})
+    line = books.settle(**RELAYED | {"model": "x\n\x1b[31m\ud83d" + "y" * 500, "upstream_id": b"sk-canary-0002"})
     assert len(line["model"]) <= 129
     assert line["model"].isprintable()
     assert "canary" not in line["request_id"]

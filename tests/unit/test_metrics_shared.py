@@ -15,6 +15,8 @@ WORK = """
 import os, signal
 from proxy.telemetry.metrics import Metrics
 metrics = Metrics(max_models=2)
+if {idle}:
+    raise SystemExit
 for _ in range({requests}):
     metrics.request_finished("embeddings", "POST", 200, "relayed", stream=False, seconds=0.2)
 for model in {models!r}:
@@ -37,9 +39,10 @@ def run(
     in_flight: int = 0,
     models: tuple[str, ...] = (),
     killed: bool = False,
+    idle: bool = False,
 ) -> dict[str, float]:
     """What a worker in this slot exposes after its work."""
-    code = WORK.format(requests=requests, in_flight=in_flight, models=models, killed=killed)
+    code = WORK.format(requests=requests, in_flight=in_flight, models=models, killed=killed, idle=idle)
     environ = os.environ | {
         "PYTHONPATH": str(ROOT),
         "PROMETHEUS_MULTIPROC_DIR": str(directory),
@@ -82,6 +85,13 @@ def test_o7_a_dead_workers_gauges_are_dropped(tmp_path: Path) -> None:
     found = run(tmp_path, 1)
     assert found["askonce_in_flight"] == 0
     assert found[REQUESTS] == 3
+
+
+def test_o7_a_worker_that_restarts_begins_with_nothing_in_flight(tmp_path: Path) -> None:
+    """Before it has published anything, it does not show what the dead one left behind."""
+    run(tmp_path, 0, in_flight=5, killed=True)
+    run(tmp_path, 0, idle=True)
+    assert run(tmp_path, 1)["askonce_in_flight"] == 0
 
 
 def test_o7_restarts_do_not_widen_the_bound_on_models(tmp_path: Path) -> None:
