@@ -97,8 +97,8 @@ class Gateway(_Running):
 
 
 @asynccontextmanager
-async def in_process(upstream: str, *, settles: bool = True, **settings: object) -> AsyncIterator[Gateway]:
-    """Serves until the block ends, and expects every request to have ended by then."""
+async def in_process(upstream: str, *, settles: float = 2.0, **settings: object) -> AsyncIterator[Gateway]:
+    """Serves until the block ends, and expects every request to end at most `settles` seconds later (0: whenever)."""
     from proxy.app import App
     from proxy.config import load
 
@@ -108,7 +108,7 @@ async def in_process(upstream: str, *, settles: bool = True, **settings: object)
         gateway = Gateway(app)
         yield gateway
         if settles:
-            await gateway.settled()
+            await gateway.settled(settles)
     finally:
         await app.stop()
 
