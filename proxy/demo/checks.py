@@ -196,9 +196,9 @@ def convert(body: Json, kind: type[S]) -> S:
 
 
 def _explained(text: str) -> Refusal:
-    what, _, path = text.rpartition(" - at ")
+    what, _, path = text.partition(" - at ")
     param = path.strip("`").removeprefix("$").removeprefix(".")
-    if missing := _MISSING.match(what or text):
+    if missing := _MISSING.match(what):
         name = f"{param}.{missing[1]}" if param else missing[1]
         return Refusal(400, f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter")
     if bound := _BOUND.match(what):
