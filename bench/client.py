@@ -1,6 +1,7 @@
 """One HTTP/1.1 client connection on bare protocols, for the load generator and for chaos."""
 
 import asyncio
+import enum
 import socket
 import struct
 from collections.abc import Callable
@@ -8,17 +9,24 @@ from typing import cast
 
 import httptools
 
-__all__ = ["Connection", "connect"]
+__all__ = ["Connection", "End", "connect"]
+
+
+class End(enum.Enum):
+    """How an answer ended."""
+
+    WHOLE = enum.auto()
+    CUT = enum.auto()
+    """The connection ended first."""
 
 
 class Connection(asyncio.Protocol):
     """Sends one request at a time; tells its owner what comes back.
 
-    `on_data` gets body bytes, `on_end` is called once for every request sent: with True at the end of
-    a whole answer, with False when the connection ends first.
+    `on_data` gets body bytes, `on_end` is called once for every request sent.
     """
 
-    def __init__(self, on_data: Callable[[bytes], None], on_end: Callable[[bool], None]) -> None:
+    def __init__(self, on_data: Callable[[bytes], None], on_end: Callable[[End], None]) -> None:
         self._on_data = on_data
         self._on_end = on_end
         self._parser = httptools.HttpResponseParser(self)
@@ -35,14 +43,14 @@ class Connection(asyncio.Protocol):
         return self._transport is not None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._writable.set()
         if self._busy:
             self._busy = False
-            self._on_end(False)
+            self._on_end(End.CUT)
 
     def pause_writing(self) -> None:
         self._writable.clear()
@@ -85,7 +93,7 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self.status >= 200:
             self._busy = False
-            self._on_end(True)
+            self._on_end(End.WHOLE)
 
     def pause(self) -> None:
         if self._transport is not None:
@@ -108,7 +116,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
 
-async def connect(port: int, on_data: Callable[[bytes], None], on_end: Callable[[bool], None]) -> Connection:
+async def connect(port: int, on_data: Callable[[bytes], None], on_end: Callable[[End], None]) -> Connection:
     loop = asyncio.get_running_loop()
     _, connection = await loop.create_connection(lambda: Connection(on_data, on_end), "127.0.0.1", port)
     return connection

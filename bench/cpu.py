@@ -84,7 +84,7 @@ def descriptors(root: int) -> int:
     count = 0
     for stat in tree(root):
         with contextlib.suppress(OSError):
-            count += len(os.listdir(f"/proc/{stat.pid}/fd"))
+            count += sum(1 for _ in Path(f"/proc/{stat.pid}/fd").iterdir())
     return count
 
 

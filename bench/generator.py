@@ -12,13 +12,14 @@ import time
 import msgspec
 import uvloop
 
-from bench.client import Connection, connect
-from bench.payload import DONE, Plan, Sequence, chat_body, head, read_frame
+from bench.client import Connection, End, connect
+from bench.payload import Frames, Plan, chat_body, head
 
 __all__ = ["Result", "Spec", "main"]
 
 _CHAT = "/v1/chat/completions"
 _PIECE = bytes(262_144)
+_STARTS_A_SECOND = 1_000
 
 
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,10 +85,10 @@ class _Loop:
         self._sent_at = time.monotonic()
         self._connection.send(self._request)
 
-    def _ended(self, whole: bool) -> None:
+    def _ended(self, end: End) -> None:
         assert self._connection is not None
         now = time.monotonic()
-        if whole and self._connection.status == 200:
+        if end is End.WHOLE and self._connection.status == 200:
             self._latencies.append((now - self._sent_at) * 1e3)
         else:
             self.failed += 1
@@ -114,48 +115,28 @@ async def _requests(spec: Spec) -> Result:
     return Result(len(latencies), failed, seconds, percentile(latencies, 0.5), percentile(latencies, 0.99))
 
 
-class Stream:
+class _Stream:
     """One streamed answer whose frames are checked as they come."""
 
     def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.sequence = Sequence()
-        self.frames = 0
-        self.delays: list[float] = []
+        self._plan = plan
+        self.frames = Frames(plan.number)
         self.complaint = ""
         self.over = asyncio.Event()
         self.connection: Connection | None = None
-        self._rest = b""
-        self._done = False
 
     async def start(self, port: int) -> None:
-        body = chat_body(self.plan)
-        self.connection = await connect(port, self._data, self._ended)
+        body = chat_body(self._plan)
+        self.connection = await connect(port, self.frames.feed, self._ended)
         self.connection.send(head("POST", _CHAT, len(body)) + body)
 
-    def _data(self, data: bytes) -> None:
-        now = time.monotonic_ns()
-        events = (self._rest + data).split(b"\n\n")
-        self._rest = events.pop()
-        for event in events:
-            self._take(event, now)
-
-    def _take(self, event: bytes, now: int) -> None:
-        seen = read_frame(event)
-        if seen is not None and not self._done and seen[0] == self.plan.number:
-            self.frames += 1
-            self.sequence.take(seen[1])
-            self.delays.append((now - seen[2]) / 1e6)
-        elif event == DONE[:-2]:
-            self._done = True
-        elif not event.startswith(b":"):
-            self.complaint = self.complaint or f"stream {self.plan.number}: unexpected event {event[:120]!r}"
-
-    def _ended(self, whole: bool) -> None:
+    def _ended(self, end: End) -> None:
         assert self.connection is not None
-        if not self.complaint and not (whole and self._done and self.connection.status == 200):
-            state = f"status {self.connection.status}, frame {self.frames}, whole {whole}, [DONE] {self._done}"
-            self.complaint = f"stream {self.plan.number}: {state}"
+        frames = self.frames
+        if frames.foreign or not (end is End.WHOLE and frames.done and self.connection.status == 200):
+            odd = frames.foreign or frames.error
+            state = f"status {self.connection.status}, {frames.count} frames, {end.name.lower()}, [DONE] {frames.done}"
+            self.complaint = f"stream {self._plan.number}: {state} {odd[:200]!r}"
         self.connection.close()
         self.over.set()
 
@@ -163,10 +144,11 @@ class Stream:
 async def _streams(spec: Spec) -> Result:
     order = random.Random(spec.seed)
     plans = [Plan(stream=True, frames=spec.frames, gap=spec.gap, number=n) for n in range(spec.connections)]
-    streams = [Stream(plan) for plan in plans]
+    streams = [_Stream(plan) for plan in plans]
     started = time.monotonic()
-    # Starting points are spread over a gap, so that the frames of different streams do not come in one burst.
-    for due, stream in zip(sorted(order.uniform(0, spec.gap) for _ in streams), streams, strict=True):
+    # Starting points are spread, so that the frames of different streams do not come in one burst.
+    spread = max(spec.gap, spec.connections / _STARTS_A_SECOND)
+    for due, stream in zip(sorted(order.uniform(0, spread) for _ in streams), streams, strict=True):
         await asyncio.sleep(max(0.0, started + due - time.monotonic()))
         await stream.start(spec.port)
     deadline = spec.frames * spec.gap * 2 + 30
@@ -174,26 +156,26 @@ async def _streams(spec: Spec) -> Result:
         for stream in streams:
             await stream.over.wait()
     seconds = time.monotonic() - started
-    delays = sorted(delay for stream in streams for delay in stream.delays)
+    delays = sorted(delay for stream in streams for delay in stream.frames.delays_ms)
     complaints = [stream.complaint for stream in streams if stream.complaint]
     return Result(
-        done=sum(stream.frames for stream in streams),
+        done=sum(stream.frames.count for stream in streams),
         failed=len(complaints),
         seconds=seconds,
         p50_ms=percentile(delays, 0.5),
         p99_ms=percentile(delays, 0.99),
-        lost=sum(stream.sequence.lost(spec.frames) for stream in streams),
-        reordered=sum(stream.sequence.reordered for stream in streams),
-        duplicated=sum(stream.sequence.duplicated for stream in streams),
+        lost=sum(stream.frames.sequence.lost(spec.frames) for stream in streams),
+        reordered=sum(stream.frames.sequence.reordered for stream in streams),
+        duplicated=sum(stream.frames.sequence.duplicated for stream in streams),
         reads=sum(stream.connection.reads for stream in streams if stream.connection),
         complaints=complaints[:5],
     )
 
 
 async def _upload(spec: Spec) -> Result:
-    over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    over: asyncio.Future[End] = asyncio.get_running_loop().create_future()
     started = time.monotonic()
-    connection = await connect(spec.port, lambda _: None, lambda whole: over.done() or over.set_result(whole))
+    connection = await connect(spec.port, lambda _: None, over.set_result)
     connection.send(head("POST", "/v1/files", spec.body_bytes))
     left = spec.body_bytes
     while left and connection.open:
@@ -201,8 +183,8 @@ async def _upload(spec: Spec) -> Result:
         await connection.send_more(piece)
         left -= len(piece)
     async with asyncio.timeout(60):
-        whole = await over
-    good = whole and connection.status == 200
+        end = await over
+    good = end is End.WHOLE and connection.status == 200
     seconds = time.monotonic() - started
     connection.close()
     complaints = [] if good else [f"upload: status {connection.status}, {left} bytes not sent"]
@@ -213,7 +195,7 @@ def main() -> None:
     spec = msgspec.json.decode(sys.argv[1], type=Spec)
     run = {"requests": _requests, "streams": _streams, "upload": _upload}[spec.kind]
     result = uvloop.run(run(spec))
-    print(msgspec.json.encode(result).decode())  # noqa: T201  (the result is this command's output)
+    print(msgspec.json.encode(result).decode())
 
 
 if __name__ == "__main__":

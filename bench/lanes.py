@@ -167,23 +167,27 @@ def run(plan: Plan, told: Callable[[str], None]) -> tuple[list[Slice], dict[Lane
                 absent[lane] = str(error)
                 continue
             stack.callback(running[lane].end)
-        plan = replace(plan, lanes=tuple(running))
         stack.enter_context(cpu.pinned(driver_cores))
-        _warm_up(plan, running, scratch, told)
-        return _rounds(plan, running, scratch, told), absent
+        for lane in list(running):
+            told(f"warm-up: {lane}")
+            complaint = _warm_up(plan, running[lane], lane, scratch)
+            if complaint:
+                absent[lane] = complaint
+                del running[lane]
+        return _rounds(replace(plan, lanes=tuple(running)), running, scratch, told), absent
 
 
-def _warm_up(plan: Plan, running: dict[Lane, servers.Server], scratch: Path, told: Callable[[str], None]) -> None:
+def _warm_up(plan: Plan, server: servers.Server, lane: Lane, scratch: Path) -> str:
+    """A short slice of everything; says what is wrong with a lane that serves nothing."""
     short = replace(plan, seconds=1.0, frames=15, upload_bytes=16 << 20)
-    for lane, server in running.items():
-        told(f"warm-up: {lane}")
-        for measure in plan.measures:
-            _take(server, lane, measure, -1, _spec(short, measure, server.port), scratch)
+    for measure in plan.measures:
+        tried = _take(server, lane, measure, -1, _spec(short, measure, server.port), scratch)
+        if not tried.rate:
+            return f"serves no {measure}: {'; '.join(tried.complaints[:1]) or f'{tried.failed} failed'}"
+    return ""
 
 
-def _rounds(
-    plan: Plan, running: dict[Lane, servers.Server], scratch: Path, told: Callable[[str], None]
-) -> list[Slice]:
+def _rounds(plan: Plan, running: dict[Lane, servers.Server], scratch: Path, told: Callable[[str], None]) -> list[Slice]:
     slices: list[Slice] = []
     for index, measure, lane in slices_of(plan):
         told(f"round {index + 1} of {plan.rounds}: {measure}, {lane}")

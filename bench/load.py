@@ -48,7 +48,12 @@ def drive(spec: Spec, scratch: Path, on: set[int]) -> Result:
     command, environment = _wrk(spec, scratch) if use_wrk else _generator(spec)
     with pinned(on):
         process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
         )
     try:
         output, _ = process.communicate(timeout=spec.seconds + 2 * spec.frames * spec.gap + _SLACK)

@@ -8,9 +8,9 @@ fixed width.
 import time
 from dataclasses import dataclass, field
 
-import orjson
+import msgspec
 
-__all__ = ["ANSWER", "DONE", "Plan", "Sequence", "chat_body", "frame", "head", "plan_of", "read_frame"]
+__all__ = ["ANSWER", "DONE", "Frames", "Plan", "Sequence", "chat_body", "frame", "head", "plan_of", "read_frame"]
 
 MODEL = "gpt-4o-mini"
 DONE = b"data: [DONE]\n\n"
@@ -49,22 +49,24 @@ def chat_body(plan: Plan, padding: int = 0) -> bytes:
         "reset_at": str(plan.reset_at),
         "stall_at": str(plan.stall_at),
     }
-    return orjson.dumps({
-        "model": MODEL,
-        "messages": [
-            {"role": "system", "content": "You are a helpful assistant. " + _PROSE},
-            {"role": "user", "content": "Why is the sky blue? " + "x" * padding},
-        ],
-        "temperature": 0.2,
-        "max_tokens": 256,
-        "stream": plan.stream,
-        "metadata": metadata,
-    })
+    return msgspec.json.encode(
+        {
+            "model": MODEL,
+            "messages": [
+                {"role": "system", "content": "You are a helpful assistant. " + _PROSE},
+                {"role": "user", "content": "Why is the sky blue? " + "x" * padding},
+            ],
+            "temperature": 0.2,
+            "max_tokens": 256,
+            "stream": plan.stream,
+            "metadata": metadata,
+        }
+    )
 
 
 def plan_of(body: bytes) -> Plan:
     """What the sender of this body asked the upstream to do."""
-    tree = orjson.loads(body)
+    tree = msgspec.json.decode(body)
     told = tree.get("metadata", {})
     return Plan(
         stream=bool(tree.get("stream")),
@@ -86,23 +88,25 @@ def head(method: str, path: str, length: int, host: str = "bench") -> bytes:
     ).encode()
 
 
-ANSWER = orjson.dumps({
-    "id": "chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT",
-    "object": "chat.completion",
-    "created": 1741569952,
-    "model": MODEL,
-    "choices": [
-        {
-            "index": 0,
-            "message": {"role": "assistant", "content": _PROSE * 8, "refusal": None, "annotations": []},
-            "logprobs": None,
-            "finish_reason": "stop",
-        }
-    ],
-    "usage": {"prompt_tokens": 42, "completion_tokens": 128, "total_tokens": 170},
-    "service_tier": "default",
-    "system_fingerprint": "fp_44709d6fcb",
-})
+ANSWER = msgspec.json.encode(
+    {
+        "id": "chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT",
+        "object": "chat.completion",
+        "created": 1741569952,
+        "model": MODEL,
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": _PROSE * 8, "refusal": None, "annotations": []},
+                "logprobs": None,
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {"prompt_tokens": 42, "completion_tokens": 128, "total_tokens": 170},
+        "service_tier": "default",
+        "system_fingerprint": "fp_44709d6fcb",
+    }
+)
 
 
 def frame(number: int, index: int) -> bytes:
@@ -142,3 +146,40 @@ class Sequence:
     def lost(self, total: int) -> int:
         """How many of `total` frames never came."""
         return len(self.missing) + max(0, total - self.expected)
+
+
+class Frames:
+    """One streamed answer as its client reads it, whichever way the bytes are cut."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._rest = b""
+        self.sequence = Sequence()
+        self.count = 0
+        self.delays_ms: list[float] = []
+        self.done = False
+        self.error = b""
+        """The event that told of a failure."""
+        self.foreign = b""
+        """The first event that is none of ours, or that came after the end."""
+
+    def feed(self, data: bytes) -> None:
+        now = time.monotonic_ns()
+        events = (self._rest + data).split(b"\n\n")
+        self._rest = events.pop()
+        for event in events:
+            self._take(event, now)
+
+    def _take(self, event: bytes, now: int) -> None:
+        seen = read_frame(event)
+        over = self.done or self.error
+        if seen is not None and seen[0] == self._number and not over:
+            self.count += 1
+            self.sequence.take(seen[1])
+            self.delays_ms.append((now - seen[2]) / 1e6)
+        elif event == DONE[:-2] and not over:
+            self.done = True
+        elif event.startswith(b'data: {"error"') and not over:
+            self.error = event
+        elif not event.startswith(b":"):
+            self.foreign = self.foreign or event

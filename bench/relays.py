@@ -6,7 +6,7 @@ relay: no auth, no log, no metrics, no care for faults.
 
 import asyncio
 import sys
-from typing import Self, cast
+from typing import cast
 
 import aiohttp
 import httptools
@@ -50,14 +50,14 @@ async def _serve_aiohttp(upstream: int) -> int:
 class _Upstream(asyncio.Protocol):
     """One upstream connection; lent to one client at a time."""
 
-    def __init__(self, idle: list[Self]) -> None:
+    def __init__(self, idle: list["_Upstream"]) -> None:
         self._idle = idle
         self._parser = httptools.HttpResponseParser(self)
         self.transport: asyncio.Transport | None = None
         self.client: _Client | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
+        self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         if self.client is not None and self.client.transport is not None:
@@ -97,7 +97,7 @@ class _Client(asyncio.Protocol):
         self.upstream: _Upstream | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
+        self.transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
@@ -155,7 +155,7 @@ async def _serve_bare(upstream: int) -> int:
 
 async def _serve(kind: str, upstream: int) -> None:
     port = await (_serve_aiohttp(upstream) if kind == "aiohttp" else _serve_bare(upstream))
-    print(port, flush=True)  # noqa: T201  (the port is this command's output)
+    print(port, flush=True)
     await asyncio.Event().wait()
 
 

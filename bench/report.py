@@ -63,7 +63,7 @@ def ratios(slices: list[Slice], measure: Measure, lane: Lane, to: Lane) -> Sprea
     """CPU of `lane` over CPU of `to`, each round by itself, since rounds differ more than lanes within one."""
     by_round: dict[int, dict[Lane, float]] = {}
     for one in slices:
-        if one.measure is measure:
+        if one.measure is measure and one.rate:
             by_round.setdefault(one.round, {})[one.lane] = one.cpu_us
     values = [costs[lane] / costs[to] for costs in by_round.values() if lane in costs and costs.get(to)]
     return Spread.of(values) if values else None
@@ -127,8 +127,7 @@ _TITLES = {
 
 
 def show(slices: list[Slice], absent: dict[Lane, str]) -> None:
-    console = Console()
-    console = Console(width=max(console.width, _WIDTH))
+    console = Console(width=max(Console().width, _WIDTH))
     everything = rows(slices)
     for measure, (title, unit) in _TITLES.items():
         own = [row for row in everything if row.measure is measure]
@@ -150,13 +149,13 @@ def show(slices: list[Slice], absent: dict[Lane, str]) -> None:
 def _table(title: str, unit: str, own: list[Row]) -> Table:
     spread = f"median of {own[0].rounds} rounds (lowest–highest)" if own[0].rounds > 1 else "one round"
     table = Table(title=f"\n{title}; {spread}", title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("lane")
+    table.add_column("lane", no_wrap=True)
     delay = "frame delay" if unit == "frame" else "latency"
-    heads = [f"{unit}s/s", f"CPU µs/{unit}", "CPU × nginx", "CPU × aiohttp", f"{delay}\np50 ms", f"{delay}\np99 ms"]
-    for head in [*heads, "RSS\npeak MiB", "RSS\n+MiB", "failed"]:
+    heads = [f"{unit}s/s", f"CPU µs\n/{unit}", "CPU × nginx", "CPU × aiohttp", f"{delay}\np50–p99 ms"]
+    for head in [*heads, "RSS peak\nMiB", "grown\nMiB", "failed"]:
         table.add_column(head, justify="right", no_wrap=True)
     if unit == "frame":
-        table.add_column("frames\n/read", justify="right")
+        table.add_column("frames\n/read", justify="right", no_wrap=True)
     for row in own:
         cells = [
             str(row.lane),
@@ -164,8 +163,7 @@ def _table(title: str, unit: str, own: list[Row]) -> Table:
             _spread(row.cpu_us, 1),
             _spread(row.to_nginx, 2),
             _spread(row.to_aiohttp, 2),
-            f"{row.p50_ms:.2f}",
-            f"{row.p99_ms:.2f}",
+            f"{row.p50_ms:.2f}–{row.p99_ms:.2f}",
             f"{row.rss_peak / 2**20:.0f}",
             f"{max(0, row.rss_peak - row.rss_before) / 2**20:.0f}",
             str(row.failed),
@@ -177,4 +175,6 @@ def _table(title: str, unit: str, own: list[Row]) -> Table:
 def _spread(spread: Spread | None, digits: int) -> str:
     if spread is None:
         return "–"
+    if spread.lowest == spread.highest:
+        return f"{spread.median:,.{digits}f}"
     return f"{spread.median:,.{digits}f} ({spread.lowest:,.{digits}f}–{spread.highest:,.{digits}f})"

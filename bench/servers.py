@@ -16,7 +16,17 @@ from pathlib import Path
 
 from bench.cpu import pinned
 
-__all__ = ["Missing", "Server", "StartError", "askonce", "nginx", "nginx_path", "raw_upstream", "relay", "scratch_folder"]
+__all__ = [
+    "Missing",
+    "Server",
+    "StartError",
+    "askonce",
+    "nginx",
+    "nginx_path",
+    "raw_upstream",
+    "relay",
+    "scratch_folder",
+]
 
 _ROOT = Path(__file__).resolve().parent.parent
 _START_WITHIN = 20.0
@@ -70,7 +80,13 @@ def _spawn(
     with pinned(on), log.open("wb") as output:
         try:
             return subprocess.Popen(
-                command, cwd=_ROOT, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                command,
+                cwd=_ROOT,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
         except FileNotFoundError:
             raise Missing(f"{name} is not installed") from None
@@ -174,7 +190,9 @@ base_url = "http://127.0.0.1:{upstream}/v1"
     )
     log = scratch / "askonce.log"
     drop = ("ASKONCE_", "OPENAI_")
-    env = {name: value for name, value in os.environ.items() if not name.startswith(drop) and "proxy" not in name.lower()}
+    env = {
+        name: value for name, value in os.environ.items() if not name.startswith(drop) and "proxy" not in name.lower()
+    }
     command = [sys.executable, "-m", "proxy", "serve", "--config", str(config), "--workers", "1"]
     server = Server("askonce", _spawn("askonce", command, log, on, env), 0, log)
     with _ended_on_error(server):

@@ -1,0 +1,65 @@
+"""`make chaos`: shakes one worker of the gateway and says which laws held."""
+
+import resource
+import signal
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bench.chaos.scenarios import Scenario, Settings, run
+from bench.load import LoadError
+from bench.servers import StartError
+
+__all__ = ["main"]
+
+_DESCRIPTORS = 65_536
+
+
+def chaos(
+    scenarios: Annotated[list[Scenario] | None, typer.Argument(help="What to run; everything when not given.")] = None,
+    *,
+    seconds: Annotated[
+        float | None, typer.Option(min=1, help="Length of each scenario (streams 120, mixed 60, storm 20).")
+    ] = None,
+    streams: Annotated[int, typer.Option(min=1, help="Concurrent streams of the scenario `streams`.")] = 1_000,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same requests.")] = 1,
+) -> None:
+    """Runs scenarios against one worker over loopback; exits with 1 when a law is broken."""
+    console = Console(width=max(Console().width, 140), highlight=False)
+    _raise_descriptor_limit()
+    broken = 0
+    for scenario in scenarios or list(Scenario):
+        console.print(f"\n[bold]{scenario}[/]  seed {seed}")
+        try:
+            laws = run(
+                scenario, Settings(seconds, streams, seed), lambda line: console.print(f"  {line}", markup=False)
+            )
+        except (LoadError, StartError) as error:
+            console.print(f"  [red]{type(error).__name__}[/]")
+            console.print(str(error), markup=False)
+            raise typer.Exit(1) from None
+        for law in laws:
+            broken += not law.holds
+            state = "[green]holds [/]" if law.holds else "[red]BROKEN[/]"
+            console.print(f"  {state}  {law.promise}: {law.figures}")
+    if broken:
+        raise typer.Exit(1)
+
+
+def _raise_descriptor_limit() -> None:
+    """A thousand streams are two thousand sockets in the gateway; what is started inherits this."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def main() -> None:
+    # SIGTERM unwinds like Ctrl-C, so that everything that was started is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    typer.run(chaos)
+
+
+if __name__ == "__main__":
+    main()
