@@ -101,6 +101,7 @@ class Accounting:
             status=status,
             outcome=exchange.outcome.value,
             error=kind.value if kind else None,
+            detail=_detail(exchange),
             bytes_in=exchange.body.received,
             bytes_out=exchange.client.sent,
             duration_ms=int((now - started) * 1e6) / 1e3,
@@ -128,6 +129,11 @@ def _error_kind(exchange: Exchange) -> Kind | None:
     if failure is not None:
         return failure.kind
     return Kind.CLIENT_CLOSED if exchange.outcome is Outcome.ABANDONED else None
+
+
+def _detail(exchange: Exchange) -> str | None:
+    failure = exchange.failure or exchange.cut_by
+    return redacted(failure.detail) if failure is not None and failure.detail else None
 
 
 def _upstream_failure(exchange: Exchange) -> str:

@@ -39,6 +39,8 @@ class RequestLine(msgspec.Struct, kw_only=True, gc=False):
     status: int
     outcome: str
     error: str | None
+    detail: str | None
+    """What only the operator may know of the error."""
     bytes_in: int
     bytes_out: int
     duration_ms: float

@@ -47,6 +47,7 @@ class Terminal:
             f"{fields['bytes_in']} B in, {fields['bytes_out']} B out",
             "" if fields["outcome"] == "relayed" else str(fields["outcome"]),
             _plain(fields["error"] or ""),
+            _plain(fields["detail"] or ""),
             self._paint("dim", str(fields["call_id"])),
         ]
         return "  ".join(word for word in words if word)

@@ -116,6 +116,7 @@ def test_the_line_says_what_happened(books: Books) -> None:
         "status": 200,
         "outcome": "relayed",
         "error": None,
+        "detail": None,
         "bytes_in": 200,
         "bytes_out": 400,
         "duration_ms": 750.0,
@@ -126,6 +127,13 @@ def test_the_line_says_what_happened(books: Books) -> None:
         "stream": False,
         "peer": "192.0.2.7",
     }
+
+
+def test_a_failures_detail_is_for_the_operator(books: Books) -> None:
+    """What the client is not told stands in the log, masked where it looks like a key."""
+    failure = Failure(Kind.UPSTREAM_ERROR, detail="bad status line from Bearer canary")
+    line = books.settle(**RELAYED | {"outcome": Outcome.FAILED, "failure": failure})
+    assert line["detail"] == "bad status line from Bearer ***"
 
 
 def test_an_exchange_counts_once(books: Books) -> None:

@@ -93,6 +93,7 @@ def request_line(**fields: Any) -> RequestLine:
         "status": 200,
         "outcome": "relayed",
         "error": None,
+        "detail": None,
         "bytes_in": 200,
         "bytes_out": 400,
         "duration_ms": 812.5,
@@ -368,14 +369,16 @@ def test_text_is_for_people(output: Output) -> None:
     """Without JSON, a request is its essentials in one plain line."""
     log = output.log(style="text")
     log.request(request_line())
-    log.request(request_line(status=502, level="warning", outcome="failed", error="upstream_error", ttfb_ms=None))
+    log.request(
+        request_line(status=502, level="warning", outcome="failed", error="upstream_error", detail="late", ttfb_ms=None)
+    )
     log.info("listening", url="http://127.0.0.1:8080")
     first, second, third = output.text().splitlines()
     assert first.startswith(
         "14:13:20.123 info    200  POST chat/completions  gpt-4o  812 ms  first byte 310 ms  200 B in"
     )
     assert second.startswith("14:13:20.123 warning 502  POST chat/completions  gpt-4o  812 ms  200 B in, 400 B out")
-    assert second.endswith("  failed  upstream_error  call0001")
+    assert second.endswith("  failed  upstream_error  late  call0001")
     assert third == "14:13:20.123 info    listening url=http://127.0.0.1:8080"
 
 
