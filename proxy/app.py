@@ -24,8 +24,8 @@ from proxy.http1.downstream import ClientLimits, Clients
 from proxy.http1.flow import Deadlines
 from proxy.http1.messages import Caps
 from proxy.http1.peers import Peers
+from proxy.http1.pool import Pool
 from proxy.http1.tunnel import TunnelLimits
-from proxy.http1.upstream import Pool
 from proxy.pipeline import Pipeline
 from proxy.tee import Tee
 from proxy.telemetry.capture import capture_logging, loop_exception_handler

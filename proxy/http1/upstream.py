@@ -1,40 +1,30 @@
-"""Connections to one upstream, and the pool that reuses them.
-
-A request goes out once. It is sent again only on the proof that the upstream can't have acted on
-it: the connection was dead before a byte was written, or broke while part of the request was still
-in our own buffer. Everything else is a `Failure` for the caller to judge.
-"""
+"""One connection to an upstream: a request out, its answer in, a deadline for each phase."""
 
 import asyncio
 import select
-from collections.abc import Coroutine
 from contextlib import suppress
 from math import inf
-from typing import Protocol, cast, final
+from typing import TYPE_CHECKING, cast, final
 
 from proxy.errors import Failure, Kind
 from proxy.exchange import Ask, Body, PhaseTimeouts
-from proxy.http1.connect import Connector
-from proxy.http1.flow import HIGH_WATER, Deadlines, Gate
-from proxy.http1.messages import BadMessage, Caps, ResponseHead, request_head_bytes
+from proxy.http1.flow import HIGH_WATER, Gate
+from proxy.http1.messages import BadMessage, ResponseHead, request_head_bytes
 from proxy.http1.readers import ResponseReader
 from proxy.http1.reply import UpstreamReply
 from proxy.http1.tunnel import Pipe
 
-__all__ = ["Pool", "PoolEvents", "UpstreamConnection"]
+if TYPE_CHECKING:
+    from proxy.http1.pool import Pool
+
+__all__ = ["UpstreamConnection"]
 
 BODILESS = ("GET", "HEAD", "OPTIONS", "DELETE", "TRACE")
 JOIN_LIMIT = 65_536
 """Bytes up to which a body is copied behind its head to leave in one write."""
+IDLE = "idle between bytes"
 STALE_AFTER = 1.0
 """Seconds of idleness after which a connection is asked for a pending FIN before it is reused."""
-
-
-class PoolEvents(Protocol):
-    """What the pool tells whoever counts."""
-
-    def opened(self) -> None: ...
-    def reused(self) -> None: ...
 
 
 @final
@@ -58,6 +48,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._paused = False
         self._phase = "idle"
         self._idle_timeout = self._hard_deadline = inf
+        self._unwritten = 0
         self._timeouts: PhaseTimeouts
         self._tunnel: Pipe | None = None
         self._early: list[bytes] = []
@@ -70,6 +61,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     async def send(self, ask: Ask) -> UpstreamReply:
         """Returns once the head of the answer is here. Raises Failure."""
+        if self.lost or self.transport.is_closing():
+            raise Failure(Kind.UPSTREAM_UNREACHABLE, unprocessed=True, detail="closed as soon as it was opened")
         self._reply = reply = UpstreamReply(self)
         self._head = self._loop.create_future()
         self._timeouts = timeouts = ask.timeouts
@@ -104,7 +97,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._request_written()
         else:
             self.transport.write(head)
-            self._enter("upload", inf)
+            self._arm()
             self._upload = self._pool.spawn(self._pump(body, ask.upload_limit))
 
     async def _pump(self, body: Body, limit: int) -> None:
@@ -122,10 +115,23 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _request_written(self) -> None:
         self._sent = True
+        self._arm()
+
+    def _arm(self) -> None:
+        """The phase follows from what is being waited for. A client's upload has its deadline at the client."""
         if self._reply is None:
             return
-        if self._head is not None and not self._gate.shut:
+        if self._gate.shut:
+            self._unwritten = self.transport.get_write_buffer_size()
+            self._enter("write", self._pool.write_timeout)
+        elif not self._sent:
+            self._enter("upload", inf)
+        elif self._head is not None:
             self._enter("first byte", self._timeouts.first_byte)
+        elif self._paused:
+            self._enter("held back", inf)
+        else:
+            self._enter(IDLE, self._idle_timeout)
 
     def _enter(self, phase: str, seconds: float) -> None:
         self._phase = phase
@@ -135,15 +141,15 @@ class UpstreamConnection(asyncio.Protocol):
         self._gate.close()
         if self._tunnel is not None:
             self._tunnel.peer.pause()
-        self._enter("write", self._pool.write_timeout)
+            self.deadline = self._loop.time() + self._pool.write_timeout
+        self._arm()
 
     def resume_writing(self) -> None:
         self._gate.open()
         if self._tunnel is not None:
             self._tunnel.peer.resume()
             self.deadline = inf
-        elif self._head is not None:
-            self._enter(*(("first byte", self._timeouts.first_byte) if self._sent else ("upload", inf)))
+        self._arm()
 
     # receiving
 
@@ -163,7 +169,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._fail(Failure(self._broken_kind(), detail=f"malformed answer: {defect}"))
             self.transport.abort()
             return
-        if self._reply is not None and self._head is None and not self._paused:
+        if self._reply is not None and self._phase is IDLE:
             self.deadline = min(self._loop.time() + self._idle_timeout, self._hard_deadline)
 
     def response_head(self, head: ResponseHead) -> None:
@@ -177,7 +183,7 @@ class UpstreamConnection(asyncio.Protocol):
         reply.length = head.length
         reply.framed = head.framed
         reply.upgrade = head.upgrade
-        self._enter("idle between bytes", self._idle_timeout)
+        self._arm()
         if not waiting.done():
             waiting.set_result(reply)
 
@@ -194,6 +200,9 @@ class UpstreamConnection(asyncio.Protocol):
         self.deadline = inf
         if self._upload is not None:
             self._upload.cancel()
+        if self._paused:
+            # For the sake of this answer's client; the next one has another.
+            self.resume()
         if self._keep_alive and self._sent and not self._gate.shut and not self.transport.is_closing():
             self._pool.release(self)
         else:
@@ -253,8 +262,12 @@ class UpstreamConnection(asyncio.Protocol):
         if self._reply is None:
             self.transport.abort()
             return
-        unprocessed = self._phase == "write" and self._head is not None
-        self._fail(Failure(Kind.UPSTREAM_TIMEOUT, unprocessed=unprocessed, detail=f"time-out: {self._phase}"))
+        phase = self._phase if now < self._hard_deadline else "total"
+        if phase == "write" and self.transport.get_write_buffer_size() < self._unwritten:
+            self._arm()
+            return
+        unprocessed = self._gate.shut and self._head is not None
+        self._fail(Failure(Kind.UPSTREAM_TIMEOUT, unprocessed=unprocessed, detail=f"time-out: {phase}"))
 
     # the reply's, the tunnel's and the pool's side
 
@@ -269,14 +282,13 @@ class UpstreamConnection(asyncio.Protocol):
     def pause(self) -> None:
         if not self._paused and not self.transport.is_closing():
             self._paused = True
-            self.deadline = self._hard_deadline
+            self._arm()
             self.transport.pause_reading()
 
     def resume(self) -> None:
         if self._paused and not self.transport.is_closing():
             self._paused = False
-            if self._tunnel is None:
-                self._enter("idle between bytes", self._idle_timeout)
+            self._arm()
             self.transport.resume_reading()
 
     def tunnel_data(self, data: bytes) -> None:
@@ -316,85 +328,3 @@ class UpstreamConnection(asyncio.Protocol):
     def close(self) -> None:
         self.transport.close()
         self._close_soon()
-
-
-@final
-class Pool:
-    """Connections to one origin: the most recently used is reused first, so that surplus ones age out."""
-
-    def __init__(
-        self,
-        connector: Connector,
-        *,
-        caps: Caps,
-        max_idle: int,
-        idle_timeout: float,
-        write_timeout: float,
-        deadlines: Deadlines,
-        events: PoolEvents,
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
-        self.loop = loop
-        self.caps = caps
-        self.deadlines = deadlines
-        self.write_timeout = write_timeout
-        self.host = connector.origin.authority.encode("ascii")
-        self.connections: set[UpstreamConnection] = set()
-        self.idle: list[UpstreamConnection] = []
-        self._connector = connector
-        self._max_idle = max_idle
-        self._idle_timeout = idle_timeout
-        self._events = events
-        self._uploads: set[asyncio.Task[None]] = set()
-        self._closed = False
-
-    def __repr__(self) -> str:
-        return f"<Pool {self._connector.origin.authority} {len(self.connections)} connections, {len(self.idle)} idle>"
-
-    async def send(self, ask: Ask) -> UpstreamReply:
-        """Sends once. Raises Failure."""
-        while True:
-            connection = self._take()
-            reused = connection is not None
-            if connection is None:
-                connection = await self._connect(ask.timeouts.connect)
-            try:
-                return await connection.send(ask)
-            except Failure as failure:
-                # A pooled connection that died under the request says nothing about the upstream.
-                if not (failure.unprocessed and reused and isinstance(ask.body, bytes) and connection.lost):
-                    raise
-
-    def _take(self) -> UpstreamConnection | None:
-        while self.idle:
-            connection = self.idle.pop()
-            if connection.reusable():
-                self._events.reused()
-                return connection
-            connection.close()
-        return None
-
-    async def _connect(self, seconds: float) -> UpstreamConnection:
-        connection = await self._connector.open(lambda: UpstreamConnection(self), seconds)
-        self._events.opened()
-        return connection
-
-    def release(self, connection: UpstreamConnection) -> None:
-        if self._closed or len(self.idle) >= self._max_idle:
-            connection.close()
-        else:
-            connection.rest(self._idle_timeout)
-            self.idle.append(connection)
-
-    def spawn(self, upload: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = self.loop.create_task(upload)
-        self._uploads.add(task)
-        task.add_done_callback(self._uploads.discard)
-        return task
-
-    def close(self) -> None:
-        """Closes what is idle; what is busy closes as its exchange ends."""
-        self._closed = True
-        for connection in self.idle:
-            connection.close()
-        self.idle.clear()
