@@ -2,9 +2,8 @@
 
 import signal
 
-from tests.conftest import StartProcess
 from tests.fakes.answers import RESET, Answer, End
-from tests.fakes.gateway import GatewayProcess
+from tests.fakes.gateway import GatewayProcess, StartProcess
 from tests.fakes.upstream import ScriptedUpstream
 
 PROMPT = "canary-prompt-7f3a"
