@@ -84,6 +84,7 @@ class Pipe:
         "observer",
         "peer",
         "pinged_at",
+        "received",
     )
 
     def __init__(self, tunnel: "Tunnel", end: End, observer: FrameObserver | None, *, is_client: bool) -> None:
@@ -93,6 +94,8 @@ class Pipe:
         """Of what this end sends; None if it does not speak WebSocket."""
         self.is_client = is_client
         self.peer: Pipe
+        self.received = 0
+        """Bytes from this end."""
         self.heard_at = tunnel.clock()
         self.pinged_at = inf
         """When the ping was written that it has not answered; inf if there is none."""
@@ -108,11 +111,12 @@ class Pipe:
     def __repr__(self) -> str:
         flags = ("gone", "hung_up", "closed", "held_back")
         state = next((flag.replace("_", " ") for flag in flags if getattr(self, flag)), "open")
-        return f"<Pipe {'client' if self.is_client else 'upstream'} {state}>"
+        return f"<Pipe {'client' if self.is_client else 'upstream'} {state} {self.received} received>"
 
     # the connections' side
 
     def data(self, data: bytes) -> None:
+        self.received += len(data)
         self.heard_at = self._tunnel.clock()
         self.pinged_at = inf
         observer = self.observer
