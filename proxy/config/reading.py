@@ -133,7 +133,8 @@ def _overlay(tree: dict[str, Any], name: str, text: str) -> None:
     for key in keys:
         kind = _member(kind, key)
     if kind is None:
-        raise ConfigError(_unknown(name, [_as_variable(key) for key in known_keys(keys[1], tables=False)]))
+        upstream = keys[1] if len(keys) > 1 else "name"
+        raise ConfigError(_unknown(name, [_as_variable(key) for key in known_keys(upstream, tables=False)]))
     if not _is_setting(kind):
         raise ConfigError(f"{name}: names a table, not a setting")
     table: Any = tree

@@ -1,0 +1,60 @@
+"""config.toml is the reference: the settings that it shows are those that exist, with their defaults."""
+
+import re
+import tomllib
+from pathlib import Path
+
+from proxy.config import load
+from proxy.config.settings import known_keys
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "config.toml"
+SETTING = re.compile(r"^(\w+) = (?:\"[^\"]*\"|[^#\"]+?)  +# (.+)$")
+
+
+def shown() -> list[str]:
+    def walk(tree: dict[str, object], prefix: str) -> list[str]:
+        found = []
+        for name, value in tree.items():
+            found += walk(value, f"{prefix}{name}.") if isinstance(value, dict) else [prefix + name]
+        return found
+
+    return walk(tomllib.loads(REFERENCE.read_text()), "")
+
+
+def test_the_reference_shows_every_setting_and_nothing_else() -> None:
+    """A setting that is not documented, or documented and gone, fails here; their order is the code's."""
+    assert shown() == [*known_keys("openai", tables=False)]
+
+
+def test_the_reference_unchanged_is_the_defaults() -> None:
+    """Copying the file and deleting it are the same."""
+    assert load(REFERENCE, {}) == load(None, {})
+
+
+def test_every_setting_is_explained_on_its_line() -> None:
+    """Each has a comment, in a form that `grep` finds whole."""
+    lines = [line for line in REFERENCE.read_text().splitlines() if line and line[0] not in "#["]
+    assert [line for line in lines if not SETTING.match(line)] == []
+
+
+def test_every_duration_and_size_has_its_unit() -> None:
+    """A bare number of what, is the question that a reference answers."""
+    text = REFERENCE.read_text()
+    assert "Durations are in seconds, sizes in bytes." in text
+    for key in ("drain_delay", "drain_timeout", "idle_timeout", "dns_ttl", "ping_interval", "ping_timeout"):
+        assert re.search(rf"^{key} = .* # (.*\b)?s\b", text, re.MULTILINE), key
+    for key in ("max_json_bytes", "max_upload_bytes", "max_frame_bytes"):
+        assert re.search(rf"^{key} = .* # \d+ MiB", text, re.MULTILINE), key
+
+
+def test_what_the_documents_call_a_setting_exists() -> None:
+    """`section.name` and ASKONCE_SECTION__NAME in the documents are settings of config.toml."""
+    keys = {*known_keys("name")}
+    sections = "|".join(sorted({key.partition(".")[0] for key in keys}))
+    for document in ROOT.glob("*.md"):
+        text = document.read_text()
+        named = re.findall(rf"`((?:{sections})\.(?!py\b)[a-z_.]+)`", text)
+        named += [name.lower().replace("__", ".") for name in re.findall(r"\bASKONCE_([A-Z]+__\w+)", text)]
+        settings = {re.sub(r"^upstreams\.[^.]+", "upstreams.name", name) for name in named}
+        assert settings - keys <= {"section.name"}, document.name

@@ -1,0 +1,75 @@
+"""What starts but is probably not meant is said in one line each."""
+
+from proxy.config import advice, read
+
+URL = "http://127.0.0.1:9/v1"
+KEY = "sk-canary-33d0"
+
+
+def advised(*, cores: int = 2, environ: dict[str, str] | None = None, **settings: str) -> list[str]:
+    variables = {f"ASKONCE_{name.upper()}": value for name, value in settings.items()} | (environ or {})
+    return advice(read(None, variables), variables, cores)
+
+
+def test_the_defaults_need_no_advice() -> None:
+    """A warning that is always there is read by nobody."""
+    assert advised() == []
+
+
+def test_a_key_that_others_can_spend_is_pointed_out() -> None:
+    """Behind a public address, any client may use the upstream's key; require_key does not change that."""
+    exposed = {"listen__host": "0.0.0.0", "upstreams__openai__key": KEY}
+    (line,) = advised(**exposed)
+    assert line == "listen.host: whoever reaches 0.0.0.0 can spend upstreams.openai.key; keep strangers out"
+    assert advised(**exposed, auth__require_key="true") == [line]
+    assert advised(listen__host="0.0.0.0") == []
+    assert advised(upstreams__openai__key=KEY) == []
+
+
+def test_an_admin_listener_for_everybody_is_pointed_out() -> None:
+    """It has no keys of its own."""
+    assert advised(admin__host="::") == ["admin.host: whoever reaches :: can read the metrics"]
+    assert advised(admin__host="localhost") == []
+
+
+def test_an_unencrypted_way_out_of_the_machine_is_pointed_out() -> None:
+    """http:// is for this machine."""
+    (line,) = advised(upstreams__a__base_url="http://vllm:8000/v1")
+    assert line == "upstreams.a.base_url: http:// carries keys and prompts unencrypted to vllm"
+    assert advised(upstreams__a__base_url="http://localhost:8000/v1") == []
+
+
+def test_a_ca_file_without_tls_is_pointed_out(ca_file: object) -> None:
+    """It is never looked at."""
+    (line,) = advised(upstreams__a__base_url=URL, upstreams__a__ca_file=str(ca_file))
+    assert line == "upstreams.a.ca_file: has no effect on an http:// URL"
+
+
+def test_models_that_nobody_serves_are_pointed_out() -> None:
+    """Without `*` an unknown model is refused."""
+    assert advised(upstreams__openai__models="gpt-*") == [
+        'upstreams: no one serves "*", so models that match no pattern are refused'
+    ]
+
+
+def test_more_workers_than_cores_are_pointed_out() -> None:
+    """They take turns."""
+    assert advised(server__workers="3", cores=1) == ["server.workers: 3 workers share 1 core"]
+    assert advised(server__workers="2") == []
+
+
+def test_waits_that_defeat_each_other_are_pointed_out() -> None:
+    """A pool more patient than its upstreams, and comments that come too late."""
+    (line,) = advised(pool__idle_timeout="61")
+    assert line.startswith("pool.idle_timeout: ")
+    (line,) = advised(timeouts__comment="5", timeouts__first_byte="5")
+    assert line.startswith("timeouts.comment: ")
+
+
+def test_what_the_environment_does_or_fails_to_do_is_pointed_out() -> None:
+    """OPENAI_BASE_URL is easily forgotten, one underscore easily missed."""
+    (line,) = advised(environ={"OPENAI_BASE_URL": URL})
+    assert line == "OPENAI_BASE_URL: is in effect, as upstreams.openai.base_url"
+    (line,) = advised(environ={"ASKONCE_LOG_LEVEL": "debug"})
+    assert line == "ASKONCE_LOG_LEVEL: sets nothing; did you mean ASKONCE_LOG__LEVEL?"
+    assert advised(environ={"ASKONCE_X": ""}) == ["ASKONCE_X: sets nothing"]
