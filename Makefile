@@ -94,7 +94,7 @@ $(LOCK)/.installed: .cache/python Makefile
 # The interpreter behind $(PYTHON), even from inside an environment; touched only when it changes.
 .cache/python: FORCE
 	@mkdir -p .cache
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	  || { echo "askonce: Python 3.11 or newer is needed; $(PYTHON) is not: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; print(getattr(sys, "_base_executable", "") or sys.executable)' > .cache/python.new
 	@cmp -s .cache/python.new .cache/python && rm .cache/python.new || mv .cache/python.new .cache/python
