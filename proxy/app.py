@@ -84,7 +84,7 @@ class App:
         self._deadlines = Deadlines(loop)
         self._accounting = Accounting(self.metrics, self.log, CLOCK)
         self._tls = _listener_tls(self.config)
-        self._pipeline = self._build(self.config)
+        self._pipeline, self._pools = self._build(self.config)
         self.clients = Clients(
             self._pipeline.serve,
             _client_limits(self.config),
@@ -174,13 +174,18 @@ class App:
 
     def reload(self, config: Config) -> None:
         """Requests from now on follow `config`; those in flight end as they began. Raises ConfigError."""
-        pipeline = self._build(config)
+        pipeline, pools = self._build(config)
         if self._tls is not None:
+            # On trial first: a pair that does not fit would cost the listener the one it has.
+            _load_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), config)
             _load_certificate(self._tls, config)
         for setting in _fixed(self.config, config):
             self.log.warning("reload_ignores", setting=setting, reason="takes effect at the next start")
+        for pool in self._pools:
+            pool.close()
         self.config = config
-        self._pipeline = pipeline
+        pipeline.draining = self._pipeline.draining
+        self._pipeline, self._pools = pipeline, pools
         self.clients.serve = pipeline.serve
         self.clients.limits = _client_limits(config)
         self.clients.peers = Peers(config.listen.trusted_proxies)
@@ -188,19 +193,16 @@ class App:
 
     # construction
 
-    def _build(self, config: Config) -> Pipeline:
+    def _build(self, config: Config) -> tuple[Pipeline, list[Pool]]:
         """Everything that a reload replaces. Raises ConfigError before anything is replaced."""
         resolver = Resolver(config.pool.dns_ttl, self._loop)
         pools = {name: self._pool(name, upstream, config, resolver) for name, upstream in config.upstreams.items()}
-        for pool in self._pools:
-            pool.close()
-        self._pools = list(pools.values())
         calls = [
             (upstream.models, self._call(name, upstream, config, pools[name]))
             for name, upstream in config.upstreams.items()
         ]
         http = config.http
-        return Pipeline(
+        pipeline = Pipeline(
             Auth(required=config.auth.require_key),
             Understand(http.max_json_bytes, http.max_upload_bytes, models_matter=len(calls) > 1),
             Router(calls),
@@ -211,6 +213,7 @@ class App:
             clock=CLOCK,
             log=self.log,
         )
+        return pipeline, list(pools.values())
 
     def _call(self, name: str, upstream: Upstream, config: Config, pool: Pool) -> UpstreamCall:
         path = urlsplit(upstream.base_url).path

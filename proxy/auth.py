@@ -42,10 +42,14 @@ def _credential(headers: Headers) -> bytes:
 def without_credentials(headers: Headers) -> Headers:
     """What may go to an upstream that has a key of its own."""
     kept = [line for line in headers if line[0] not in CREDENTIAL_FIELDS]
-    return [_without_browser_key(line) if line[0] == b"sec-websocket-protocol" else line for line in kept]
+    if any(name == b"sec-websocket-protocol" for name, _ in kept):
+        kept = [
+            (name, _without_browser_key(value) if name == b"sec-websocket-protocol" else value) for name, value in kept
+        ]
+        kept = [line for line in kept if line != (b"sec-websocket-protocol", b"")]
+    return kept
 
 
-def _without_browser_key(line: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
-    name, value = line
-    kept = [item.strip() for item in value.split(b",") if not item.strip().startswith(BROWSER_KEY)]
-    return name, b", ".join(kept)
+def _without_browser_key(value: bytes) -> bytes:
+    protocols = (protocol.strip() for protocol in value.split(b","))
+    return b", ".join(protocol for protocol in protocols if not protocol.startswith(BROWSER_KEY))

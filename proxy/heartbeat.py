@@ -64,11 +64,18 @@ class Heartbeat:
         """From here on frames come, and comments go between them."""
         self._stream = stream
 
+    def stop(self) -> None:
+        """The answer is complete: nothing may follow it."""
+        self.deadline = inf
+
     @property
     def at_boundary(self) -> bool:
         return self._stream is None or self._stream.at_boundary
 
     def expire(self, now: float) -> None:
+        if self.deadline > now:
+            # Another deadline of the same tick has ended the stream.
+            return
         self.deadline = now + self._seconds
         client = self._exchange.client
         if self.moved:

@@ -15,7 +15,7 @@ from proxy import routes
 from proxy.accounting import Accounting
 from proxy.auth import Auth
 from proxy.errors import Failure, Kind, Source
-from proxy.exchange import Exchange, Outcome, Reply
+from proxy.exchange import Exchange, Headers, Outcome, Reply
 from proxy.heartbeat import Heartbeat, Watch
 from proxy.tee import Tee, answer_headers, end_stream
 from proxy.telemetry.log import Log
@@ -117,6 +117,17 @@ class Pipeline:
             refused = failure.kind.source is Source.CLIENT or not exchange.attempts
             exchange.outcome = Outcome.REFUSED if refused else Outcome.FAILED
             exchange.status = failure.status
-            safe = exchange.method in ("GET", "HEAD", "OPTIONS")
-            headers = answer_headers(exchange, failure.headers(safe_method=safe), now)
+            headers = answer_headers(exchange, _beside(exchange, failure), now)
             client.respond(failure.status, headers, failure.body())
+
+
+def _beside(exchange: Exchange, failure: Failure) -> Headers:
+    """The fields of a failure that is the answer."""
+    safe = exchange.method in ("GET", "HEAD", "OPTIONS")
+    headers = failure.headers(safe_method=safe)
+    if exchange.upstream_id:
+        headers.append((b"x-request-id", exchange.upstream_id))
+    if failure.kind.source is Source.GATEWAY and exchange.attempts and not (safe or failure.unprocessed):
+        # The upstream has the request, whatever went wrong here: a retry may bill twice.
+        headers.append((b"x-should-retry", b"false"))
+    return headers

@@ -45,22 +45,22 @@ class Tee:
 
     async def relay(self, exchange: Exchange, reply: Reply, heartbeat: Heartbeat) -> None:
         """Returns when the client has been given all of it. Sets the outcome. Raises Failure only before the head."""
-        body = reply.whole()
-        exchange.first_byte_at = now = self._clock()
         events = _is_event_stream(reply)
+        body = None if events else reply.whole()
+        exchange.first_byte_at = now = self._clock()
         if exchange.client.started and not (events and reply.status == 200):
             await self._too_late_for_a_status(exchange, reply)
             return
         exchange.status = reply.status
         exchange.outcome = Outcome.RELAYED
-        if body is not None and not events:
+        if body is not None:
             exchange.upstream_ended_at = now
             if b'_tokens"' in body[-4096:] or b'_tokens"' in body[:512]:
                 exchange.usage = usage_of(body)
-            length = reply.length if exchange.method == "HEAD" else None
             headers = answer_headers(exchange, reply.headers, now)
-            if length is not None:
-                exchange.client.start(reply.status, headers, length)
+            if exchange.method == "HEAD":
+                # What a GET would be told, which may be no length at all.
+                exchange.client.start(reply.status, headers, reply.length)
                 exchange.client.finish()
             else:
                 exchange.client.respond(reply.status, headers, body)
@@ -73,7 +73,7 @@ class Tee:
         await self._push(exchange, reply, heartbeat if events else None)
 
     async def _push(self, exchange: Exchange, reply: Reply, heartbeat: Heartbeat | None) -> None:
-        done = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         sink: _Stream | _Plain
         if heartbeat is not None:
             sink = _Stream(exchange, reply, done, self._clock, heartbeat)
@@ -83,6 +83,10 @@ class Tee:
         try:
             reply.attach(sink)
             await done
+        except asyncio.CancelledError:
+            # Unless the answer was complete a moment before: nothing may follow it.
+            if done.cancelled():
+                raise
         finally:
             exchange.client.source = None
 
@@ -245,6 +249,7 @@ class _Stream:
         end_stream(exchange, failure, at_boundary=self._events.at_boundary)
 
     def _settle(self) -> None:
+        self._heartbeat.stop()
         self._exchange.upstream_ended_at = self._clock()
         if self._last_usage:
             self._exchange.usage = usage_of(self._last_usage)

@@ -28,6 +28,8 @@ __all__ = ["Connector", "HttpProxy", "Origin", "Resolver", "proxy_for", "tls_con
 ATTEMPT_DELAY = 0.25
 """Seconds between two addresses' attempts (RFC 8305 §8)."""
 NEGATIVE_TTL = 1.0
+STALE_AFTER = 1.0
+"""Seconds of a look-up after which addresses that were good before are good enough."""
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 AddrInfo = tuple[
@@ -97,7 +99,7 @@ def tls_context(ca_file: str = "") -> ssl.SSLContext:
 class Resolver:
     """Names → addresses, kept for `ttl` seconds; one look-up at a time per name.
 
-    A look-up that fails falls back on what was known.
+    One that fails, or takes too long, falls back on what was known.
     """
 
     def __init__(self, ttl: float, loop: asyncio.AbstractEventLoop) -> None:
@@ -114,17 +116,23 @@ class Resolver:
         if self._loop.time() < expires:
             return addresses
         if self._loop.time() < self._failed.get(key, 0.0):
+            if addresses:
+                return addresses
             raise OSError(f"{host} was not found a moment ago")
         flight = self._flights.get(key)
         if flight is None:
             flight = self._flights[key] = self._loop.create_task(self._look_up(key))
-            flight.add_done_callback(lambda _: self._flights.pop(key, None))
-        try:
-            return await asyncio.shield(flight)
-        except OSError:
-            if addresses:
-                return addresses
-            raise
+            flight.add_done_callback(lambda ended: self._landed(key, ended))
+        done, _ = await asyncio.wait([flight], timeout=STALE_AFTER if addresses else None)
+        if addresses and not (done and flight.exception() is None):
+            return addresses
+        return flight.result()
+
+    def _landed(self, key: tuple[str, int], flight: "asyncio.Task[list[AddrInfo]]") -> None:
+        del self._flights[key]
+        if not flight.cancelled():
+            # Whoever waited may have run out of time: nobody else need hear of its failure.
+            flight.exception()
 
     async def _look_up(self, key: tuple[str, int]) -> list[AddrInfo]:
         host, port = key
@@ -172,7 +180,8 @@ class Connector:
         try:
             async with asyncio.timeout(seconds):
                 return await self._open(factory)
-        except (OSError, ssl.SSLError, BadMessage, UnicodeError) as error:
+        except (OSError, ssl.SSLError, BadMessage, UnicodeError, RuntimeError) as error:
+            # A RuntimeError is uvloop's, about an address that it can't use.
             kind = "time-out" if isinstance(error, TimeoutError) else type(error).__name__
             raise Failure(Kind.UPSTREAM_UNREACHABLE, unprocessed=True, detail=f"connect: {kind}") from error
 

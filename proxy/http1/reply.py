@@ -50,12 +50,18 @@ class UpstreamReply:
     # the pipeline's side
 
     def whole(self) -> bytes | None:
+        """Raises Failure if the answer has broken off already."""
+        if self._failure is not None:
+            raise self._failure
         if not self._ended:
             return None
         return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
 
     def attach(self, sink: Sink) -> None:
         self.sink = sink
+        if self._size > HIGH_WATER:
+            # Before the sink may find a reason to pause again.
+            self.resume()
         for chunk in self._chunks:
             sink.data(chunk)
         self._chunks.clear()
@@ -63,8 +69,6 @@ class UpstreamReply:
             sink.end()
         elif self._failure is not None:
             sink.fail(self._failure)
-        elif self._size > HIGH_WATER:
-            self.resume()
 
     def pause(self) -> None:
         if self.connection is not None:

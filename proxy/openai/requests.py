@@ -2,6 +2,7 @@
 
 import re
 import zlib
+from itertools import pairwise
 from typing import NamedTuple, final
 
 import msgspec
@@ -9,6 +10,8 @@ import msgspec
 __all__ = ["Asked", "Inflated", "InvalidJson", "form_model", "inflate", "read_json"]
 
 MAX_MODEL = 256
+PART_HEAD = 1_024
+"""Bytes before a part's body in which its name is looked for."""
 FREE_RATIO = 1 << 20
 """Bytes up to which compression may be of any ratio."""
 MAX_RATIO = 200
@@ -37,7 +40,7 @@ class _Body(msgspec.Struct, gc=False):
 
 _decode = msgspec.json.Decoder(_Body).decode
 _decode_string = msgspec.json.Decoder(str).decode
-_FORM_MODEL = re.compile(rb'name="?model"?[^\r\n]*\r\n(?:[^\r\n]+\r\n)*\r\n([^\r\n]{1,256})\r\n', re.IGNORECASE)
+_MODEL_PART = re.compile(rb'content-disposition:[^\r\n]*[; ]name="?model"?[ ;\r]', re.IGNORECASE)
 
 
 def read_json(body: bytes) -> Asked:
@@ -52,8 +55,13 @@ def read_json(body: bytes) -> Asked:
 
 def form_model(prefix: bytes) -> str:
     """The model named in the beginning of a multipart form (RFC 7578), "" where it is not found."""
-    found = _FORM_MODEL.search(prefix)
-    return found[1].decode("utf-8", "replace") if found else ""
+    blocks = prefix.split(b"\r\n\r\n")
+    for head, body in pairwise(blocks):
+        lines = head[-PART_HEAD:].split(b"\r\n")
+        if any(_MODEL_PART.match(line + b"\r") for line in lines):
+            value, ended, _ = body.partition(b"\r\n")
+            return value.decode("utf-8", "replace") if ended and len(value) <= MAX_MODEL else ""
+    return ""
 
 
 def inflate(body: bytes, limit: int) -> bytes:

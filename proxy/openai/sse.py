@@ -26,7 +26,7 @@ class EventReader:
     def __init__(self) -> None:
         self.at_boundary = True
         """Nothing of an event, not even a comment, has begun."""
-        self._line = b""
+        self._line = bytearray()
         self._data: list[bytes] = []
         self._name = b""
         self._size = 0
@@ -35,22 +35,30 @@ class EventReader:
         self._started = False
 
     def feed(self, chunk: bytes) -> list[Event]:
-        if self._after_cr and chunk[:1] == b"\n":
-            chunk = chunk[1:]
+        if self._after_cr and chunk:
+            self._after_cr = False
+            chunk = chunk.removeprefix(b"\n")
         if not chunk:
             return []
         self._after_cr = chunk[-1:] == b"\r"
-        ended = chunk[-1:] in (b"\r", b"\n")
         lines = chunk.splitlines()
-        lines[0] = self._line + lines[0]
-        self._line = b"" if ended else lines.pop()
+        rest = b"" if chunk[-1:] in (b"\r", b"\n") else lines.pop()
+        if lines and self._line:
+            lines[0] = bytes(self._line + lines[0])
+            self._line.clear()
         events = [event for line in lines if (event := self._take(line)) is not None]
-        if len(self._line) + self._size > LIMIT:
-            # The field's name decides, once the line ends, that it belongs to nothing.
-            self._line, self._skipping = b"\0", True
-        if self._line:
-            self.at_boundary = False
+        if rest:
+            self._hold(rest)
         return events
+
+    def _hold(self, part: bytes) -> None:
+        """A line that has not ended. Of one that is too large, only that it is not empty."""
+        self.at_boundary = False
+        if not self._skipping:
+            self._line += part
+            self._skipping = len(self._line) + self._size > LIMIT
+        if self._skipping:
+            self._line[:] = b"\0"
 
     def _take(self, line: bytes) -> Event | None:
         if not self._started:
