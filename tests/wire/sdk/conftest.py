@@ -4,11 +4,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.wire.sdk.parity import Pair
-from tests.wire.sdk.parity import pair as start_pair
+pytest.register_assert_rewrite("tests.wire.sdk.parity")
+
+from tests.wire.sdk.parity import Pair  # noqa: E402  (only now can its assertions explain themselves)
+from tests.wire.sdk.parity import pair as start_pair  # noqa: E402
 
 
 @pytest.fixture(scope="session")
 def pair() -> Iterator[Pair]:
     with start_pair() as started:
         yield started
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing(pair: Pair, leaves_nothing: None) -> None:
+    """What a test leaves behind is counted from when both servers stand."""

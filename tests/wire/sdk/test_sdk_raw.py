@@ -73,7 +73,7 @@ async def test_unknown_path(client: Any) -> Any:
     return [
         await raised(lambda: client.get("/some/new/thing", cast_to=object, options=options)),
         await raised(lambda: client.patch("/some/new/thing", cast_to=object, body={"a": 1})),
-        await raised(lambda: client.delete("/chat/completions", cast_to=object)),
+        await raised(lambda: client.put("/some/new/thing", cast_to=object, body={})),
     ]
 
 
