@@ -1,0 +1,104 @@
+"""`askonce demo`: what a newcomer without a key runs first."""
+
+import os
+import socket
+import sys
+from typing import Annotated
+
+import typer
+
+__all__ = ["demo"]
+
+HOST = "127.0.0.1"
+_NOT_FOR_THE_DEMO = ("ASKONCE_UPSTREAMS__", "ASKONCE_LISTEN__", "ASKONCE_ADMIN__", "ASKONCE_SERVER__WORKERS")
+
+_WELCOME = """\
+A fake OpenAI upstream and the gateway in front of it; any key will do, and no request leaves this machine.
+
+  gateway   {gateway}/v1      metrics   {admin}/metrics      upstream   {upstream}
+
+A chat completion, then the same as a stream:
+
+  curl {gateway}/v1/chat/completions -H 'authorization: Bearer sk-demo' -H 'content-type: application/json' \\
+    -d '{{"model": "gpt-4o", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+  curl -N {gateway}/v1/chat/completions -H 'authorization: Bearer sk-demo' -H 'content-type: application/json' \\
+    -d '{{"model": "gpt-4o", "stream": true, "messages": [{{"role": "user", "content": "Hello"}}]}}'
+
+Embeddings, and an error on request:
+
+  curl {gateway}/v1/embeddings -H 'authorization: Bearer sk-demo' -H 'content-type: application/json' \\
+    -d '{{"model": "text-embedding-3-small", "input": "Hello", "dimensions": 8}}'
+  curl -i {gateway}/v1/chat/completions -H 'authorization: Bearer sk-demo' -H 'content-type: application/json' \\
+    -d '{{"model": "demo-error-429", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+
+Python:
+
+  from openai import OpenAI
+  client = OpenAI(base_url="{gateway}/v1", api_key="sk-demo")
+  print(client.responses.create(model="gpt-5", input="Hello").output_text)
+
+TypeScript:
+
+  import OpenAI from "openai";
+  const client = new OpenAI({{ baseURL: "{gateway}/v1", apiKey: "sk-demo" }});
+  console.log((await client.responses.create({{ model: "gpt-5", input: "Hello" }})).output_text);
+
+More faults to order: python -m pydoc proxy.demo.faults. ^C ends it.
+"""
+
+
+def demo(
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Of the gateway; 0 picks a free one.")] = 8080,
+    admin_port: Annotated[int, typer.Option(min=0, max=65_535, help="Of the metrics; 0 picks a free one.")] = 8081,
+    latency_ms: Annotated[float, typer.Option(min=0, max=60_000, help="Before every answer of the upstream.")] = 200,
+    tokens_per_second: Annotated[float, typer.Option(min=0, max=1e6, help="Of its streams; 0: no limit.")] = 50,
+) -> None:
+    """Serve a built-in fake upstream and the gateway in front of it, with lines to try."""
+    from proxy import config, server
+    from proxy.demo.background import running
+
+    try:
+        port, admin_port = _free_ports(port, admin_port)
+    except OSError as error:
+        print(f"askonce: {error.strerror}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    with running(latency=latency_ms / 1_000, rate=tokens_per_second) as upstream:
+        _configure(upstream, port, admin_port)
+        loaded = config.load(None)
+        gateway, admin = f"http://{HOST}:{port}", f"http://{HOST}:{admin_port}"
+        print(_WELCOME.format(gateway=gateway, admin=admin, upstream=upstream), flush=True)
+        code = server.run(loaded, None)
+    raise typer.Exit(code)
+
+
+def _free_ports(port: int, admin_port: int) -> tuple[int, int]:
+    """Both ports, picked where they are 0. Raises OSError that names the one in use."""
+    with _bound(port) as first, _bound(admin_port) as second:
+        return first.getsockname()[1], second.getsockname()[1]
+
+
+def _bound(port: int) -> socket.socket:
+    held = socket.socket()
+    try:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind((HOST, port))
+    except OSError as error:
+        held.close()
+        message = f"cannot listen on {HOST}:{port}: {error.strerror}; try --port and --admin-port"
+        raise OSError(error.errno, message) from None
+    return held
+
+
+def _configure(upstream: str, port: int, admin_port: int) -> None:
+    """As variables, so that a reload finds them too."""
+    for name in [name for name in os.environ if name.startswith(_NOT_FOR_THE_DEMO)]:
+        del os.environ[name]
+    os.environ.pop("OPENAI_BASE_URL", None)
+    os.environ |= {
+        "ASKONCE_UPSTREAMS__DEMO__BASE_URL": upstream,
+        "ASKONCE_LISTEN__HOST": HOST,
+        "ASKONCE_LISTEN__PORT": str(port),
+        "ASKONCE_ADMIN__HOST": HOST,
+        "ASKONCE_ADMIN__PORT": str(admin_port),
+        "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), HOST))),
+    }
