@@ -142,6 +142,14 @@ def test_a_bad_header_is_a_breach_and_is_not_passed_on(frame: bytes, breach: Bre
     assert seen.passed == good + (b"\x01\x00" if frame.startswith(b"\x01") else b"")
 
 
+def test_a_breach_is_final() -> None:
+    """Good frames that come later change nothing."""
+    observer = FrameObserver(masked=False, max_frame=LARGEST)
+    observer.feed(b"\x83\x00")
+    assert observer.feed(ping_frame(mask=False)) == (b"", -1)
+    assert observer.breach is Breach.MALFORMED
+
+
 def test_an_unmasked_client_frame_is_a_breach() -> None:
     """RFC 6455 §5.1."""
     assert observe(ping_frame(mask=False), [], masked=True).breach is Breach.MALFORMED

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import final
 
 import pytest
@@ -10,9 +11,10 @@ from hypothesis import strategies as st
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import CLIENT, SERVER, Protocol
 
-from proxy.errors import Kind
+from proxy.errors import Failure, Kind
+from proxy.http1.flow import Deadlines
 from proxy.http1.frames import Closing, FrameObserver, close_frame
-from proxy.http1.tunnel import FLUSH_LIMIT, GRACE, Pipe, Tunnel, TunnelLimits
+from proxy.http1.tunnel import FLUSH_LIMIT, GRACE, Pipe, Tunnel, TunnelLimits, run_tunnel
 from tests.fakes.clock import Clock
 
 LIMITS = TunnelLimits(ping_interval=20, ping_timeout=10, max_frame_bytes=1 << 20)
@@ -211,21 +213,46 @@ def test_a_ping_waits_for_the_end_of_a_frame(rig: Rig) -> None:
     rig.client.pipe.data(frame[:50])
     rig.wait(LIMITS.ping_interval)
     assert rig.upstream.transport.written == frame[:50]
-    rig.client.pipe.data(frame[50:] + following[:20])
+    rig.client.pipe.data(frame[50:60])
+    assert rig.upstream.transport.written == frame[:60]
+    rig.client.pipe.data(frame[60:] + following[:20])
     rig.client.pipe.data(following[20:])
     assert [frame.opcode for frame in rig.upstream.received] == [Opcode.BINARY, Opcode.PING, Opcode.BINARY]
     assert rig.upstream.received[2].data == b"two" * 100
 
 
+def test_no_ping_follows_a_close_frame(rig: Rig) -> None:
+    """Though one was to be put behind the frame that came just before it."""
+    frame = rig.client.frame(Opcode.BINARY, bytes(100))
+    rig.client.pipe.data(frame[:50])
+    rig.wait(LIMITS.ping_interval)
+    rig.client.pipe.data(frame[50:] + rig.client.frame(Opcode.CLOSE))
+    written = rig.upstream.transport.written
+    assert written == frame + written[-6:]
+    assert rig.upstream.opcodes == [Opcode.BINARY, Opcode.CLOSE]
+
+
 def test_a_side_that_is_held_back_is_not_called_silent(rig: Rig) -> None:
-    """The gateway does not read from it because the other side is slow, but drains."""
+    """The gateway does not read from it, because the other side, which is heard, does not read."""
+    rig.upstream.pipe.pause()
+    for _ in range(10):
+        rig.client.send(Opcode.PONG)
+        rig.wait(9)
+    rig.upstream.pipe.resume()
+    rig.wait(LIMITS.ping_interval - 1)
+    assert rig.failure is None
+    assert rig.upstream.opcodes == [Opcode.PONG] * 10
+
+
+def test_a_side_that_drains_is_not_called_silent(rig: Rig) -> None:
+    """It reads, however slowly, what is written to it: pings wait in the queue before it."""
+    rig.wait(LIMITS.ping_interval)
+    rig.client.send(Opcode.PONG)
     for _ in range(10):
         rig.client.pipe.pause()
-        rig.wait(9)
+        rig.wait(LIMITS.ping_timeout - 1)
         rig.client.pipe.resume()
     assert rig.failure is None
-    rig.wait(LIMITS.ping_interval - 1)
-    assert rig.client.opcodes == []
 
 
 @pytest.mark.parametrize(
@@ -254,6 +281,7 @@ def test_a_frame_cut_short_is_followed_by_nothing(rig: Rig, gone: int) -> None:
     assert other.transport.closing
 
 
+@pytest.mark.parametrize("half_closes", [True, False])
 @pytest.mark.parametrize("guilty", [0, 1])
 @pytest.mark.parametrize(
     ("bad", "code", "kinds"),
@@ -263,16 +291,16 @@ def test_a_frame_cut_short_is_followed_by_nothing(rig: Rig, gone: int) -> None:
     ],
 )
 def test_a_breach_closes_both_sides_with_its_code(
-    rig: Rig, guilty: int, bad: bytes, code: CloseCode, kinds: tuple[Kind, Kind]
+    rig: Rig, guilty: int, bad: bytes, code: CloseCode, kinds: tuple[Kind, Kind], *, half_closes: bool
 ) -> None:
-    """The frame does not cross; its sender can read why, and gets no reset while it sends."""
+    """The frame does not cross; its sender can read why, and gets no reset while it sends, unless over TLS."""
     one, other = rig.sides[guilty], rig.sides[1 - guilty]
+    other.transport.half_closes = one.transport.half_closes = half_closes
     bad = bad if one.is_client else bad[:1] + bytes([bad[1] & 0x7F]) + bad[2:]
     one.pipe.data(bad + bytes(100))
     assert one.close_code == other.close_code == code
     assert len(other.received) == 1
-    assert one.transport.eof
-    assert not one.transport.closing
+    assert (one.transport.eof, one.transport.closing) == (half_closes, not half_closes)
     assert rig.failure is kinds[guilty]
 
 
@@ -287,7 +315,7 @@ def test_a_breach_reaches_its_sender_behind_the_frame_under_way(rig: Rig) -> Non
 
 
 @pytest.mark.parametrize("half_closes", [True, False])
-def test_a_close_that_is_not_answered_ends_in_time(rig: Rig, half_closes: bool) -> None:  # noqa: FBT001
+def test_a_close_that_is_not_answered_ends_in_time(rig: Rig, *, half_closes: bool) -> None:
     """Who asked for it is told after the grace; nobody is waited for beyond a second one."""
     rig.client.transport.half_closes = rig.upstream.transport.half_closes = half_closes
     rig.upstream.transport.backlog = 1
@@ -348,6 +376,16 @@ def test_a_cut_waits_for_the_end_of_a_frame(rig: Rig) -> None:
     assert rig.client.opcodes == [Opcode.BINARY, Opcode.CLOSE]
 
 
+def test_the_first_reason_to_close_is_the_one_told(rig: Rig) -> None:
+    """Also where it has to wait, and another reason comes up in the meantime."""
+    frame = rig.upstream.frame(Opcode.BINARY, bytes(100))
+    rig.upstream.pipe.data(frame[:10])
+    rig.tunnel.cut()
+    rig.client.pipe.data(b"\x8f\x80\0\0\0\0")
+    rig.upstream.pipe.data(frame[10:])
+    assert rig.client.close_code == CloseCode.SERVICE_RESTART
+
+
 def test_a_connection_that_is_closing_unreported_is_noticed(rig: Rig) -> None:
     """Its end of file has come while something is still to be written to it."""
     rig.client.transport.closing = True
@@ -378,6 +416,61 @@ def test_cutting_another_protocol_closes_both_sides() -> None:
     rig.settle()
     assert rig.over()
     assert rig.client.transport.written == rig.upstream.transport.written == b""
+
+
+@dataclass
+class Answer:
+    """An upstream's 101."""
+
+    connection: Side | None
+    upgrade: bytes = b"WebSocket"
+
+
+async def run(client: Side, answer: object) -> asyncio.Task[Closing | None]:
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(run_tunnel(client, answer, LIMITS, Deadlines(loop), lambda _: None))
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_the_close_frame_that_ended_a_session_is_returned() -> None:
+    """The first one, which is the reason; the second is only its answer."""
+    client, upstream = Side(is_client=True), Side(is_client=False)
+    task = await run(client, Answer(upstream))
+    upstream.close(CloseCode.POLICY_VIOLATION)
+    client.close(CloseCode.NORMAL_CLOSURE)
+    client.pipe.lost()
+    upstream.pipe.lost()
+    assert await task == Closing(1008, "")
+    assert client.pipe.received == len(upstream.transport.written)
+
+
+async def test_a_session_that_is_cancelled_twice_ends_at_once() -> None:
+    """First both sides are told, then nobody is waited for."""
+    client, upstream = Side(is_client=True), Side(is_client=False)
+    task = await run(client, Answer(upstream))
+    task.cancel()
+    await asyncio.sleep(0)
+    assert client.close_code == CloseCode.SERVICE_RESTART
+    assert not task.done()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert client.transport.aborted
+    assert upstream.transport.aborted
+
+
+async def test_an_upstream_that_is_gone_before_the_start_is_a_failure() -> None:
+    """Its connection was lost between its 101 and here."""
+    with pytest.raises(Failure) as failed:
+        await (await run(Side(is_client=True), Answer(None)))
+    assert failed.value.kind is Kind.UPSTREAM_DISCONNECTED
+
+
+async def test_only_an_answer_that_switched_can_be_relayed() -> None:
+    """Anything else is a bug, not a session."""
+    with pytest.raises(TypeError):
+        await (await run(Side(is_client=True), object()))
 
 
 actions = st.lists(
