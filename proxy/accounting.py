@@ -81,7 +81,8 @@ class Accounting:
         metrics = self._metrics
         metrics.upstream_attempted(exchange.upstream, exchange.attempts)
         if exchange.upstream_ended_at:
-            metrics.overhead(duration - (exchange.upstream_ended_at - exchange.upstream_started_at))
+            elsewhere = exchange.upstream_ended_at - exchange.upstream_started_at
+            metrics.overhead(duration - elsewhere - (exchange.received_at - exchange.identified_at))
         if exchange.outcome is Outcome.RELAYED and exchange.status < 300:
             metrics.model_answered(exchange.model)
             return

@@ -181,12 +181,14 @@ class Exchange:
         "failure",
         "first_byte_at",
         "headers",
+        "identified_at",
         "method",
         "model",
         "outcome",
         "path",
         "peer",
         "query",
+        "received_at",
         "route",
         "started_at",
         "status",
@@ -230,6 +232,9 @@ class Exchange:
         self.upstream = ""
         self.upstream_id = b""
         self.attempts = 0
+        self.identified_at = 0.0
+        self.received_at = 0.0
+        """When the body was here, or began to stream through."""
         self.upstream_started_at = 0.0
         self.first_byte_at = 0.0
         self.upstream_ended_at = 0.0

@@ -74,7 +74,9 @@ class Pipeline:
         if self.draining:
             raise Failure(Kind.DRAINING, unprocessed=True, retry_after=1)
         self._auth.identify(exchange)
+        exchange.identified_at = self._clock()
         body = await self._understand.body(exchange, route)
+        exchange.received_at = self._clock()
         call = self._router.pick(exchange.model)
         with Heartbeat(exchange, self._comment_after, self._watch, self._clock, answer_headers) as heartbeat:
             reply = await call.send(exchange, body)

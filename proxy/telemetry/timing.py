@@ -6,10 +6,15 @@ __all__ = ["server_timing"]
 
 
 def server_timing(exchange: Exchange, now: float) -> bytes:
-    """What passed until now: before the upstream was asked, until its first byte, and in all."""
-    total = (now - exchange.started_at) * 1e3
+    """What passed until now: identifying the client, receiving the body, the upstream's first byte, all of it."""
+    started = exchange.started_at
+    total = (now - started) * 1e3
     asked = exchange.upstream_started_at
     if not asked:
-        return b"auth;dur=%.2f, total;dur=%.2f" % (total, total)
-    upstream = ((exchange.first_byte_at or now) - asked) * 1e3
-    return b"auth;dur=%.2f, upstream;dur=%.2f, total;dur=%.2f" % ((asked - exchange.started_at) * 1e3, upstream, total)
+        return b"total;dur=%.2f" % total
+    return b"auth;dur=%.2f, body;dur=%.2f, upstream;dur=%.2f, total;dur=%.2f" % (
+        (exchange.identified_at - started) * 1e3,
+        (exchange.received_at - exchange.identified_at) * 1e3,
+        ((exchange.first_byte_at or now) - asked) * 1e3,
+        total,
+    )
