@@ -9,7 +9,7 @@ from proxy.config.settings import known_keys
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "config.toml"
-SETTING = re.compile(r"^(\w+) = (?:\"[^\"]*\"|[^#\"]+?)  +# (.+)$")
+SETTING = re.compile(r"^(\w+) = (?:\"[^\"]*\"|[^#]+?)  +# (.+)$")
 
 
 def shown() -> list[str]:

@@ -1,5 +1,7 @@
 """What starts but is probably not meant is said in one line each."""
 
+import pytest
+
 from proxy.config import advice, read
 
 URL = "http://127.0.0.1:9/v1"
@@ -16,12 +18,12 @@ def test_the_defaults_need_no_advice() -> None:
     assert advised() == []
 
 
-def test_a_key_that_others_can_spend_is_pointed_out() -> None:
-    """Behind a public address, any client may use the upstream's key; require_key does not change that."""
-    exposed = {"listen__host": "0.0.0.0", "upstreams__openai__key": KEY}
-    (line,) = advised(**exposed)
-    assert line == "listen.host: whoever reaches 0.0.0.0 can spend upstreams.openai.key; keep strangers out"
-    assert advised(**exposed, auth__require_key="true") == [line]
+@pytest.mark.parametrize("require_key", ["false", "true"])
+def test_a_key_that_others_can_spend_is_pointed_out(require_key: str) -> None:
+    """Behind a public address, any client may use the upstream's key, whatever key it brings itself."""
+    assert advised(listen__host="0.0.0.0", upstreams__openai__key=KEY, auth__require_key=require_key) == [
+        "listen.host: whoever reaches 0.0.0.0 can spend upstreams.openai.key; keep strangers out"
+    ]
     assert advised(listen__host="0.0.0.0") == []
     assert advised(upstreams__openai__key=KEY) == []
 

@@ -1,0 +1,84 @@
+"""O6: a bad configuration refuses the start with one line; a bad reload keeps the old one."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.gateway import GatewayProcess, StartProcess
+
+BAD = "[listen]\nprt = 1"
+LINE = "listen.prt: no such setting; did you mean listen.port?"
+CHAT = b'{"model":"gpt-4o-mini","messages":[]}'
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(
+    ("variable", "value", "line"),
+    [
+        ("ASKONCE_LISTEN__PRT", "1", "ASKONCE_LISTEN__PRT: no such setting; did you mean ASKONCE_LISTEN__PORT?"),
+        ("ASKONCE_TIMEOUTS__IDLE", "-1", "ASKONCE_TIMEOUTS__IDLE: expected a number > 0.0"),
+        (
+            "ASKONCE_UPSTREAMS__TEST__KEY",
+            "env:NOT_SET",
+            "ASKONCE_UPSTREAMS__TEST__KEY: the environment variable NOT_SET",
+        ),
+        ("ASKONCE_LISTEN__TLS_CERTIFICATE", "/none", "ASKONCE_LISTEN__TLS_CERTIFICATE: "),
+        ("ASKONCE_CONFIG", "/none", "/none: cannot be read: No such file or directory"),
+    ],
+)
+async def test_the_start_is_refused_with_one_line(
+    start_process: StartProcess, workers: str, variable: str, value: str, line: str
+) -> None:
+    """On standard error, with exit code 1, before anything listens or is logged."""
+    environ = {variable: value}
+    gateway = await start_process("", "serve", "--workers", workers, listens=False, clean=False, environ=environ)
+    assert await gateway.wait() == 1
+    assert len(gateway.stderr) == 1
+    assert gateway.stderr[0].startswith(
+        f"askonce: {line}" if "TLS" not in variable else "askonce: listen.tls_key: must"
+    )
+    assert gateway.stdout == []
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_bad_reload_keeps_the_old_configuration(
+    start_process: StartProcess, tmp_path: Path, workers: str
+) -> None:
+    """One line says why; requests go on as before; a good file is taken afterwards."""
+    file = tmp_path / "config.toml"
+    file.write_text("[auth]\nrequire_key = false")
+    gateway = await start_process("", "serve", "--workers", workers, "--config", str(file))
+    await gateway.logged(event="listening", count=int(workers), timeout=20)
+
+    file.write_text(BAD)
+    gateway.signal(signal.SIGHUP)
+    refused = await gateway.logged(event="reload_refused")
+    assert refused["reason"] == LINE
+    assert await status(gateway) == 200
+
+    file.write_text("[auth]\nrequire_key = true")
+    gateway.signal(signal.SIGHUP)
+    await gateway.logged(event="reloaded", count=int(workers))
+    assert await status(gateway) == 401
+    assert len(gateway.logs(event="reload_refused")) == 1
+
+
+async def test_a_worker_restarted_while_the_file_is_bad_serves(start_process: StartProcess, tmp_path: Path) -> None:
+    """It runs with what its siblings run with."""
+    file = tmp_path / "config.toml"
+    file.write_text("[auth]\nrequire_key = true")
+    gateway = await start_process("", "serve", "--workers", "2", "--config", str(file))
+    await gateway.logged(event="listening", count=2, timeout=20)
+    file.write_text(BAD)
+    for pid in gateway.children():
+        os.kill(pid, signal.SIGKILL)
+    await gateway.logged(event="listening", count=4, timeout=20)
+    assert await status(gateway) == 401
+    assert gateway.stderr == []
+
+
+async def status(gateway: GatewayProcess) -> int:
+    async with gateway.client() as client:
+        return (await client.ask("POST", "/v1/chat/completions", CHAT)).status
