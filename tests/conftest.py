@@ -38,7 +38,14 @@ def pytest_configure(config: pytest.Config) -> None:  # noqa: ARG001  (pytest ca
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.function):
-            item.fixturenames.insert(0, "leaves_nothing")
+            wider = [name for name in item.fixturenames if _is_shared(item, name)]
+            item.fixturenames.insert(max(map(item.fixturenames.index, wider), default=-1) + 1, "leaves_nothing")
+
+
+def _is_shared(item: pytest.Function, name: str) -> bool:
+    """The fixture outlives its test, so what it opens is no leak: it is set up before the counting starts."""
+    definitions = item._fixtureinfo.name2fixturedefs.get(name, ())
+    return any(definition.scope != "function" for definition in definitions[-1:])
 
 
 @pytest.fixture

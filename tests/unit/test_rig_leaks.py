@@ -45,3 +45,14 @@ def test_asynchronous_tests_run_on_uvloop(tmp_path: Path) -> None:
     """The loop of the tests is the loop of the gateway; and a test that is clean passes."""
     result = run(tmp_path, "assert type(asyncio.get_running_loop()).__module__ == 'uvloop'")
     assert result.returncode == 0, result.stdout
+
+
+def test_what_a_session_shares_is_no_leak(tmp_path: Path) -> None:
+    """A fixture of a wider scope is set up before the counting starts."""
+    (tmp_path / "conftest.py").write_text(
+        "import socket, pytest\n"
+        "@pytest.fixture(scope='session', autouse=True)\n"
+        "def shared():\n    with socket.socket() as opened:\n        yield opened\n"
+    )
+    result = run(tmp_path, "pass")
+    assert result.returncode == 0, result.stdout
