@@ -90,9 +90,13 @@ class FrameObserver:
         self.breach: Breach | None = None
 
     def __repr__(self) -> str:
-        return (
-            f"<FrameObserver {self.breach or self.closing or (f'{self._left} to come' if self._left else 'between')}>"
-        )
+        if self.breach is not None:
+            state = self.breach.value
+        elif self.closing is not None:
+            state = f"closed {self.closing.code}"
+        else:
+            state = f"{self._left} to come" if self._left else "between frames"
+        return f"<FrameObserver {state}>"
 
     @property
     def between_frames(self) -> bool:

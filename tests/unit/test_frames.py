@@ -142,6 +142,25 @@ def test_a_bad_header_is_a_breach_and_is_not_passed_on(frame: bytes, breach: Bre
     assert seen.passed == good + (b"\x01\x00" if frame.startswith(b"\x01") else b"")
 
 
+def test_an_observer_says_where_it_is() -> None:
+    """Between frames, inside one, closed or broken."""
+    observer = FrameObserver(masked=False, max_frame=LARGEST)
+    states = [repr(observer)]
+    for data in (b"\x82\x02a", b"b", b"\x88\x02\x03\xe8"):
+        observer.feed(data)
+        states.append(repr(observer))
+    observer = FrameObserver(masked=True, max_frame=LARGEST)
+    observer.feed(b"\x82\x00")
+    states.append(repr(observer))
+    assert [state.removeprefix("<FrameObserver ").removesuffix(">") for state in states] == [
+        "between frames",
+        "1 to come",
+        "between frames",
+        "closed 1000",
+        "malformed frame",
+    ]
+
+
 def test_a_breach_is_final() -> None:
     """Good frames that come later change nothing."""
     observer = FrameObserver(masked=False, max_frame=LARGEST)

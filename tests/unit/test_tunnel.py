@@ -418,6 +418,19 @@ def test_cutting_another_protocol_closes_both_sides() -> None:
     assert rig.client.transport.written == rig.upstream.transport.written == b""
 
 
+def test_a_session_says_how_it_stands(rig: Rig) -> None:
+    """In its repr: what each side is up to, and how much came from it."""
+    assert repr(rig.tunnel) == "<Tunnel open <Pipe client open 0 received> <Pipe upstream open 0 received>>"
+    rig.upstream.pipe.pause()
+    size = len(rig.client.send(Opcode.BINARY, bytes(100)))
+    assert f"<Pipe client open {size} received> <Pipe upstream held back" in repr(rig.tunnel)
+    rig.upstream.close(CloseCode.NORMAL_CLOSURE)
+    assert repr(rig.tunnel).startswith("<Tunnel closing <Pipe client closed")
+    rig.client.close(CloseCode.NORMAL_CLOSURE)
+    rig.settle()
+    assert repr(rig.tunnel).startswith("<Tunnel over <Pipe client gone")
+
+
 @dataclass
 class Answer:
     """An upstream's 101."""

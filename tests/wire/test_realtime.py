@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import ssl
 from http import HTTPStatus
+from pathlib import Path
 
 import pytest
 from websockets.asyncio.server import ServerConnection
@@ -91,6 +93,30 @@ async def test_big_messages_cross(start: StartGateway) -> None:
             group.create_task(client.send(message))
             received = group.create_task(client.recv())
         assert received.result() == message
+
+
+async def test_a_session_over_tls(start: StartGateway, server_tls: ssl.SSLContext, ca_file: Path) -> None:
+    """Towards an upstream that speaks TLS: big messages both ways, its close code, and a breach, which closes it."""
+
+    async def talk(server: ServerConnection) -> None:
+        await server.send(await server.recv())
+        if await server.recv() == "close":
+            await server.close(4002, "bye")
+        server.transport.write(b"\xff\xff")
+        await server.wait_closed()
+
+    async with realtime_upstream(talk, ssl=server_tls) as url:
+        gateway = await start(
+            url.replace("http://127.0.0.1", "https://localhost"), upstreams__test__ca_file=str(ca_file)
+        )
+        for last, code in (("close", 4002), ("break", 1002)):
+            async with session(gateway) as client:
+                await client.send(bytes(2 << 20))
+                assert await client.recv() == bytes(2 << 20)
+                await client.send(last)
+                await client.wait_closed()
+                assert client.protocol.close_rcvd is not None
+                assert client.protocol.close_rcvd.code == code
 
 
 async def test_pings_cross_to_the_other_end(start: StartGateway) -> None:
