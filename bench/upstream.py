@@ -56,7 +56,7 @@ class Upstream(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         body, self._body = self._body, b""
-        if body == _USUAL or len(body) >= _PLAN_WITHIN or not body:
+        if body == _USUAL or len(body) >= _PLAN_WITHIN or not body.startswith(b"{"):
             self._write(_WHOLE)
             return
         plan = plan_of(body)

@@ -34,7 +34,9 @@ def chaos(
         console.print(f"\n[bold]{scenario}[/]  seed {seed}")
         try:
             laws = run(
-                scenario, Settings(seconds, streams, seed), lambda line: console.print(f"  {line}", markup=False)
+                scenario,
+                Settings(seconds, streams, seed),
+                lambda line: console.print(f"  {line}", markup=False, soft_wrap=True),
             )
         except (LoadError, StartError) as error:
             console.print(f"  [red]{type(error).__name__}[/]")
