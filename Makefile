@@ -4,6 +4,7 @@ PYTHON ?= python3
 RUN  := .venv
 TEST := .cache/test
 LOCK := .cache/lock
+LLM  := .cache/llm
 # pip comes with the repository, as ensurepip would bring it: many a Debian has neither.
 PIP  := requirements/pip-26.3-py3-none-any.whl
 UV   := uv==0.13.8
@@ -29,13 +30,16 @@ define environment
 	@touch $@
 endef
 
-.PHONY: help run test lint types architecture alone suites unit wire faults fuzz docs lock bench chaos clean FORCE
+.PHONY: help run test lint types architecture alone suites unit wire faults fuzz docs lock demo bench chaos llm clean FORCE
 
 help:  ## this list
 	@sed -n 's/^\([a-z ]*\):.*## /\1\t/p' Makefile | expand -t 30
 
 run: $(RUN)/.installed  ## set up and serve on 127.0.0.1:8080; ARGS="--config FILE"
 	@exec $(RUN)/bin/askonce serve $(ARGS)
+
+demo: $(RUN)/.installed  ## set up and serve in front of a built-in upstream, with lines to try
+	@exec $(RUN)/bin/askonce demo $(ARGS)
 
 test: lint types architecture suites  ## set up and check everything
 
@@ -68,10 +72,14 @@ bench: $(TEST)/.installed  ## CPU per request and per frame beside nginx and a b
 chaos: $(TEST)/.installed  ## a thousand streams for two minutes
 	$(TEST)/bin/python -m bench.chaos $(ARGS)
 
+llm: $(TEST)/.installed $(LLM)/.installed  ## chat, streams and schemas of a real model on the CPU
+	LLM_PYTHON=$(LLM)/bin/python $(PYTEST) -q tests/real $(ARGS)
+
 lock: $(LOCK)/.installed  ## pin every dependency with its hashes; UPGRADE=1 takes the newest
 	$(call compile,requirements/build.in -o requirements/build.txt)
 	$(call compile,pyproject.toml -o requirements/run.txt)
 	$(call compile,pyproject.toml --extra dev -c requirements/run.txt -o requirements/dev.txt)
+	$(call compile,requirements/llm.in --no-deps -o requirements/llm.txt)
 
 compile = $(LOCK)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
   --no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) $(1)
@@ -84,6 +92,12 @@ $(RUN)/.installed: .cache/python requirements/run.txt requirements/build.txt pyp
 
 $(TEST)/.installed: .cache/python requirements/dev.txt requirements/build.txt pyproject.toml $(PIP)
 	$(call environment,$(TEST),requirements/dev.txt)
+
+$(LLM)/.installed: .cache/python requirements/llm.txt $(PIP)
+	@rm -rf $(LLM)
+	@"$$(cat .cache/python)" -m venv --without-pip $(LLM)
+	@$(call install,$(LLM),--require-hashes --no-deps -r requirements/llm.txt)
+	@touch $@
 
 $(LOCK)/.installed: .cache/python Makefile
 	@rm -rf $(LOCK)

@@ -1,6 +1,5 @@
-"""A real model through the gateway. `LLM_URL` names its server; `make llm` starts one."""
+"""A real model through the gateway."""
 
-import os
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -19,9 +18,9 @@ SCHEMA: dict[str, object] = {
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[openai.AsyncOpenAI]:
+async def client(llm_url: str) -> AsyncIterator[openai.AsyncOpenAI]:
     async with (
-        in_process(os.environ["LLM_URL"]) as gateway,
+        in_process(llm_url) as gateway,
         openai.AsyncOpenAI(base_url=gateway.url, api_key="sk-local", max_retries=0) as client,
     ):
         yield client
