@@ -1,34 +1,22 @@
 """Starts the real model's server, with the interpreter that `LLM_PYTHON` names."""
 
-import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import suppress
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-START = 60.0
-"""Seconds in which the model is loaded."""
-
 
 @pytest.fixture(scope="session")
-async def llm_url() -> AsyncIterator[str]:
-    script = Path(__file__).with_name("serve_llm.py")
-    process = await asyncio.create_subprocess_exec(
-        os.environ["LLM_PYTHON"], str(script), "--port", "0",
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    assert process.stdout is not None
-    line = b""
-    try:
-        async with asyncio.timeout(START):
-            while not line.startswith(b"listening on "):
-                line = await process.stdout.readline()
-                if not line:
-                    pytest.fail("the model's server ended before it listened")
-        yield line.decode().split()[-1] + "/v1"
-    finally:
-        with suppress(ProcessLookupError):
+def llm_url() -> Iterator[str]:
+    """The suite's own time-out bounds the loading of the model."""
+    command = [os.environ["LLM_PYTHON"], str(Path(__file__).with_name("serve_llm.py")), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:  # noqa: S603
+        try:
+            assert process.stdout is not None
+            line = next((line for line in process.stdout if line.startswith("listening on ")), "")
+            assert line, "the model's server ended before it listened"
+            yield line.split()[-1] + "/v1"
+        finally:
             process.terminate()
-        await process.wait()
