@@ -1,7 +1,7 @@
 """The paths that ask a model something."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -249,21 +249,48 @@ async def delete_model(request: web.Request) -> web.StreamResponse:
 
 @ROUTES.get("/v1/realtime")
 async def realtime(request: web.Request) -> web.StreamResponse:
-    if request.headers.get("upgrade", "").lower() != "websocket":
-        raise Refusal(400, "You must use the websocket protocol to reach this endpoint.", code="upgrade_required")
     if "model" not in request.query:
         raise Refusal(400, "You must provide a model parameter.", param="model", code="missing_model")
+    session = Session(request.query["model"])
+    return await _converse(request, session.opened(), session.receive)
+
+
+@ROUTES.get("/v1/responses")
+async def responses_socket(request: web.Request) -> web.StreamResponse:
+    return await _converse(request, (), lambda raw: _respond(request, raw))
+
+
+def _respond(request: web.Request, raw: str | bytes) -> Iterable[Json]:
+    """The events of the response that one message asks for."""
+    try:
+        body = checks.decode(raw.encode() if isinstance(raw, str) else raw)
+        checks.choose(body.pop("type", ""), ("response.create",), "type")
+        asked = convert(body, checks.Responses)
+        check_model(asked.model, "chat")
+    except Refusal as refusal:
+        return [{"type": "error", "status": refusal.status, **refusal.body(), "sequence_number": 0}]
+    return responses.typed(asked, digest(body), request[ORDERS].length)
+
+
+Events = Iterable[Json | Close]
+
+
+async def _converse(
+    request: web.Request, opening: Events, receive: Callable[[str | bytes], Events | Iterable[Json]]
+) -> web.StreamResponse:
+    """A WebSocket: the opening, then the answer to each message."""
+    if request.headers.get("upgrade", "").lower() != "websocket":
+        raise Refusal(400, "You must use the websocket protocol to reach this endpoint.", code="upgrade_required")
     socket = web.WebSocketResponse(protocols=("realtime",), max_msg_size=16 << 20, timeout=2.0)
     await socket.prepare(request)
-    session = Session(request.query["model"])
-    await _say(request, socket, session.opened())
+    await _say(request, socket, opening)
     async for message in socket:
         if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
-            await _say(request, socket, session.receive(message.data))
+            await _say(request, socket, receive(message.data))
     return socket
 
 
-async def _say(request: web.Request, socket: web.WebSocketResponse, events: Iterable[Json | Close]) -> None:
+async def _say(request: web.Request, socket: web.WebSocketResponse, events: Events | Iterable[Json]) -> None:
     orders = request[ORDERS]
     for number, event in enumerate(events):
         if isinstance(event, Close):

@@ -9,7 +9,7 @@ from proxy.demo.checks import Responses
 from proxy.demo.model.answers import CREATED, Draft, Json, answer, cut, digest, estimate, logprobs, text_of, tokens
 from proxy.demo.model.chat import REASONING, REFUSAL, Call, call_tools, document
 
-__all__ = ["events", "input_items", "input_size", "whole"]
+__all__ = ["events", "input_items", "input_size", "typed", "whole"]
 
 
 def whole(request: Responses, seed: str, length: int | None = None) -> Json:
@@ -20,10 +20,15 @@ def whole(request: Responses, seed: str, length: int | None = None) -> Json:
 
 
 def events(request: Responses, seed: str, length: int | None = None) -> Iterator[bytes]:
-    """The same response as it streams; every event carries its number."""
-    for number, event in enumerate(_events(request, seed, length)):
-        event["sequence_number"] = number
+    """The same response as it streams."""
+    for event in typed(request, seed, length):
         yield b"event: %b\ndata: %b\n\n" % (event["type"].encode(), msgspec.json.encode(event))
+
+
+def typed(request: Responses, seed: str, length: int | None = None) -> Iterator[Json]:
+    """Its events; every one carries its number."""
+    for number, event in enumerate(_events(request, seed, length)):
+        yield {**event, "sequence_number": number}
 
 
 def _events(request: Responses, seed: str, length: int | None) -> Iterator[Json]:

@@ -10,6 +10,10 @@ from proxy.demo.model.answers import Json
 __all__ = ["example"]
 
 MAX_DEPTH = 6
+"""Deeper than this, what can be left out is left out."""
+MAX_NESTING = 48
+MAX_NODES = 20_000
+"""Beyond these the document stops fitting its schema; nothing that ends needs them."""
 MAX_ITEMS = 64
 MAX_LENGTH = 4_096
 
@@ -37,12 +41,14 @@ class _Maker:
     def __init__(self, root: Mapping[str, Any], seed: str) -> None:
         self._root = root
         self._seed = seed
+        self._left = MAX_NODES
 
     def _pick(self, where: str, count: int) -> int:
         return int.from_bytes(hashlib.sha256(f"{self._seed}{where}".encode()).digest()[:8], "big") % count
 
     def make(self, schema: object, where: str, depth: int) -> Any:
-        if not isinstance(schema, Mapping):
+        self._left -= 1
+        if not isinstance(schema, Mapping) or depth > MAX_NESTING or self._left < 0:
             return None
         schema = self._resolve(schema)
         if "const" in schema:
@@ -53,7 +59,7 @@ class _Maker:
             if isinstance(branches := schema.get(key), list) and branches:
                 rest = {name: value for name, value in schema.items() if name != key}
                 branch = self._branch(branches, where, depth)
-                return self.make(_merged([rest, self._resolve(branch)]), where, depth)
+                return self.make(_merged([rest, self._resolve(branch)]), where, depth + 1)
         match self._type(schema, where, depth):
             case "object":
                 return self._object(schema, where, depth)
@@ -68,15 +74,18 @@ class _Maker:
             case _:
                 return None
 
-    def _resolve(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _resolve(self, schema: Mapping[str, Any], hops: int = 0) -> Mapping[str, Any]:
         """Follows `$ref` and folds `allOf` in."""
-        for _ in range(MAX_DEPTH):
+        while hops < MAX_DEPTH and self._left > 0:
+            hops += 1
+            self._left -= 1
             if isinstance(ref := schema.get("$ref"), str):
                 rest = {key: value for key, value in schema.items() if key != "$ref"}
                 schema = _merged([self._target(ref), rest])
             elif isinstance(parts := schema.get("allOf"), list):
                 rest = {key: value for key, value in schema.items() if key != "allOf"}
-                schema = _merged([rest, *(self._resolve(part) for part in parts if isinstance(part, Mapping))])
+                folded = (self._resolve(part, hops) for part in parts if isinstance(part, Mapping))
+                schema = _merged([rest, *folded])
             else:
                 return schema
         return {}

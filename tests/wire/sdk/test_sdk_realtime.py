@@ -108,3 +108,18 @@ async def test_refused_handshake(client: Any) -> Any:
             pass
     response = refused.value.response
     return [response.status_code, response.body, response.headers["x-request-id"]]
+
+
+@both_ways
+async def test_responses_over_a_socket(client: Any) -> Any:
+    """The Responses API works over a WebSocket of its own, one response after another."""
+    events = []
+    async with entered(client.responses.connect()) as connection:
+        for question in ("One?", "Two?"):
+            await done(connection.response.create(model="gpt-5", input=question))
+            async for event in each(connection):
+                events.append(event)
+                if event.type == "response.completed":
+                    break
+    assert len([event for event in events if event.type == "response.completed"]) == 2
+    return events
