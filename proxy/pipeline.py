@@ -67,7 +67,7 @@ class Pipeline:
             self._accounting.close(exchange)
 
     async def _life(self, exchange: Exchange) -> None:
-        exchange.route = route = routes.find(exchange.method, exchange.path)
+        exchange.route = route = routes.find(exchange.method, exchange.path, upgrading=bool(exchange.upgrade))
         if route is routes.HEALTH:
             self._answer_health(exchange)
             return

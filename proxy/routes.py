@@ -75,8 +75,8 @@ _OTHER: Final = Route("other")
 _DOTS: Final = (".", "..")
 
 
-def find(method: str, path: str) -> Route:
-    """Raises Failure: UNKNOWN_ROUTE, METHOD_NOT_ALLOWED, INVALID_REQUEST."""
+def find(method: str, path: str, *, upgrading: bool = False) -> Route:
+    """Any route may be upgraded. Raises Failure: UNKNOWN_ROUTE, METHOD_NOT_ALLOWED, INVALID_REQUEST."""
     if path.startswith(PREFIX):
         rest = path[len(PREFIX) :]
         route = _KNOWN.get(rest)
@@ -87,9 +87,9 @@ def find(method: str, path: str) -> Route:
         route = HEALTH
     else:
         raise Failure(Kind.UNKNOWN_ROUTE)
-    if method not in route.methods and method != "OPTIONS" and not (method == "HEAD" and "GET" in route.methods):
-        raise Failure(Kind.METHOD_NOT_ALLOWED, allow=_allowed(route))
-    return route
+    if upgrading or method in route.methods or method == "OPTIONS" or (method == "HEAD" and "GET" in route.methods):
+        return route
+    raise Failure(Kind.METHOD_NOT_ALLOWED, allow=_allowed(route))
 
 
 def _allowed(route: Route) -> str:
