@@ -1,0 +1,167 @@
+"""`askonce demo` and `python -m proxy.demo` as processes."""
+
+import asyncio
+import contextlib
+import io
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.raw import RawClient
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 20.0
+ASK = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}).encode()
+HEADERS = [("authorization", "Bearer sk-demo"), ("content-type", "application/json")]
+
+
+@asynccontextmanager
+async def started(*arguments: str, **variables: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A process with its output piped; killed if the block leaves it running."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ASKONCE_", "OPENAI_"))}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        *arguments,
+        env={**inherited, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "ASKONCE_LOG__FORMAT": "json", **variables},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def line_with(process: asyncio.subprocess.Process, text: str) -> list[str]:
+    """The lines up to the first that has `text` in it."""
+    assert process.stdout is not None
+    lines: list[str] = []
+    async with asyncio.timeout(PATIENCE):
+        while line := (await process.stdout.readline()).decode():
+            lines.append(line.rstrip("\n"))
+            if text in line:
+                return lines
+    raise AssertionError(f"{text!r} was not printed: {lines}")
+
+
+async def ended(process: asyncio.subprocess.Process) -> int:
+    async with asyncio.timeout(PATIENCE):
+        await process.communicate()
+    assert process.returncode is not None
+    return process.returncode
+
+
+@asynccontextmanager
+async def demo(*arguments: str, **variables: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, list[str], str]]:
+    """`askonce demo` on free ports: the process, what it printed, and the gateway's origin."""
+    options = ("--port", "0", "--admin-port", "0", *arguments)
+    async with started("proxy", "demo", *options, **variables) as process:
+        lines = await line_with(process, '"listening"')
+        yield process, lines, json.loads(lines[-1])["url"]
+
+
+def python_lines(lines: list[str]) -> str:
+    """The Python that the demo prints to be tried."""
+    start = lines.index("Python:") + 2
+    return "\n".join(line.strip() for line in lines[start : lines.index("", start)])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_demo_ends_cleanly(number: signal.Signals) -> None:
+    """The demo answers, and ^C or SIGTERM ends it with exit code 0 and nothing on standard error."""
+    async with demo("--latency-ms", "0") as (process, _, origin):
+        async with RawClient(origin) as client:
+            response = await client.ask("POST", "/v1/chat/completions", headers=HEADERS, body=ASK)
+        assert response.status == 200
+        process.send_signal(number)
+        assert process.stderr is not None
+        assert await process.stderr.read() == b""
+        assert await ended(process) == 0
+
+
+async def test_printed_lines_work() -> None:
+    """The Python that is printed runs as it stands, and the metrics are where it says."""
+    async with demo("--latency-ms", "0", "--tokens-per-second", "0") as (_, lines, origin):
+        assert any(f"curl {origin}/v1/chat/completions" in line for line in lines)
+        said, names = io.StringIO(), dict[str, Any]()
+        with contextlib.redirect_stdout(said):
+            exec(python_lines(lines), names)  # noqa: S102  (what is printed must run)
+        names["client"].close()
+        assert "Hello" in said.getvalue()
+        address = next(line for line in lines if "metrics" in line).split("metrics")[1].split()[0]
+        async with RawClient(address.removesuffix("/metrics")) as client:
+            assert b"askonce_requests" in (await client.ask("GET", "/metrics")).body
+
+
+async def test_knobs_set_the_pace() -> None:
+    """The latency is waited before the first byte, and the token rate between the frames."""
+    loop = asyncio.get_running_loop()
+    async with demo("--latency-ms", "150", "--tokens-per-second", "200") as (_, _, origin):
+        body = json.dumps({**json.loads(ASK), "stream": True, "max_tokens": 20}).encode()
+        began = loop.time()
+        async with RawClient(origin) as client:
+            response = await client.ask("POST", "/v1/chat/completions", headers=HEADERS, body=body)
+        assert response.body.count(b"data: ") == 23
+        assert loop.time() - began > 0.15 + 21 / 200
+
+
+async def test_port_in_use() -> None:
+    """A port that is taken gives one line that names it, and exit code 1."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        async with started("proxy", "demo", "--port", str(port), "--admin-port", "0") as process:
+            async with asyncio.timeout(PATIENCE):
+                out, err = await process.communicate()
+    assert process.returncode == 1
+    assert out == b""
+    assert err.decode().splitlines() == [
+        f"askonce: cannot listen on 127.0.0.1:{port}: Address already in use; try --port and --admin-port"
+    ]
+
+
+async def test_demo_stays_on_this_machine() -> None:
+    """Neither an upstream from the environment nor a reload leads the demo elsewhere."""
+    elsewhere = {"ASKONCE_UPSTREAMS__OPENAI__BASE_URL": "http://192.0.2.1/v1", "OPENAI_BASE_URL": "http://192.0.2.1/v1"}
+    async with demo("--latency-ms", "0", **elsewhere) as (process, _, origin):
+        process.send_signal(signal.SIGHUP)
+        await line_with(process, "reload")
+        async with RawClient(origin) as client:
+            response = await client.ask("POST", "/v1/chat/completions", headers=HEADERS, body=ASK)
+    assert response.status == 200
+
+
+async def test_fake_upstream_alone() -> None:
+    """`python -m proxy.demo` prints one JSON line with its address, serves, and ends with 0 on SIGTERM."""
+    async with started("proxy.demo", "--port", "0") as process:
+        (line,) = await line_with(process, "listening")
+        async with RawClient(json.loads(line)["url"]) as client:
+            response = await client.ask("POST", "/v1/chat/completions", headers=HEADERS, body=ASK)
+        assert response.status == 200
+        process.send_signal(signal.SIGTERM)
+        assert await ended(process) == 0
+
+
+async def test_fake_upstream_on_a_taken_port() -> None:
+    """A taken port gives one line and exit code 1."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        async with started("proxy.demo", "--port", port) as process:
+            async with asyncio.timeout(PATIENCE):
+                _, err = await process.communicate()
+    assert process.returncode == 1
+    assert len(err.splitlines()) == 1
