@@ -326,15 +326,15 @@ class Tunnel:
         for pipe in (self.client, self.upstream):
             if pipe.end.transport.is_closing():
                 pipe.lost()
-            elif pipe.observer is not None and not pipe.held_back:
+                return
+            if pipe.observer is not None and not pipe.held_back:
                 if pipe.pinged_at + self._limits.ping_timeout <= now:
                     code, reason = CloseCode.INTERNAL_ERROR, "keepalive ping timeout"
                     self._end(_silence(pipe, reason), code, code, reason)
-                elif pipe.pinged_at == inf and pipe.heard_at + self._limits.ping_interval <= now:
+                    return
+                if pipe.pinged_at == inf and pipe.heard_at + self._limits.ping_interval <= now:
                     pipe.ping()
                 self.deadline = min(self.deadline, self._next_look(pipe, now))
-            if self._closing_since != inf:
-                return
 
     def _next_look(self, pipe: Pipe, now: float) -> float:
         if pipe.pinged_at != inf:

@@ -106,12 +106,12 @@ class Side:
 
 @final
 class Rig:
-    def __init__(self, *, websocket: bool = True) -> None:
+    def __init__(self, *, websocket: bool = True, limits: TunnelLimits = LIMITS) -> None:
         self.clock = Clock()
         self.client, self.upstream = Side(is_client=True), Side(is_client=False)
         self.texts: list[bytes] = []
         text = self.texts.append if websocket else None
-        self.tunnel = Tunnel(self.client, self.upstream, LIMITS, text, self.clock)
+        self.tunnel = Tunnel(self.client, self.upstream, limits, text, self.clock)
         self.tunnel.open()
 
     @property
@@ -205,6 +205,19 @@ def test_an_unanswered_ping_ends_the_session_with_1011(rig: Rig, silent: int, ki
         rig.wait((LIMITS.ping_interval + LIMITS.ping_timeout) / 4)
     assert rig.client.close_code == rig.upstream.close_code == CloseCode.INTERNAL_ERROR
     assert rig.failure is kind
+
+
+def test_a_short_ping_time_out_does_not_shorten_the_close() -> None:
+    """The side that did answer has the whole grace for its close frame."""
+    rig = Rig(limits=TunnelLimits(ping_interval=20, ping_timeout=0.5, max_frame_bytes=100))
+    rig.wait(20)
+    rig.client.send(Opcode.PONG)
+    rig.wait(0.5)
+    assert rig.failure is Kind.UPSTREAM_TIMEOUT
+    rig.wait(GRACE - 0.1)
+    assert not rig.client.transport.closing
+    rig.client.close(CloseCode.INTERNAL_ERROR)
+    assert rig.client.transport.closing
 
 
 def test_a_ping_waits_for_the_end_of_a_frame(rig: Rig) -> None:
