@@ -1,147 +1,19 @@
-"""The tunnel's decisions, on a clock that is moved by hand and transports that only write down."""
+"""How bytes cross a tunnel and how it ends, on a clock that is moved by hand."""
 
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from websockets.frames import CloseCode, Frame, Opcode
-from websockets.protocol import CLIENT, SERVER, Protocol
+from websockets.frames import CloseCode, Opcode
 
 from proxy.errors import Failure, Kind
 from proxy.http1.flow import Deadlines
-from proxy.http1.frames import Closing, FrameObserver, close_frame
-from proxy.http1.tunnel import FLUSH_LIMIT, GRACE, Pipe, Tunnel, TunnelLimits, run_tunnel
-from tests.fakes.clock import Clock
-
-LIMITS = TunnelLimits(ping_interval=20, ping_timeout=10, max_frame_bytes=1 << 20)
-
-
-class Wire(asyncio.Transport):
-    """What is written counts as taken, except for `backlog`; a close waits for that."""
-
-    def __init__(self, *, half_closes: bool = True) -> None:
-        super().__init__()
-        self.written = b""
-        self.backlog = 0
-        self.half_closes = half_closes
-        self.eof = self.closing = self.aborted = False
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        assert not self.eof
-        self.written += data
-
-    def can_write_eof(self) -> bool:
-        return self.half_closes
-
-    def write_eof(self) -> None:
-        self.eof = True
-
-    def close(self) -> None:
-        self.closing = True
-
-    def abort(self) -> None:
-        self.closing = self.aborted = True
-
-    def is_closing(self) -> bool:
-        return self.closing
-
-    def get_write_buffer_size(self) -> int:
-        return self.backlog
-
-
-@final
-class Side:
-    """One end, with the peer behind it."""
-
-    def __init__(self, *, is_client: bool) -> None:
-        self.transport = Wire()
-        self.pipe: Pipe
-        self.reading = True
-        self.is_client = is_client
-
-    def join(self, pipe: Pipe) -> None:
-        self.pipe = pipe
-
-    def pause(self) -> None:
-        self.reading = False
-
-    def resume(self) -> None:
-        self.reading = True
-
-    def frame(self, opcode: Opcode, payload: bytes = b"", *, fin: bool = True) -> bytes:
-        return Frame(opcode, payload, fin=fin).serialize(mask=self.is_client)
-
-    def send(self, opcode: Opcode, payload: bytes = b"", *, fin: bool = True) -> bytes:
-        data = self.frame(opcode, payload, fin=fin)
-        self.pipe.data(data)
-        return data
-
-    def close(self, code: CloseCode) -> bytes:
-        data = close_frame(code, "", mask=self.is_client)
-        self.pipe.data(data)
-        return data
-
-    @property
-    def received(self) -> list[Frame]:
-        """What was written to it, as a WebSocket library reads it."""
-        library = Protocol(CLIENT if self.is_client else SERVER, max_size=None)
-        library.receive_data(self.transport.written)
-        assert library.parser_exc is None
-        return [frame for frame in library.events_received() if isinstance(frame, Frame)]
-
-    @property
-    def opcodes(self) -> list[Opcode]:
-        return [frame.opcode for frame in self.received]
-
-    @property
-    def close_code(self) -> int | None:
-        """Of the close frame that it received, if there was one: it is the last."""
-        closes = [frame for frame in self.received if frame.opcode is Opcode.CLOSE]
-        return int.from_bytes(closes[0].data[:2], "big") if closes else None
-
-
-@final
-class Rig:
-    def __init__(self, *, websocket: bool = True, limits: TunnelLimits = LIMITS) -> None:
-        self.clock = Clock()
-        self.client, self.upstream = Side(is_client=True), Side(is_client=False)
-        self.texts: list[bytes] = []
-        text = self.texts.append if websocket else None
-        self.tunnel = Tunnel(self.client, self.upstream, limits, text, self.clock)
-        self.tunnel.open()
-
-    @property
-    def sides(self) -> tuple[Side, Side]:
-        return self.client, self.upstream
-
-    def wait(self, seconds: float) -> None:
-        """As the deadlines' timer would."""
-        until = self.clock.now + seconds
-        self.settle()
-        while self.tunnel.deadline <= until and not self.over():
-            assert self.tunnel.deadline >= self.clock.now
-            self.clock.now = self.tunnel.deadline
-            self.tunnel.expire(self.clock.now)
-            self.settle()
-        self.clock.now = max(until, self.clock.now)
-
-    def settle(self) -> None:
-        """The event loop reports the connections that are closed now."""
-        for side in self.sides:
-            wire = side.transport
-            if wire.aborted or (wire.closing and not wire.backlog):
-                side.pipe.lost()
-
-    def over(self) -> bool:
-        return self.tunnel.over.is_set()
-
-    @property
-    def failure(self) -> Kind | None:
-        return self.tunnel.failure.kind if self.tunnel.failure else None
+from proxy.http1.frames import Closing, FrameObserver
+from proxy.http1.tunnel import FLUSH_LIMIT, GRACE, run_tunnel
+from tests.fakes.tunnel import LIMITS, Rig, Side
 
 
 @pytest.fixture
@@ -183,89 +55,6 @@ def test_a_close_handshake_crosses_and_ends_both_connections(rig: Rig, first: in
     assert one.close_code == other.close_code == code
     assert rig.failure is None
     assert rig.tunnel.first_close == Closing(code, "")
-
-
-def test_a_silent_side_is_pinged_and_lives_if_it_answers(rig: Rig) -> None:
-    """Any byte counts as an answer."""
-    for _ in range(5):
-        rig.wait(LIMITS.ping_interval)
-        rig.client.send(Opcode.PONG)
-        rig.upstream.send(Opcode.TEXT, b"{}")
-    rig.wait(LIMITS.ping_timeout)
-    assert rig.client.opcodes == [Opcode.PING, Opcode.TEXT] * 5
-    assert rig.upstream.opcodes == [Opcode.PING, Opcode.PONG] * 5
-
-
-@pytest.mark.parametrize(("silent", "kind"), [(0, Kind.CLIENT_CLOSED), (1, Kind.UPSTREAM_TIMEOUT)])
-def test_an_unanswered_ping_ends_the_session_with_1011(rig: Rig, silent: int, kind: Kind) -> None:
-    """On both sides, and the failure names the silent one."""
-    for _ in range(4):
-        assert rig.failure is None
-        rig.sides[1 - silent].send(Opcode.TEXT, b"{}")
-        rig.wait((LIMITS.ping_interval + LIMITS.ping_timeout) / 4)
-    assert rig.client.close_code == rig.upstream.close_code == CloseCode.INTERNAL_ERROR
-    assert rig.failure is kind
-
-
-def test_a_short_ping_time_out_does_not_shorten_the_close() -> None:
-    """The side that did answer has the whole grace for its close frame."""
-    rig = Rig(limits=TunnelLimits(ping_interval=20, ping_timeout=0.5, max_frame_bytes=100))
-    rig.wait(20)
-    rig.client.send(Opcode.PONG)
-    rig.wait(0.5)
-    assert rig.failure is Kind.UPSTREAM_TIMEOUT
-    rig.wait(GRACE - 0.1)
-    assert not rig.client.transport.closing
-    rig.client.close(CloseCode.INTERNAL_ERROR)
-    assert rig.client.transport.closing
-
-
-def test_a_ping_waits_for_the_end_of_a_frame(rig: Rig) -> None:
-    """It goes between two frames even where both came in one piece."""
-    frame, following = (rig.client.frame(Opcode.BINARY, payload) for payload in (b"one" * 100, b"two" * 100))
-    rig.client.pipe.data(frame[:50])
-    rig.wait(LIMITS.ping_interval)
-    assert rig.upstream.transport.written == frame[:50]
-    rig.client.pipe.data(frame[50:60])
-    assert rig.upstream.transport.written == frame[:60]
-    rig.client.pipe.data(frame[60:] + following[:20])
-    rig.client.pipe.data(following[20:])
-    assert [frame.opcode for frame in rig.upstream.received] == [Opcode.BINARY, Opcode.PING, Opcode.BINARY]
-    assert rig.upstream.received[2].data == b"two" * 100
-
-
-def test_no_ping_follows_a_close_frame(rig: Rig) -> None:
-    """Though one was to be put behind the frame that came just before it."""
-    frame = rig.client.frame(Opcode.BINARY, bytes(100))
-    rig.client.pipe.data(frame[:50])
-    rig.wait(LIMITS.ping_interval)
-    rig.client.pipe.data(frame[50:] + rig.client.frame(Opcode.CLOSE))
-    written = rig.upstream.transport.written
-    assert written == frame + written[-6:]
-    assert rig.upstream.opcodes == [Opcode.BINARY, Opcode.CLOSE]
-
-
-def test_a_side_that_is_held_back_is_not_called_silent(rig: Rig) -> None:
-    """The gateway does not read from it, because the other side, which is heard, does not read."""
-    rig.upstream.pipe.pause()
-    for _ in range(10):
-        rig.client.send(Opcode.PONG)
-        rig.wait(9)
-    rig.upstream.pipe.resume()
-    rig.wait(LIMITS.ping_interval - 1)
-    assert rig.failure is None
-    assert rig.upstream.opcodes == [Opcode.PONG] * 10
-
-
-def test_a_side_that_drains_is_not_called_silent(rig: Rig) -> None:
-    """It reads, however slowly, what is written to it: pings wait in the queue before it."""
-    rig.wait(LIMITS.ping_interval)
-    rig.client.send(Opcode.PONG)
-    for _ in range(10):
-        rig.client.pipe.pause()
-        rig.wait(LIMITS.ping_timeout - 1)
-        rig.client.pipe.resume()
-    assert rig.failure is None
 
 
 @pytest.mark.parametrize(
