@@ -1,7 +1,6 @@
 """`askonce demo`: what a newcomer without a key runs first."""
 
 import os
-import socket
 import sys
 from typing import Annotated
 
@@ -9,7 +8,6 @@ import typer
 
 __all__ = ["demo"]
 
-HOST = "127.0.0.1"
 _NOT_FOR_THE_DEMO = ("ASKONCE_UPSTREAMS__", "ASKONCE_LISTEN__", "ASKONCE_ADMIN__", "ASKONCE_SERVER__WORKERS")
 
 _WELCOME = """\
@@ -55,15 +53,15 @@ def demo(
 ) -> None:
     """Serve a built-in fake upstream and the gateway in front of it, with lines to try."""
     from proxy import config, server
-    from proxy.demo.background import running
+    from proxy.demo.background import HOST, free_ports, running
 
     try:
-        port, admin_port = _free_ports(port, admin_port)
+        port, admin_port = free_ports(port, admin_port)
     except OSError as error:
         print(f"askonce: {error.strerror}", file=sys.stderr)
         raise typer.Exit(1) from None
     with running(latency=latency_ms / 1_000, rate=tokens_per_second) as upstream:
-        _configure(upstream, port, admin_port)
+        _configure(upstream, HOST, port, admin_port)
         loaded = config.load(None)
         gateway, admin = f"http://{HOST}:{port}", f"http://{HOST}:{admin_port}"
         print(_WELCOME.format(gateway=gateway, admin=admin, upstream=upstream), flush=True)
@@ -71,34 +69,16 @@ def demo(
     raise typer.Exit(code)
 
 
-def _free_ports(port: int, admin_port: int) -> tuple[int, int]:
-    """Both ports, picked where they are 0. Raises OSError that names the one in use."""
-    with _bound(port) as first, _bound(admin_port) as second:
-        return first.getsockname()[1], second.getsockname()[1]
-
-
-def _bound(port: int) -> socket.socket:
-    held = socket.socket()
-    try:
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind((HOST, port))
-    except OSError as error:
-        held.close()
-        message = f"cannot listen on {HOST}:{port}: {error.strerror}; try --port and --admin-port"
-        raise OSError(error.errno, message) from None
-    return held
-
-
-def _configure(upstream: str, port: int, admin_port: int) -> None:
+def _configure(upstream: str, host: str, port: int, admin_port: int) -> None:
     """As variables, so that a reload finds them too."""
     for name in [name for name in os.environ if name.startswith(_NOT_FOR_THE_DEMO)]:
         del os.environ[name]
     os.environ.pop("OPENAI_BASE_URL", None)
     os.environ |= {
         "ASKONCE_UPSTREAMS__DEMO__BASE_URL": upstream,
-        "ASKONCE_LISTEN__HOST": HOST,
+        "ASKONCE_LISTEN__HOST": host,
         "ASKONCE_LISTEN__PORT": str(port),
-        "ASKONCE_ADMIN__HOST": HOST,
+        "ASKONCE_ADMIN__HOST": host,
         "ASKONCE_ADMIN__PORT": str(admin_port),
-        "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), HOST))),
+        "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), host))),
     }

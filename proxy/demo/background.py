@@ -1,14 +1,19 @@
 """The demo upstream in a thread, for as long as a block runs."""
 
 import asyncio
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
+
+from aiohttp import web
 
 from proxy.demo.app import application, start
 
-__all__ = ["running"]
+__all__ = ["HOST", "free_ports", "running"]
+
+HOST = "127.0.0.1"
 
 START = 10.0
 STOP = 5.0
@@ -35,7 +40,7 @@ async def _serve(
 ) -> None:
     stop = asyncio.Event()
     try:
-        runner, url = await start(application(latency=latency, rate=rate), "127.0.0.1", 0)
+        runner, url = await start(application(latency=latency, rate=rate), HOST, 0)
     except OSError as error:
         ready.set_exception(error)
         return
@@ -44,3 +49,25 @@ async def _serve(
         await stop.wait()
     finally:
         await runner.cleanup()
+
+
+def free_ports(*ports: int) -> list[int]:
+    """The ports, picked where they are 0. Raises OSError that names the one in use."""
+    return asyncio.run(_tried(ports))
+
+
+async def _tried(ports: Sequence[int]) -> list[int]:
+    async with AsyncExitStack() as held:
+        return [await _bound(port, held) for port in ports]
+
+
+async def _bound(port: int, held: AsyncExitStack) -> int:
+    """Holds the port until the stack lets go of it."""
+    try:
+        runner, _ = await start(web.Application(), HOST, port)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        message = f"cannot listen on {HOST}:{port}: {reason}; try --port and --admin-port"
+        raise OSError(error.errno, message) from None
+    held.push_async_callback(runner.cleanup)
+    return int(runner.addresses[0][1])
