@@ -1,0 +1,165 @@
+"""O6: SIGHUP takes a good configuration up, and leaves a bad one where it is."""
+
+import asyncio
+import shutil
+import signal
+import ssl
+from pathlib import Path
+
+import pytest
+import trustme
+
+from proxy.config import Config, ConfigError, load
+from tests.fakes.answers import event_stream, json_answer
+from tests.fakes.frames import CHAT, DONE, STREAM, chat_frame
+from tests.fakes.gateway import Gateway, StartGateway, environment, spawn
+from tests.fakes.polling import until
+from tests.fakes.raw import compose
+from tests.fakes.upstream import ScriptedUpstream
+
+FRAME = chat_frame("x")
+
+
+def _write(path: Path, url: str) -> Path:
+    path.write_text(f'[upstreams.a]\nbase_url = "{url}"\n')
+    return path
+
+
+BAD = {
+    "no TOML": b"[listen\n",
+    "unknown key": b"[listen]\nprot = 1\n",
+    "wrong type": b'[timeouts]\nidle = "soon"\n',
+    "impossible": b"[timeouts]\nidle = -1\n",
+    "no URL": b'[upstreams.a]\nbase_url = "ftp://x"\n',
+    "bytes": b"\xff\xfe\x00",
+    "no such file": None,
+    "CA file": b'[upstreams.a]\nbase_url = "https://x/v1"\nca_file = "/nowhere"\n',
+}
+
+
+async def test_o6_bad_reloads_change_nothing(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    """However bad, a reload leaves the old configuration, says why in one line, and can be repeated."""
+    path = _write(tmp_path / "askonce.toml", upstream.url)
+    async with spawn("", "serve", "--config", str(path)) as gateway, gateway.client() as client:
+        assert (await client.ask(body=CHAT)).status == 200
+        for count, (name, content) in enumerate(BAD.items(), 1):
+            path.unlink(missing_ok=True)
+            if content is not None:
+                path.write_bytes(content)
+            gateway.signal(signal.SIGHUP)
+            line = await gateway.logged(event="reload_refused", count=count)
+            assert line["level"] == "error", name
+            assert "\n" not in line["reason"]
+            assert (await client.ask(body=CHAT)).status == 200, name
+        assert not gateway.logs(event="reloaded")
+    assert len({request.connection for request in upstream.requests}) == 1
+
+
+async def test_o6_a_good_reload_moves_new_requests(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    """New requests go to the new upstream, also on old connections; an old stream goes on where it was."""
+    go_on = asyncio.Event()
+    upstream.script(event_stream([FRAME, go_on, FRAME, DONE]))
+    path = _write(tmp_path / "askonce.toml", upstream.url)
+    async with (
+        ScriptedUpstream(json_answer({"from": "new"})) as new,
+        spawn("", "serve", "--config", str(path)) as gateway,
+        gateway.client() as old,
+        gateway.client() as other,
+    ):
+        await other.ask("GET", "/healthz")
+        await old.send(compose(body=STREAM))
+        response = await old.start()
+        assert await old.chunk(response) == FRAME
+        _write(path, new.url)
+        gateway.signal(signal.SIGHUP)
+        await gateway.logged(event="reloaded")
+        assert (await other.ask(body=CHAT)).json() == {"from": "new"}
+        go_on.set()
+        while await old.chunk(response):
+            pass
+        assert response.body == FRAME + FRAME + DONE
+        assert (await old.ask(body=CHAT)).json() == {"from": "new"}
+
+
+def _config(url: str, **settings: object) -> Config:
+    return load(None, environment(url, settings))
+
+
+async def test_o6_old_connections_are_let_go(upstream: ScriptedUpstream, gateway: Gateway) -> None:
+    """Connections of the old configuration close once they are idle."""
+    async with gateway.client() as client:
+        await client.ask(body=CHAT)
+        assert len(upstream.connections) == 1
+        gateway.app.reload(_config(upstream.url))
+        await until(lambda: not upstream.connections)
+        assert (await client.ask(body=CHAT)).status == 200
+
+
+async def test_o6_limits_follow_a_reload(upstream: ScriptedUpstream, gateway: Gateway) -> None:
+    """A cap that was lowered holds for the next request."""
+    async with gateway.client() as client:
+        assert (await client.ask(body=CHAT)).status == 200
+        gateway.app.reload(_config(upstream.url, http__max_json_bytes=10))
+        assert (await client.ask(body=CHAT)).status == 413
+
+
+async def test_o6_what_only_a_start_changes_is_named(
+    upstream: ScriptedUpstream, gateway: Gateway, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A setting that a reload can't change is named in the log, and the rest takes effect."""
+    gateway.app.reload(_config(upstream.url, server__workers=3, timeouts__idle=7))
+    assert gateway.app.config.timeouts.idle == 7
+    said: list[str] = []
+
+    def told() -> bool:
+        said.append(capfd.readouterr().out)
+        return '"setting":"server.workers"' in "".join(said)
+
+    await until(told)
+
+
+async def test_o6_a_reload_does_not_undo_a_drain(upstream: ScriptedUpstream, gateway: Gateway) -> None:
+    """A process on its way out refuses new requests also after a reload."""
+    go_on = asyncio.Event()
+    upstream.script(event_stream([FRAME, go_on, DONE]))
+    async with gateway.client() as old, gateway.client() as new:
+        await old.send(compose(body=STREAM))
+        await old.start()
+        drain = asyncio.Task(gateway.app.drain(asyncio.Event()))
+        await until(lambda: gateway.app.clients.draining)
+        gateway.app.reload(_config(upstream.url))
+        assert (await new.ask(body=CHAT)).status == 503
+        go_on.set()
+        await drain
+
+
+async def test_o6_a_bad_certificate_keeps_the_old_one(
+    start: StartGateway, upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
+    """A certificate without its key leaves the listener with the pair it has, and the upstream's connections open."""
+    authority = trustme.CA()
+    pairs = []
+    for name in ("one", "two"):
+        certificate = authority.issue_cert("127.0.0.1")
+        certificate.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
+        certificate.private_key_pem.write_to_path(tmp_path / f"{name}.key")
+        pairs.append((str(tmp_path / f"{name}.pem"), str(tmp_path / f"{name}.key")))
+    (good, key), (other, other_key) = pairs
+    gateway = await start(listen__tls_certificate=good, listen__tls_key=key)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+
+    async def healthy() -> bool:
+        reader, writer = await asyncio.open_connection(*gateway.app.address, ssl=trusting)
+        writer.write(b"POST /v1/embeddings HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}")
+        answer = await reader.read()
+        writer.close()
+        return answer.startswith(b"HTTP/1.1 200")
+
+    assert await healthy()
+    config = _config(upstream.url, listen__tls_certificate=other, listen__tls_key=other_key)
+    shutil.copy(key, other_key)
+    with pytest.raises(ConfigError, match="tls_certificate"):
+        gateway.app.reload(config)
+    assert await healthy()
+    assert upstream.accepted == 1
