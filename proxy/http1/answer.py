@@ -55,6 +55,7 @@ class Answer:
         self.started = False
         self.finished = False
         self.gone = False
+        """Nothing may be written any more: the client left, or has its answer."""
         self.sent = 0
         self.source: Flow | None = None
 
@@ -74,6 +75,8 @@ class Answer:
             self._conn.transport.write(CONTINUE)
 
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        if self.finished:
+            return
         head = self._head(status, headers, len(body))
         if self._head_only or status in NO_BODY:
             body = b""
@@ -104,14 +107,15 @@ class Answer:
 
     def abort(self) -> None:
         if not self.finished:
-            self.finished = True
-            if not self.gone:
+            gone, self.finished, self.gone = self.gone, True, True
+            if not gone:
                 framed = self._chunked or self._left is not None
                 self._conn.broken(reset=not framed)
 
     def _finish(self) -> None:
-        self.finished = True
-        self._conn.answered(self)
+        if not self.finished:
+            self.finished = self.gone = True
+            self._conn.answered(self)
 
     def _head(self, status: int, headers: Headers, length: int | None) -> bytes:
         self.started = True

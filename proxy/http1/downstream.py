@@ -16,7 +16,7 @@ from typing import cast, final
 from proxy.errors import Failure, Kind
 from proxy.exchange import Exchange, Headers
 from proxy.http1.answer import Answer
-from proxy.http1.flow import HIGH_WATER, Deadlines, RequestBody
+from proxy.http1.flow import HIGH_WATER, Deadlines, Flush, RequestBody, has_left
 from proxy.http1.messages import BadMessage, Caps, Defect, RequestHead
 from proxy.http1.peers import Peers
 from proxy.http1.readers import RequestReader
@@ -27,6 +27,8 @@ __all__ = ["ClientConnection", "ClientLimits", "Clients"]
 WRITE_HIGH_WATER = 4 * HIGH_WATER
 LINGER = 2.0
 """Seconds in which a client may still read an answer that did not wait for its whole request."""
+GLANCE = 0.5
+"""Seconds between two looks at a client that is not being read from: has it left?"""
 
 _KINDS = {
     Defect.MALFORMED: Kind.INVALID_REQUEST,
@@ -74,6 +76,7 @@ class Clients:
         self.clock = clock
         self.loop = loop
         self.draining = False
+        self.closed = False
         self.connections: set[ClientConnection] = set()
         self.exchanges: dict[asyncio.Task[None], Exchange] = {}
 
@@ -99,7 +102,8 @@ class Clients:
             task.cancel()
 
     def close(self) -> None:
-        """Ends every connection."""
+        """Ends every connection, within LINGER seconds."""
+        self.closed = True
         for connection in list(self.connections):
             connection.shut()
 
@@ -118,9 +122,9 @@ class ClientConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._queue: deque[tuple[Exchange, Answer]] = deque()
         self._refusing = False
+        self._refusal: Failure | None = None
         self._closing = False
         self._read_paused = False
-        self._write_deadline = inf
         self._tunnel: Pipe | None = None
         self._early: list[bytes] = []
 
@@ -134,6 +138,7 @@ class ClientConnection(asyncio.Protocol):
         clients = self.clients
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+        self._flush = Flush(self.transport, clients.limits.write)
         peer = transport.get_extra_info("peername")
         self._address = str(peer[0]) if peer else ""
         self._trusted = clients.peers.trusted(self._address)
@@ -180,22 +185,25 @@ class ClientConnection(asyncio.Protocol):
         return False
 
     def pause_writing(self) -> None:
-        self._write_deadline = self.clients.loop.time() + self.clients.limits.write
-        self.deadline = min(self.deadline, self._write_deadline)
-        source = self._tunnel.peer if self._tunnel else self._current.source if self._current else None
-        if source is not None:
+        self._flush.begin(self.clients.loop.time())
+        self.deadline = min(self.deadline, self._flush.deadline)
+        if self._current is not None and (source := self._tunnel.peer if self._tunnel else self._current.source):
             source.pause()
 
     def resume_writing(self) -> None:
-        self._write_deadline = inf
+        if self._closing:
+            return
+        self._flush.end()
+        if self._current is None:
+            self._go_on()
+            return
         self._arm()
-        source = self._tunnel.peer if self._tunnel else self._current.source if self._current else None
-        if source is not None:
+        if source := self._tunnel.peer if self._tunnel else self._current.source:
             source.resume()
 
     @property
     def write_paused(self) -> bool:
-        return self._write_deadline != inf
+        return self._flush.deadline != inf
 
     # deadlines
 
@@ -204,22 +212,31 @@ class ClientConnection(asyncio.Protocol):
         now, limits = self.clients.loop.time(), self.clients.limits
         if self._receiving is not None and not self._read_paused:
             self.deadline = now + limits.body
-        elif self._current is not None:
-            self.deadline = inf
+        elif self._current is not None or self._queue:
+            self.deadline = now + GLANCE if self._read_paused and self._tunnel is None else inf
         elif self._reader.mid_message:
             self.deadline = min(self.deadline, now + limits.head)
         else:
             self.deadline = now + limits.keepalive
-        self.deadline = min(self.deadline, self._write_deadline)
+        self.deadline = min(self.deadline, self._flush.deadline)
 
     def expire(self, now: float) -> None:
-        if self._tunnel is not None or self._closing or self._write_deadline <= now:
-            self.transport.abort()
-        elif self._receiving is not None:
+        if self._closing:
+            if self.clients.closed or not self._flush.goes_on(now):
+                self.transport.abort()
             self.deadline = now + LINGER
-            self._receiving.fail(Failure(Kind.REQUEST_TIMEOUT))
-            self._receiving = None
-            self._refusing = True
+        elif self._flush.deadline <= now:
+            if self._flush.goes_on(now):
+                self._arm()
+            else:
+                self.transport.abort()
+        elif self._receiving is not None and not self._read_paused:
+            self._refuse(Failure(Kind.REQUEST_TIMEOUT))
+            self._arm()
+        elif self._current is not None or self._queue:
+            if self._read_paused and has_left(self.transport):
+                self.transport.abort()
+            self._arm()
         elif self._reader.mid_message:
             self._refuse(Failure(Kind.REQUEST_TIMEOUT))
         else:
@@ -253,10 +270,9 @@ class ClientConnection(asyncio.Protocol):
             started_at=clients.clock(),
             upgrade=head.upgrade,
         )
-        if self._current is None:
-            self._begin(exchange, answer)
-        else:
-            self._queue.append((exchange, answer))
+        self._queue.append((exchange, answer))
+        if self._current is None and not self.write_paused:
+            self._begin()
 
     def request_body(self, chunk: bytes) -> None:
         if self._receiving is not None:
@@ -274,8 +290,8 @@ class ClientConnection(asyncio.Protocol):
 
     # exchanges
 
-    def _begin(self, exchange: Exchange, answer: Answer) -> None:
-        self._current = answer
+    def _begin(self) -> None:
+        exchange, self._current = self._queue.popleft()
         self._task = self.clients.start(exchange)
 
     def answered(self, answer: Answer) -> None:
@@ -283,15 +299,24 @@ class ClientConnection(asyncio.Protocol):
         self._current = self._task = None
         if self._closing:
             return
-        if not answer.keep_alive:
-            self._linger(clean=answer.body.ended)
-        elif self._queue:
-            self._begin(*self._queue.popleft())
-        elif self._refusing:
-            self.shut()
+        if answer.keep_alive:
+            self._go_on()
         else:
+            self._linger(clean=answer.body.ended and not (self._queue or self._refusing))
+
+    def _go_on(self) -> None:
+        """The next request in the queue, or on the wire. None is begun before the client takes its answers."""
+        if self._queue and not self.write_paused:
+            self._begin()
+        if not self._queue and self._current is None and self._refusing:
+            if self._refusal is None:
+                self._linger(clean=False)
+            else:
+                self._tell(self._refusal)
+            return
+        if not self._queue and not (self._receiving is not None and self._receiving.paused):
             self._resume_reading()
-            self._arm()
+        self._arm()
 
     def broken(self, *, reset: bool) -> None:
         """The current answer ends here, short of its framing."""
@@ -307,18 +332,20 @@ class ClientConnection(asyncio.Protocol):
         if self._receiving is not None:
             self._receiving.fail(failure)
             self._receiving = None
-        elif self._current is None and not self._closing:
-            headers: Headers = [
-                *failure.headers(safe_method=True),
-                (b"x-askonce-call-id", self.clients.call_ids().encode()),
-            ]
-            Answer.refuse(self, failure.status, headers, failure.body())
-            self._linger(clean=False)
+        elif self._current is not None or self._queue:
+            self._refusal = failure
+        elif not self._closing:
+            self._tell(failure)
+
+    def _tell(self, failure: Failure) -> None:
+        call_id = self.clients.call_ids().encode("ascii")
+        ids: Headers = [(b"x-request-id", call_id), (b"x-askonce-call-id", call_id)]
+        Answer.refuse(self, failure.status, failure.headers(safe_method=True) + ids, failure.body())
+        self._linger(clean=False)
 
     def _linger(self, *, clean: bool) -> None:
         """Closes; a client that may still be sending gets the time to read the answer instead of a reset."""
-        self._closing = True
-        self.deadline = self.clients.loop.time() + LINGER
+        self._closing_begins()
         self._resume_reading()
         if clean or not self.transport.can_write_eof():
             self.transport.close()
@@ -326,15 +353,18 @@ class ClientConnection(asyncio.Protocol):
             self.transport.write_eof()
 
     def shut(self) -> None:
-        """Closes once what was written is flushed, or after LINGER seconds."""
-        self._closing = True
-        self.deadline = self.clients.loop.time() + LINGER
+        """Closes once what was written is flushed."""
+        self._closing_begins()
         self.transport.close()
 
-    # the body's and the tunnel's side
+    def _closing_begins(self) -> None:
+        now = self.clients.loop.time()
+        self._closing = True
+        self.deadline = now + LINGER
+        if not self.write_paused:
+            self._flush.begin(now)
 
-    def pause_body(self) -> None:
-        self._pause_reading()
+    # the body's and the tunnel's side
 
     def resume_body(self) -> None:
         if not self._queue:
@@ -366,8 +396,5 @@ class ClientConnection(asyncio.Protocol):
             self._read_paused = False
             self.transport.resume_reading()
 
-    def pause(self) -> None:
-        self._pause_reading()
-
-    def resume(self) -> None:
-        self._resume_reading()
+    pause = pause_body = _pause_reading
+    resume = _resume_reading

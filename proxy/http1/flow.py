@@ -6,15 +6,18 @@ what makes a deadline for every phase of every request affordable.
 """
 
 import asyncio
+import select
 from collections import deque
 from math import inf
 from typing import Protocol, final
 
 from proxy.errors import Failure, Kind
 
-__all__ = ["HIGH_WATER", "Deadlines", "Gate", "RequestBody"]
+__all__ = ["HIGH_WATER", "Deadlines", "Flush", "Gate", "RequestBody", "has_left"]
 
 HIGH_WATER = 65_536
+SCRAP = 2_048
+"""Bytes below which two neighbours are joined."""
 TICK = 0.05
 """Seconds between two looks at the deadlines: the precision of every time-out."""
 
@@ -45,9 +48,49 @@ class Deadlines:
 
     def _tick(self) -> None:
         now = self._loop.time()
-        for timed in [timed for timed in self._watched if timed.deadline <= now]:
-            timed.expire(now)
         self._timer = self._loop.call_later(TICK, self._tick) if self._watched else None
+        for timed in [timed for timed in self._watched if timed.deadline <= now]:
+            try:
+                if timed.deadline <= now:  # may have been moved by the one before
+                    timed.expire(now)
+            except Exception as error:  # noqa: BLE001  (a bug costs one deadline, not all of them)
+                self._watched.discard(timed)
+                self._loop.call_exception_handler({"message": f"deadline of {timed!r}", "exception": error})
+
+
+@final
+class Flush:
+    """Bounds how slowly a peer may read: it takes `HIGH_WATER` bytes, or all there are, in every `seconds`."""
+
+    __slots__ = ("_left", "_seconds", "_transport", "deadline")
+
+    def __init__(self, transport: asyncio.Transport, seconds: float) -> None:
+        self._transport = transport
+        self._seconds = seconds
+        self._left = 0
+        self.deadline = inf
+        """inf while the peer keeps up."""
+
+    def begin(self, now: float) -> None:
+        self._left = self._transport.get_write_buffer_size()
+        self.deadline = now + self._seconds
+
+    def end(self) -> None:
+        self.deadline = inf
+
+    def goes_on(self, now: float) -> bool:
+        """There is something left, and the peer is taking it."""
+        left = self._transport.get_write_buffer_size()
+        if self.deadline <= now and self._left - left >= HIGH_WATER:
+            self.begin(now)
+        return left > 0 and now < self.deadline
+
+
+def has_left(transport: asyncio.Transport) -> bool:
+    """The peer has closed its side, which the loop does not notice while reading is paused."""
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket").fileno(), getattr(select, "POLLRDHUP", 0))
+    return bool(poll.poll(0))
 
 
 @final
@@ -129,6 +172,11 @@ class RequestBody:
     def __repr__(self) -> str:
         return f"<RequestBody {self.received}/{self.length or '?'}{' ended' if self.ended else ''}>"
 
+    @property
+    def paused(self) -> bool:
+        """Its source is held back until it is read."""
+        return self._paused
+
     # the connection's side
 
     def feed(self, chunk: bytes) -> None:
@@ -138,8 +186,12 @@ class RequestBody:
         if self.received > self._limit:
             self.fail(Failure(Kind.REQUEST_TOO_LARGE))
             return
-        self._chunks.append(chunk)
         self._buffered += len(chunk)
+        if len(chunk) < SCRAP and self._chunks and len(self._chunks[-1]) < SCRAP:
+            # Chunks of a few bytes each would cost tens of times their size.
+            self._chunks[-1] += chunk
+        else:
+            self._chunks.append(chunk)
         if not self._whole:
             if self._buffered > HIGH_WATER and not self._paused:
                 self._paused = True

@@ -43,6 +43,10 @@ HOP_BY_HOP = frozenset(
 NOT_FORWARDED = HOP_BY_HOP | {b"content-length", b"host", b"expect"}
 NOT_RELAYED = HOP_BY_HOP | {b"content-length"}
 PERSISTENCE = (b"", b"keep-alive", b"close")
+MAX_DIGITS = 32
+"""Of a content-length; only leading zeros need more."""
+LINE_SLACK = 16
+"""What follows the target on its line is counted with the first field."""
 
 
 class Defect(enum.Enum):
@@ -127,9 +131,13 @@ class Fields:
     def fed(self, size: int) -> None:
         """Bounds a line that never ends, which the parser buffers out of sight."""
         if self.in_head:
-            if self._pending > self._caps.header_bytes:
+            if self._pending > self._caps.header_bytes + LINE_SLACK:
                 self.breach = BadMessage(Defect.HEAD_TOO_LARGE)
             self._pending += size
+
+    def moved(self) -> None:
+        """Part of the request line came out of the parser."""
+        self._pending = 0
 
     def split(self, dropped: frozenset[bytes]) -> tuple[Headers, "Special"]:
         """The end-to-end fields, and those that speak of this connection (RFC 9110 §7.6.1)."""
@@ -137,7 +145,7 @@ class Fields:
         special = Special()
         for line in self.lines:
             (special if line[0] in dropped else kept).append(line)
-        named = [name for name in special.members(b"connection") if name not in PERSISTENCE]
+        named = {name for name in special.members(b"connection") if name not in PERSISTENCE}
         if named:
             kept = [line for line in kept if line[0] not in named]
         return kept, special
@@ -166,6 +174,8 @@ def framing_of(fields: Special, version: str) -> tuple[int | None, bool]:
     coding = fields.one(b"transfer-encoding")
     length = fields.one(b"content-length")
     if coding is None:
+        if length is not None and len(length) > MAX_DIGITS:
+            raise BadMessage(Defect.MALFORMED, "content-length has too many digits")
         return (None if length is None else int(length)), False
     if coding.lower() != b"chunked" or version == "1.0":
         raise BadMessage(Defect.MALFORMED, "transfer-encoding is not exactly chunked")

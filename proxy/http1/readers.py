@@ -24,7 +24,7 @@ from proxy.http1.messages import (
 __all__ = ["RequestReader", "ResponseReader"]
 
 CHUNK_OVERHEAD = 65_536
-"""Bytes of framing that a chunked body may have whatever its size."""
+"""Bytes of framing that a chunked body may have whatever its size, and in one piece: extensions, trailers."""
 MAX_INTERIM = 16
 
 
@@ -55,13 +55,14 @@ class RequestReader:
         self._switch: bytes | None = None
         self._muted = False
         self._tunnel = False
-        self._raw = self._body = 0
+        self._begun = False
+        self._raw = self._body = self._dry = 0
         self._parser = httptools.HttpRequestParser(self)
 
     @property
     def mid_message(self) -> bool:
         """Bytes of a message that has not ended have been read."""
-        return bool(self._target or self._fields.lines or self._raw)
+        return self._begun or self._raw > 0
 
     def feed(self, data: bytes) -> None:
         """Raises BadMessage."""
@@ -70,11 +71,14 @@ class RequestReader:
                 self._events.tunnel_data(data)
                 return
             self._raw += len(data)
+            self._dry += len(data)
             self._fields.fed(len(data))
             data = self._parse(data)
             if self._fields.breach is not None:
                 raise self._fields.breach
-            if self._raw > CHUNK_OVERHEAD + 16 * self._body and not self._fields.in_head:
+            if self._fields.in_head:
+                continue
+            if self._raw > CHUNK_OVERHEAD + 16 * self._body or self._dry > CHUNK_OVERHEAD:
                 raise BadMessage(Defect.MALFORMED, "more framing than body")
 
     def _parse(self, data: bytes) -> bytes:
@@ -87,11 +91,11 @@ class RequestReader:
                 self._resume_after_upgrade()
             return rest
         except httptools.HttpParserInvalidMethodError:
-            raise BadMessage(Defect.BAD_METHOD) from None
+            raise self._fields.breach or BadMessage(Defect.BAD_METHOD) from None
         except httptools.HttpParserCallbackError as error:
             raise error.__context__ or error from None
         except (httptools.HttpParserError, ValueError) as error:
-            raise BadMessage(Defect.MALFORMED, str(error)) from None
+            raise self._fields.breach or BadMessage(Defect.MALFORMED, str(error)) from None
         return b""
 
     def _resume_after_upgrade(self) -> None:
@@ -110,12 +114,14 @@ class RequestReader:
     def on_message_begin(self) -> None:
         if not self._muted:
             self._fields.begin()
+            self._begun = True
             self._target = b""
-            self._raw = self._body = 0
+            self._raw = self._body = self._dry = 0
 
     def on_url(self, url: bytes) -> None:
         if self._muted:
             return
+        self._fields.moved()
         self._target += url
         if len(self._target) > self._caps.header_bytes:
             self._fields.breach = BadMessage(Defect.HEAD_TOO_LARGE)
@@ -124,6 +130,7 @@ class RequestReader:
         if self._muted or self._fields.breach is not None:
             return
         self._fields.in_head = False
+        self._raw = self._dry = 0
         try:
             head = self._head()
         except BadMessage as defect:
@@ -135,13 +142,15 @@ class RequestReader:
     def on_body(self, chunk: bytes) -> None:
         if self._fields.breach is None:
             self._body += len(chunk)
+            self._dry = 0
             self._events.request_body(chunk)
 
     def on_message_complete(self) -> None:
         if self._fields.breach is None and not self._switch:
             self._target = b""
             self._fields.lines = []
-            self._raw = self._body = 0
+            self._begun = False
+            self._raw = self._body = self._dry = 0
             self._events.request_end()
 
     def _head(self) -> RequestHead:
@@ -186,8 +195,8 @@ def _origin_form(method: str, target: bytes) -> bytes:
         scheme, separator, rest = target.partition(b"://")
         if not separator or scheme.lower() not in (b"http", b"https"):
             raise BadMessage(Defect.MALFORMED, "bad request target")
-        slash = rest.find(b"/")
-        target = rest[slash:] if slash >= 0 else b"/"
+        authority, slash, _ = rest.partition(b"?")[0].partition(b"/")
+        target = rest[len(authority) :] if slash else b"/" + rest[len(authority) :]
     if b"#" in target:
         raise BadMessage(Defect.MALFORMED, "fragment in request target")
     return target
@@ -207,13 +216,12 @@ class ResponseReader:
         self._done = True
         self._final = False
         self._until_eof = False
-        self.on_body = events.response_body
+        self._dry = 0
         self._parser = httptools.HttpResponseParser(self)
 
     def expect(self, *, head_only: bool) -> None:
         """A request has been sent; `head_only` if its answer has no body (HEAD)."""
         if self._head_only:
-            self.on_body = self._events.response_body
             self._parser = httptools.HttpResponseParser(self)
         self._head_only = head_only
         self._done = self._until_eof = False
@@ -229,6 +237,7 @@ class ResponseReader:
         fields = self._fields
         if fields.in_head:
             fields.fed(len(data))
+        self._dry += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -238,12 +247,16 @@ class ResponseReader:
         except httptools.HttpParserCallbackError as error:
             raise error.__context__ or error from None
         except (httptools.HttpParserError, ValueError) as error:
-            raise BadMessage(Defect.MALFORMED, str(error)) from None
+            raise fields.breach or BadMessage(Defect.MALFORMED, str(error)) from None
         if fields.breach is not None:
             raise fields.breach
+        if self._dry > CHUNK_OVERHEAD and not fields.in_head:
+            raise BadMessage(Defect.MALFORMED, "more framing than body")
 
     def eof(self) -> None:
         """The connection ended. Raises BadMessage if that cut a message short."""
+        if self._tunnel:
+            return
         if self._until_eof and not self._done:
             self._done = True
             self._events.response_end()
@@ -262,6 +275,7 @@ class ResponseReader:
         if fields.breach is not None:
             return
         fields.in_head = False
+        self._dry = 0
         try:
             head = self._head()
         except BadMessage as defect:
@@ -277,12 +291,14 @@ class ResponseReader:
         self._events.response_head(head)
         if self._head_only:
             self._done = True
-            self.on_body = self._ignore
             self._parser = httptools.HttpResponseParser(self)
             self._events.response_end()
 
-    def _ignore(self, chunk: bytes) -> None:
-        """A body behind the answer to HEAD is for nobody."""
+    def on_body(self, chunk: bytes) -> None:
+        """A body behind the answer to HEAD, or behind a head that was refused, is for nobody."""
+        self._dry = 0
+        if not self._done and self._fields.breach is None:
+            self._events.response_body(chunk)
 
     def on_message_complete(self) -> None:
         if self._fields.breach is None and self._final and not self._done and not self._tunnel:
