@@ -5,11 +5,12 @@ Imports stand inside the commands, so that none pays for another's.
 
 import sys
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from proxy.cli.demo import demo
 
 __all__ = ["main"]
 
@@ -69,10 +70,7 @@ def check(
     check(config, as_json=as_json)
 
 
-if find_spec("proxy.cli.demo"):
-    from proxy.cli.demo import demo
-
-    app.command()(demo)
+app.command()(demo)
 
 
 def main() -> None:

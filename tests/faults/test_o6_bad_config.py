@@ -13,7 +13,6 @@ LINE = "listen.prt: no such setting; did you mean listen.port?"
 CHAT = b'{"model":"gpt-4o-mini","messages":[]}'
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize(
     ("variable", "value", "line"),
     [
@@ -24,21 +23,28 @@ CHAT = b'{"model":"gpt-4o-mini","messages":[]}'
             "env:NOT_SET",
             "ASKONCE_UPSTREAMS__TEST__KEY: the environment variable NOT_SET",
         ),
-        ("ASKONCE_LISTEN__TLS_CERTIFICATE", "/none", "ASKONCE_LISTEN__TLS_CERTIFICATE: "),
+        ("ASKONCE_LISTEN__TLS_CERTIFICATE", "/none", "listen.tls_key: must be set, because listen.tls_certificate is"),
         ("ASKONCE_CONFIG", "/none", "/none: cannot be read: No such file or directory"),
     ],
 )
 async def test_the_start_is_refused_with_one_line(
-    start_process: StartProcess, workers: str, variable: str, value: str, line: str
+    start_process: StartProcess, variable: str, value: str, line: str
 ) -> None:
     """On standard error, with exit code 1, before anything listens or is logged."""
-    environ = {variable: value}
-    gateway = await start_process("", "serve", "--workers", workers, listens=False, clean=False, environ=environ)
+    gateway = await start_process("", listens=False, clean=False, environ={variable: value})
     assert await gateway.wait() == 1
     assert len(gateway.stderr) == 1
-    assert gateway.stderr[0].startswith(
-        f"askonce: {line}" if "TLS" not in variable else "askonce: listen.tls_key: must"
+    assert gateway.stderr[0].startswith(f"askonce: {line}")
+    assert gateway.stdout == []
+
+
+async def test_no_worker_is_started_with_a_bad_configuration(start_process: StartProcess) -> None:
+    """The supervisor refuses for all of them, once."""
+    gateway = await start_process(
+        "", "serve", "--workers", "2", listens=False, clean=False, environ={"ASKONCE_TIMEOUTS__IDLE": "-1"}
     )
+    assert await gateway.wait() == 1
+    assert gateway.stderr == ["askonce: ASKONCE_TIMEOUTS__IDLE: expected a number > 0.0"]
     assert gateway.stdout == []
 
 

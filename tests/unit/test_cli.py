@@ -35,6 +35,14 @@ def test_the_version_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert capsys.readouterr().out.startswith("askonce")
 
 
+def test_the_help_lists_the_commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a command it is shown too, as the usage error that this is."""
+    assert run(monkeypatch, "--help") == 0
+    listed = capsys.readouterr().out
+    assert all(command in listed for command in ("serve", "check", "demo"))
+    assert run(monkeypatch) == 2
+
+
 def test_an_unknown_command_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """On standard error, as usage errors are."""
     assert run(monkeypatch, "srve") == 2

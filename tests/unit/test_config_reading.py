@@ -219,6 +219,13 @@ def test_a_secret_that_cannot_be_read_is_refused_without_showing_it(file: Path, 
     assert refusal(file, text, EMPTY="", BROKEN=f"{KEY}\r\nx-evil: 1") == line
 
 
+def test_what_is_quoted_cannot_break_the_line(file: Path) -> None:
+    """Paths and names of variables may hold line breaks and terminal codes; the message does not."""
+    key = f"[upstreams.a]\nbase_url = '{URL}'\nkey = \"file:/no\\nwhere\\u001b[31m\""
+    assert refusal(file, key).startswith(r"upstreams.a.key: the secret file /no\nwhere\x1b[31m cannot be read")
+    assert refusal(file, "", **{"ASKONCE_A\n__B": "x"}) == r"ASKONCE_A\n__B: no such setting"
+
+
 def test_a_secret_shows_itself_only_when_asked_by_name(file: Path) -> None:
     """repr, str and format of it, and of all that holds it, show ***."""
     config = loaded(file, ASKONCE_UPSTREAMS__OPENAI__KEY=KEY)

@@ -29,16 +29,16 @@ finally:
 sys.exit(code)
 """
 
-# Reports its start, every signal, and the end of its supervisor. `first`: whether nobody sat here before.
+# Reports its start, every signal, and the end of its supervisor. `stale`: it found the gauges of a predecessor.
 WORKER = """
 import json, os, select, signal, sys
 from pathlib import Path
 from proxy.workers import current
 me = current()
 directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
-mark = directory / f"seat{me.index}"
-first = not mark.exists()
-mark.touch()
+gauges = directory / f"gauge_livesum_{me.index}.db"
+stale = gauges.exists()
+gauges.touch()
 def say(event, **fields):
     line = {"event": event, "worker": me.index, "pid": os.getpid(), **fields}
     os.write(1, json.dumps(line).encode() + b"\\n")
@@ -50,7 +50,7 @@ def on(signum, action):
     signal.signal(signum, handle)
 """
 SERVE = """
-say("up", count=me.count, listen=me.listen, admin=me.admin, directory=str(directory))
+say("up", stale=stale, count=me.count, listen=me.listen, admin=me.admin, directory=str(directory))
 select.select([me.parent], [], [])
 say("orphaned")
 end(0)
@@ -129,6 +129,15 @@ async def test_a_killed_worker_is_replaced_with_growing_waits(tmp_path: Path) ->
         assert [line["pid"] for line in supervisor.logs(event="up", worker=0)] == [sibling]
 
 
+async def test_the_gauges_of_a_killed_worker_go_with_it(tmp_path: Path) -> None:
+    """What it had in flight is in flight no more, also before its successor is up."""
+    async with supervised(tmp_path) as supervisor:
+        pid = (await supervisor.logged(event="up", worker=1, timeout=10))["pid"]
+        os.kill(pid, signal.SIGKILL)
+        again = await supervisor.logged(event="up", worker=1, count=2, timeout=10)
+        assert not again["stale"]
+
+
 async def test_a_worker_that_refuses_to_start_ends_the_start(tmp_path: Path) -> None:
     """What one refuses its siblings refuse too: better no start than one that goes on for ever."""
     async with supervised(
@@ -148,6 +157,15 @@ async def test_the_second_signal_is_passed_on(tmp_path: Path) -> None:
         supervisor.signal(signal.SIGTERM)
         assert await supervisor.wait() == 0
         assert len(supervisor.logs(event="hurried")) == 2
+
+
+async def test_a_signal_to_the_whole_group_reaches_workers_once(tmp_path: Path) -> None:
+    """A terminal's ^C goes to the group; twice would mean: do not wait."""
+    async with supervised(tmp_path, STUBBORN, drain_timeout=0.3) as supervisor:
+        await supervisor.logged(event="up", count=2, timeout=10)
+        os.killpg(supervisor.pid, signal.SIGTERM)
+        await supervisor.wait()
+        assert len(supervisor.logs(event="signalled")) == 2
 
 
 async def test_a_worker_that_does_not_end_is_killed(tmp_path: Path) -> None:
