@@ -16,7 +16,7 @@ from typing import cast, final
 from proxy.errors import Failure, Kind
 from proxy.exchange import Exchange, Headers
 from proxy.http1.answer import Answer
-from proxy.http1.flow import HIGH_WATER, Deadlines, Flush, RequestBody, has_left
+from proxy.http1.flow import Deadlines, Flush, RequestBody, has_left, reset_connection
 from proxy.http1.messages import BadMessage, Caps, Defect, RequestHead
 from proxy.http1.peers import Peers
 from proxy.http1.readers import RequestReader
@@ -24,7 +24,6 @@ from proxy.http1.tunnel import Pipe, TunnelLimits
 
 __all__ = ["ClientConnection", "ClientLimits", "Clients"]
 
-WRITE_HIGH_WATER = 4 * HIGH_WATER
 LINGER = 2.0
 """Seconds in which a client may still read an answer that did not wait for its whole request."""
 GLANCE = 0.5
@@ -137,7 +136,6 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         clients = self.clients
         self.transport = cast("asyncio.Transport", transport)
-        self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
         self._flush = Flush(self.transport, clients.limits.write)
         peer = transport.get_extra_info("peername")
         self._address = str(peer[0]) if peer else ""
@@ -322,7 +320,7 @@ class ClientConnection(asyncio.Protocol):
         """The current answer ends here, short of its framing."""
         self._current = self._task = None
         if reset:
-            self.transport.abort()
+            reset_connection(self.transport)
         elif not self._closing:
             self.shut()
 

@@ -7,15 +7,19 @@ what makes a deadline for every phase of every request affordable.
 
 import asyncio
 import select
+import socket
+import struct
 from collections import deque
 from math import inf
 from typing import Protocol, final
 
 from proxy.errors import Failure, Kind
 
-__all__ = ["HIGH_WATER", "Deadlines", "Flush", "Gate", "RequestBody", "has_left"]
+__all__ = ["HIGH_WATER", "Deadlines", "Flush", "Gate", "RequestBody", "has_left", "reset_connection"]
 
 HIGH_WATER = 65_536
+WRITE_HIGH_WATER = 4 * HIGH_WATER
+UNSENT: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 SCRAP = 2_048
 """Bytes below which two neighbours are joined."""
 TICK = 0.05
@@ -60,11 +64,15 @@ class Deadlines:
 
 @final
 class Flush:
-    """Bounds how slowly a peer may read: it takes `HIGH_WATER` bytes, or all there are, in every `seconds`."""
+    """Bounds what waits for a peer, and how slowly it may read: `HIGH_WATER` bytes, or all there are, in `seconds`."""
 
     __slots__ = ("_left", "_seconds", "_transport", "deadline")
 
     def __init__(self, transport: asyncio.Transport, seconds: float) -> None:
+        transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+        if UNSENT is not None:
+            # The kernel would take megabytes, and tell of progress only once a third of them are gone.
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, UNSENT, WRITE_HIGH_WATER)
         self._transport = transport
         self._seconds = seconds
         self._left = 0
@@ -91,6 +99,13 @@ def has_left(transport: asyncio.Transport) -> bool:
     poll = select.poll()
     poll.register(transport.get_extra_info("socket").fileno(), getattr(select, "POLLRDHUP", 0))
     return bool(poll.poll(0))
+
+
+def reset_connection(transport: asyncio.Transport) -> None:
+    """Ends it with RST, so that the peer does not take what it got for all there is."""
+    lingers_no_time = struct.pack("ii", 1, 0)
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, lingers_no_time)
+    transport.abort()
 
 
 @final
