@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from proxy import config as configuration
-from proxy import server, workers
+from proxy import workers
 
 __all__ = ["serve"]
 
@@ -17,4 +17,6 @@ def serve(option: Path | None, count: int | None) -> int:
     loaded = configuration.read(configuration.find(option))
     if loaded.config.server.workers > 1 and workers.current() is None:
         return workers.run(loaded)
+    from proxy import server  # a supervisor needs none of it
+
     return server.run(loaded.config, loaded.path)
