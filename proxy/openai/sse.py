@@ -56,9 +56,14 @@ class EventReader:
         self.at_boundary = False
         if not self._skipping:
             self._line += part
-            self._skipping = len(self._line) + self._size > LIMIT
+            if len(self._line) + self._size > LIMIT:
+                self._skip()
         if self._skipping:
             self._line[:] = b"\0"
+
+    def _skip(self) -> None:
+        self._skipping = True
+        self._data.clear()
 
     def _take(self, line: bytes) -> Event | None:
         if not self._started:
@@ -67,12 +72,14 @@ class EventReader:
         if not line:
             return self._dispatch()
         self.at_boundary = False
+        self._size += len(line)
+        if self._size > LIMIT:
+            self._skip()
+            return None
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if field == b"data" and not self._skipping:
             self._data.append(value)
-            self._size += len(value)
-            self._skipping = self._size > LIMIT
         elif field == b"event":
             self._name = value[:256]
         return None
