@@ -1,0 +1,281 @@
+"""The far sides of the pipeline's seams (proxy/exchange.py), without a socket: client, body, reply, transport."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, final
+
+import msgspec
+
+from proxy.accounting import Accounting
+from proxy.auth import Auth
+from proxy.errors import Failure, Kind
+from proxy.exchange import Ask, Exchange, Flow, Headers, PhaseTimeouts, Reply, Sink, header
+from proxy.heartbeat import Heartbeat
+from proxy.pipeline import Pipeline
+from proxy.tee import Tee
+from proxy.telemetry.log import Log
+from proxy.telemetry.metrics import Metrics
+from proxy.understand import Understand
+from proxy.upstream.call import UpstreamCall
+from proxy.upstream.router import Router
+from tests.fakes.clock import Clock
+
+__all__ = ["FakeBody", "FakeClient", "FakeReply", "FakeTransport", "House", "Watch", "house", "sent_header"]
+
+TIMEOUTS = PhaseTimeouts(connect=1.0, write=2.0, first_byte=3.0, idle=4.0, total=5.0)
+
+
+@final
+class FakeClient:
+    """Implements `exchange.Client`, and fails on what a client must never be given."""
+
+    def __init__(self) -> None:
+        self.started = self.finished = self.aborted = False
+        self.sent = 0
+        self.status = 0
+        self.headers: Headers = []
+        self.length: int | None = None
+        self.body = b""
+        self.chunks: list[bytes] = []
+        self.source: Flow | None = None
+        self.tunnelled: Callable[[bytes], None] | None = None
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        self.start(status, headers, len(body))
+        self.write(body)
+        self.finish()
+
+    def start(self, status: int, headers: Headers, length: int | None) -> None:
+        assert not self.started, "a second head"
+        self.started = True
+        self.status, self.headers, self.length = status, headers, length
+
+    def write(self, chunk: bytes) -> None:
+        assert self.started, "a body before its head"
+        assert not self.over, f"{chunk!r} behind the end of the answer"
+        self.chunks.append(chunk)
+        self.body += chunk
+        self.sent += len(chunk)
+
+    def finish(self) -> None:
+        assert self.started
+        assert not self.over, "a second end"
+        self.finished = True
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    @property
+    def over(self) -> bool:
+        return self.finished or self.aborted
+
+    async def tunnel(self, reply: Reply, headers: Headers, observe: Callable[[bytes], None]) -> None:
+        self.started, self.status, self.headers, self.tunnelled = True, 101, headers, observe
+        await asyncio.Event().wait()
+
+    @property
+    def error(self) -> dict[str, Any]:
+        return msgspec.json.decode(self.body)["error"]  # type: ignore[no-any-return]
+
+    def header(self, name: bytes) -> bytes:
+        values = [value for key, value in self.headers if key == name]
+        assert len(values) < 2, f"{name!r} came {len(values)} times"
+        return values[0] if values else b""
+
+
+@final
+class FakeBody:
+    """Implements `exchange.Body`: all there, or never."""
+
+    def __init__(self, data: bytes | None = b"", *, chunked: bool = False) -> None:
+        self.data = data
+        self.length = None if chunked or data is None else len(data)
+        self.received = len(data or b"")
+
+    async def read(self, limit: int) -> bytes:
+        if self.data is None:
+            await asyncio.Event().wait()
+        assert self.data is not None
+        if len(self.data) > limit:
+            raise Failure(Kind.REQUEST_TOO_LARGE)
+        return self.data
+
+    async def peek(self, size: int, limit: int) -> bytes:
+        return await self.read(limit)
+
+    async def chunk(self, limit: int) -> bytes:
+        data = await self.read(limit)
+        self.data = b""
+        return data
+
+
+@final
+class FakeReply:
+    """Implements `exchange.Reply`; the test plays the upstream with `push`, `end` and `fail`."""
+
+    def __init__(
+        self,
+        status: int = 200,
+        content_type: bytes = b"application/json",
+        body: bytes | None = None,
+        *,
+        framed: bool = True,
+        headers: Headers | None = None,
+    ) -> None:
+        self.status = status
+        self.headers: Headers = [(b"content-type", content_type), *(headers or [])]
+        self.length: int | None = None if body is None else len(body)
+        self.framed = framed
+        self.aborted = 0
+        self.paused = False
+        self.sink: Sink | None = None
+        self._body = body
+
+    def whole(self) -> bytes | None:
+        return self._body
+
+    def attach(self, sink: Sink) -> None:
+        self.sink = sink
+        if self._body is not None:
+            sink.data(self._body)
+            sink.end()
+
+    def push(self, *chunks: bytes) -> None:
+        assert self.sink is not None
+        for chunk in chunks:
+            self.sink.data(chunk)
+
+    def end(self) -> None:
+        assert self.sink is not None
+        self.sink.end()
+
+    def fail(self, kind: Kind = Kind.UPSTREAM_DISCONNECTED) -> None:
+        assert self.sink is not None
+        self.sink.fail(Failure(kind))
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+
+    def abort(self) -> None:
+        self.aborted += 1
+
+
+@final
+class FakeTransport:
+    """Implements `upstream.call.Transport`."""
+
+    def __init__(self, reply: FakeReply | Failure | None = None) -> None:
+        self.reply = reply
+        self.asks: list[Ask] = []
+        self.cancelled = 0
+        self.hook: Callable[[Ask], Awaitable[None]] | None = None
+
+    async def send(self, ask: Ask) -> Reply:
+        self.asks.append(ask)
+        try:
+            if self.hook is not None:
+                await self.hook(ask)
+            if self.reply is None:
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if isinstance(self.reply, Failure):
+            raise self.reply
+        assert self.reply is not None
+        return self.reply
+
+
+@final
+class Watch:
+    """Deadlines that a test lets pass."""
+
+    def __init__(self) -> None:
+        self.watched: list[Heartbeat] = []
+
+    def watch(self, timed: Heartbeat) -> None:
+        self.watched.append(timed)
+
+    def forget(self, timed: Heartbeat) -> None:
+        if timed in self.watched:
+            self.watched.remove(timed)
+
+    def tick(self, now: float) -> None:
+        for timed in [timed for timed in self.watched if timed.deadline <= now]:
+            timed.expire(now)
+
+
+@final
+class House:
+    """A pipeline whose client, upstream and time are the test's."""
+
+    def __init__(self, path: Path, *, required: bool = False, key: str = "", models: tuple[str, ...] = ("*",)) -> None:
+        self.clock = Clock()
+        self.watch = Watch()
+        self.transport = FakeTransport()
+        self.metrics = Metrics()
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT)
+        self._path = path
+        self.log = Log(style="json", fd=self._fd)
+        self.accounting = Accounting(self.metrics, self.log, self.clock)
+        call = UpstreamCall("test", "/base", key, self.transport, TIMEOUTS, 1 << 20, self.clock)
+        self.pipeline = Pipeline(
+            Auth(required=required),
+            Understand(1 << 16, 1 << 20, models_matter=False),
+            Router([(models, call)]),
+            Tee(self.clock),
+            self.accounting,
+            comment_after=10.0,
+            watch=self.watch,
+            clock=self.clock,
+            log=self.log,
+        )
+
+    def exchange(
+        self,
+        body: object = None,
+        *,
+        method: str = "POST",
+        path: str = "/v1/chat/completions",
+        headers: Headers | None = None,
+        upgrade: bytes = b"",
+    ) -> tuple[Exchange, FakeClient]:
+        client = FakeClient()
+        if isinstance(body, FakeBody):
+            given = body
+        else:
+            given = FakeBody(body if isinstance(body, bytes) else msgspec.json.encode(body or {"model": "m"}))
+        exchange = Exchange(
+            method=method, path=path, query=b"", headers=headers or [], body=given, client=client,
+            peer="192.0.2.1", call_id="ask-1", started_at=self.clock(), upgrade=upgrade,
+        )  # fmt: skip
+        return exchange, client
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The log of the requests so far; the last thing to ask for."""
+        assert self.log.close()
+        lines = [msgspec.json.decode(line) for line in self._path.read_bytes().splitlines()]
+        return [line for line in lines if line["event"] == "request"]
+
+    def close(self) -> None:
+        self.log.close()
+        os.close(self._fd)
+
+
+@contextmanager
+def house(path: Path, **options: Any) -> Iterator[House]:
+    built = House(path, **options)
+    try:
+        yield built
+    finally:
+        built.close()
+
+
+def sent_header(ask: Ask, name: bytes) -> bytes:
+    return header(ask.headers, name)

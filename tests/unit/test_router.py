@@ -1,0 +1,53 @@
+"""Model → upstream."""
+
+import pytest
+
+from proxy.errors import Failure, Kind
+from proxy.upstream.router import Router
+
+
+@pytest.mark.parametrize(
+    ("model", "upstream"),
+    [
+        ("gpt-4o", "exact"),
+        ("gpt-4o-mini", "family"),
+        ("gpt-5", "wide"),
+        ("text-embedding-3-small", "embeddings"),
+        ("anything", "rest"),
+        ("GPT-4o", "rest"),
+        ("llama3", "local"),
+        ("llama4", "rest"),
+        ("", "rest"),
+        ("gpt-4o\n", "family"),
+    ],
+)
+def test_the_most_specific_pattern_wins(model: str, upstream: str) -> None:
+    """An exact name before the longest literal prefix before `*`, whatever the order in the file."""
+    router = Router([
+        (("*",), "rest"),
+        (("gpt-*",), "wide"),
+        (("gpt-4o*",), "family"),
+        (("text-embedding-?-small", "gpt-4o"), "embeddings"),
+        (("llama[123]",), "local"),
+    ])  # fmt: skip
+    if upstream == "exact":
+        upstream = "embeddings"
+    assert router.pick(model) == upstream
+
+
+def test_no_pattern() -> None:
+    """404 model_not_found, naming the parameter."""
+    with pytest.raises(Failure) as refused:
+        Router([(("gpt-*",), "a")]).pick("claude")
+    assert (refused.value.kind, refused.value.status, refused.value.param) == (Kind.MODEL_NOT_FOUND, 404, "model")
+
+
+def test_no_model_goes_to_the_first() -> None:
+    """A request without a model goes to the first upstream where none serves `*`."""
+    assert Router([(("a",), "first"), (("b",), "second")]).pick("") == "first"
+
+
+def test_no_upstream() -> None:
+    """A router of nothing is a mistake in the code."""
+    with pytest.raises(ValueError, match="upstream"):
+        Router([])

@@ -1,0 +1,191 @@
+"""An upstream's answer becomes the client's, and is looked at on its way."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from proxy.errors import Kind
+from proxy.exchange import Exchange, Outcome
+from tests.fakes.frames import DONE, USAGE, chat_frame, error_frames
+from tests.fakes.seams import FakeBody, FakeClient, FakeReply, House, house
+
+EVENTS = b"text/event-stream"
+FRAME = chat_frame("x")
+STREAM = {"model": "m", "stream": True}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[House]:
+    with house(tmp_path / "log") as built:
+        yield built
+
+
+async def _begin(
+    home: House, reply: FakeReply, body: object = None, **fields: str
+) -> tuple[Exchange, FakeClient, "asyncio.Task[None]"]:
+    """The exchange, as far as it gets without another word of the upstream."""
+    home.transport.reply = reply
+    exchange, client = home.exchange(body, **fields)  # type: ignore[arg-type]
+    task = asyncio.Task(home.pipeline.serve(exchange))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    return exchange, client, task
+
+
+async def test_a_whole_answer_leaves_at_once(home: House) -> None:
+    """Head and body in one; usage is read."""
+    body = b'{"usage":{"prompt_tokens":3,"completion_tokens":4}}'
+    exchange, client, task = await _begin(home, FakeReply(body=body))
+    await task
+    assert (client.status, client.body, client.finished) == (200, body, True)
+    assert exchange.usage == {"prompt_tokens": 3, "completion_tokens": 4}
+    assert exchange.outcome is Outcome.RELAYED
+
+
+async def test_frames_keep_their_bounds(home: House) -> None:
+    """One piece of the upstream's is one piece of the client's."""
+    reply = FakeReply(content_type=EVENTS)
+    _, client, task = await _begin(home, reply, STREAM)
+    pieces = [FRAME, FRAME[:5], FRAME[5:], USAGE, DONE]
+    reply.push(*pieces)
+    reply.end()
+    await task
+    assert client.chunks == pieces
+
+
+async def test_the_first_frame_leaves_at_once(home: House) -> None:
+    """Nothing waits for a second frame, nor for the head's reader to wake."""
+    reply = FakeReply(content_type=EVENTS)
+    _, client, task = await _begin(home, reply, STREAM)
+    assert client.started
+    reply.push(FRAME)
+    assert client.chunks == [FRAME]
+    reply.end()
+    await task
+
+
+async def test_a_stream_has_no_length(home: House) -> None:
+    """A length that the upstream announced is not repeated: an error may have to follow."""
+    reply = FakeReply(content_type=EVENTS)
+    reply.length = 1_000
+    _, client, task = await _begin(home, reply, STREAM)
+    assert client.length is None
+    reply.end()
+    await task
+
+
+async def test_another_body_keeps_its_length(home: House) -> None:
+    """What is no event stream is announced as it was."""
+    reply = FakeReply(content_type=b"audio/mpeg")
+    reply.length = 4
+    _, client, task = await _begin(home, reply, path="/v1/audio/speech")
+    assert client.length == 4
+    reply.push(b"\x00\xff", b"\r\n")
+    reply.end()
+    await task
+    assert client.body == b"\x00\xff\r\n"
+
+
+@pytest.mark.parametrize("length", [None, 0, 123])
+async def test_head(home: House, length: int | None) -> None:
+    """The answer to HEAD says what GET would: also no length at all."""
+    reply = FakeReply(body=b"")
+    reply.length = length
+    _, client, task = await _begin(home, reply, FakeBody(), method="HEAD", path="/v1/models")
+    await task
+    assert (client.length, client.body, client.finished) == (length, b"", True)
+
+
+@pytest.mark.parametrize("framed", [True, False])
+async def test_a_stream_without_done(home: House, *, framed: bool) -> None:
+    """Where the end of the connection is all that ends a chat stream, `[DONE]` must have come."""
+    reply = FakeReply(content_type=EVENTS, framed=framed)
+    exchange, client, task = await _begin(home, reply, STREAM)
+    reply.push(FRAME)
+    reply.end()
+    await task
+    assert exchange.outcome is (Outcome.RELAYED if framed else Outcome.BROKEN)
+    assert [error["code"] for error in error_frames(client.body)] == ([] if framed else ["upstream_disconnected"])
+
+
+async def test_responses_end_without_done(home: House) -> None:
+    """The Responses API has no `[DONE]`."""
+    reply = FakeReply(content_type=EVENTS, framed=False)
+    exchange, client, task = await _begin(home, reply, STREAM, path="/v1/responses")
+    reply.push(FRAME)
+    reply.end()
+    await task
+    assert (exchange.outcome, client.body) == (Outcome.RELAYED, FRAME)
+
+
+@pytest.mark.parametrize("kind", [Kind.UPSTREAM_DISCONNECTED, Kind.UPSTREAM_TIMEOUT, Kind.UPSTREAM_ERROR])
+async def test_a_stream_that_fails(home: House, kind: Kind) -> None:
+    """An error event, a clean end, and one outcome."""
+    reply = FakeReply(content_type=EVENTS)
+    exchange, client, task = await _begin(home, reply, STREAM)
+    reply.push(FRAME, FRAME[:4])
+    reply.fail(kind)
+    await task
+    assert [error["code"] for error in error_frames(client.body[len(FRAME) + 4 :])] == [kind.value]
+    assert (exchange.outcome, client.finished) == (Outcome.BROKEN, True)
+    assert exchange.failure is not None
+    assert exchange.failure.kind is kind
+
+
+async def test_a_body_that_fails(home: House) -> None:
+    """What is no stream is cut, so that its framing tells."""
+    reply = FakeReply()
+    exchange, client, task = await _begin(home, reply)
+    reply.push(b"{")
+    reply.fail()
+    await task
+    assert (exchange.outcome, client.aborted, client.finished) == (Outcome.BROKEN, True, False)
+
+
+async def test_what_holds_the_upstream_back(home: House) -> None:
+    """A slow client is given the upstream's flow while the body comes, and not longer."""
+    reply = FakeReply(content_type=EVENTS)
+    _, client, task = await _begin(home, reply, STREAM)
+    assert client.source is reply
+    reply.end()
+    await task
+    assert client.source is None
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+async def test_fields_beside_an_answer(home: House, status: int) -> None:
+    """The upstream's request id where it gave one; ours beside it; nothing of its host, or of a gateway behind it."""
+    theirs = [(b"x-request-id", b"req_1"), (b"alt-svc", b"h3"), (b"x-askonce-call-id", b"other"), (b"x", b"y")]
+    _, client, task = await _begin(home, FakeReply(status, body=b"{}", headers=theirs))
+    await task
+    assert client.header(b"x-request-id") == b"req_1"
+    assert client.header(b"x-askonce-call-id") == b"ask-1"
+    assert client.header(b"alt-svc") == b""
+    assert client.header(b"x") == b"y"
+    assert client.header(b"server-timing")
+
+
+async def test_a_cut_that_comes_too_late(home: House) -> None:
+    """When the end of the answer and the end of the process fall together, nothing follows the answer."""
+    reply = FakeReply(content_type=EVENTS)
+    exchange, client, task = await _begin(home, reply, STREAM)
+    reply.push(FRAME, DONE)
+    reply.end()
+    task.cancel()
+    await task
+    assert (client.body, client.finished) == (FRAME + DONE, True)
+    assert exchange.outcome is Outcome.RELAYED
+    assert home.lines()[0]["outcome"] == "relayed"
+
+
+async def test_look_on(home: House) -> None:
+    """A realtime session's usage is the sum of its responses', field by field."""
+    exchange, _ = home.exchange()
+    observe = home.pipeline._tee.look_on(exchange)
+    observe(b'{"type":"session.created"}')
+    observe(b'{"type":"response.done","response":{"usage":{"input_tokens":3,"output_tokens":4,"x":{"a":1}}}}')
+    observe(b'{"type":"response.done","response":{"usage":{"input_tokens":5,"output_tokens":6}}}')
+    observe(b'not json "input_tokens"')
+    assert exchange.usage == {"input_tokens": 8, "output_tokens": 10, "x": {"a": 1}}
