@@ -35,8 +35,10 @@ def fits(schema: Any, value: Any, root: Any = None) -> bool:
                 and all(fits(known[name], item, root) for name, item in value.items())
             )
         case "array":
-            length = schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", 10**9)
-            return length and all(fits(schema["items"], item, root) for item in value)
+            fitting = isinstance(value, list) and schema.get("minItems", 0) <= len(value) <= schema.get(
+                "maxItems", 10**9
+            )
+            return fitting and all(fits(schema["items"], item, root) for item in value)
         case "string":
             return isinstance(value, str) and schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", 10**9)
         case "integer":
