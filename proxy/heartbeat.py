@@ -7,7 +7,7 @@ from typing import Final, Protocol, final
 
 from proxy.exchange import Exchange, Headers
 
-__all__ = ["Boundary", "Heartbeat", "Watch"]
+__all__ = ["SILENCE", "Boundary", "Heartbeat", "Silence", "Watch"]
 
 COMMENT: Final = b": ping\n\n"
 STREAM_HEADERS: Final = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
@@ -50,9 +50,8 @@ class Heartbeat:
         self.deadline = inf
 
     def __enter__(self) -> "Heartbeat":
-        if self._exchange.stream:
-            self.deadline = self._clock() + self._seconds
-            self._watch.watch(self)
+        self.deadline = self._clock() + self._seconds
+        self._watch.watch(self)
         return self
 
     def __exit__(
@@ -90,3 +89,27 @@ class Heartbeat:
             client.write(COMMENT)
         elif self._exchange.event_stream:
             client.write(COMMENT)
+
+
+@final
+class Silence:
+    """In place of a heartbeat where no stream was asked for: comments would be a surprise."""
+
+    moved = False
+
+    def __enter__(self) -> "Silence":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """There is nothing to stop."""
+
+    def follow(self, stream: Boundary) -> None:
+        """There is nothing to say."""
+
+    def stop(self) -> None:
+        """There is nothing to stop."""
+
+
+SILENCE: Final = Silence()

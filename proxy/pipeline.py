@@ -16,7 +16,7 @@ from proxy.accounting import Accounting
 from proxy.auth import Auth
 from proxy.errors import Failure, Kind, Source
 from proxy.exchange import Exchange, Headers, Outcome, Reply
-from proxy.heartbeat import Heartbeat, Watch
+from proxy.heartbeat import SILENCE, Heartbeat, Silence, Watch
 from proxy.tee import Tee, answer_headers, end_stream
 from proxy.telemetry.log import Log
 from proxy.understand import Understand
@@ -78,7 +78,7 @@ class Pipeline:
         body = await self._understand.body(exchange, route)
         exchange.received_at = self._clock()
         call = self._router.pick(exchange.model)
-        with Heartbeat(exchange, self._comment_after, self._watch, self._clock, answer_headers) as heartbeat:
+        with self._heartbeat(exchange) as heartbeat:
             reply = await call.send(exchange, body)
             try:
                 if reply.status == 101:
@@ -87,6 +87,11 @@ class Pipeline:
                     await self._tee.relay(exchange, reply, heartbeat)
             finally:
                 reply.abort()
+
+    def _heartbeat(self, exchange: Exchange) -> Heartbeat | Silence:
+        if not exchange.stream:
+            return SILENCE
+        return Heartbeat(exchange, self._comment_after, self._watch, self._clock, answer_headers)
 
     async def _switch(self, exchange: Exchange, reply: Reply) -> None:
         exchange.status = 101

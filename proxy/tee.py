@@ -11,7 +11,7 @@ from typing import Final, final
 
 from proxy.errors import Failure, Kind
 from proxy.exchange import Exchange, Headers, Outcome, Reply, header
-from proxy.heartbeat import Heartbeat
+from proxy.heartbeat import Heartbeat, Silence
 from proxy.openai.sse import EventReader
 from proxy.openai.usage import error_of, usage_of
 from proxy.telemetry.timing import server_timing
@@ -43,7 +43,7 @@ class Tee:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
 
-    async def relay(self, exchange: Exchange, reply: Reply, heartbeat: Heartbeat) -> None:
+    async def relay(self, exchange: Exchange, reply: Reply, heartbeat: Heartbeat | Silence) -> None:
         """Returns when the client has been given all of it. Sets the outcome. Raises Failure only before the head."""
         events = _is_event_stream(reply)
         body = None if events else reply.whole()
@@ -70,12 +70,12 @@ class Tee:
             # Without a length a stream can still end in an error frame.
             length = None if events else reply.length
             exchange.client.start(reply.status, answer_headers(exchange, reply.headers, now), length)
-        await self._push(exchange, reply, heartbeat if events else None)
+        await self._push(exchange, reply, heartbeat)
 
-    async def _push(self, exchange: Exchange, reply: Reply, heartbeat: Heartbeat | None) -> None:
+    async def _push(self, exchange: Exchange, reply: Reply, heartbeat: Heartbeat | Silence) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         sink: _Stream | _Plain
-        if heartbeat is not None:
+        if exchange.event_stream:
             sink = _Stream(exchange, reply, done, self._clock, heartbeat)
         else:
             sink = _Plain(exchange, done, self._clock)
@@ -201,7 +201,7 @@ class _Stream:
         reply: Reply,
         done: asyncio.Future[None],
         clock: Callable[[], float],
-        heartbeat: Heartbeat,
+        heartbeat: Heartbeat | Silence,
     ) -> None:
         self._exchange = exchange
         self._reply = reply

@@ -30,6 +30,7 @@ class Admin:
 
     async def _serve_metrics(self, request: web.Request) -> web.Response:
         # Rendering takes milliseconds: not on the loop that serves requests, and not twice at a time.
+        self._metrics.publish()
         async with self._rendering:
             text, content_type = await asyncio.to_thread(self._metrics.render)
         return web.Response(body=text, headers={"content-type": content_type})

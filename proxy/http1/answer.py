@@ -138,7 +138,10 @@ class Answer:
             framing += b"connection: close\r\n"
         elif not self._http11:
             framing += b"connection: keep-alive\r\n"
-        if not any(name == b"date" for name, _ in headers):
+        for name, _ in headers:
+            if name == b"date":
+                break
+        else:
             framing += b"date: %b\r\n" % _date()
         return response_head_bytes(status, headers, framing)
 

@@ -104,7 +104,7 @@ class ResponseHead:
 class Fields:
     """Collects field lines under the caps; a breach is kept until the parser has returned."""
 
-    __slots__ = ("_caps", "_count", "_pending", "_size", "breach", "in_head", "lines")
+    __slots__ = ("_caps", "_fed", "_pending", "breach", "in_head", "lines")
 
     def __init__(self, caps: Caps) -> None:
         self._caps = caps
@@ -115,24 +115,22 @@ class Fields:
     def begin(self) -> None:
         self.lines = []
         self.in_head = True
-        self._size = self._count = self._pending = 0
+        self._fed = self._pending = 0
 
     def add(self, name: bytes, value: bytes) -> None:
+        """Runs once a line; the caps are looked at once a head."""
         self._pending = 0
-        size = len(name) + len(value) + 4
-        self._size += size
-        self._count += 1
-        caps = self._caps
-        if size > caps.header_bytes or self._size > caps.head_bytes or self._count > caps.headers:
-            self.breach = BadMessage(Defect.HEAD_TOO_LARGE)
-        elif self.in_head:
-            self.lines.append((name.lower(), value))
+        self.lines.append((name, value))
 
     def fed(self, size: int) -> None:
-        """Bounds a line that never ends, which the parser buffers out of sight."""
+        """Bounds what has been read before a head, or a trailer section, has ended."""
+        caps = self._caps
+        if len(self.lines) > caps.headers:
+            self.breach = BadMessage(Defect.HEAD_TOO_LARGE)
         if self.in_head:
-            if self._pending > self._caps.header_bytes + LINE_SLACK:
+            if self._fed > caps.head_bytes or self._pending > caps.header_bytes + LINE_SLACK:
                 self.breach = BadMessage(Defect.HEAD_TOO_LARGE)
+            self._fed += size
             self._pending += size
 
     def moved(self) -> None:
@@ -140,33 +138,51 @@ class Fields:
         self._pending = 0
 
     def split(self, dropped: frozenset[bytes]) -> tuple[Headers, "Special"]:
-        """The end-to-end fields, and those that speak of this connection (RFC 9110 §7.6.1)."""
+        """The end-to-end fields, and those that speak of this connection (RFC 9110 §7.6.1). Raises BadMessage."""
+        caps = self._caps
+        lines, self.lines = self.lines, []
         kept: Headers = []
         special = Special()
-        for line in self.lines:
-            (special if line[0] in dropped else kept).append(line)
-        named = {name for name in special.members(b"connection") if name not in PERSISTENCE}
-        if named:
+        total, longest = 0, caps.header_bytes - 4
+        for name, value in lines:
+            size = len(name) + len(value)
+            total += size + 4
+            if size > longest:
+                raise BadMessage(Defect.HEAD_TOO_LARGE)
+            name = name.lower()  # noqa: PLW2901  (the parser gives it as it came)
+            if name not in dropped:
+                kept.append((name, value))
+            elif name in special:
+                special.repeat(name, value)
+            else:
+                special[name] = value
+        if total > caps.head_bytes or len(lines) > caps.headers:
+            raise BadMessage(Defect.HEAD_TOO_LARGE)
+        if b"connection" in special and special[b"connection"].lower() not in PERSISTENCE:
+            named = special.members(b"connection")
             kept = [line for line in kept if line[0] not in named]
         return kept, special
 
 
-class Special(Headers):
+class Special(dict[bytes, bytes]):
     """Field lines that are not for the next hop."""
+
+    repeated: frozenset[bytes] = frozenset()
+
+    def repeat(self, name: bytes, value: bytes) -> None:
+        self[name] += b", " + value
+        self.repeated |= {name}
 
     def one(self, name: bytes) -> bytes | None:
         """The only value of a field that must not repeat. Raises BadMessage."""
-        found: bytes | None = None
-        for key, value in self:
-            if key == name:
-                if found is not None:
-                    raise BadMessage(Defect.MALFORMED, f"more than one {name.decode()}")
-                found = value
-        return found
+        if name in self.repeated:
+            raise BadMessage(Defect.MALFORMED, f"more than one {name.decode()}")
+        return self.get(name)
 
     def members(self, name: bytes) -> list[bytes]:
         """The lower-case members of a comma-separated field."""
-        return [member.strip().lower() for key, value in self if key == name for member in value.split(b",")]
+        value = self.get(name)
+        return [member.strip().lower() for member in value.split(b",")] if value is not None else []
 
 
 def framing_of(fields: Special, version: str) -> tuple[int | None, bool]:

@@ -73,6 +73,9 @@ class Pool:
                 # A pooled connection that died under the request says nothing about the upstream.
                 if not (failure.unprocessed and reused and isinstance(ask.body, bytes) and connection.lost):
                     raise
+            except asyncio.CancelledError:
+                connection.drop()
+                raise
 
     def _take(self) -> UpstreamConnection | None:
         while self.idle:
@@ -85,6 +88,10 @@ class Pool:
 
     async def _connect(self, seconds: float) -> UpstreamConnection:
         connection = await self._connector.open(lambda: UpstreamConnection(self), seconds)
+        # Not earlier: uvloop tells a connection whose opening is cancelled of its beginning, never of its end.
+        if not connection.lost:
+            self.connections.add(connection)
+            self.deadlines.watch(connection)
         self._events.opened()
         return connection
 

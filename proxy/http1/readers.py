@@ -177,7 +177,7 @@ class RequestReader:
 
     def _upgrade(self, method: str, special: Special, has_body: object) -> bytes:
         """The protocol to switch to; b"" for one that is ignored, as RFC 9110 §7.8 allows."""
-        token = b", ".join(value for key, value in special if key == b"upgrade")
+        token = special.get(b"upgrade", b"")
         if method == "GET" and not has_body and token and not token.lower().startswith(b"h2c"):
             return token
         length = special.one(b"content-length")

@@ -59,23 +59,19 @@ class UpstreamConnection(asyncio.Protocol):
 
     # sending
 
-    async def send(self, ask: Ask) -> UpstreamReply:
-        """Returns once the head of the answer is here. Raises Failure."""
+    def send(self, ask: Ask) -> "asyncio.Future[UpstreamReply]":
+        """The future head of the answer, which may be a Failure instead. Raises Failure."""
         if self.lost or self.transport.is_closing():
             raise Failure(Kind.UPSTREAM_UNREACHABLE, unprocessed=True, detail="closed as soon as it was opened")
-        self._reply = reply = UpstreamReply(self)
-        self._head = self._loop.create_future()
+        self._reply = UpstreamReply(self)
+        self._head = head = self._loop.create_future()
         self._timeouts = timeouts = ask.timeouts
         self._idle_timeout = timeouts.idle
         self._hard_deadline = self._loop.time() + timeouts.total
         self._reader.expect(head_only=ask.method == "HEAD")
         self._write(ask)
         self.used = True
-        try:
-            return await self._head
-        except BaseException:
-            reply.abort()
-            raise
+        return head
 
     def _write(self, ask: Ask) -> None:
         body, framing = ask.body, b""
@@ -156,8 +152,6 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(high=HIGH_WATER)
-        self._pool.connections.add(self)
-        self._pool.deadlines.watch(self)
 
     def data_received(self, data: bytes) -> None:
         if self._tunnel is not None:
@@ -270,6 +264,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._fail(Failure(Kind.UPSTREAM_TIMEOUT, unprocessed=unprocessed, detail=f"time-out: {phase}"))
 
     # the reply's, the tunnel's and the pool's side
+
+    def drop(self) -> None:
+        """Nobody waits for the answer any more."""
+        if self._reply is not None:
+            self._reply.abort()
 
     def abandon(self, reply: UpstreamReply) -> None:
         """Nobody wants the rest of this answer."""

@@ -4,6 +4,8 @@ Answers come from upstreams of every kind, so that these functions are total: wh
 understand is no usage and no error, never an exception.
 """
 
+from typing import Any
+
 import msgspec
 
 __all__ = ["error_of", "tokens_of", "usage_of"]
@@ -13,7 +15,7 @@ _NULL = msgspec.Raw(b"null")
 
 
 class _Usage(msgspec.Struct):
-    usage: msgspec.Raw = _NULL
+    usage: Any = None
     response: msgspec.Raw = _NULL
 
 
@@ -39,9 +41,9 @@ def usage_of(message: bytes) -> dict[str, object] | None:
         return None
     try:
         found = _usages.decode(message)
-        usage = msgspec.json.decode(found.usage)
+        usage = found.usage
         if usage is None and found.response != _NULL:
-            usage = msgspec.json.decode(_usages.decode(found.response).usage)
+            usage = _usages.decode(found.response).usage
     except _NOT_JSON:
         return None
     return usage if isinstance(usage, dict) else None

@@ -12,7 +12,6 @@ worker is scraped adds everybody's up.
 
 import os
 import platform
-import threading
 from collections.abc import Callable, Iterable
 from importlib import metadata
 from typing import Final, final
@@ -31,7 +30,6 @@ _DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 6
 _OVERHEADS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 _LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 
-_Inc = Callable[[float], None]
 _Observe = Callable[[float], None]
 
 
@@ -59,17 +57,17 @@ class Metrics:
         self.bytes_received = 0
         self.bytes_sent = 0
         self._published = (0, 0)
-        self._publishing = threading.Lock()
         self._max_models = max_models
         self._models: set[str] = self._models_on_file()
         self._define_requests()
         self._define_upstreams()
         self._define_process()
-        self._finished: dict[tuple[str, str, int, str, bool], tuple[_Inc, _Observe]] = {}
+        self._finished: dict[tuple[str, str, int, str, bool], tuple[Counter, _Observe]] = {}
         self._first_tokens: dict[tuple[str, str], _Observe] = {}
-        self._upstream_attempts: dict[str, _Inc] = {}
-        self._connects: dict[tuple[str, bool], _Inc] = {}
-        self._tokens: dict[tuple[str, str], _Inc] = {}
+        self._upstream_attempts: dict[str, Counter] = {}
+        self._connects: dict[tuple[str, bool], Counter] = {}
+        self._tokens: dict[tuple[str, str], Counter] = {}
+        self._due: dict[Counter, int] = {}
 
     def __repr__(self) -> str:
         return f"<Metrics {self._directory or 'alone'} models={len(self._models)}>"
@@ -176,15 +174,15 @@ class Metrics:
         if pair is None:
             pair = self._finish(key)
         count, observe = pair
-        count(1)
+        self._due[count] = self._due.get(count, 0) + 1
         observe(seconds)
 
-    def _finish(self, key: tuple[str, str, int, str, bool]) -> tuple[_Inc, _Observe]:
+    def _finish(self, key: tuple[str, str, int, str, bool]) -> tuple[Counter, _Observe]:
         route, method, status, outcome, stream = key
         if method not in KNOWN_METHODS:
             method = OTHER
         code = str(status) if 100 <= status <= 599 else OTHER
-        count = self._requests.labels(route, method, code, outcome).inc
+        count = self._requests.labels(route, method, code, outcome)
         observe = self._durations.labels(route, "true" if stream else "false").observe
         if method is not OTHER and code is not OTHER:
             self._finished[key] = count, observe
@@ -217,14 +215,14 @@ class Metrics:
         key = (self.model_label(model), kind)
         count = self._tokens.get(key)
         if count is None:
-            count = self._tokens[key] = self._model_tokens.labels(*key).inc
-        count(amount)
+            count = self._tokens[key] = self._model_tokens.labels(*key)
+        self._due[count] = self._due.get(count, 0) + amount
 
     def upstream_attempted(self, upstream: str, attempts: int = 1) -> None:
         count = self._upstream_attempts.get(upstream)
         if count is None:
-            count = self._upstream_attempts[upstream] = self._attempts.labels(upstream).inc
-        count(attempts)
+            count = self._upstream_attempts[upstream] = self._attempts.labels(upstream)
+        self._due[count] = self._due.get(count, 0) + attempts
 
     def upstream_failed(self, upstream: str, kind: str) -> None:
         self._failures.labels(upstream, kind).inc()
@@ -233,8 +231,8 @@ class Metrics:
         count = self._connects.get((upstream, reused))
         if count is None:
             family = self._reused if reused else self._opened
-            count = self._connects[upstream, reused] = family.labels(upstream).inc
-        count(1)
+            count = self._connects[upstream, reused] = family.labels(upstream)
+        self._due[count] = self._due.get(count, 0) + 1
 
     def loop_lagged(self, seconds: float) -> None:
         self._lag.observe(seconds)
@@ -244,18 +242,19 @@ class Metrics:
         self._lines_lost.inc(lines)
 
     def publish(self) -> None:
-        """Brings the series of the plain numbers up to date. May be called from any thread."""
-        with self._publishing:
-            self._in_flight_gauge.set(self.in_flight)
-            self._connections_gauge.set(self.connections)
-            received, sent = self.bytes_received, self.bytes_sent
-            self._request_bytes.inc(received - self._published[0])
-            self._response_bytes.inc(sent - self._published[1])
-            self._published = received, sent
+        """Brings the series up to date with what was counted. For the thread that counts."""
+        due, self._due = self._due, {}
+        for count, amount in due.items():
+            count.inc(amount)
+        self._in_flight_gauge.set(self.in_flight)
+        self._connections_gauge.set(self.connections)
+        received, sent = self.bytes_received, self.bytes_sent
+        self._request_bytes.inc(received - self._published[0])
+        self._response_bytes.inc(sent - self._published[1])
+        self._published = received, sent
 
     def render(self) -> tuple[bytes, str]:
-        """Prometheus text and its content type. Reads files when there are several workers: not for the loop."""
-        self.publish()
+        """Prometheus text, as of the last `publish`, and its content type. Takes milliseconds: not for the loop."""
         registry = self._registry
         if self._directory:
             registry = CollectorRegistry()

@@ -12,7 +12,7 @@ import pytest
 def llm_url() -> Iterator[str]:
     """The suite's own time-out bounds the loading of the model."""
     command = [os.environ["LLM_PYTHON"], str(Path(__file__).with_name("serve_llm.py")), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:  # noqa: S603
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             assert process.stdout is not None
             line = next((line for line in process.stdout if line.startswith("listening on ")), "")

@@ -69,6 +69,7 @@ class Books:
 
     def sample(self, name: str, *labels: str) -> float:
         total = 0.0
+        self.metrics.publish()
         for line in self.metrics.render()[0].decode().splitlines():
             sample, _, value = line.rpartition(" ")
             if sample.partition("{")[0] == name and all(label in sample for label in labels):

@@ -6,6 +6,7 @@ from proxy.telemetry.metrics import KNOWN_METHODS, Metrics
 
 
 def samples(metrics: Metrics) -> dict[str, float]:
+    metrics.publish()
     text, content_type = metrics.render()
     assert content_type.startswith("text/plain; version=0.0.4")
     lines = (line.rpartition(" ") for line in text.decode().splitlines() if not line.startswith("#"))

@@ -12,6 +12,7 @@ from tests.fakes.polling import until
 
 
 def sample(metrics: Metrics, name: str) -> float:
+    metrics.publish()
     for line in metrics.render()[0].decode().splitlines():
         if line.startswith(f"{name} "):
             return float(line.rpartition(" ")[2])

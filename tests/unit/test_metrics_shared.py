@@ -27,6 +27,7 @@ metrics.bytes_received += 100
 metrics.publish()
 if {killed}:
     os.kill(os.getpid(), signal.SIGKILL)
+metrics.publish()
 print(metrics.render()[0].decode())
 """
 
