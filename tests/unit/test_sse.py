@@ -72,11 +72,11 @@ def test_mixed_line_ends_in_random_pieces() -> None:
 def test_inside_an_event(part: bytes) -> None:
     """Whatever has begun, comments included, is not a boundary until its blank line."""
     reader = EventReader()
-    assert reader.at_boundary
-    reader.feed(part)
-    assert not reader.at_boundary
-    reader.feed(b"\n\n")
-    assert reader.at_boundary
+    seen = [reader.at_boundary]
+    for chunk in (part, b"\n\n"):
+        reader.feed(chunk)
+        seen.append(reader.at_boundary)
+    assert seen == [True, False, True]
 
 
 def test_boundary_at_every_byte() -> None:
