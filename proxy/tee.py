@@ -23,6 +23,8 @@ WHOLE: Final = (b"\n\n", b"\r\n\r\n")
 NOT_OURS_TO_TELL: Final = frozenset([b"alt-svc", b"x-askonce-call-id"])
 """Fields that speak of the upstream's host, or that another gateway upstream wrote."""
 MAX_LATE_BODY: Final = 1 << 20
+MAX_READ_BODY: Final = 1 << 20
+"""Bytes of an answer that are looked through for its usage: larger ones are images and sound."""
 
 
 def answer_headers(exchange: Exchange, headers: Headers, now: float) -> Headers:
@@ -55,7 +57,7 @@ class Tee:
         exchange.outcome = Outcome.RELAYED
         if body is not None:
             exchange.upstream_ended_at = now
-            if b'_tokens"' in body[-4096:] or b'_tokens"' in body[:512]:
+            if len(body) <= MAX_READ_BODY:
                 exchange.usage = usage_of(body)
             headers = answer_headers(exchange, reply.headers, now)
             if exchange.method == "HEAD":

@@ -45,6 +45,7 @@ class Peers:
     @staticmethod
     def distrusted(headers: Headers) -> Headers:
         """Without the fields that anybody could have written."""
-        if any(name in FORWARDED_FIELDS for name, _ in headers):
-            return [line for line in headers if line[0] not in FORWARDED_FIELDS]
+        for name, _ in headers:
+            if name in FORWARDED_FIELDS:
+                return [line for line in headers if line[0] not in FORWARDED_FIELDS]
         return headers

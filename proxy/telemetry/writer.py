@@ -2,6 +2,7 @@
 
 import os
 import select
+import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, final
@@ -10,6 +11,7 @@ __all__ = ["Writer"]
 
 GATHER: Final = 0.05
 """Seconds in which lines are gathered."""
+FILE_PIECE: Final = 1 << 18
 
 
 @final
@@ -24,6 +26,7 @@ class Writer:
         self, fd: int, *, limit: int, on_lost: Callable[[int], object], lost_line: Callable[[int], bytes]
     ) -> None:
         self._fd = fd
+        self._piece = _piece_size(fd)
         self._limit = limit
         self._on_lost = on_lost
         self._lost_line = lost_line
@@ -80,7 +83,7 @@ class Writer:
             closing = self._closing.is_set()
             with self._lock:
                 lines, self._lines = self._lines, []
-            for batch in _batches(lines):
+            for batch in _batches(lines, self._piece):
                 if self._write(batch):
                     self._tell_losses()
                 with self._lock:
@@ -117,12 +120,17 @@ class Writer:
         poll.poll(1_000)
 
 
-def _batches(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Whole lines in pieces that a pipe takes at once, so that the lines of workers who share it do not mix."""
+def _piece_size(fd: int) -> int:
+    """A pipe takes so much at once that the lines of workers who share it do not mix; a file takes anything."""
+    return select.PIPE_BUF if stat.S_ISFIFO(os.fstat(fd).st_mode) else FILE_PIECE
+
+
+def _batches(lines: Iterable[bytes], most: int) -> Iterator[bytes]:
+    """Whole lines, `most` bytes of them at a time, or one line that is longer."""
     batch: list[bytes] = []
     size = 0
     for line in lines:
-        if batch and size + len(line) > select.PIPE_BUF:
+        if batch and size + len(line) > most:
             yield b"".join(batch)
             batch, size = [], 0
         batch.append(line)
