@@ -165,6 +165,9 @@ class Ask:
     upgrade: bytes = b""
     """The protocol to switch to, if the client asked for one."""
 
+    def __repr__(self) -> str:
+        return f"<Ask {self.method}>"
+
 
 class Exchange:
     """One request and its answer. Times are in seconds of a monotonic clock."""
@@ -177,6 +180,7 @@ class Exchange:
         "client",
         "credential",
         "cut_by",
+        "ended_at",
         "event_stream",
         "failure",
         "first_byte_at",
@@ -238,6 +242,7 @@ class Exchange:
         self.upstream_started_at = 0.0
         self.first_byte_at = 0.0
         self.upstream_ended_at = 0.0
+        self.ended_at = 0.0
         self.status = 0
         self.event_stream = False
         self.usage: dict[str, object] | None = None

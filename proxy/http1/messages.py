@@ -89,6 +89,9 @@ class RequestHead:
     expect_continue: bool
     upgrade: bytes
 
+    def __repr__(self) -> str:
+        return f"<RequestHead {self.method}>"
+
 
 @dataclass(slots=True)
 class ResponseHead:
@@ -99,6 +102,9 @@ class ResponseHead:
     framed: bool
     keep_alive: bool
     upgrade: bytes
+
+    def __repr__(self) -> str:
+        return f"<ResponseHead {self.status}>"
 
 
 class Fields:
@@ -159,7 +165,7 @@ class Fields:
         if total > caps.head_bytes or len(lines) > caps.headers:
             raise BadMessage(Defect.HEAD_TOO_LARGE)
         if b"connection" in special and special[b"connection"].lower() not in PERSISTENCE:
-            named = special.members(b"connection")
+            named = frozenset(special.members(b"connection"))
             kept = [line for line in kept if line[0] not in named]
         return kept, special
 
