@@ -74,6 +74,10 @@ class RequestReader:
             self._dry += len(data)
             self._fields.fed(len(data))
             data = self._parse(data)
+            if len(self._fields.lines) > self._caps.headers:
+                # A block of tiny lines is many times its size: nothing may wait in this state.
+                self._fields.lines.clear()
+                self._fields.breach = BadMessage(Defect.HEAD_TOO_LARGE)
             if self._fields.breach is not None:
                 raise self._fields.breach
             if self._fields.in_head:
