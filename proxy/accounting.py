@@ -5,7 +5,7 @@ from typing import Final, final
 
 from proxy.errors import Kind, Source
 from proxy.exchange import Exchange, Outcome
-from proxy.openai.usage import tokens_of
+from proxy.openai.usage import tokens_of, usage_of
 from proxy.telemetry.log import Level, Log, RequestLine
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.redact import redacted
@@ -14,6 +14,8 @@ __all__ = ["Accounting"]
 
 UNROUTED: Final = "unknown"
 MAX_LABEL: Final = 128
+BATCH: Final = 32
+"""Exchanges that are written down in one go: the same work costs half as much as when it is done between others."""
 
 
 @final
@@ -25,6 +27,8 @@ class Accounting:
         self._log = log
         self._clock = clock
         self._open: set[Exchange] = set()
+        self._closed: list[Exchange] = []
+        metrics.before_publish = self.settle
 
     def __repr__(self) -> str:
         return f"<Accounting in_flight={len(self._open)}>"
@@ -43,13 +47,22 @@ class Accounting:
             return
         self._open.remove(exchange)
         self._metrics.in_flight = len(self._open)
-        try:
-            self._record(exchange)
-        except Exception as error:  # noqa: BLE001  (the last stage: nobody is left to tell but the log)
-            self._log.failure("accounting_failed", error, call_id=exchange.call_id)
+        exchange.ended_at = self._clock()
+        self._closed.append(exchange)
+        if len(self._closed) >= BATCH:
+            self.settle()
+
+    def settle(self) -> None:
+        """Writes down what has been closed; also happens whenever the metrics are published. Never raises."""
+        closed, self._closed = self._closed, []
+        for exchange in closed:
+            try:
+                self._record(exchange)
+            except Exception as error:  # noqa: BLE001  (the last stage: nobody is left to tell but the log)
+                self._log.failure("accounting_failed", error, call_id=exchange.call_id)
 
     def _record(self, exchange: Exchange) -> None:
-        now = self._clock()
+        now = exchange.ended_at
         route = exchange.route.name if exchange.route else UNROUTED
         outcome = exchange.outcome
         if outcome is Outcome.RELAYED:
@@ -73,8 +86,9 @@ class Accounting:
             self._count_upstream(exchange, duration)
             if stream and exchange.first_byte_at:
                 metrics.first_token(route, exchange.model, exchange.first_byte_at - exchange.started_at)
-        if exchange.usage is not None:
-            for kind, amount in tokens_of(exchange.usage).items():
+        usage = usage_of(exchange.usage_text) if exchange.usage_text else exchange.usage
+        if usage is not None:
+            for kind, amount in tokens_of(usage).items():
                 metrics.tokens(exchange.model, kind, amount)
 
     def _count_upstream(self, exchange: Exchange, duration: float) -> None:
@@ -113,7 +127,7 @@ class Accounting:
             stream=exchange.stream,
             peer=exchange.peer,
         )
-        self._log.request(line)
+        self._log.request(line, self._clock() - now)
 
 
 def _status(exchange: Exchange) -> int:

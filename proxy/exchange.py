@@ -203,6 +203,7 @@ class Exchange:
         "upstream_id",
         "upstream_started_at",
         "usage",
+        "usage_text",
     )
 
     def __init__(
@@ -246,6 +247,8 @@ class Exchange:
         self.status = 0
         self.event_stream = False
         self.usage: dict[str, object] | None = None
+        self.usage_text = b""
+        """The JSON that holds the usage, where it has not been read yet."""
         self.outcome = Outcome.FAILED
         self.failure: Failure | None = None
         self.cut_by: Failure | None = None

@@ -11,6 +11,7 @@ from typing import final
 import uvloop
 
 from proxy import config as configuration
+from proxy.admin import State
 from proxy.app import App
 from proxy.config import Config, ConfigError
 from proxy.workers import Worker, current
@@ -37,9 +38,10 @@ class _Process:
 
     async def live(self) -> int:
         app, loop = self._app, asyncio.get_running_loop()
-        await app.start()
+        # Before anybody can know that there is something to signal.
         for signum, react in self._reactions().items():
             loop.add_signal_handler(signum, react)
+        await app.start()
         if self._worker is not None:
             loop.add_reader(self._worker.parent, self._orphaned)
         # What is alive now lives as long as the process: the collector need not look at it again.
@@ -58,7 +60,7 @@ class _Process:
         if self._stop.is_set():
             self._hurry.set()
         else:
-            self._app.log.info("draining", in_flight=len(self._app.clients.exchanges))
+            self._app.log.info("draining", in_flight=self._app.metrics.in_flight)
             self._stop.set()
 
     def _orphaned(self) -> None:
@@ -69,6 +71,9 @@ class _Process:
             self._end()
 
     def _reload(self) -> None:
+        if self._app.readiness.state is State.STARTING:
+            # What is being started has just been read.
+            return
         try:
             self._app.reload(configuration.load(self._path))
         except ConfigError as error:

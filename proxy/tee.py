@@ -23,8 +23,10 @@ WHOLE: Final = (b"\n\n", b"\r\n\r\n")
 NOT_OURS_TO_TELL: Final = frozenset([b"alt-svc", b"x-askonce-call-id"])
 """Fields that speak of the upstream's host, or that another gateway upstream wrote."""
 MAX_LATE_BODY: Final = 1 << 20
-MAX_READ_BODY: Final = 1 << 20
-"""Bytes of an answer that are looked through for its usage: larger ones are images and sound."""
+MAX_KEPT_BODY: Final = 1 << 16
+"""Bytes of an answer that may wait to be looked through for its usage."""
+MAX_READ_BODY: Final = 1 << 22
+"""Bytes of an answer that are looked through at all: larger ones are images and sound."""
 
 
 def answer_headers(exchange: Exchange, headers: Headers, now: float) -> Headers:
@@ -57,7 +59,9 @@ class Tee:
         exchange.outcome = Outcome.RELAYED
         if body is not None:
             exchange.upstream_ended_at = now
-            if len(body) <= MAX_READ_BODY:
+            if len(body) <= MAX_KEPT_BODY:
+                exchange.usage_text = body
+            elif len(body) <= MAX_READ_BODY:
                 exchange.usage = usage_of(body)
             headers = answer_headers(exchange, reply.headers, now)
             if exchange.method == "HEAD":
@@ -254,7 +258,7 @@ class _Stream:
         self._heartbeat.stop()
         self._exchange.upstream_ended_at = self._clock()
         if self._last_usage:
-            self._exchange.usage = usage_of(self._last_usage)
+            self._exchange.usage_text = self._last_usage
         if not self._done.done():
             self._done.set_result(None)
 

@@ -78,10 +78,11 @@ class Log:
     def __repr__(self) -> str:
         return f"<Log {'text' if self._terminal else 'json'} {self._writer!r}>"
 
-    def request(self, line: RequestLine) -> None:
+    def request(self, line: RequestLine, ago: float = 0.0) -> None:
+        """`ago` is how long the request has been over, in seconds."""
         if _RANKS[line.level] < self._rank:
             return
-        line.time = self._stamp()
+        line.time = self._stamp(ago)
         if self._terminal is None:
             self._writer.put(self._encode(line) + b"\n")
         else:
@@ -121,9 +122,9 @@ class Log:
     def _lost_line(self, lines: int) -> bytes:
         return self._line("warning", "log_lines_lost", {"lines": lines})
 
-    def _stamp(self) -> str:
+    def _stamp(self, ago: float = 0.0) -> str:
         """RFC 3339, UTC, milliseconds. Only the last change of second is formatted anew."""
-        second, rest = divmod(self._wall_ns(), 1_000_000_000)
+        second, rest = divmod(self._wall_ns() - int(ago * 1e9), 1_000_000_000)
         known, prefix = self._second
         if second != known:
             prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")

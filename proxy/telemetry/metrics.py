@@ -68,6 +68,8 @@ class Metrics:
         self._connects: dict[tuple[str, bool], Counter] = {}
         self._tokens: dict[tuple[str, str], Counter] = {}
         self._due: dict[Counter, int] = {}
+        self.before_publish: Callable[[], object] = bool
+        """Whoever counts in batches is asked for the rest."""
 
     def __repr__(self) -> str:
         return f"<Metrics {self._directory or 'alone'} models={len(self._models)}>"
@@ -243,6 +245,7 @@ class Metrics:
 
     def publish(self) -> None:
         """Brings the series up to date with what was counted. For the thread that counts."""
+        self.before_publish()
         due, self._due = self._due, {}
         for count, amount in due.items():
             count.inc(amount)

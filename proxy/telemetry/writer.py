@@ -4,7 +4,7 @@ import os
 import select
 import stat
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, final
 
 __all__ = ["Writer"]
@@ -125,8 +125,11 @@ def _piece_size(fd: int) -> int:
     return select.PIPE_BUF if stat.S_ISFIFO(os.fstat(fd).st_mode) else FILE_PIECE
 
 
-def _batches(lines: Iterable[bytes], most: int) -> Iterator[bytes]:
+def _batches(lines: list[bytes], most: int) -> Iterator[bytes]:
     """Whole lines, `most` bytes of them at a time, or one line that is longer."""
+    if 0 < sum(map(len, lines)) <= most:
+        yield b"".join(lines)
+        return
     batch: list[bytes] = []
     size = 0
     for line in lines:

@@ -259,6 +259,7 @@ class House:
 
     def lines(self) -> list[dict[str, Any]]:
         """The log of the requests so far; the last thing to ask for."""
+        self.accounting.settle()
         assert self.log.close()
         lines = [msgspec.json.decode(line) for line in self._path.read_bytes().splitlines()]
         return [line for line in lines if line["event"] == "request"]

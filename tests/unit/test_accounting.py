@@ -64,6 +64,7 @@ class Books:
         return self.lines()[-1]
 
     def lines(self) -> list[dict[str, Any]]:
+        self.accounting.settle()
         assert self.log.close()
         return [msgspec.json.decode(line) for line in self.path.read_bytes().splitlines()]
 

@@ -282,6 +282,7 @@ async def test_nothing_is_held_on_to(home: House) -> None:
             home.transport.reply = FakeReply(body=b"{}")
             await _serve(home)
         home.transport.asks.clear()
+        home.accounting.settle()
         held = [each for each in gc.get_objects() if isinstance(each, Exchange)]
     finally:
         gc.enable()

@@ -8,6 +8,7 @@ import pytest
 
 from proxy.errors import Kind
 from proxy.exchange import Exchange, Outcome
+from proxy.openai.usage import usage_of
 from tests.fakes.frames import DONE, USAGE, chat_frame, error_frames
 from tests.fakes.seams import FakeBody, FakeClient, FakeReply, House, house
 
@@ -35,12 +36,12 @@ async def _begin(
 
 
 async def test_a_whole_answer_leaves_at_once(home: House) -> None:
-    """Head and body in one; usage is read."""
+    """Head and body in one; where the usage stands is kept."""
     body = b'{"usage":{"prompt_tokens":3,"completion_tokens":4}}'
     exchange, client, task = await _begin(home, FakeReply(body=body))
     await task
     assert (client.status, client.body, client.finished) == (200, body, True)
-    assert exchange.usage == {"prompt_tokens": 3, "completion_tokens": 4}
+    assert usage_of(exchange.usage_text) == {"prompt_tokens": 3, "completion_tokens": 4}
     assert exchange.outcome is Outcome.RELAYED
 
 
