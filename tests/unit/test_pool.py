@@ -1,121 +1,25 @@
-"""Upstream connections: what may be reused, what may be left behind, which time-out runs when."""
+"""Upstream connections: what may be reused, and what may be left behind."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import replace
-from math import inf
 from typing import Any
 
 import pytest
 
 from proxy.errors import Failure, Kind
-from proxy.exchange import Ask, Body, PhaseTimeouts
-from proxy.http1.connect import Connector, Origin, Resolver
-from proxy.http1.flow import Deadlines
-from proxy.http1.messages import Caps
 from proxy.http1.pool import Pool
 from proxy.http1.upstream import UpstreamConnection
 from tests.fakes.answers import RESET, SILENCE, Answer, End, Framing, Piece
 from tests.fakes.polling import until
+from tests.fakes.pooling import Collected, Counted, Upload, ask, failure_of, fetch, pool_of
 from tests.fakes.upstream import ScriptedUpstream
-
-TIMEOUTS = PhaseTimeouts(connect=1.0, write=1.0, first_byte=0.2, idle=0.2, total=inf)
-
-
-class Counted:
-    new = old = 0
-
-    def opened(self) -> None:
-        self.new += 1
-
-    def reused(self) -> None:
-        self.old += 1
-
-
-class Collected:
-    """A sink."""
-
-    def __init__(self) -> None:
-        self.body = b""
-        self.over = asyncio.Event()
-        self.failure: Failure | None = None
-
-    def data(self, chunk: bytes) -> None:
-        assert not self.over.is_set()
-        self.body += chunk
-
-    def end(self) -> None:
-        assert not self.over.is_set(), "a second end"
-        self.over.set()
-
-    def fail(self, failure: Failure) -> None:
-        self.failure = failure
-        self.end()
-
-
-class Upload:
-    """A body that comes when the test says so."""
-
-    def __init__(self, length: int | None) -> None:
-        self.length = length
-        self.received = 0
-        self.chunks: asyncio.Queue[bytes | Failure] = asyncio.Queue()
-
-    async def read(self, limit: int) -> bytes:
-        raise NotImplementedError
-
-    async def peek(self, size: int, limit: int) -> bytes:
-        raise NotImplementedError
-
-    async def chunk(self, limit: int) -> bytes:
-        chunk = await self.chunks.get()
-        if isinstance(chunk, Failure):
-            raise chunk
-        return chunk
 
 
 @pytest.fixture
 async def pool(upstream: ScriptedUpstream) -> AsyncIterator[Pool]:
-    loop = asyncio.get_running_loop()
-    built = Pool(
-        Connector(Origin("http", "127.0.0.1", upstream.port), None, None, Resolver(30.0, loop), loop),
-        caps=Caps(),
-        max_idle=4,
-        idle_timeout=5.0,
-        write_timeout=0.2,
-        deadlines=Deadlines(loop),
-        events=Counted(),
-        loop=loop,
-    )
-    yield built
-    assert all(connection in built.idle for connection in built.connections), "a connection was left behind"
-    assert not built._uploads
-    built.close()
-    await until(lambda: not built.connections)
-    await until(lambda: built.deadlines._timer is None)
-
-
-def _ask(method: str = "POST", body: bytes | Body = b"{}", **fields: Any) -> Ask:
-    return Ask(method, b"/v1/x", [], body, replace(TIMEOUTS, **fields), 1 << 30)
-
-
-async def _fetch(pool: Pool, ask: Ask | None = None) -> bytes:
-    reply = await pool.send(ask or _ask())
-    sink = Collected()
-    reply.attach(sink)
-    async with asyncio.timeout(2.0):
-        await sink.over.wait()
-    if sink.failure is not None:
-        raise sink.failure
-    return sink.body
-
-
-async def _failure(pool: Pool, ask: Ask | None = None) -> Failure:
-    with pytest.raises(Failure) as failed:
-        await _fetch(pool, ask)
-    await until(lambda: all(connection in pool.idle for connection in pool.connections))
-    return failed.value
+    async with pool_of(upstream.port) as built:
+        yield built
 
 
 NOT_REUSED: dict[str, Answer] = {
@@ -132,8 +36,8 @@ NOT_REUSED: dict[str, Answer] = {
 async def test_not_reused(upstream: ScriptedUpstream, pool: Pool, kind: str) -> None:
     """The answer is good, its connection is not: the next request has its own, and its own answer."""
     upstream.script(NOT_REUSED[kind], Answer(200, (), b"second"))
-    assert await _fetch(pool) == b"x"
-    assert await _fetch(pool) == b"second"
+    assert await fetch(pool) == b"x"
+    assert await fetch(pool) == b"second"
     assert [request.connection for request in upstream.requests] == [1, 2]
 
 
@@ -151,17 +55,17 @@ REUSED: dict[str, Answer] = {
 async def test_reused(upstream: ScriptedUpstream, pool: Pool, kind: str) -> None:
     """A connection whose answer is complete serves the next request, with nothing left of the first."""
     upstream.script(REUSED[kind], Answer(200, (), b"second"))
-    await _fetch(pool)
-    assert await _fetch(pool) == b"second"
+    await fetch(pool)
+    assert await fetch(pool) == b"second"
     assert upstream.accepted == 1
 
 
 async def test_head_then_get(upstream: ScriptedUpstream, pool: Pool) -> None:
     """The length in an answer to HEAD is no body to wait for, on this request or the next."""
     upstream.script(Answer(200, (), b"x" * 100), Answer(200, (), b"second"))
-    reply = await pool.send(_ask("HEAD", b""))
+    reply = await pool.send(ask("HEAD", b""))
     assert (reply.length, reply.whole()) == (100, b"")
-    assert await _fetch(pool, _ask("GET", b"")) == b"second"
+    assert await fetch(pool, ask("GET", b"")) == b"second"
     assert upstream.accepted == 1
 
 
@@ -174,9 +78,9 @@ async def test_unasked_bytes_on_an_idle_connection(upstream: ScriptedUpstream, p
             await connection.write(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n")
 
     upstream.script(Answer(200, (), b"first", then=chatter), Answer(200, (), b"second"))
-    assert await _fetch(pool) == b"first"
+    assert await fetch(pool) == b"first"
     await until(lambda: not pool.connections)
-    assert await _fetch(pool) == b"second"
+    assert await fetch(pool) == b"second"
 
 
 async def test_an_early_answer(upstream: ScriptedUpstream, pool: Pool) -> None:
@@ -184,8 +88,8 @@ async def test_an_early_answer(upstream: ScriptedUpstream, pool: Pool) -> None:
     upstream.script(Answer(413, (), b"too large", reads=1), Answer(200, (), b"second"))
     upload = Upload(1_000)
     upload.chunks.put_nowait(b"x" * 10)
-    assert await _fetch(pool, _ask(body=upload)) == b"too large"
-    assert await _fetch(pool) == b"second"
+    assert await fetch(pool, ask(body=upload)) == b"too large"
+    assert await fetch(pool) == b"second"
     assert upstream.accepted == 2
     await until(lambda: not pool._uploads)
 
@@ -195,9 +99,9 @@ async def test_an_upload_in_chunks(upstream: ScriptedUpstream, pool: Pool) -> No
     upload = Upload(None)
     for chunk in (b"ab", b"c" * 20, b""):
         upload.chunks.put_nowait(chunk)
-    await _fetch(pool, _ask(body=upload))
+    await fetch(pool, ask(body=upload))
     assert upstream.requests[0].body == b"ab" + b"c" * 20
-    await _fetch(pool)
+    await fetch(pool)
     assert upstream.accepted == 1
 
 
@@ -206,7 +110,7 @@ async def test_an_upload_that_fails(upstream: ScriptedUpstream, pool: Pool) -> N
     upload = Upload(1_000)
     upload.chunks.put_nowait(b"x")
     upload.chunks.put_nowait(Failure(Kind.REQUEST_TIMEOUT))
-    assert (await _failure(pool, _ask(body=upload))).kind is Kind.REQUEST_TIMEOUT
+    assert (await failure_of(pool, ask(body=upload))).kind is Kind.REQUEST_TIMEOUT
     await upstream.aborted()
 
 
@@ -217,7 +121,7 @@ async def test_cancelled_at_every_step(upstream: ScriptedUpstream, pool: Pool, s
     upstream.script(SILENCE)
     upload = Upload(100)
     upload.chunks.put_nowait(b"x")
-    task = asyncio.Task(pool.send(_ask(body=upload if streamed else b"{}")))
+    task = asyncio.Task(pool.send(ask(body=upload if streamed else b"{}")))
     for _ in range(steps):
         await asyncio.sleep(0)
     task.cancel()
@@ -232,7 +136,7 @@ async def test_abandoned_in_the_body(upstream: ScriptedUpstream, pool: Pool, ahe
     """An answer that nobody wants is cut off at its source, also twice."""
     pieces: list[Piece] = [b"x" + ahead, 5.0]
     upstream.script(Answer(200, (), pieces, Framing.CHUNKED))
-    reply = await pool.send(_ask())
+    reply = await pool.send(ask())
     sink = Collected()
     reply.attach(sink)
     reply.abort()
@@ -245,9 +149,9 @@ async def test_abandoned_in_the_body(upstream: ScriptedUpstream, pool: Pool, ahe
 async def test_abort_of_a_complete_answer(upstream: ScriptedUpstream, pool: Pool) -> None:
     """Aborting what is complete harms nobody, also if the connection serves another by then."""
     upstream.script(Answer(200, (), b"first"), Answer(200, (), [b"sec", 0.05, b"ond"], length=6))
-    first = await pool.send(_ask())
+    first = await pool.send(ask())
     await until(lambda: first.whole() is not None)
-    second = await pool.send(_ask())
+    second = await pool.send(ask())
     first.abort()
     first.pause()
     first.resume()
@@ -266,11 +170,11 @@ async def test_held_back_through_the_end(upstream: ScriptedUpstream, pool: Pool)
             super().data(chunk)
             reply.pause()
 
-    reply = await pool.send(_ask())
+    reply = await pool.send(ask())
     sink = Slow()
     reply.attach(sink)
     await sink.over.wait()
-    assert await _fetch(pool) == b"second"
+    assert await fetch(pool) == b"second"
     assert upstream.accepted == 1
 
 
@@ -278,7 +182,7 @@ async def test_a_large_answer_before_anybody_listens(upstream: ScriptedUpstream,
     """Until a sink is there little is buffered; the rest follows when it comes, also if that pauses at once."""
     body = bytes(1 << 20)
     upstream.script(Answer(200, (), body))
-    reply = await pool.send(_ask())
+    reply = await pool.send(ask())
     await until(lambda: "paused" in repr(reply.connection))
     assert reply._size < 512 << 10
 
@@ -301,110 +205,10 @@ async def test_a_large_answer_before_anybody_listens(upstream: ScriptedUpstream,
     assert sink.body == body
 
 
-# Phases
-
-
-async def test_first_byte_time_out(upstream: ScriptedUpstream, pool: Pool) -> None:
-    """Runs from the end of the request to the end of the head; what is cut by it may have been processed."""
-    upstream.script(SILENCE)
-    failure = await _failure(pool)
-    assert (failure.kind, failure.unprocessed, failure.detail) == (Kind.UPSTREAM_TIMEOUT, False, "time-out: first byte")
-
-
-async def test_idle_time_out(upstream: ScriptedUpstream, pool: Pool) -> None:
-    """Runs between two pieces of the body."""
-    upstream.script(Answer(200, (), [b"x", 0.12, b"x", 0.12, b"x", 5.0], Framing.CHUNKED))
-    failure = await _failure(pool)
-    assert (failure.kind, failure.detail) == (Kind.UPSTREAM_TIMEOUT, "time-out: idle between bytes")
-
-
-async def test_total_time_out(upstream: ScriptedUpstream, pool: Pool) -> None:
-    """Runs whatever moves."""
-    drip: list[Piece] = [b"x", 0.02]
-    upstream.script(Answer(200, (), drip * 100, Framing.CHUNKED))
-    failure = await _failure(pool, _ask(total=0.3))
-    assert (failure.kind, failure.detail) == (Kind.UPSTREAM_TIMEOUT, "time-out: total")
-
-
-async def test_total_time_out_of_a_held_back_answer(upstream: ScriptedUpstream, pool: Pool) -> None:
-    """Runs also while a client holds the answer back."""
-    upstream.script(Answer(200, (), [b"x", 5.0], Framing.CHUNKED))
-    reply = await pool.send(_ask(total=0.3))
-    sink = Collected()
-    reply.attach(sink)
-    reply.pause()
-    async with asyncio.timeout(1.0):
-        await sink.over.wait()
-    assert sink.failure is not None
-    assert sink.failure.detail == "time-out: total"
-
-
-async def test_no_time_out_of_a_held_back_answer(upstream: ScriptedUpstream, pool: Pool) -> None:
-    """The idle time-out rests while the answer is held back, and runs again afterwards."""
-    upstream.script(Answer(200, (), [b"x", 5.0], Framing.CHUNKED))
-    reply = await pool.send(_ask())
-    sink = Collected()
-    reply.attach(sink)
-    reply.pause()
-    for _ in range(8):
-        await asyncio.sleep(0.05)
-    assert not sink.over.is_set()
-    reply.resume()
-    async with asyncio.timeout(1.0):
-        await sink.over.wait()
-    assert sink.failure is not None
-    assert sink.failure.detail == "time-out: idle between bytes"
-
-
-async def test_no_time_out_while_the_client_uploads(upstream: ScriptedUpstream, pool: Pool) -> None:
-    """Neither first byte nor idle: the upstream can't have anything to say yet. Then they run."""
-    upstream.script(Answer(raw=b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", reads=1, end=End.HANG))
-    upload = Upload(2)
-    upload.chunks.put_nowait(b"x")
-    reply = await pool.send(_ask(body=upload))
-    sink = Collected()
-    reply.attach(sink)
-    for _ in range(8):
-        await asyncio.sleep(0.05)
-    assert not sink.over.is_set()
-    for chunk in (b"x", b""):
-        upload.chunks.put_nowait(chunk)
-    async with asyncio.timeout(1.0):
-        await sink.over.wait()
-    assert sink.failure is not None
-    assert sink.failure.detail == "time-out: idle between bytes"
-
-
-async def test_write_time_out_needs_a_standstill() -> None:
-    """An upstream that reads a large request slowly but steadily is not cut; one that stands still is."""
-    answer = Answer(raw=b"", reads=0, end=End.HANG, before=30.0)
-    async with ScriptedUpstream(answer, receive_buffer=4096) as narrow:
-        loop = asyncio.get_running_loop()
-        origin = Origin("http", "127.0.0.1", narrow.port)
-        pool = Pool(
-            Connector(origin, None, None, Resolver(30.0, loop), loop),
-            caps=Caps(), max_idle=4, idle_timeout=5.0, write_timeout=0.15,
-            deadlines=Deadlines(loop), events=Counted(), loop=loop,
-        )  # fmt: skip
-        task = asyncio.Task(pool.send(_ask(body=bytes(12 << 20))))
-        await until(lambda: narrow.requests)
-        (connection,) = narrow.connections
-        for _ in range(12):
-            await asyncio.sleep(0.04)
-            await connection.exactly(600_000)
-        assert not task.done()
-        with pytest.raises(Failure) as failed:
-            await task
-        assert (failed.value.detail, failed.value.unprocessed) == ("time-out: write", True)
-        pool.close()
-        await until(lambda: not pool.connections)
-        await until(lambda: pool.deadlines._timer is None)
-
-
 async def test_a_failure_after_the_end(upstream: ScriptedUpstream, pool: Pool) -> None:
     """A connection that is lost once its answer is complete concerns nobody."""
     upstream.script(Answer(200, (), b"x", end=End.RESET))
-    reply = await pool.send(_ask())
+    reply = await pool.send(ask())
     sink = Collected()
     reply.attach(sink)
     await sink.over.wait()
@@ -415,7 +219,7 @@ async def test_a_failure_after_the_end(upstream: ScriptedUpstream, pool: Pool) -
 async def test_broken_off_before_anybody_listens(upstream: ScriptedUpstream, pool: Pool) -> None:
     """A body that is known to be cut is a failure to whoever asks for it."""
     upstream.script(Answer(200, (), [b"x"], length=10, end=End.RESET))
-    reply = await pool.send(_ask())
+    reply = await pool.send(ask())
     await until(lambda: not pool.connections)
     with pytest.raises(Failure) as failed:
         reply.whole()
@@ -431,15 +235,15 @@ async def test_a_connection_that_dies_at_birth(upstream: ScriptedUpstream, pool:
     connection.transport.abort()
     await until(lambda: connection.lost)
     with pytest.raises(Failure) as failed:
-        await connection.send(_ask())
+        await connection.send(ask())
     assert (failed.value.kind, failed.value.unprocessed) == (Kind.UPSTREAM_UNREACHABLE, True)
     assert upstream.requests == []
 
 
 async def test_counts_and_reprs(upstream: ScriptedUpstream, pool: Pool) -> None:
     """Opened and reused connections are told apart; the repr says what is there, and no more."""
-    await _fetch(pool)
-    await _fetch(pool)
+    await fetch(pool)
+    await fetch(pool)
     events = pool._events
     assert isinstance(events, Counted)
     assert (events.new, events.old) == (1, 1)
@@ -451,7 +255,7 @@ async def test_closed_pools_keep_nothing(upstream: ScriptedUpstream, pool: Pool)
     """What is under way when a pool closes ends well, and its connection with it."""
     go_on = asyncio.Event()
     upstream.script(Answer(200, (), [b"fir", go_on, b"st"], length=5))
-    reply = await pool.send(_ask())
+    reply = await pool.send(ask())
     pool.close()
     go_on.set()
     sink = Collected()
@@ -480,12 +284,12 @@ async def test_closed_pools_keep_nothing(upstream: ScriptedUpstream, pool: Pool)
 async def test_malformed_answers(upstream: ScriptedUpstream, pool: Pool, raw: bytes) -> None:
     """An answer that is no HTTP is one failure; nothing of it is relayed, its connection is gone."""
     upstream.script(Answer(raw=raw, end=End.HANG))
-    failure = await _failure(pool)
+    failure = await failure_of(pool)
     assert (failure.kind, failure.unprocessed) == (Kind.UPSTREAM_ERROR, False)
 
 
 async def test_reset(upstream: ScriptedUpstream, pool: Pool) -> None:
     """A reset is a failure that may have been processed."""
     upstream.script(RESET)
-    failure = await _failure(pool)
+    failure = await failure_of(pool)
     assert (failure.kind, failure.unprocessed) == (Kind.UPSTREAM_ERROR, False)
