@@ -10,8 +10,9 @@ from tests.fuzz.oracle import as_h11_reads
 from tests.fuzz.recording import Event, pieces, read_requests
 
 ANYTHING = st.one_of(spoiled(pipelined), st.binary(max_size=200))
-MORE_LENIENT = re.compile(rb"  |RTSP/|ICE/|0{16}|[\r\n][A-Z]+ ")
-"""What llhttp reads in the only way there is to read it, and h11 refuses."""
+MORE_LENIENT = re.compile(r"no request line|illegal request line|illegal chunk header: .*0{16}")
+"""What llhttp reads in the only way there is to read it, and h11 refuses: blanks and line ends before a request or in
+its first line, thousands of zeros."""
 POST, GET = b"POST / HTTP/1.1\r\nhost: a\r\n", b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 CHUNKED = b"transfer-encoding: chunked\r\n"
 DROPPED = frozenset([
@@ -56,6 +57,8 @@ def test_single_bytes_are_enough(data: bytes) -> None:
 @settings(max_examples=4 * settings().max_examples)
 @given(st.one_of(spoiled(pipelined), spoiled(requests())))
 @example(POST + b"content-length: 5\r\n" + CHUNKED + b"\r\n0\r\n\r\n" + GET)
+@example(POST + b"transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n")
+@example(POST + b"transfer-encoding: identity\r\n\r\n")
 @example(b"POST / HTTP/1.0\r\n" + CHUNKED + b"\r\n0\r\n\r\n")
 @example(POST + b"connection: transfer-encoding\r\n" + CHUNKED + b"\r\n3\r\nabc\r\n0\r\n\r\n" + GET)
 @example(POST + b"connection: upgrade\r\nupgrade: h2c\r\ncontent-length: 3\r\n\r\nabc" + GET)
@@ -67,7 +70,7 @@ def test_another_server_reads_the_same(data: bytes) -> None:
         mine = mine[:-1]
     other = as_h11_reads(data)
     if other.end == "bad" and len(other.requests) < len(mine):
-        assert MORE_LENIENT.search(data), f"accepted, and refused by h11: {other.why}"
+        assert MORE_LENIENT.match(other.why), f"accepted, and refused by h11: {other.why}"
         mine = mine[: len(other.requests)]
     for (method, target, fields, body), theirs in zip(mine, other.requests, strict=False):
         named = {name.strip().lower() for key, value in theirs[2] if key == b"connection" for name in value.split(b",")}

@@ -103,6 +103,41 @@ async def test_no_request_begins_while_answers_are_not_taken(start: StartGateway
             assert len((await client.response()).body) == 200_000
 
 
+async def test_no_request_begins_on_a_connection_that_is_full(start: StartGateway, upstream: ScriptedUpstream) -> None:
+    """The same for a client that sends each request once the one before is answered, and reads none of the answers."""
+    gateway = await start()
+    upstream.script(Answer(200, (), b"x" * 200_000))
+    async with gateway.client(receive_buffer=4_096) as client:
+        for i in range(12):
+            await client.send(compose("GET", "/v1/models"))
+            await asyncio.sleep(0.02)
+            assert len(upstream.requests) <= min(i + 1, 6)
+        for _ in range(12):
+            assert len((await client.response()).body) == 200_000
+
+
+async def test_an_upload_that_waits_its_turn_is_held_back(start: StartGateway) -> None:
+    """Also once its turn has come, and its upstream takes nothing of it."""
+    gate = asyncio.Event()
+    stuck = Answer(reads=1, before=30.0)
+    async with ScriptedUpstream(Answer(200, (), b"first", before=gate), stuck, receive_buffer=4_096) as upstream:
+        gateway = await start(upstream.url)
+        async with gateway.client() as client:
+            upload = compose("POST", "/v1/files", b"x" * 30_000_000)
+            filling = asyncio.Task(client.send(compose("GET", "/v1/models") + upload))
+            await until(lambda: bool(upstream.requests))
+            await asyncio.sleep(0.05)
+            gate.set()
+            assert (await client.response()).body == b"first"
+            for _ in range(8):
+                await asyncio.sleep(0.05)
+            assert not filling.done()
+            filling.cancel()
+            await asyncio.gather(filling, return_exceptions=True)
+            client.reset()
+            await until(lambda: not gateway.app.clients.connections)
+
+
 async def test_a_stream_behind_unread_answers_is_held_back(start: StartGateway, upstream: ScriptedUpstream) -> None:
     """What waits for the client stays bounded, whichever answer it belongs to."""
     gateway = await start()
