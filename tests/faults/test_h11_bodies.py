@@ -152,6 +152,7 @@ async def test_h13_compressed_requests_are_read(
         ("deflate", gzip.compress(b" " * (40 * MIB)), 413),
         ("gzip", gzip.compress(b" " * (40 * MIB)), 413),
     ],
+    ids=["unknown", "twice", "not gzip", "torn", "followed", "not json", "zlib bomb", "gzip bomb"],
 )
 async def test_h13_what_cannot_be_decoded_is_refused(
     client: RawClient, upstream: ScriptedUpstream, coding: str, body: bytes, status: int
