@@ -19,8 +19,8 @@ from proxy.auth import Auth
 from proxy.config import Config, ConfigError, Upstream
 from proxy.errors import Failure, Kind
 from proxy.exchange import PhaseTimeouts
+from proxy.http1.clients import ClientLimits, Clients
 from proxy.http1.connect import Connector, Origin, Resolver, proxy_for, tls_context
-from proxy.http1.downstream import ClientLimits, Clients
 from proxy.http1.flow import Deadlines
 from proxy.http1.messages import Caps
 from proxy.http1.peers import Peers
@@ -42,8 +42,10 @@ __all__ = ["App"]
 BACKLOG = 2_048
 CLOCK = time.monotonic
 """What exchanges are timed by: the loop's own clock, less coarse (uvloop's has milliseconds)."""
-CLOSE_GRACE = 2.5
-"""Seconds in which connections may still take what was written to them."""
+CUT_GRACE = 0.5
+"""Seconds in which sessions that are cut may say goodbye."""
+FLUSH_GRACE = 0.4
+"""Seconds in which connections may still take what was written to them. Both together stay under one second."""
 
 
 @final
@@ -120,7 +122,7 @@ class App:
             raise _listen_error(self._listen, error) from None
         self.address = _address(self._server.sockets)
         application = Admin(self.metrics, self.readiness).application()
-        self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=0.5)
+        self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, *self._admin_listen, reuse_port=self._shared or None)
         try:
@@ -156,7 +158,9 @@ class App:
         tasks = list(self.clients.exchanges)
         self.clients.cut(Failure(Kind.DRAINING))
         if tasks:
-            await asyncio.wait(tasks, timeout=CLOSE_GRACE)
+            _, late = await asyncio.wait(tasks, timeout=CUT_GRACE)
+            for task in late:  # sessions that wait for a close frame in return
+                task.cancel()
         self.clients.close()
         await self._flushed()
         for pool in self._pools:
@@ -168,9 +172,11 @@ class App:
 
     async def _flushed(self) -> None:
         """Until connections are gone, which a client that reads nothing does not decide."""
-        end = self._loop.time() + CLOSE_GRACE
+        end = self._loop.time() + FLUSH_GRACE
         while self.clients.connections and self._loop.time() < end:  # noqa: ASYNC110  (once in a process's life)
             await asyncio.sleep(0.01)
+        for connection in list(self.clients.connections):
+            connection.transport.abort()
 
     def reload(self, config: Config) -> None:
         """Requests from now on follow `config`; those in flight end as they began. Raises ConfigError."""

@@ -22,6 +22,8 @@ class Route:
     """A POST carries a form that names a model."""
     cacheable: bool = False
     """An answer can be served again: it is asked for without content-encoding."""
+    streams: bool = False
+    """An answer may be a stream of events."""
     ends_with_done: bool = False
     """A whole stream ends in `data: [DONE]`."""
 
@@ -31,15 +33,15 @@ HEALTH: Final = Route("healthz", ("GET",))
 _KNOWN: Final = {
     route.name: route
     for route in (
-        Route("chat/completions", ("GET", "POST"), json_body=True, cacheable=True, ends_with_done=True),
-        Route("completions", ("POST",), json_body=True, cacheable=True, ends_with_done=True),
+        Route("chat/completions", ("GET", "POST"), json_body=True, streams=True, cacheable=True, ends_with_done=True),
+        Route("completions", ("POST",), json_body=True, streams=True, cacheable=True, ends_with_done=True),
         Route("embeddings", ("POST",), json_body=True, cacheable=True),
-        Route("responses", ("POST",), json_body=True, cacheable=True),
+        Route("responses", ("POST",), json_body=True, streams=True, cacheable=True),
         Route("moderations", ("POST",), json_body=True, cacheable=True),
-        Route("images/generations", ("POST",), json_body=True, cacheable=True),
+        Route("images/generations", ("POST",), json_body=True, streams=True, cacheable=True),
         Route("images/edits", ("POST",), form_body=True),
         Route("images/variations", ("POST",), form_body=True),
-        Route("audio/speech", ("POST",), json_body=True, cacheable=True),
+        Route("audio/speech", ("POST",), json_body=True, streams=True, cacheable=True),
         Route("audio/transcriptions", ("POST",), form_body=True, cacheable=True),
         Route("audio/translations", ("POST",), form_body=True, cacheable=True),
         Route("models", ("GET",)),

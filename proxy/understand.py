@@ -32,7 +32,7 @@ class Understand:
     async def body(self, exchange: Exchange, route: Route) -> bytes | Body:
         """The body to send. Raises Failure."""
         if exchange.method == "POST" and route.json_body:
-            return await self._json(exchange)
+            return await self._json(exchange, route)
         if exchange.upgrade or route.name == "realtime":
             exchange.model = _query_model(exchange.query)
         elif exchange.method == "POST" and route.form_body:
@@ -42,14 +42,15 @@ class Understand:
             raise Failure(Kind.REQUEST_TOO_LARGE)
         return body if body.length != 0 else b""
 
-    async def _json(self, exchange: Exchange) -> bytes:
+    async def _json(self, exchange: Exchange, route: Route) -> bytes:
         body = await exchange.body.read(self._json_limit)
         coding = header(exchange.headers, b"content-encoding").strip().lower()
         if coding and coding != b"identity":
             body = await self._inflate(coding, body)
             exchange.headers = [line for line in exchange.headers if line[0] != b"content-encoding"]
         try:
-            exchange.model, exchange.stream = read_json(body)
+            exchange.model, stream = read_json(body)
+            exchange.stream = stream and route.streams
         except InvalidJson:
             raise Failure(Kind.INVALID_JSON) from None
         return body

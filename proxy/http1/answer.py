@@ -10,6 +10,7 @@ from proxy.errors import Failure, Kind
 from proxy.exchange import Flow, Headers, Reply
 from proxy.http1.flow import RequestBody
 from proxy.http1.messages import RequestHead, response_head_bytes
+from proxy.http1.reply import UpstreamReply
 from proxy.http1.tunnel import run_tunnel
 
 if TYPE_CHECKING:
@@ -146,16 +147,19 @@ class Answer:
         return response_head_bytes(status, headers, framing)
 
     async def tunnel(self, reply: Reply, headers: Headers, observe: Callable[[bytes], None]) -> None:
-        if not self._upgrade:
+        if not self._upgrade or not isinstance(reply, UpstreamReply):
             raise Failure(Kind.UPSTREAM_ERROR, detail="the upstream switched protocols unasked")
+        if reply.connection is None:
+            raise Failure(Kind.UPSTREAM_DISCONNECTED, detail="connection lost behind its 101")
         self.started = True
         self.keep_alive = False
-        framing = b"connection: upgrade\r\nupgrade: %b\r\n" % self._upgrade
+        framing = b"connection: upgrade\r\nupgrade: %b\r\n" % reply.upgrade
         self._conn.transport.write(response_head_bytes(101, headers, framing))
         clients = self._conn.clients
         try:
             await run_tunnel(self._conn, reply, clients.limits.tunnel, clients.deadlines, observe)
         finally:
+            self.body.received, self.sent = self._conn.tunnelled()
             self._finish()
 
 

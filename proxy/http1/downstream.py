@@ -8,21 +8,21 @@ writing an answer) → idle, or lingering → closed.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from math import inf
-from typing import cast, final
+from typing import TYPE_CHECKING, cast, final
 
 from proxy.errors import Failure, Kind
 from proxy.exchange import Exchange, Headers
 from proxy.http1.answer import Answer
-from proxy.http1.flow import Deadlines, Flush, RequestBody, has_left, reset_connection
-from proxy.http1.messages import BadMessage, Caps, Defect, RequestHead
-from proxy.http1.peers import Peers
+from proxy.http1.flow import Flush, RequestBody, has_left, reset_connection
+from proxy.http1.messages import BadMessage, Defect, RequestHead
 from proxy.http1.readers import RequestReader
-from proxy.http1.tunnel import Pipe, TunnelLimits
+from proxy.http1.tunnel import Pipe
 
-__all__ = ["ClientConnection", "ClientLimits", "Clients"]
+if TYPE_CHECKING:
+    from proxy.http1.clients import Clients
+
+__all__ = ["ClientConnection"]
 
 LINGER = 2.0
 """Seconds in which a client may still read an answer that did not wait for its whole request."""
@@ -37,79 +37,9 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ClientLimits:
-    """Time-outs in seconds."""
-
-    caps: Caps
-    pipelined: int
-    connections: int
-    head: float
-    body: float
-    keepalive: float
-    write: float
-    tunnel: TunnelLimits
-
-
-@final
-class Clients:
-    """All client connections of one listener, and what they share."""
-
-    def __init__(
-        self,
-        serve: Callable[[Exchange], Coroutine[None, None, None]],
-        limits: ClientLimits,
-        peers: Peers,
-        deadlines: Deadlines,
-        call_ids: Callable[[], str],
-        count: Callable[[int], None],
-        clock: Callable[[], float],
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
-        self.serve = serve
-        self.limits = limits
-        self.peers = peers
-        self.deadlines = deadlines
-        self.call_ids = call_ids
-        self.count = count
-        self.clock = clock
-        self.loop = loop
-        self.draining = False
-        self.closed = False
-        self.connections: set[ClientConnection] = set()
-        self.exchanges: dict[asyncio.Task[None], Exchange] = {}
-
-    def __repr__(self) -> str:
-        return f"<Clients {len(self.connections)} connections, {len(self.exchanges)} exchanges>"
-
-    def protocol(self) -> "ClientConnection":
-        return ClientConnection(self)
-
-    def start(self, exchange: Exchange) -> asyncio.Task[None]:
-        task = self.loop.create_task(self.serve(exchange))
-        self.exchanges[task] = exchange
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        del self.exchanges[task]
-
-    def cut(self, failure: Failure) -> None:
-        """Ends every exchange with `failure`: the last step of a drain."""
-        for task, exchange in list(self.exchanges.items()):
-            exchange.cut_by = failure
-            task.cancel()
-
-    def close(self) -> None:
-        """Ends every connection, within LINGER seconds."""
-        self.closed = True
-        for connection in list(self.connections):
-            connection.shut()
-
-
 @final
 class ClientConnection(asyncio.Protocol):
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: "Clients") -> None:
         self.clients = clients
         self.deadline = inf
         self.transport: asyncio.Transport
@@ -372,6 +302,10 @@ class ClientConnection(asyncio.Protocol):
     def want_body(self) -> None:
         if self._current is not None:
             self._current.invite()
+
+    def tunnelled(self) -> tuple[int, int]:
+        """Bytes that the tunnel took from the client, and from its upstream."""
+        return (self._tunnel.received, self._tunnel.peer.received) if self._tunnel else (0, 0)
 
     def join(self, pipe: Pipe) -> None:
         """From here on the connection is one end of a tunnel."""

@@ -39,7 +39,6 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport: asyncio.Transport
         self.deadline = inf
         self.idle_since = 0.0
-        self.used = False
         self._reply: UpstreamReply | None = None
         self._head: asyncio.Future[UpstreamReply] | None = None
         self._upload: asyncio.Task[None] | None = None
@@ -70,7 +69,6 @@ class UpstreamConnection(asyncio.Protocol):
         self._hard_deadline = self._loop.time() + timeouts.total
         self._reader.expect(head_only=ask.method == "HEAD")
         self._write(ask)
-        self.used = True
         return head
 
     def _write(self, ask: Ask) -> None:
@@ -183,11 +181,13 @@ class UpstreamConnection(asyncio.Protocol):
 
     def response_body(self, chunk: bytes) -> None:
         reply = self._reply
-        if reply is not None:
-            if reply.sink is not None:
-                reply.sink.data(chunk)
-            else:
-                reply.buffer(chunk)
+        if reply is None:
+            # A body behind the answer to HEAD: what follows it can't be told apart.
+            self.transport.abort()
+        elif reply.sink is not None:
+            reply.sink.data(chunk)
+        else:
+            reply.buffer(chunk)
 
     def response_end(self) -> None:
         reply, self._reply = self._reply, None

@@ -168,4 +168,4 @@ async def test_o2_a_client_that_reads_nothing(start_process: StartProcess, upstr
         await client.send(compose("GET", "/v1/files/f/content"))
         await client.start()
         gateway.signal(signal.SIGTERM)
-        assert await gateway.wait(4.0) == 0
+        assert await gateway.wait(1.5) == 0

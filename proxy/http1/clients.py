@@ -1,0 +1,86 @@
+"""All client connections of one listener, and what they share."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import final
+
+from proxy.errors import Failure
+from proxy.exchange import Exchange
+from proxy.http1.downstream import ClientConnection
+from proxy.http1.flow import Deadlines
+from proxy.http1.messages import Caps
+from proxy.http1.peers import Peers
+from proxy.http1.tunnel import TunnelLimits
+
+__all__ = ["ClientLimits", "Clients"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLimits:
+    """Time-outs in seconds."""
+
+    caps: Caps
+    pipelined: int
+    connections: int
+    head: float
+    body: float
+    keepalive: float
+    write: float
+    tunnel: TunnelLimits
+
+
+@final
+class Clients:
+    """All client connections of one listener, and what they share."""
+
+    def __init__(
+        self,
+        serve: Callable[[Exchange], Coroutine[None, None, None]],
+        limits: ClientLimits,
+        peers: Peers,
+        deadlines: Deadlines,
+        call_ids: Callable[[], str],
+        count: Callable[[int], None],
+        clock: Callable[[], float],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.serve = serve
+        self.limits = limits
+        self.peers = peers
+        self.deadlines = deadlines
+        self.call_ids = call_ids
+        self.count = count
+        self.clock = clock
+        self.loop = loop
+        self.draining = False
+        self.closed = False
+        self.connections: set[ClientConnection] = set()
+        self.exchanges: dict[asyncio.Task[None], Exchange] = {}
+
+    def __repr__(self) -> str:
+        return f"<Clients {len(self.connections)} connections, {len(self.exchanges)} exchanges>"
+
+    def protocol(self) -> "ClientConnection":
+        return ClientConnection(self)
+
+    def start(self, exchange: Exchange) -> asyncio.Task[None]:
+        task = self.loop.create_task(self.serve(exchange))
+        self.exchanges[task] = exchange
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self.exchanges[task]
+
+    def cut(self, failure: Failure) -> None:
+        """Ends every exchange with `failure`: the last step of a drain."""
+        for task, exchange in list(self.exchanges.items()):
+            exchange.cut_by = failure
+            task.cancel()
+
+    def close(self) -> None:
+        """Ends every connection, within LINGER seconds."""
+        self.closed = True
+        for connection in list(self.connections):
+            connection.shut()
