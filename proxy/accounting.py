@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final, final
 
-from proxy.errors import Kind, Source
+from proxy.errors import Failure, Kind, Source
 from proxy.exchange import Exchange, Outcome
 from proxy.openai.usage import tokens_of, usage_of
 from proxy.telemetry.log import Level, Log, RequestLine
@@ -51,6 +51,34 @@ class Accounting:
         self._closed.append(exchange)
         if len(self._closed) >= BATCH:
             self.settle()
+
+    def refused(self, failure: Failure, call_id: str, peer: str) -> None:
+        """An answer to what never became an exchange: bytes that are no request, a connection too many."""
+        status, outcome, detail = failure.status, Outcome.REFUSED.value, redacted(str(failure))
+        self._metrics.request_finished(UNROUTED, "", status, outcome, stream=False, seconds=0.0)
+        self._log.request(
+            RequestLine(
+                level="info",
+                call_id=call_id,
+                request_id="",
+                route=UNROUTED,
+                method="",
+                model="",
+                status=status,
+                outcome=outcome,
+                error=failure.kind.value,
+                detail=detail,
+                bytes_in=0,
+                bytes_out=0,
+                duration_ms=0.0,
+                ttfb_ms=None,
+                upstream_ms=None,
+                upstream="",
+                attempts=0,
+                stream=False,
+                peer=peer,
+            )
+        )
 
     def settle(self) -> None:
         """Writes down what has been closed; also happens whenever the metrics are published. Never raises."""

@@ -94,6 +94,7 @@ class App:
             self._deadlines,
             _call_ids(),
             self._count_connections,
+            self._accounting.refused,
             CLOCK,
             loop,
         )

@@ -42,6 +42,7 @@ class Clients:
         deadlines: Deadlines,
         call_ids: Callable[[], str],
         count: Callable[[int], None],
+        refused: Callable[[Failure, str, str], None],
         clock: Callable[[], float],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
@@ -51,6 +52,7 @@ class Clients:
         self.deadlines = deadlines
         self.call_ids = call_ids
         self.count = count
+        self.refused = refused
         self.clock = clock
         self.loop = loop
         self.draining = False

@@ -266,8 +266,9 @@ class ClientConnection(asyncio.Protocol):
             self._tell(failure)
 
     def _tell(self, failure: Failure) -> None:
-        call_id = self.clients.call_ids().encode("ascii")
-        ids: Headers = [(b"x-request-id", call_id), (b"x-askonce-call-id", call_id)]
+        call_id = self.clients.call_ids()
+        self.clients.refused(failure, call_id, self._address)
+        ids: Headers = [(name, call_id.encode("ascii")) for name in (b"x-request-id", b"x-askonce-call-id")]
         Answer.refuse(self, failure.status, failure.headers(safe_method=True) + ids, failure.body())
         self._linger(clean=False)
 

@@ -265,3 +265,12 @@ def test_the_log_thread_ends_with_the_log(books: Books) -> None:
     """Closing the log leaves no thread behind."""
     books.settle(**RELAYED)
     assert not [thread for thread in threading.enumerate() if thread.name == "askonce-log"]
+
+
+def test_a_refusal_without_an_exchange_is_told(books: Books) -> None:
+    """Bytes that are no request get one line and one count, as every answer does."""
+    books.accounting.refused(Failure(Kind.HEADERS_TOO_LARGE), "call0009", "192.0.2.9")
+    assert books.sample("askonce_requests_total", 'status="431"', 'outcome="refused"', 'method="other"') == 1
+    line = books.lines()[-1]
+    assert (line["call_id"], line["status"], line["error"]) == ("call0009", 431, "request_headers_too_large")
+    assert line["peer"] == "192.0.2.9"
