@@ -24,8 +24,8 @@ class Route:
     """An answer can be served again: it is asked for without content-encoding."""
     streams: bool = False
     """An answer may be a stream of events."""
-    ends_with_done: bool = False
-    """A whole stream ends in `data: [DONE]`."""
+    streams_end: bool = False
+    """A whole stream has a last event, `data: [DONE]` or a closing one."""
 
 
 HEALTH: Final = Route("healthz", ("GET",))
@@ -33,10 +33,10 @@ HEALTH: Final = Route("healthz", ("GET",))
 _KNOWN: Final = {
     route.name: route
     for route in (
-        Route("chat/completions", ("GET", "POST"), json_body=True, streams=True, cacheable=True, ends_with_done=True),
-        Route("completions", ("POST",), json_body=True, streams=True, cacheable=True, ends_with_done=True),
+        Route("chat/completions", ("GET", "POST"), json_body=True, streams=True, cacheable=True, streams_end=True),
+        Route("completions", ("POST",), json_body=True, streams=True, cacheable=True, streams_end=True),
         Route("embeddings", ("POST",), json_body=True, cacheable=True),
-        Route("responses", ("POST",), json_body=True, streams=True, cacheable=True),
+        Route("responses", ("POST",), json_body=True, streams=True, cacheable=True, streams_end=True),
         Route("moderations", ("POST",), json_body=True, cacheable=True),
         Route("images/generations", ("POST",), json_body=True, streams=True, cacheable=True),
         Route("images/edits", ("POST",), form_body=True),
@@ -47,7 +47,7 @@ _KNOWN: Final = {
         Route("models", ("GET",)),
         Route("files", ("GET", "POST")),
         Route("batches", ("GET", "POST")),
-        Route("realtime", ("GET",)),
+        Route("realtime", ("GET", "POST")),
     )
 }
 _FAMILIES: Final = {

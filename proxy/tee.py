@@ -18,8 +18,14 @@ from proxy.telemetry.timing import server_timing
 
 __all__ = ["Tee", "answer_headers"]
 
-NOTABLE: Final = re.compile(rb'_tokens"|"error"|\[DONE\]|response\.failed|event: ?error').search
+NOTABLE: Final = re.compile(
+    rb'_tokens"|"error"|\[DONE\]|response\.(?:completed|incomplete|failed)|event: ?error'
+).search
+ENDINGS: Final = (b"response.completed", b"response.incomplete", b"response.failed", b"error")
+HELD: Final = 16_384
+"""Bytes of an unfinished event that wait for their end, so that an error can still take their place."""
 WHOLE: Final = (b"\n\n", b"\r\n\r\n")
+BLANKS: Final = (b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n")
 NOT_OURS_TO_TELL: Final = frozenset([b"alt-svc", b"x-askonce-call-id"])
 """Fields that speak of the upstream's host, or that another gateway upstream wrote."""
 MAX_LATE_BODY: Final = 1 << 20
@@ -139,6 +145,11 @@ def _is_event_stream(reply: Reply) -> bool:
     return content_type[:17].lower() == b"text/event-stream" and not header(reply.headers, b"content-encoding")
 
 
+def _end_of_events(data: bytes) -> int:
+    """Where the last blank line ends, 0 where there is none."""
+    return max(found + len(blank) if (found := data.rfind(blank)) >= 0 else 0 for blank in BLANKS)
+
+
 @final
 class _Plain:
     """A body that is no event stream."""
@@ -147,10 +158,20 @@ class _Plain:
         self._exchange = exchange
         self._done = done
         self._clock = clock
-        self.data = exchange.client.write
+        self._write = exchange.client.write
+        self._kept: list[bytes] | None = [] if exchange.route is not None and exchange.route.json_body else None
+
+    def data(self, chunk: bytes) -> None:
+        if self._kept is not None:
+            self._kept.append(chunk)
+            if self._exchange.client.sent + len(chunk) > MAX_KEPT_BODY:
+                self._kept = None
+        self._write(chunk)
 
     def end(self) -> None:
         self._exchange.upstream_ended_at = self._clock()
+        if self._kept:
+            self._exchange.usage_text = b"".join(self._kept)
         self._exchange.client.finish()
         if not self._done.done():
             self._done.set_result(None)
@@ -166,15 +187,16 @@ class _Plain:
 
 @final
 class _Late:
-    """Collects what came instead of a stream."""
+    """Collects what came instead of a stream, as far as it can be told."""
 
     def __init__(self, done: asyncio.Future[None]) -> None:
         self.body = bytearray()
         self._done = done
 
     def data(self, chunk: bytes) -> None:
-        if len(self.body) + len(chunk) <= MAX_LATE_BODY:
-            self.body += chunk
+        self.body += chunk
+        if len(self.body) > MAX_LATE_BODY:
+            self.fail(Failure(Kind.UPSTREAM_ERROR, detail="late answer too large"))
 
     def end(self) -> None:
         if not self._done.done():
@@ -195,10 +217,12 @@ class _Stream:
         "_events",
         "_exchange",
         "_heartbeat",
+        "_held",
         "_last_usage",
         "_reply",
-        "_saw_done",
+        "_saw_end",
         "_write",
+        "at_boundary",
     )
 
     def __init__(
@@ -217,34 +241,56 @@ class _Stream:
         self._events = EventReader()
         self._heartbeat = heartbeat
         self._last_usage = b""
-        self._saw_done = False
+        self._saw_end = False
+        self._held = b""
+        self.at_boundary = True
+        """The client has been given whole events only."""
         exchange.first_byte_at = 0.0
-        heartbeat.follow(self._events)
+        heartbeat.follow(self)
 
     def data(self, chunk: bytes) -> None:
         events = self._events
-        if NOTABLE(chunk) is not None or not (events.at_boundary and chunk.endswith(WHOLE)):
+        whole = events.at_boundary and chunk.endswith(WHOLE)
+        if not whole or NOTABLE(chunk) is not None:
             for event in events.feed(chunk):
                 self._look(event.name, event.data)
         self._heartbeat.moved = True
         if not self._exchange.first_byte_at:
             self._exchange.first_byte_at = self._clock()
-        self._write(chunk)
+        if whole:
+            self._write(chunk)
+        else:
+            self._write_events(chunk)
+
+    def _write_events(self, chunk: bytes) -> None:
+        """Keeps back the beginning of an event: what the client has seen of it can't be taken back."""
+        data = self._held + chunk
+        end = len(data) if self._events.at_boundary else _end_of_events(data)
+        self._held = data[end:]
+        if end:
+            self.at_boundary = True
+            self._write(data[:end])
+        if len(self._held) > HELD or not self.at_boundary:
+            self.at_boundary = False
+            self._write(self._held)
+            self._held = b""
 
     def _look(self, name: bytes, data: bytes) -> None:
         if b'_tokens"' in data:
             # Some upstreams repeat their usage in every frame: only the last is parsed.
             self._last_usage = data
-        if data == b"[DONE]":
-            self._saw_done = True
-        elif name == b"error" or error_of(data):
+        if data == b"[DONE]" or name in ENDINGS:
+            self._saw_end = True
+        if name == b"error" or error_of(data):
             self._exchange.outcome = Outcome.FAILED
 
     def end(self) -> None:
         route = self._exchange.route
-        if not self._reply.framed and route is not None and route.ends_with_done and not self._saw_done:
-            self.fail(Failure(Kind.UPSTREAM_DISCONNECTED, detail="the stream ended without [DONE]"))
+        if not self._reply.framed and route is not None and route.streams_end and not self._saw_end:
+            self.fail(Failure(Kind.UPSTREAM_DISCONNECTED, detail="the stream ended before its last event"))
             return
+        if self._held:
+            self._write(self._held)
         self._settle()
         self._exchange.client.finish()
 
@@ -252,7 +298,7 @@ class _Stream:
         exchange = self._exchange
         exchange.outcome, exchange.failure = Outcome.BROKEN, failure
         self._settle()
-        end_stream(exchange, failure, at_boundary=self._events.at_boundary)
+        end_stream(exchange, failure, at_boundary=self.at_boundary)
 
     def _settle(self) -> None:
         self._heartbeat.stop()

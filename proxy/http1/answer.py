@@ -32,14 +32,14 @@ class Answer:
         "_expects",
         "_head_only",
         "_http11",
-        "_left",
+        "_length",
+        "_source",
         "_upgrade",
         "body",
         "finished",
         "gone",
         "keep_alive",
         "sent",
-        "source",
         "started",
     )
 
@@ -52,13 +52,13 @@ class Answer:
         self._expects = head.expect_continue
         self._upgrade = head.upgrade
         self._chunked = False
-        self._left: int | None = None
+        self._length: int | None = None
         self.started = False
         self.finished = False
         self.gone = False
         """Nothing may be written any more: the client left, or has its answer."""
         self.sent = 0
-        self.source: Flow | None = None
+        self._source: Flow | None = None
 
     def __repr__(self) -> str:
         return f"<Answer {'finished' if self.finished else 'started' if self.started else 'pending'} sent={self.sent}>"
@@ -74,6 +74,17 @@ class Answer:
         if self._expects and not self.started and not self.gone and not self.body.received:
             self._expects = False
             self._conn.transport.write(CONTINUE)
+
+    @property
+    def source(self) -> Flow | None:
+        return self._source
+
+    @source.setter
+    def source(self, source: Flow | None) -> None:
+        """The buffer may be full already: of the head, or of earlier answers."""
+        self._source = source
+        if source is not None and self._conn.write_paused:
+            source.pause()
 
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         if self.finished:
@@ -110,7 +121,7 @@ class Answer:
         if not self.finished:
             gone, self.finished, self.gone = self.gone, True, True
             if not gone:
-                framed = self._chunked or self._left is not None
+                framed = self._chunked or self._length is not None
                 self._conn.broken(reset=not framed)
 
     def _finish(self) -> None:
@@ -122,7 +133,7 @@ class Answer:
         self.started = True
         if self._conn.clients.draining or not self.body.ended or self._upgrade:
             self.keep_alive = False
-        self._left = length
+        self._length = length
         framing = b""
         if status in NO_BODY:
             pass

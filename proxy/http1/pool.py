@@ -67,14 +67,15 @@ class Pool:
             reused = connection is not None
             if connection is None:
                 connection = await self._connect(ask.timeouts.connect)
+            reply, head = connection.send(ask)
             try:
-                return await connection.send(ask)
+                return await head
             except Failure as failure:
                 # A pooled connection that died under the request says nothing about the upstream.
                 if not (failure.unprocessed and reused and isinstance(ask.body, bytes) and connection.lost):
                     raise
             except asyncio.CancelledError:
-                connection.drop()
+                reply.abort()
                 raise
 
     def _take(self) -> UpstreamConnection | None:

@@ -58,18 +58,18 @@ class UpstreamConnection(asyncio.Protocol):
 
     # sending
 
-    def send(self, ask: Ask) -> "asyncio.Future[UpstreamReply]":
-        """The future head of the answer, which may be a Failure instead. Raises Failure."""
+    def send(self, ask: Ask) -> tuple[UpstreamReply, "asyncio.Future[UpstreamReply]"]:
+        """The answer, and the future that has it once its head is here, or a Failure. Raises Failure."""
         if self.lost or self.transport.is_closing():
             raise Failure(Kind.UPSTREAM_UNREACHABLE, unprocessed=True, detail="closed as soon as it was opened")
-        self._reply = UpstreamReply(self)
+        self._reply = reply = UpstreamReply(self)
         self._head = head = self._loop.create_future()
         self._timeouts = timeouts = ask.timeouts
         self._idle_timeout = timeouts.idle
         self._hard_deadline = self._loop.time() + timeouts.total
         self._reader.expect(head_only=ask.method == "HEAD")
         self._write(ask)
-        return head
+        return reply, head
 
     def _write(self, ask: Ask) -> None:
         body, framing = ask.body, b""
@@ -265,14 +265,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     # the reply's, the tunnel's and the pool's side
 
-    def drop(self) -> None:
-        """Nobody waits for the answer any more."""
-        if self._reply is not None:
-            self._reply.abort()
-
     def abandon(self, reply: UpstreamReply) -> None:
         """Nobody wants the rest of this answer."""
         if self._reply is reply:
+            if self._head is not None and not self._head.done():
+                self._head.cancel()
             self._reply = self._head = None
             if self._upload is not None:
                 self._upload.cancel()

@@ -38,6 +38,8 @@ class LagProbe:
             self._metrics.publish()
 
     def _tick(self) -> None:
-        self._metrics.loop_lagged(max(0.0, self._clock() - self._due))
-        self._metrics.publish()
+        late = max(0.0, self._clock() - self._due)
+        # First: whatever goes wrong in one beat must not be the last of them.
         self.start()
+        self._metrics.loop_lagged(late)
+        self._metrics.publish()

@@ -20,6 +20,8 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, multiprocess, values
 from prometheus_client.registry import Collector
 
+from proxy.telemetry.redact import redacted
+
 __all__ = ["Metrics", "forget_worker"]
 
 KNOWN_METHODS: Final = frozenset(["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
@@ -199,7 +201,7 @@ class Metrics:
             model not in self._models
             and len(self._models) < self._max_models
             and 0 < len(model) <= MAX_MODEL_LENGTH
-            and model.isprintable()
+            and model == redacted(model)  # somebody's key in the wrong place is not a name
         ):
             self._models.add(model)
 

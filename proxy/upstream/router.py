@@ -29,7 +29,7 @@ class Router(Generic[T]):
                     patterns.append((model, upstream))
         if first is None:
             raise ValueError("a router needs an upstream")
-        patterns.sort(key=lambda pair: -len(_literal(pair[0])))
+        patterns.sort(key=lambda pair: (-len(_literal(pair[0])), -len(re.sub(r"[*?]|\[.[^]]*\]", "", pair[0]))))
         self._patterns = [(re.compile(fnmatch.translate(pattern)), upstream) for pattern, upstream in patterns]
         self._default = next((upstream for pattern, upstream in patterns if pattern == "*"), first)
 

@@ -38,11 +38,12 @@ async def test_t1_cut_at_every_byte(upstream: ScriptedUpstream, gateway: Gateway
 
 
 async def test_t1_byte_by_byte(upstream: ScriptedUpstream, gateway: Gateway, client: RawClient) -> None:
-    """Every byte its own chunk: as many chunks arrive, and the usage is counted."""
+    """Every byte its own chunk: the same bytes arrive, an event at a time, and the usage is counted."""
     stream = STREAMS["CRLF"]
     upstream.script(event_stream([stream[i : i + 1] for i in range(len(stream))]))
     response = await client.ask(body=STREAM)
-    assert (response.body, len(response.chunks)) == (stream, len(stream))
+    assert response.body == stream
+    assert len(response.chunks) < len(stream) / 10
     await gateway.settled()
     assert await gateway.sample(TOKENS, kind="output") == 7
 

@@ -46,14 +46,49 @@ async def test_a_whole_answer_leaves_at_once(home: House) -> None:
 
 
 async def test_frames_keep_their_bounds(home: House) -> None:
-    """One piece of the upstream's is one piece of the client's."""
+    """One piece of the upstream's is one piece of the client's, but that an event leaves whole."""
     reply = FakeReply(content_type=EVENTS)
     _, client, task = await _begin(home, reply, STREAM)
     pieces = [FRAME, FRAME[:5], FRAME[5:], USAGE, DONE]
     reply.push(*pieces)
     reply.end()
     await task
-    assert client.chunks == pieces
+    assert client.chunks == [FRAME, FRAME, USAGE, DONE]
+
+
+async def test_a_large_event_does_not_wait_for_its_end(home: House) -> None:
+    """Past a bound the beginning of an event is let go, and the rest follows as it comes."""
+    reply = FakeReply(content_type=EVENTS)
+    exchange, client, task = await _begin(home, reply, STREAM)
+    reply.push(b"data: " + b"x" * 20_000, b"y" * 10)
+    assert client.body == b"data: " + b"x" * 20_000 + b"y" * 10
+    reply.push(b"\n\n" + FRAME[:5])
+    assert client.body.endswith(b"y\n\n")
+    reply.fail(Kind.UPSTREAM_TIMEOUT)
+    await task
+    assert [error["code"] for error in error_frames(client.body.partition(b"y\n\n")[2])] == ["upstream_timeout"]
+    assert exchange.outcome is Outcome.BROKEN
+
+
+async def test_an_unfinished_event_at_a_clean_end(home: House) -> None:
+    """What the upstream sent last is given out also if no blank line ends it."""
+    reply = FakeReply(content_type=EVENTS)
+    _, client, task = await _begin(home, reply, STREAM)
+    reply.push(FRAME, DONE[:-1])
+    reply.end()
+    await task
+    assert client.body == FRAME + DONE[:-1]
+
+
+async def test_usage_of_an_answer_in_pieces(home: House) -> None:
+    """An answer whose head came first is looked through as well."""
+    reply = FakeReply()
+    exchange, client, task = await _begin(home, reply)
+    reply.push(b'{"usage":{"prompt_', b'tokens":3}}')
+    reply.end()
+    await task
+    assert client.finished
+    assert usage_of(exchange.usage_text) == {"prompt_tokens": 3}
 
 
 async def test_the_first_frame_leaves_at_once(home: House) -> None:
@@ -111,14 +146,27 @@ async def test_a_stream_without_done(home: House, *, framed: bool) -> None:
     assert [error["code"] for error in error_frames(client.body)] == ([] if framed else ["upstream_disconnected"])
 
 
-async def test_responses_end_without_done(home: House) -> None:
-    """The Responses API has no `[DONE]`."""
+@pytest.mark.parametrize("last", [b"response.completed", b"response.incomplete"])
+async def test_responses_end_without_done(home: House, last: bytes) -> None:
+    """The Responses API has no `[DONE]`: a closing event is its end."""
+    closing = b'event: %b\ndata: {"type":"%b"}\n\n' % (last, last)
+    reply = FakeReply(content_type=EVENTS, framed=False)
+    exchange, client, task = await _begin(home, reply, STREAM, path="/v1/responses")
+    reply.push(FRAME, closing)
+    reply.end()
+    await task
+    assert (exchange.outcome, client.body) == (Outcome.RELAYED, FRAME + closing)
+
+
+async def test_responses_cut_short(home: House) -> None:
+    """A stream of events without its closing one, ended by the connection, is broken."""
     reply = FakeReply(content_type=EVENTS, framed=False)
     exchange, client, task = await _begin(home, reply, STREAM, path="/v1/responses")
     reply.push(FRAME)
     reply.end()
     await task
-    assert (exchange.outcome, client.body) == (Outcome.RELAYED, FRAME)
+    assert exchange.outcome is Outcome.BROKEN
+    assert [error["code"] for error in error_frames(client.body)] == ["upstream_disconnected"]
 
 
 @pytest.mark.parametrize("kind", [Kind.UPSTREAM_DISCONNECTED, Kind.UPSTREAM_TIMEOUT, Kind.UPSTREAM_ERROR])
@@ -129,7 +177,8 @@ async def test_a_stream_that_fails(home: House, kind: Kind) -> None:
     reply.push(FRAME, FRAME[:4])
     reply.fail(kind)
     await task
-    assert [error["code"] for error in error_frames(client.body[len(FRAME) + 4 :])] == [kind.value]
+    assert client.body.startswith(FRAME + b'data: {"error"')
+    assert [error["code"] for error in error_frames(client.body)] == [kind.value]
     assert (exchange.outcome, client.finished) == (Outcome.BROKEN, True)
     assert exchange.failure is not None
     assert exchange.failure.kind is kind
