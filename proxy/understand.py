@@ -71,6 +71,9 @@ class Understand:
         exchange.model = form_model(await exchange.body.peek(1, self._upload_limit))
         if not exchange.model and self._models_matter:
             exchange.model = form_model(await exchange.body.peek(FORM_HEAD, self._upload_limit))
+            if not exchange.model and exchange.body.received >= FORM_HEAD:
+                # The wrong upstream must not get the upload, nor the key that comes with it.
+                raise Failure(Kind.INVALID_REQUEST, "The model must stand before the file in the form.", param="model")
 
 
 def _query_model(query: bytes) -> str:

@@ -26,6 +26,8 @@ __all__ = ["ClientConnection"]
 
 LINGER = 2.0
 """Seconds in which a client may still read an answer that did not wait for its whole request."""
+BODY_STEP = 16_384
+"""Bytes that a body must bring, or all that are left, before its deadline is set anew."""
 GLANCE = 0.5
 """Seconds between two looks at a client that is not being read from: has it left?"""
 
@@ -54,6 +56,8 @@ class ClientConnection(asyncio.Protocol):
         self._refusal: Failure | None = None
         self._closing = False
         self._read_paused = False
+        self._goal = 0
+        self._body_deadline = inf
         self._tunnel: Pipe | None = None
         self._early: list[bytes] = []
 
@@ -139,7 +143,10 @@ class ClientConnection(asyncio.Protocol):
         """Sets the deadline for what is being waited for now."""
         now, limits = self.clients.loop.time(), self.clients.limits
         if self._receiving is not None and not self._read_paused:
-            self.deadline = now + limits.body
+            if self._receiving.received >= self._goal:
+                self._goal = self._receiving.received + BODY_STEP
+                self._body_deadline = now + limits.body
+            self.deadline = self._body_deadline
         elif self._current is not None or self._queue:
             self.deadline = now + GLANCE if self._read_paused and self._tunnel is None else inf
         elif self._reader.mid_message:
@@ -179,6 +186,7 @@ class ClientConnection(asyncio.Protocol):
             return
         body = RequestBody(head.length, self)
         self._receiving = body
+        self._goal = 0
         answer = Answer(self, body, head)
         headers, peer = head.headers, self._address
         if self._trusted:
@@ -327,6 +335,7 @@ class ClientConnection(asyncio.Protocol):
     def _resume_reading(self) -> None:
         if self._read_paused and not self.transport.is_closing():
             self._read_paused = False
+            self._goal = 0
             self.transport.resume_reading()
 
     pause = pause_body = _pause_reading

@@ -120,17 +120,30 @@ async def test_h6_a_body_that_stops(
     assert not [request for request in upstream.requests if request.complete]
 
 
-async def test_h6_a_body_that_trickles_is_read(start: StartGateway, upstream: ScriptedUpstream) -> None:
-    """The deadline is for the next piece, not for the whole."""
-    gateway = await start(timeouts__body=0.15)
+async def test_h6_a_slow_body_is_read(start: StartGateway, upstream: ScriptedUpstream) -> None:
+    """The deadline is for the next 16 KiB, not for the whole."""
+    gateway = await start(timeouts__body=0.2)
     async with gateway.client() as client:
-        data = compose("POST", "/v1/files", b"0123456789")
-        await client.send(data[:-10])
-        for i in range(10):
+        data = compose("POST", "/v1/files", b"x" * 163_840)
+        await client.send(data[:-163_840])
+        for _ in range(10):
             await asyncio.sleep(0.04)
-            await client.send(data[len(data) - 10 + i :][:1])
+            await client.send(b"x" * 16_384)
         assert (await client.response()).status == 200
-    assert upstream.request.body == b"0123456789"
+    assert upstream.request.length == 163_840
+
+
+async def test_h6_a_body_that_drips_is_cut(start: StartGateway, upstream: ScriptedUpstream) -> None:
+    """A byte now and then holds nothing up for ever."""
+    gateway = await start(timeouts__body=0.2)
+    async with gateway.client() as client:
+        await client.send(compose("POST", "/v1/chat/completions", b"x" * 1_000)[:-1_000])
+        for _ in range(10):
+            await asyncio.sleep(0.04)
+            await client.send(b"x")
+        response = await client.response()
+    assert (response.status, response.error_code) == (408, "request_timeout")
+    assert upstream.requests == []
 
 
 async def test_h6_a_body_is_not_late_while_we_do_not_read_it(start: StartGateway) -> None:

@@ -81,7 +81,7 @@ def test_upstream_connections_and_failures_are_told_apart() -> None:
     assert found['askonce_upstream_failures_total{kind="upstream_timeout",upstream="openai"}'] == 1
 
 
-@pytest.mark.parametrize("name", ["", "x" * 129, "new\nline", "\ud83d", "\x1b[31m"])
+@pytest.mark.parametrize("name", ["", "x" * 129, "new\nline", "\ud83d", "\x1b[31m", "sk-live-0123456789abcdef"])
 def test_a_name_unfit_for_a_label_stays_other(name: str) -> None:
     """Too long, unprintable or empty: not a label, even if an upstream answered to it."""
     metrics = Metrics()

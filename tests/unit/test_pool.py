@@ -293,3 +293,28 @@ async def test_reset(upstream: ScriptedUpstream, pool: Pool) -> None:
     upstream.script(RESET)
     failure = await failure_of(pool)
     assert (failure.kind, failure.unprocessed) == (Kind.UPSTREAM_ERROR, False)
+
+
+async def test_a_body_behind_the_answer_to_head(upstream: ScriptedUpstream, pool: Pool) -> None:
+    """What an upstream sends there is nobody's: the next request gets an answer of its own, on another connection."""
+    poison = b"x" * 5 + b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nPOISON"
+    upstream.script(Answer(raw=b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n" + poison), Answer(200, (), b"second"))
+    reply = await pool.send(ask("HEAD", b""))
+    assert reply.whole() == b""
+    assert await fetch(pool, ask("GET", b"")) == b"second"
+
+
+async def test_a_cancelled_request_leaves_its_successor_alone(upstream: ScriptedUpstream, pool: Pool) -> None:
+    """Cancelled after its answer was whole and its connection lent on, it does not touch the next one's request."""
+    upstream.script(Answer(), Answer(200, (), b"first"), Answer(200, (), b"second"))
+    await fetch(pool)
+    first = pool.send(ask())
+    waiting = first.send(None)
+    await until(lambda: bool(pool.idle), why="the first answer is whole")
+    successor = asyncio.Task(fetch(pool))
+    await asyncio.sleep(0)
+    assert not pool.idle
+    with pytest.raises(asyncio.CancelledError):
+        first.throw(asyncio.CancelledError())
+    assert await successor == b"second"
+    assert waiting is not None

@@ -51,3 +51,11 @@ def test_no_upstream() -> None:
     """A router of nothing is a mistake in the code."""
     with pytest.raises(ValueError, match="upstream"):
         Router([])
+
+
+@pytest.mark.parametrize("patterns", [("*", "*-mini"), ("gpt-*", "gpt-*-mini")])
+def test_what_stands_behind_a_wildcard_counts(patterns: tuple[str, str]) -> None:
+    """More literal characters are more specific, wherever they stand and whatever comes first in the file."""
+    router = Router([((pattern,), pattern) for pattern in patterns])
+    assert router.pick("gpt-4o-mini") == patterns[1]
+    assert router.pick("gpt-4o") == patterns[0]

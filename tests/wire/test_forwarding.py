@@ -220,7 +220,6 @@ async def two(start: StartGateway, upstream: ScriptedUpstream) -> AsyncIterator[
         ("POST", "chat/completions", b'{"model":"claude"}', "test"),
         ("POST", "embeddings", b'{"stream":false,"model":"gpt-emb"}', "other"),
         ("POST", "chat/completions", b"{}", "test"),
-        ("POST", "audio/transcriptions", MULTIPART, "test"),
         ("POST", "audio/transcriptions", MULTIPART.replace(BINARY, b"short"), "other"),
         ("GET", "realtime?model=gpt-realtime", b"", "other"),
         ("GET", "realtime?x=model&model=other", b"", "test"),
@@ -238,6 +237,15 @@ async def test_routing_by_model(two: Two, method: str, path: str, body: bytes, g
     assert [request.target for request in other.requests] == (
         [f"/api/v9/{path}".encode()] if goes_to == "other" else []
     )
+
+
+async def test_a_form_that_hides_its_model(two: Two, upstream: ScriptedUpstream) -> None:
+    """A model behind the file comes too late to choose an upstream by: nobody gets the upload, or the key."""
+    gateway, other = two
+    async with gateway.client() as client:
+        response = await client.ask("POST", "/v1/audio/transcriptions", MULTIPART, FORM)
+    assert (response.status, response.error_code) == (400, "invalid_request")
+    assert upstream.requests == other.requests == []
 
 
 CREDENTIALS = [
