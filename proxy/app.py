@@ -16,7 +16,7 @@ from aiohttp import web
 from proxy.accounting import Accounting
 from proxy.admin import Admin, Readiness
 from proxy.auth import Auth
-from proxy.config import Config, ConfigError, Upstream
+from proxy.config import Config, ConfigError, Upstream, carried_over
 from proxy.errors import Failure, Kind
 from proxy.exchange import PhaseTimeouts
 from proxy.http1.clients import ClientLimits, Clients
@@ -181,12 +181,14 @@ class App:
 
     def reload(self, config: Config) -> None:
         """Requests from now on follow `config`; those in flight end as they began. Raises ConfigError."""
+        wanted = config.listen
+        config, ignored = carried_over(self.config, config)
         pipeline, pools = self._build(config)
-        if self._tls is not None:
+        if self._tls is not None and wanted.tls_certificate:
             # On trial first: a pair that does not fit would cost the listener the one it has.
             _load_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), config)
             _load_certificate(self._tls, config)
-        for setting in _fixed(self.config, config):
+        for setting in ignored:
             self.log.warning("reload_ignores", setting=setting, reason="takes effect at the next start")
         for pool in self._pools:
             pool.close()
@@ -317,21 +319,6 @@ def _load_certificate(context: ssl.SSLContext, config: Config) -> None:
         context.load_cert_chain(config.listen.tls_certificate, config.listen.tls_key)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"listen.tls_certificate: {error.strerror or error}") from None
-
-
-def _fixed(old: Config, new: Config) -> list[str]:
-    """Settings that differ and that only a start can change."""
-    pairs = {
-        "listen.host": (old.listen.host, new.listen.host),
-        "listen.port": (old.listen.port, new.listen.port),
-        "admin.host": (old.admin.host, new.admin.host),
-        "admin.port": (old.admin.port, new.admin.port),
-        "server.workers": (old.server.workers, new.server.workers),
-        "log.format": (old.log.format, new.log.format),
-        "log.level": (old.log.level, new.log.level),
-        "metrics.max_models": (old.metrics.max_models, new.metrics.max_models),
-    }
-    return [setting for setting, (before, after) in pairs.items() if before != after]
 
 
 def _address(sockets: tuple[socket.socket, ...]) -> tuple[str, int]:

@@ -4,7 +4,8 @@ The supervisor has no event loop and serves nothing: it holds the ports (bound, 
 starts the workers, restarts those that die, and passes signals on. Each worker binds the same
 ports with SO_REUSEPORT, so the kernel spreads connections, and reads the supervisor's copy of
 config.toml: a worker that is restarted while the file is being edited still gets the
-configuration that its siblings run with.
+configuration that its siblings run with. What a reload cannot change for those, variables hold
+in place for it.
 """
 
 import enum
@@ -20,7 +21,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 from types import FrameType
 
@@ -28,7 +30,7 @@ import msgspec
 
 import proxy
 from proxy import config as configuration
-from proxy.config import ConfigError, Loaded
+from proxy.config import Config, ConfigError, Loaded
 from proxy.telemetry.log import Log
 from proxy.telemetry.metrics import forget_worker
 
@@ -41,6 +43,8 @@ SETTLING = 5.0
 """Seconds from the start in which a worker that exits by itself ends the start: its siblings would do the same."""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+_HELD = ("listen.tls_", "log.", "metrics.")
+"""What else a worker could differ in from siblings that started earlier: its place has its addresses."""
 _INDEX = "ASKONCE_WORKER"
 _PLACE = "ASKONCE_WORKER_PLACE"
 
@@ -165,6 +169,7 @@ class Supervisor:
         self._log = log
         self._command = command
         self._clock = clock
+        self._held: dict[str, str] = {}
         self._seats = [_Seat(index) for index in range(loaded.config.server.workers)]
         self._settled_at = math.inf
         self._stopping = False
@@ -232,7 +237,7 @@ class Supervisor:
                 self._command or _own_command(self._directory / "config.toml"),
                 stdin=subprocess.DEVNULL,
                 pass_fds=(self._parent,),
-                env=os.environ | worker.environment() | {"PROMETHEUS_MULTIPROC_DIR": str(self._directory)},
+                env=os.environ | worker.environment() | self._held | {"PROMETHEUS_MULTIPROC_DIR": str(self._directory)},
                 process_group=0,  # a terminal's ^C is passed on once, by the supervisor
             )
         except OSError as error:
@@ -291,7 +296,9 @@ class Supervisor:
         except ConfigError as error:
             self._log.error("reload_refused", reason=str(error))
             return
-        self._loaded = loaded
+        config, ignored = configuration.carried_over(self._loaded.config, loaded.config)
+        self._held = _as_variables(config, [key for key in ignored if key.startswith(_HELD)])
+        self._loaded = replace(loaded, config=config)
         self._keep_config()
         self._pass_on(signal.SIGHUP)
 
@@ -313,6 +320,10 @@ def _own_command(config: Path) -> list[str]:
     # `-m` would prefer a folder `proxy` of the working directory to the package that runs here.
     from_here = Path(proxy.__file__).parents[1] == Path.cwd()
     return [sys.executable, *([] if from_here else ["-P"]), "-m", "proxy", "serve", "--config", str(config)]
+
+
+def _as_variables(config: Config, keys: list[str]) -> dict[str, str]:
+    return {configuration.as_variable(key): str(attrgetter(key)(config)) for key in keys}
 
 
 def _described(code: int) -> str:

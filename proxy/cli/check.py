@@ -114,7 +114,7 @@ def _timeouts(config: Config) -> _Lines:
         ),
     )
     yield "whole answer", f"{_duration(timeouts.total)}; streams have no such limit"
-    yield "comment to the client", f"every {_duration(timeouts.comment)} before the first event of a stream"
+    yield "comment to the client", f"every {_duration(timeouts.comment)} of silence in a stream"
     realtime = config.realtime
     yield "WebSocket", f"ping after {_duration(realtime.ping_interval)}, pong within {_duration(realtime.ping_timeout)}"
 

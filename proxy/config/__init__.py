@@ -6,7 +6,8 @@ is a reference, `env:NAME` or `file:PATH`; it is read once, here. Whatever is wr
 """
 
 from proxy.config.advice import advice
-from proxy.config.reading import Loaded, find, load, read, strays
+from proxy.config.reading import Loaded, as_variable, find, load, read, strays
+from proxy.config.reload import carried_over
 from proxy.config.settings import (
     DEFAULT_BASE_URL,
     Admin,
@@ -43,6 +44,8 @@ __all__ = [
     "Timeouts",
     "Upstream",
     "advice",
+    "as_variable",
+    "carried_over",
     "find",
     "load",
     "read",

@@ -11,6 +11,18 @@ __all__ = ["advice"]
 PATIENT_POOL = 60.0
 """Seconds of idleness beyond which many servers have closed the connection themselves."""
 
+_ENDPOINTS = (
+    "chat/completions",
+    "completions",
+    "embeddings",
+    "responses",
+    "moderations",
+    "images/generations",
+    "audio/speech",
+    "audio/transcriptions",
+)
+"""Not `models`, under which some APIs live."""
+
 
 def advice(loaded: Loaded, environ: Mapping[str, str], cores: int) -> list[str]:
     """One line for each."""
@@ -33,6 +45,13 @@ def _upstreams(loaded: Loaded) -> Iterator[str]:
         url = urlsplit(upstream.base_url)
         if url.scheme == "http" and not is_loopback(url.hostname or ""):
             yield f"upstreams.{name}.base_url: http:// carries keys and prompts unencrypted to {url.hostname}"
+        path = url.path.rstrip("/")
+        if not path:
+            yield f"upstreams.{name}.base_url: has no path; most APIs live under /v1"
+        for endpoint in _ENDPOINTS:
+            if path.endswith(f"/{endpoint}"):
+                yield f"upstreams.{name}.base_url: ends in /{endpoint}, which requests bring themselves"
+                break
         if url.scheme == "http" and upstream.ca_file:
             yield f"upstreams.{name}.ca_file: has no effect on an http:// URL"
     if not any("*" in upstream.models for upstream in upstreams.values()):
@@ -45,8 +64,8 @@ def _sizes(loaded: Loaded, cores: int) -> Iterator[str]:
         yield f"server.workers: {config.server.workers} workers share {cores} core{'s' if cores > 1 else ''}"
     if config.pool.idle_timeout > PATIENT_POOL:
         yield "pool.idle_timeout: an upstream that closes idle connections sooner makes requests on them fail"
-    if config.timeouts.comment >= config.timeouts.first_byte:
-        yield "timeouts.comment: no comment is ever sent, because timeouts.first_byte ends the wait before"
+    if config.timeouts.comment >= max(config.timeouts.first_byte, config.timeouts.idle):
+        yield "timeouts.comment: no comment is ever sent, because timeouts.first_byte and .idle end the wait before"
 
 
 def _environment(loaded: Loaded, environ: Mapping[str, str]) -> Iterator[str]:

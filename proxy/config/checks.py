@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import socket
 import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ _Called = Callable[[str], str]
 # last label: that would be a mistyped address.
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOSTNAME = re.compile(rf"(?=.{{1,254}}$)(?:{_LABEL}\.)*(?!\d+\.?$){_LABEL}\.?")
-_WILDCARDS = ("0.0.0.0", "::")
+_NUMERIC = re.compile(r"[0-9a-fx.]+")
 
 
 def check(config: Config, called: _Called) -> None:
@@ -54,21 +55,40 @@ def check_proxy(config: Config, environ: Mapping[str, str]) -> None:
 
 def is_loopback(host: str) -> bool:
     """Only this machine can reach it."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    address = _address(host)
-    return address is not None and address.is_loopback
+    place = _place(host)
+    if isinstance(place, str):
+        return place == "localhost" or place.endswith(".localhost")
+    return place.is_loopback
 
 
 def is_local(host: str, listener: str) -> bool:
     """Whether connections to `host` can arrive at a listener bound to `listener`."""
-    if listener in _WILDCARDS:
-        return is_loopback(host) or host in _WILDCARDS
-    if host in _WILDCARDS:
+    if _is_wildcard(listener):
+        return is_loopback(host) or _is_wildcard(host)
+    if _is_wildcard(host):
         return is_loopback(listener)
-    if "localhost" in (host, listener):
+    if "localhost" in (_place(host), _place(listener)):
         return is_loopback(host) and is_loopback(listener)
-    return host.lower() == listener.lower() or (_address(host) or host) == (_address(listener) or listener)
+    return _place(host) == _place(listener)
+
+
+def _is_wildcard(host: str) -> bool:
+    place = _place(host)
+    return not isinstance(place, str) and place.is_unspecified
+
+
+def _place(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | str:
+    """What a host means, however it is spelt: the resolver takes more forms of an address than its notation has."""
+    name = host.lower().removesuffix(".")
+    address = _address(name)
+    if address is None and _NUMERIC.fullmatch(name):
+        try:
+            address = ipaddress.IPv4Address(socket.inet_aton(name))
+        except OSError:
+            return name
+    if isinstance(address, ipaddress.IPv6Address):
+        return address.ipv4_mapped or address
+    return address or name
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -149,7 +169,11 @@ def _check_base_url(called: str, key: str, upstream: Upstream, config: Config) -
 def _is_this_gateway(url: SplitResult, config: Config) -> bool:
     port = url.port or (443 if url.scheme == "https" else 80)
     listeners = (config.listen, config.admin)
-    return any(port == listener.port and is_local(url.hostname or "", listener.host) for listener in listeners)
+    host = url.hostname or ""
+    return any(
+        port == listener.port and (is_local(host, listener.host) or (is_loopback(host) and is_loopback(listener.host)))
+        for listener in listeners
+    )
 
 
 def _check_ca_file(called: str, upstream: Upstream) -> None:

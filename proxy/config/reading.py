@@ -15,7 +15,7 @@ import msgspec
 from proxy.config.checks import check, check_proxy
 from proxy.config.settings import DEFAULT_BASE_URL, Config, ConfigError, Secret, Section, known_keys, types_of
 
-__all__ = ["Loaded", "find", "load", "read", "strays"]
+__all__ = ["Loaded", "as_variable", "find", "load", "read", "strays"]
 
 PREFIX = "ASKONCE_"
 BASE_URL_VARIABLE = "OPENAI_BASE_URL"
@@ -90,7 +90,7 @@ def strays(environ: Mapping[str, str]) -> dict[str, str]:
 
     They stop no start: the environment may belong to several programs.
     """
-    settings = {key.replace("_", ""): key for key in map(_as_variable, known_keys("openai", tables=False))}
+    settings = {key.replace("_", ""): key for key in map(as_variable, known_keys("openai", tables=False))}
     return {
         name: settings.get(name.upper().replace("_", ""), "")
         for name in sorted(environ)
@@ -134,7 +134,7 @@ def _overlay(tree: dict[str, Any], name: str, text: str) -> None:
         kind = _member(kind, key)
     if kind is None:
         upstream = keys[1] if len(keys) > 1 else "name"
-        raise ConfigError(_unknown(name, [_as_variable(key) for key in known_keys(upstream, tables=False)]))
+        raise ConfigError(_unknown(name, [as_variable(key) for key in known_keys(upstream, tables=False)]))
     if not _is_setting(kind):
         raise ConfigError(f"{name}: names a table, not a setting")
     table: Any = tree
@@ -293,7 +293,8 @@ def _is_setting(kind: Any) -> bool:
     return not _is_section(kind) and typing.get_origin(kind) is not dict
 
 
-def _as_variable(key: str) -> str:
+def as_variable(key: str) -> str:
+    """The variable that sets what a dotted key does."""
     return PREFIX + key.replace(".", "__").replace("-", "_").upper()
 
 

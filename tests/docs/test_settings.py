@@ -4,6 +4,8 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from proxy.config import load
 from proxy.config.settings import known_keys
 
@@ -46,6 +48,25 @@ def test_every_duration_and_size_has_its_unit() -> None:
         assert re.search(rf"^{key} = .* # (.*\b)?s\b", text, re.MULTILINE), key
     for key in ("max_json_bytes", "max_upload_bytes", "max_frame_bytes"):
         assert re.search(rf"^{key} = .* # \d+ MiB", text, re.MULTILINE), key
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("host", r'"0\.0\.0\.0" is every IPv4 address, "::" every IPv6 one'),
+        ("max_header_bytes", "request line"),
+        ("comment", "before the first event and between events"),
+    ],
+)
+def test_what_surprises_is_said(key: str, said: str) -> None:
+    """Where the setting stands."""
+    assert re.search(rf"^{key} = .* # .*{said}", REFERENCE.read_text(), re.MULTILINE)
+
+
+def test_the_header_says_where_a_secret_may_stand() -> None:
+    """In a variable itself, never in the file."""
+    header = REFERENCE.read_text().partition("[listen]")[0]
+    assert "ASKONCE_UPSTREAMS__OPENAI__KEY" in header
 
 
 def test_what_the_documents_call_a_setting_exists() -> None:

@@ -38,6 +38,20 @@ async def test_the_start_is_refused_with_one_line(
     assert gateway.stdout == []
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_variable_that_sets_nothing_is_named_at_the_start(start_process: StartProcess, workers: str) -> None:
+    """Once, however many workers there are, and without its value: it may hold a key."""
+    environ = {"ASKONCE_LISTEN_PORT": "sk-canary-7a10", "ASKONCE_X": "1"}
+    gateway = await start_process("", "serve", "--workers", workers, environ=environ)
+    await gateway.logged(event="listening", count=int(workers), timeout=20)
+    said = gateway.logs(event="variable_ignored")
+    assert [(line["level"], line["variable"], line["meant"]) for line in said] == [
+        ("warning", "ASKONCE_LISTEN_PORT", "ASKONCE_LISTEN__PORT"),
+        ("warning", "ASKONCE_X", None),
+    ]
+    assert "canary" not in "".join(gateway.stdout + gateway.stderr)
+
+
 async def test_no_worker_is_started_with_a_bad_configuration(start_process: StartProcess) -> None:
     """The supervisor refuses for all of them, once."""
     gateway = await start_process(

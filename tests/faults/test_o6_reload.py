@@ -1,6 +1,7 @@
 """O6: SIGHUP takes a good configuration up, and leaves a bad one where it is."""
 
 import asyncio
+import os
 import shutil
 import signal
 import ssl
@@ -85,6 +86,15 @@ def _config(url: str, **settings: object) -> Config:
     return load(None, environment(url, settings))
 
 
+def _pair(authority: trustme.CA, directory: Path, name: str) -> tuple[str, str]:
+    """A certificate for this machine and its key, as files."""
+    issued = authority.issue_cert("127.0.0.1")
+    certificate, key = directory / f"{name}.pem", directory / f"{name}.key"
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    issued.private_key_pem.write_to_path(key)
+    return str(certificate), str(key)
+
+
 async def test_o6_old_connections_are_let_go(upstream: ScriptedUpstream, gateway: Gateway) -> None:
     """Connections of the old configuration close once they are idle."""
     async with gateway.client() as client:
@@ -118,6 +128,62 @@ async def test_o6_what_only_a_start_changes_is_named(
     await until(told)
 
 
+async def test_o6_https_is_turned_on_and_off_by_a_start_alone(
+    start: StartGateway, upstream: ScriptedUpstream, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A reload that wants it otherwise says so, leaves the listener as it is, and takes the rest up."""
+    certificate, key = _pair(trustme.CA(), tmp_path, "one")
+    pair = {"listen__tls_certificate": certificate, "listen__tls_key": key}
+    said: list[str] = []
+
+    def told() -> bool:
+        said.append(capfd.readouterr().out)
+        return '"setting":"listen.tls_certificate"' in "".join(said)
+
+    for before, after in ((pair, {}), ({}, pair)):
+        gateway = await start(**before)
+        gateway.app.reload(_config(upstream.url, timeouts__idle=7, **after))
+        assert gateway.app.config.timeouts.idle == 7
+        assert gateway.app.config.listen.tls_certificate == before.get("listen__tls_certificate", "")
+        await until(told)
+        said.clear()
+
+
+async def test_o6_what_only_a_start_changes_is_named_at_every_reload(
+    upstream: ScriptedUpstream, gateway: Gateway, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It's compared with what is in effect, not with what was asked for last."""
+    said: list[str] = []
+
+    def told_twice() -> bool:
+        said.append(capfd.readouterr().out)
+        return "".join(said).count('"setting":"log.level"') == 2
+
+    for _ in range(2):
+        gateway.app.reload(_config(upstream.url, log__level="debug"))
+    await until(told_twice)
+    assert gateway.app.config.log.level == "info"
+
+
+async def test_o6_a_restarted_worker_is_as_its_siblings(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    """What a reload cannot give to workers that run, HTTPS among it, it does not give to those that start later."""
+    certificate, key = _pair(trustme.CA(), tmp_path, "one")
+    path = _write(tmp_path / "askonce.toml", upstream.url)
+    async with spawn("", "serve", "--workers", "2", "--config", str(path)) as gateway:
+        await gateway.logged(event="listening", count=2, timeout=20)
+        listen = f'[listen]\ntls_certificate = "{certificate}"\ntls_key = "{key}"\n'
+        path.write_text(f'{listen}[log]\nlevel = "error"\n{path.read_text()}')
+        gateway.signal(signal.SIGHUP)
+        await gateway.logged(event="reloaded", count=2)
+        for pid in gateway.children():
+            os.kill(pid, signal.SIGKILL)
+        await gateway.logged(event="listening", count=4, timeout=20)
+        assert {line["url"] for line in gateway.logs(event="listening")} == {gateway.origin}
+        assert gateway.origin.startswith("http:")
+        async with gateway.client() as client:
+            assert (await client.ask(body=CHAT)).status == 200
+
+
 async def test_o6_a_reload_does_not_undo_a_drain(upstream: ScriptedUpstream, gateway: Gateway) -> None:
     """A process on its way out refuses new requests also after a reload."""
     go_on = asyncio.Event()
@@ -138,13 +204,8 @@ async def test_o6_a_bad_certificate_keeps_the_old_one(
 ) -> None:
     """A certificate without its key leaves the listener with the pair it has, and the upstream's connections open."""
     authority = trustme.CA()
-    pairs = []
-    for name in ("one", "two"):
-        certificate = authority.issue_cert("127.0.0.1")
-        certificate.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
-        certificate.private_key_pem.write_to_path(tmp_path / f"{name}.key")
-        pairs.append((str(tmp_path / f"{name}.pem"), str(tmp_path / f"{name}.key")))
-    (good, key), (other, other_key) = pairs
+    good, key = _pair(authority, tmp_path, "one")
+    other, other_key = _pair(authority, tmp_path, "two")
     gateway = await start(listen__tls_certificate=good, listen__tls_key=key)
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)

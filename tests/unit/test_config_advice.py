@@ -41,6 +41,22 @@ def test_an_unencrypted_way_out_of_the_machine_is_pointed_out() -> None:
     assert advised(upstreams__a__base_url="http://localhost:8000/v1") == []
 
 
+@pytest.mark.parametrize("url", ["https://host", "https://host/"])
+def test_a_base_url_without_a_path_is_pointed_out(url: str) -> None:
+    """Most APIs live under /v1."""
+    (line,) = advised(upstreams__a__base_url=url)
+    assert line == "upstreams.a.base_url: has no path; most APIs live under /v1"
+    assert advised(upstreams__a__base_url=f"{url.rstrip('/')}/v1/") == []
+
+
+@pytest.mark.parametrize("endpoint", ["chat/completions", "completions/", "responses", "embeddings"])
+def test_a_base_url_that_ends_in_an_endpoint_is_pointed_out(endpoint: str) -> None:
+    """The gateway appends it once more."""
+    (line,) = advised(upstreams__a__base_url=f"https://host/v1/{endpoint}")
+    assert line == f"upstreams.a.base_url: ends in /{endpoint.strip('/')}, which requests bring themselves"
+    assert advised(upstreams__a__base_url=f"https://host/{endpoint.strip('/')}-api/v1") == []
+
+
 def test_a_ca_file_without_tls_is_pointed_out(ca_file: object) -> None:
     """It is never looked at."""
     (line,) = advised(upstreams__a__base_url=URL, upstreams__a__ca_file=str(ca_file))
@@ -64,8 +80,9 @@ def test_waits_that_defeat_each_other_are_pointed_out() -> None:
     """A pool more patient than its upstreams, and comments that come too late."""
     (line,) = advised(pool__idle_timeout="61")
     assert line.startswith("pool.idle_timeout: ")
-    (line,) = advised(timeouts__comment="5", timeouts__first_byte="5")
+    (line,) = advised(timeouts__comment="5", timeouts__first_byte="5", timeouts__idle="5")
     assert line.startswith("timeouts.comment: ")
+    assert advised(timeouts__comment="5", timeouts__first_byte="5") == []
 
 
 def test_what_the_environment_does_or_fails_to_do_is_pointed_out() -> None:
