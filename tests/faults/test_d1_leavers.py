@@ -170,22 +170,3 @@ async def test_d4_a_pause_ends_when_the_reader_comes_back(start: StartGateway, u
             pass
     assert response.body == b"".join(frames)
     assert response.whole
-
-
-async def test_d4_a_head_into_a_full_buffer(start: StartGateway, upstream: ScriptedUpstream) -> None:
-    """An answer that begins while the one before is unread holds its upstream back from its first byte."""
-    gateway = await start(timeouts__client_write=30.0)
-    fill = Answer(200, (), b"x" * 262_000)
-    flood = Answer(200, (), [b"y" * 65_536] * 400, Framing.CHUNKED)
-    upstream.script(*[fill] * 30, flood)
-    async with gateway.client(receive_buffer=4_096) as client:
-        worst = 0
-        for _ in range(31):
-            await client.send(compose("GET", "/v1/files/f/content"))
-            (connection,) = gateway.app.clients.connections
-            for _ in range(10):
-                await asyncio.sleep(0.005)
-                worst = max(worst, connection.transport.get_write_buffer_size())
-        assert 100_000 < worst < 1 << 20
-        client.reset()
-    await until(lambda: not gateway.app.clients.connections)

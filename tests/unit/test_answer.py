@@ -17,7 +17,7 @@ class Connection:
         self.written = b""
         self.events: list[str] = []
         self.transport = self.clients = self
-        self.draining = False
+        self.draining = self.write_paused = False
 
     def write(self, data: bytes) -> None:
         self.written += data
@@ -163,3 +163,23 @@ async def test_no_tunnel_without_an_upgrade() -> None:
     with pytest.raises(Failure):
         await answer.tunnel(object(), [], lambda _: None)  # type: ignore[arg-type]
     assert (connection.written, answer.started) == (b"", False)
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_source_meets_a_full_buffer(*, full: bool) -> None:
+    """The head itself may have filled the client's buffer: the upstream is held back before its first byte."""
+    answer, connection = asked()
+    connection.write_paused = full
+    held: list[str] = []
+
+    class Source:
+        def pause(self) -> None:
+            held.append("paused")
+
+        def resume(self) -> None:
+            held.append("resumed")
+
+    answer.source = Source()
+    assert held == (["paused"] if full else [])
+    answer.source = None
+    assert answer.source is None
