@@ -129,7 +129,7 @@ class Metrics:
         registry = self._registry
         self._attempts = Counter(
             "askonce_upstream_attempts",
-            "Requests sent to an upstream, repetitions included.",
+            "Calls to an upstream, those that found no connection included.",
             ["upstream"],
             registry=registry,
         )
