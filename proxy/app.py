@@ -7,7 +7,6 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import final
 from urllib.parse import urlsplit
 
@@ -56,12 +55,10 @@ class App:
         self,
         config: Config,
         *,
-        path: Path | None = None,
         listen: tuple[str, int] | None = None,
         admin: tuple[str, int] | None = None,
     ) -> None:
         self.config = config
-        self.path = path
         self._listen = listen or (config.listen.host, config.listen.port)
         self._admin_listen = admin or (config.admin.host, config.admin.port)
         self._shared = listen is not None
@@ -241,7 +238,6 @@ class App:
             caps=_caps(config),
             max_idle=config.pool.max_idle,
             idle_timeout=config.pool.idle_timeout,
-            write_timeout=config.timeouts.upstream_write,
             deadlines=self._deadlines,
             events=_PoolEvents(self.metrics, name),
             loop=self._loop,

@@ -67,10 +67,6 @@ class Heartbeat:
         """The answer is complete: nothing may follow it."""
         self.deadline = inf
 
-    @property
-    def at_boundary(self) -> bool:
-        return self._stream is None or self._stream.at_boundary
-
     def expire(self, now: float) -> None:
         if self.deadline > now:
             # Another deadline of the same tick has ended the stream.

@@ -38,7 +38,6 @@ class Pool:
         caps: Caps,
         max_idle: int,
         idle_timeout: float,
-        write_timeout: float,
         deadlines: Deadlines,
         events: PoolEvents,
         loop: asyncio.AbstractEventLoop,
@@ -46,7 +45,6 @@ class Pool:
         self.loop = loop
         self.caps = caps
         self.deadlines = deadlines
-        self.write_timeout = write_timeout
         self.host = connector.origin.authority.encode("ascii")
         self.connections: set[UpstreamConnection] = set()
         self.idle: list[UpstreamConnection] = []

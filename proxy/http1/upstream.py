@@ -117,7 +117,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if self._gate.shut:
             self._unwritten = self.transport.get_write_buffer_size()
-            self._enter("write", self._pool.write_timeout)
+            self._enter("write", self._timeouts.write)
         elif not self._sent:
             self._enter("upload", inf)
         elif self._head is not None:
@@ -135,7 +135,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._gate.close()
         if self._tunnel is not None:
             self._tunnel.peer.pause()
-            self.deadline = self._loop.time() + self._pool.write_timeout
+            self.deadline = self._loop.time() + self._timeouts.write
         self._arm()
 
     def resume_writing(self) -> None:

@@ -19,7 +19,7 @@ from tests.fakes.polling import until
 
 __all__ = ["Collected", "Counted", "Upload", "ask", "failure_of", "fetch", "pool_of"]
 
-TIMEOUTS = PhaseTimeouts(connect=1.0, write=1.0, first_byte=0.2, idle=0.2, total=inf)
+TIMEOUTS = PhaseTimeouts(connect=1.0, write=0.15, first_byte=0.2, idle=0.2, total=inf)
 
 
 @final
@@ -76,7 +76,7 @@ class Upload:
         return chunk
 
 
-def build(port: int, *, write_timeout: float = 0.2) -> Pool:
+def build(port: int) -> Pool:
     """A pool for an upstream on this port."""
     loop = asyncio.get_running_loop()
     return Pool(
@@ -84,7 +84,6 @@ def build(port: int, *, write_timeout: float = 0.2) -> Pool:
         caps=Caps(),
         max_idle=4,
         idle_timeout=5.0,
-        write_timeout=write_timeout,
         deadlines=Deadlines(loop),
         events=Counted(),
         loop=loop,
@@ -92,9 +91,9 @@ def build(port: int, *, write_timeout: float = 0.2) -> Pool:
 
 
 @asynccontextmanager
-async def pool_of(port: int, *, write_timeout: float = 0.2) -> AsyncIterator[Pool]:
+async def pool_of(port: int) -> AsyncIterator[Pool]:
     """Expects that the block leaves nothing but idle connections."""
-    built = build(port, write_timeout=write_timeout)
+    built = build(port)
     yield built
     await until(
         lambda: all(connection in built.idle for connection in built.connections), 1.0, "no connection is left behind"

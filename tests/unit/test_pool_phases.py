@@ -95,7 +95,7 @@ async def test_write_time_out_needs_a_standstill() -> None:
     answer = Answer(raw=b"", reads=0, end=End.HANG, before=30.0)
     async with (
         ScriptedUpstream(answer, receive_buffer=4096) as narrow,
-        pool_of(narrow.port, write_timeout=0.15) as pool,
+        pool_of(narrow.port) as pool,
     ):
         task = asyncio.Task(pool.send(ask(body=bytes(12 << 20))))
         await until(lambda: narrow.requests)
