@@ -221,6 +221,7 @@ class ResponseReader:
         self._final = False
         self._until_eof = False
         self._dry = 0
+        self._body = events.response_body
         self._parser = httptools.HttpResponseParser(self)
 
     def expect(self, *, head_only: bool) -> None:
@@ -299,10 +300,15 @@ class ResponseReader:
             self._events.response_end()
 
     def on_body(self, chunk: bytes) -> None:
-        """A body behind the answer to HEAD, or behind a head that was refused, is for nobody."""
+        """Runs once a chunk."""
         self._dry = 0
-        if not self._done and self._fields.breach is None:
-            self._events.response_body(chunk)
+        fields = self._fields
+        if fields.breach is None:
+            if self._done:
+                # Behind the answer to HEAD: where it ends, nobody can tell.
+                fields.breach = BadMessage(Defect.MALFORMED, "bytes that answer no request")
+            else:
+                self._body(chunk)
 
     def on_message_complete(self) -> None:
         if self._fields.breach is None and self._final and not self._done and not self._tunnel:

@@ -181,13 +181,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     def response_body(self, chunk: bytes) -> None:
         reply = self._reply
-        if reply is None:
-            # A body behind the answer to HEAD: what follows it can't be told apart.
-            self.transport.abort()
-        elif reply.sink is not None:
-            reply.sink.data(chunk)
-        else:
-            reply.buffer(chunk)
+        if reply is not None:
+            if reply.sink is not None:
+                reply.sink.data(chunk)
+            else:
+                reply.buffer(chunk)
 
     def response_end(self) -> None:
         reply, self._reply = self._reply, None
