@@ -249,7 +249,7 @@ class _Stream:
         events = self._events
         whole = events.at_boundary and chunk.endswith(WHOLE)
         # Few frames can matter; a regular expression would take twice the time to find them.
-        if not whole or b'_tokens"' in chunk or b'"error"' in chunk or b"[DONE]" in chunk or b"event: error" in chunk:
+        if not whole or b'_tokens"' in chunk or b"error" in chunk or b"failed" in chunk or b"[DONE]" in chunk:
             for event in events.feed(chunk):
                 self._look(event.name, event.data)
         self._heartbeat.moved = True

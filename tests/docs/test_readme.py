@@ -74,3 +74,10 @@ def test_the_house_is_as_drawn() -> None:
 
 def _anchor(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_nothing_is_left_to_fill_in(document: str) -> None:
+    """No placeholder stands where a figure should."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    assert re.findall(r"\b(?:TODO|TBD|FIXME|XXX|[A-Z]+_TABLE)\b", text) == []
