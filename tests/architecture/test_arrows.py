@@ -39,6 +39,7 @@ RULES: Mapping[str, Rule] = {
     "proxy.openai imports nothing of ours": Rule(names("proxy.openai"), OURS, but=names("proxy.openai")),
     "sans-IO modules import no I/O": Rule(SANS_IO, IO),
     "sans-IO modules stand on sans-IO modules": Rule(SANS_IO, OURS, but=SANS_IO, typing_too=False),
+    "the cache imports nothing of the proxy": Rule(names("cache"), names("proxy bench tests")),
     "llhttp is known to the readers alone": Rule(OURS, names("httptools"), except_=PARSERS),
     "sockets are known to the transport and its host alone": Rule(
         OURS, SOCKETS, except_=KNOW_SOCKETS | READS_CERTIFICATES
@@ -69,6 +70,7 @@ BROKEN: Mapping[str, Mapping[str, str]] = {
     "proxy.openai imports nothing of ours": {"proxy/openai/sse.py": "from proxy.errors import Failure"},
     "sans-IO modules import no I/O": {"proxy/errors.py": "def f():\n    import asyncio"},
     "sans-IO modules stand on sans-IO modules": {"proxy/http1/frames.py": "from proxy.http1 import flow"},
+    "the cache imports nothing of the proxy": {"cache/memory.py": "from proxy.errors import Failure"},
     "llhttp is known to the readers alone": {"proxy/http1/upstream.py": "import httptools.parser"},
     "sockets are known to the transport and its host alone": {"proxy/tee.py": "from socket import socket"},
     "the stages know no transport and no host": {"proxy/upstream/call.py": "from proxy.http1.upstream import Pool"},
@@ -95,14 +97,14 @@ def build(tmp_path: Path) -> Callable[[Mapping[str, str]], House]:
         for path, text in {**{f"proxy/{name}.py": "" for name in FURNITURE}, **sources}.items():
             (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / path).write_text(text)
-        return House(tmp_path, "proxy")
+        return House(tmp_path, "proxy", "cache")
 
     return build_house
 
 
 @pytest.fixture(scope="module")
 def house() -> House:
-    return House(ROOT, "proxy")
+    return House(ROOT, "proxy", "cache")
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -143,7 +145,7 @@ def test_a_stray_protocol_is_found(build: Callable[[Mapping[str, str]], House], 
 
 def test_no_module_imports_itself_through_others() -> None:
     """There is no cycle at run time, in the product, the rig and the bench."""
-    assert House(ROOT, "proxy", "tests/fakes", "bench").cycles() == []
+    assert House(ROOT, "proxy", "cache", "tests/fakes", "bench").cycles() == []
 
 
 @pytest.mark.parametrize(
