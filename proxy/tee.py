@@ -5,6 +5,7 @@ matter: usage, errors, the end.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Final, final
 
@@ -22,6 +23,8 @@ HELD: Final = 16_384
 """Bytes of an unfinished event that wait for their end, so that an error can still take their place."""
 WHOLE: Final = (b"\n\n", b"\r\n\r\n")
 BLANKS: Final = (b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n")
+RECENT: Final = 8
+"""Frames at the end of a stream that are looked into: usage, closing events, `[DONE]`."""
 NOT_OURS_TO_TELL: Final = frozenset([b"alt-svc", b"x-askonce-call-id"])
 """Fields that speak of the upstream's host, or that another gateway upstream wrote."""
 MAX_LATE_BODY: Final = 1 << 20
@@ -37,8 +40,7 @@ def answer_headers(exchange: Exchange, headers: Headers, now: float) -> Headers:
     kept = [line for line in headers if line[0] not in NOT_OURS_TO_TELL]
     if not exchange.upstream_id:
         kept.append((b"x-request-id", call_id))
-    kept.append((b"x-askonce-call-id", call_id))
-    kept.append((b"server-timing", server_timing(exchange, now)))
+    kept += (b"x-askonce-call-id", call_id), (b"server-timing", server_timing(exchange, now))
     return kept
 
 
@@ -216,6 +218,7 @@ class _Stream:
         "_held",
         "_last",
         "_last_usage",
+        "_recent",
         "_reply",
         "_saw_end",
         "_write",
@@ -240,6 +243,7 @@ class _Stream:
         self._last_usage = b""
         self._saw_end = False
         self._held = self._last = b""
+        self._recent: deque[bytes] = deque(maxlen=RECENT)
         self.at_boundary = True
         """The client has been given whole events only."""
         exchange.first_byte_at = 0.0
@@ -248,10 +252,13 @@ class _Stream:
     def data(self, chunk: bytes) -> None:
         events = self._events
         whole = events.at_boundary and chunk.endswith(WHOLE)
-        # Few frames can matter; a regular expression would take twice the time to find them.
-        if not whole or b'_tokens"' in chunk or b"error" in chunk or b"failed" in chunk or b"[DONE]" in chunk:
-            for event in events.feed(chunk):
-                self._look(event.name, event.data)
+        if whole:
+            # What the usage is, and whether the stream has ended, its last frames tell: they are looked at then.
+            self._recent.append(chunk)
+        if not whole or b"error" in chunk:
+            self._catch_up()
+            if not whole:
+                self._look_at(chunk)
         self._heartbeat.moved = True
         if not self._exchange.first_byte_at:
             self._exchange.first_byte_at = self._clock()
@@ -274,6 +281,15 @@ class _Stream:
             self._write(self._held)
             self._held = b""
 
+    def _catch_up(self) -> None:
+        recent = b"".join(self._recent)
+        self._recent.clear()
+        self._look_at(recent)
+
+    def _look_at(self, data: bytes) -> None:
+        for event in self._events.feed(data):
+            self._look(event.name, event.data)
+
     def _look(self, name: bytes, data: bytes) -> None:
         if b'_tokens"' in data:
             # Some upstreams repeat their usage in every frame: only the last is parsed.
@@ -284,6 +300,7 @@ class _Stream:
             self._exchange.outcome = Outcome.FAILED
 
     def end(self) -> None:
+        self._catch_up()
         route = self._exchange.route
         if not self._reply.framed and route is not None and route.streams_end and not self._ended():
             self.fail(Failure(Kind.UPSTREAM_DISCONNECTED, detail="the stream ended before its last event"))
@@ -298,6 +315,7 @@ class _Stream:
 
     def fail(self, failure: Failure) -> None:
         exchange = self._exchange
+        self._catch_up()
         exchange.outcome, exchange.failure = Outcome.BROKEN, failure
         self._settle()
         end_stream(exchange, failure, at_boundary=self.at_boundary)

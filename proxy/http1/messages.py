@@ -110,18 +110,20 @@ class ResponseHead:
 class Fields:
     """Collects field lines under the caps; a breach is kept until the parser has returned."""
 
-    __slots__ = ("_caps", "_fed", "_pending", "breach", "in_head", "lines")
+    __slots__ = ("_caps", "_fed", "_latest", "_most", "_pending", "breach", "in_head", "lines")
 
     def __init__(self, caps: Caps) -> None:
         self._caps = caps
         self.lines: Headers = []
         self.breach: BadMessage | None = None
+        self._latest = 0
         self.begin()
 
     def begin(self) -> None:
         self.lines = []
         self.in_head = True
         self._fed = self._pending = 0
+        self._most = self._latest
 
     def add(self, name: bytes, value: bytes) -> None:
         """Runs once a line; the caps are looked at once a head."""
@@ -131,6 +133,7 @@ class Fields:
     def fed(self, size: int) -> None:
         """Bounds what has been read before a head, or a trailer section, has ended."""
         caps = self._caps
+        self._latest = size
         if len(self.lines) > caps.headers:
             self.breach = BadMessage(Defect.HEAD_TOO_LARGE)
         if self.in_head:
@@ -138,6 +141,7 @@ class Fields:
                 self.breach = BadMessage(Defect.HEAD_TOO_LARGE)
             self._fed += size
             self._pending += size
+            self._most += size
 
     def moved(self) -> None:
         """Part of the request line came out of the parser."""
@@ -145,16 +149,11 @@ class Fields:
 
     def split(self, dropped: frozenset[bytes]) -> tuple[Headers, "Special"]:
         """The end-to-end fields, and those that speak of this connection (RFC 9110 §7.6.1). Raises BadMessage."""
-        caps = self._caps
         lines, self.lines = self.lines, []
+        self._measure(lines)
         kept: Headers = []
         special = Special()
-        total, longest = 0, caps.header_bytes - 4
         for name, value in lines:
-            size = len(name) + len(value)
-            total += size + 4
-            if size > longest:
-                raise BadMessage(Defect.HEAD_TOO_LARGE)
             name = name.lower()  # noqa: PLW2901  (the parser gives it as it came)
             if name not in dropped:
                 kept.append((name, value))
@@ -162,12 +161,20 @@ class Fields:
                 special.repeat(name, value)
             else:
                 special[name] = value
-        if total > caps.head_bytes or len(lines) > caps.headers:
-            raise BadMessage(Defect.HEAD_TOO_LARGE)
         if b"connection" in special and special[b"connection"].lower() not in PERSISTENCE:
             named = frozenset(special.members(b"connection"))
             kept = [line for line in kept if line[0] not in named]
         return kept, special
+
+    def _measure(self, lines: Headers) -> None:
+        caps = self._caps
+        if len(lines) > caps.headers:
+            raise BadMessage(Defect.HEAD_TOO_LARGE)
+        if self._most < caps.header_bytes and self._most < caps.head_bytes:
+            return  # all that was read since the head began, and what came with it, is less than one line may have
+        sizes = [len(name) + len(value) + 4 for name, value in lines]
+        if sum(sizes) > caps.head_bytes or max(sizes, default=0) > caps.header_bytes:
+            raise BadMessage(Defect.HEAD_TOO_LARGE)
 
 
 class Special(dict[bytes, bytes]):

@@ -26,6 +26,7 @@ __all__ = ["RequestReader", "ResponseReader"]
 CHUNK_OVERHEAD = 65_536
 """Bytes of framing that a chunked body may have whatever its size, and in one piece: extensions, trailers."""
 MAX_INTERIM = 16
+VERSIONS = ("1.1", "1.0")
 
 
 class RequestEvents(Protocol):
@@ -160,7 +161,7 @@ class RequestReader:
     def _head(self) -> RequestHead:
         fields, parser = self._fields, self._parser
         version = parser.get_http_version()
-        if version not in ("1.1", "1.0"):
+        if version not in VERSIONS:
             raise BadMessage(Defect.BAD_VERSION)
         headers, special = fields.split(NOT_FORWARDED)
         if special.one(b"host") is None and version == "1.1":
@@ -175,7 +176,7 @@ class RequestReader:
             length=None if chunked else length or 0,
             keep_alive=parser.should_keep_alive() and not upgrade,
             chunks_allowed=version == "1.1",
-            expect_continue=version == "1.1" and b"100-continue" in special.members(b"expect"),
+            expect_continue=b"expect" in special and version == "1.1" and b"100-continue" in special.members(b"expect"),
             upgrade=upgrade,
         )
 
@@ -231,6 +232,7 @@ class ResponseReader:
         self._head_only = head_only
         self._done = self._until_eof = False
         self._interim = 0
+        self._fields.begin()
 
     def feed(self, data: bytes) -> None:
         """Raises BadMessage, also for bytes that answer nothing."""
@@ -287,6 +289,7 @@ class ResponseReader:
             fields.breach = defect
             return
         if head is None:
+            fields.in_head = True
             self._interim += 1
             if self._interim > MAX_INTERIM:
                 fields.breach = BadMessage(Defect.MALFORMED, "too many interim responses")
@@ -317,15 +320,14 @@ class ResponseReader:
 
     def _head(self) -> ResponseHead | None:
         """None for an interim response."""
-        fields, parser = self._fields, self._parser
-        status = parser.get_status_code()
+        status, version = self._parser.get_status_code(), self._parser.get_http_version()
         self._final = False
-        if not 100 <= status <= 999 or parser.get_http_version() not in ("1.1", "1.0"):
+        if not 100 <= status <= 999 or version not in VERSIONS:
             raise BadMessage(Defect.BAD_VERSION, "bad status line")
-        if 100 <= status < 200 and status != 101:
+        if status < 200 and status != 101:
             return None
-        headers, special = fields.split(NOT_RELAYED)
-        length, chunked = framing_of(special, parser.get_http_version())
+        headers, special = self._fields.split(NOT_RELAYED)
+        length, chunked = framing_of(special, version)
         self._final = True
         empty = status in (204, 304) or self._head_only
         framed = empty or chunked or length is not None
@@ -339,6 +341,6 @@ class ResponseReader:
             headers=headers,
             length=0 if status == 204 else length,
             framed=framed,
-            keep_alive=framed and b"close" not in special.members(b"connection") and parser.get_http_version() == "1.1",
+            keep_alive=framed and version == "1.1" and b"close" not in special.members(b"connection"),
             upgrade=upgrade,
         )

@@ -12,6 +12,8 @@ worker is scraped adds everybody's up.
 
 import os
 import platform
+from bisect import bisect_left
+from collections import Counter as Tally
 from collections.abc import Callable, Iterable
 from importlib import metadata
 from typing import Final, final
@@ -32,7 +34,8 @@ _DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 6
 _OVERHEADS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 _LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 
-_Observe = Callable[[float], None]
+_Note = Callable[[float], None]
+"""Keeps one observation for the next `publish`."""
 
 
 def forget_worker(slot: str, directory: str) -> None:
@@ -64,12 +67,15 @@ class Metrics:
         self._define_requests()
         self._define_upstreams()
         self._define_process()
-        self._finished: dict[tuple[str, str, int, str, bool], tuple[Counter, _Observe]] = {}
-        self._first_tokens: dict[tuple[str, str], _Observe] = {}
+        self._finished: dict[tuple[str, str, int, str, bool], tuple[Counter, _Note]] = {}
+        self._durations_by: dict[tuple[str, str], _Note] = {}
+        self._first_tokens: dict[tuple[str, str], _Note] = {}
         self._upstream_attempts: dict[str, Counter] = {}
         self._connects: dict[tuple[str, bool], Counter] = {}
         self._tokens: dict[tuple[str, str], Counter] = {}
         self._due: dict[Counter, int] = {}
+        self._noted: list[tuple[Histogram, tuple[float, ...], list[float]]] = []
+        self._note_overhead = self._noting(self._overhead, _OVERHEADS)
         self.before_publish: Callable[[], object] = bool
         """Whoever counts in batches is asked for the rest."""
 
@@ -177,23 +183,26 @@ class Metrics:
         pair = self._finished.get(key)
         if pair is None:
             pair = self._finish(key)
-        count, observe = pair
+        count, note = pair
         self._due[count] = self._due.get(count, 0) + 1
-        observe(seconds)
+        note(seconds)
 
-    def _finish(self, key: tuple[str, str, int, str, bool]) -> tuple[Counter, _Observe]:
+    def _finish(self, key: tuple[str, str, int, str, bool]) -> tuple[Counter, _Note]:
         route, method, status, outcome, stream = key
         if method not in KNOWN_METHODS:
             method = OTHER
         code = str(status) if 100 <= status <= 599 else OTHER
         count = self._requests.labels(route, method, code, outcome)
-        observe = self._durations.labels(route, "true" if stream else "false").observe
+        series = (route, "true" if stream else "false")
+        note = self._durations_by.get(series)
+        if note is None:
+            note = self._durations_by[series] = self._noting(self._durations.labels(*series), _DURATIONS)
         if method is not OTHER and code is not OTHER:
-            self._finished[key] = count, observe
-        return count, observe
+            self._finished[key] = count, note
+        return count, note
 
     def overhead(self, seconds: float) -> None:
-        self._overhead.observe(seconds)
+        self._note_overhead(seconds)
 
     def model_answered(self, model: str) -> None:
         """An upstream gave a good answer in this model's name: from now on it is a label."""
@@ -210,10 +219,10 @@ class Metrics:
 
     def first_token(self, route: str, model: str, seconds: float) -> None:
         key = (route, self.model_label(model))
-        observe = self._first_tokens.get(key)
-        if observe is None:
-            observe = self._first_tokens[key] = self._first_token.labels(*key).observe
-        observe(seconds)
+        note = self._first_tokens.get(key)
+        if note is None:
+            note = self._first_tokens[key] = self._noting(self._first_token.labels(*key), _DURATIONS)
+        note(seconds)
 
     def tokens(self, model: str, kind: str, amount: int) -> None:
         key = (self.model_label(model), kind)
@@ -238,6 +247,11 @@ class Metrics:
             count = self._connects[upstream, reused] = family.labels(upstream)
         self._due[count] = self._due.get(count, 0) + 1
 
+    def _noting(self, histogram: Histogram, bounds: tuple[float, ...]) -> _Note:
+        amounts: list[float] = []
+        self._noted.append((histogram, bounds, amounts))
+        return amounts.append
+
     def loop_lagged(self, seconds: float) -> None:
         self._lag.observe(seconds)
 
@@ -251,6 +265,10 @@ class Metrics:
         due, self._due = self._due, {}
         for count, amount in due.items():
             count.inc(amount)
+        for histogram, bounds, amounts in self._noted:
+            if amounts:
+                _observe_all(histogram, bounds, amounts)
+                amounts.clear()
         self._in_flight_gauge.set(self.in_flight)
         self._connections_gauge.set(self.connections)
         received, sent = self.bytes_received, self.bytes_sent
@@ -272,6 +290,13 @@ class Metrics:
             return set()
         samples = (sample for family in _Shared(self._directory).collect() for sample in family.samples)
         return {sample.labels["model"] for sample in samples if "model" in sample.labels} - {OTHER}
+
+
+def _observe_all(histogram: Histogram, bounds: tuple[float, ...], amounts: list[float]) -> None:
+    """What `observe` does for one amount, for many at the price of a few: it takes a lock twice for each."""
+    histogram._sum.inc(sum(amounts))  # noqa: SLF001  (there is no public way to observe in bulk)
+    for bucket, times in Tally(bisect_left(bounds, amount) for amount in amounts).items():
+        histogram._buckets[bucket].inc(times)  # noqa: SLF001
 
 
 @final
