@@ -134,7 +134,7 @@ class Meta(msgspec.Struct, frozen=True, gc=False, array_like=True):
     spent_ms: int
 
     def __post_init__(self) -> None:
-        if len(self.key) != 64 or not self.key.isascii():
+        if len(self.key) != 64 or self.key.strip("0123456789abcdef"):
             raise OutOfBounds("key")
         for name, limit in TEXTS:
             _check_text(name, getattr(self, name), limit)
