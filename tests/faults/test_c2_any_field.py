@@ -1,0 +1,130 @@
+"""C2: whatever changes in a request, its key changes; J8: also where nobody knows the field."""
+
+import importlib
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+import pytest
+from typing_extensions import is_typeddict
+
+from cache.fingerprint import DENIED, digest
+
+SCHEMAS = {
+    "chat/completions": ("chat.completion_create_params", "CompletionCreateParams"),
+    "completions": ("completion_create_params", "CompletionCreateParams"),
+    "responses": ("responses.response_create_params", "ResponseCreateParams"),
+    "embeddings": ("embedding_create_params", "EmbeddingCreateParams"),
+    "moderations": ("moderation_create_params", "ModerationCreateParams"),
+    "images/generations": ("image_generate_params", "ImageGenerateParams"),
+    "audio/speech": ("audio.speech_create_params", "SpeechCreateParams"),
+}
+DEPTH = 5
+"""Levels of nesting; filters and lists of items contain themselves."""
+
+
+def variants_of(hint: Any) -> Iterable[Any]:
+    return get_args(hint) if get_origin(hint) in {Union, types.UnionType} else (hint,)
+
+
+def fields_of(endpoint: str) -> dict[str, Any]:
+    """The SDK's request type, all of its variants in one."""
+    module, name = SCHEMAS[endpoint]
+    schema = getattr(importlib.import_module(f"openai.types.{module}"), name)
+    return {field: hint for variant in variants_of(schema) for field, hint in get_type_hints(variant).items()}
+
+
+def samples(hint: Any, depth: int = DEPTH) -> Iterator[Any]:
+    """A value of every variant of a type."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in {Union, types.UnionType}:
+        for variant in arguments:
+            yield from samples(variant, depth)
+    elif origin is Literal:
+        yield from arguments
+    elif is_typeddict(hint):
+        yield from objects(get_type_hints(hint), depth - 1)
+    elif arguments and isinstance(origin, type) and issubclass(origin, Mapping):
+        yield from ({"name": value} for value in samples(arguments[-1], depth - 1))
+    elif arguments and isinstance(origin, type) and issubclass(origin, Iterable):
+        yield from ([value] for value in samples(arguments[0], depth - 1))
+    else:
+        yield {int: 1, float: 0.5, bool: True, type(None): None}.get(hint, "text")
+
+
+def objects(fields: Mapping[str, Any], depth: int) -> Iterator[dict[str, Any]]:
+    if depth <= 0:
+        yield {}
+        return
+    choices = {name: list(samples(hint, depth)) for name, hint in fields.items()}
+    first = {name: values[0] for name, values in choices.items()}
+    yield first
+    for name, values in choices.items():
+        yield from ({**first, name: value} for value in values[1:])
+
+
+def flips(value: Any) -> Iterator[Any]:
+    """The value with one thing changed, for every thing in it: a leaf, a member's name, a member or item gone."""
+    match value:
+        case dict():
+            for name, member in value.items():
+                rest = {key: kept for key, kept in value.items() if key != name}
+                yield rest
+                yield {**rest, f"{name}_": member}
+                yield from ({**value, name: flipped} for flipped in flips(member))
+        case list():
+            yield from (value[1:], [*value, None], [*value, *value])
+            for place, item in enumerate(value):
+                yield from ([*value[:place], flipped, *value[place + 1 :]] for flipped in flips(item))
+        case bool():
+            yield from (not value, int(value), None)
+        case None:
+            yield from (False, 0, "")
+        case str():
+            yield from (f"{value} ", value.upper(), None)
+        case _:
+            yield from (value + 1, str(value), -value)
+
+
+def key(body: dict[str, Any]) -> bytes:
+    return digest(msgspec.json.encode(body))
+
+
+FIELDS = [(endpoint, field) for endpoint in SCHEMAS for field in fields_of(endpoint)]
+
+
+@pytest.mark.parametrize(("endpoint", "field"), FIELDS)
+def test_c2_each_field_counts_unless_it_is_denied(endpoint: str, field: str) -> None:
+    """Given or not, and with any of its values: another key; and the same one where DENIED names it."""
+    values = list(samples(fields_of(endpoint)[field]))
+    bodies = [{field: value} for value in (*values, *(flipped for value in values for flipped in flips(value)))]
+    distinct = {msgspec.json.encode(body, order="sorted") for body in bodies}
+    other = {"temperature_": 1}
+    keys = {key({**other, **body}) for body in bodies}
+    assert (key(other) in keys) is (field in DENIED)
+    assert len(keys) == (1 if field in DENIED else len(distinct))
+
+
+@pytest.mark.parametrize("endpoint", SCHEMAS)
+def test_c2_the_schema_is_read_whole(endpoint: str) -> None:
+    """This test looks at what the SDK sends: it found the fields that everybody knows."""
+    fields = fields_of(endpoint)
+    assert "model" in fields
+    assert len(fields) >= {"moderations": 2, "embeddings": 5, "audio/speech": 6}.get(endpoint, 10)
+
+
+@pytest.mark.parametrize(
+    "field", ["top_k", "min_p", "chat_template_kwargs", "guided_json", "Stream", "stream ", "", "кэш"]
+)
+@pytest.mark.parametrize("value", [None, False, 0, "", [], {}], ids=repr)
+def test_j8_unknown_fields_count(field: str, value: object) -> None:
+    """Whatever they are called and even if their value is nothing."""
+    body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+    assert key(body) != key({**body, field: value})
+
+
+@pytest.mark.parametrize("field", DENIED)
+def test_c2_what_is_denied_counts_below_the_top(field: str) -> None:
+    """A message with a `user`, a tool with a `cache` or a schema with `metadata` says something."""
+    assert key({"messages": [{"content": "x", field: 1}]}) != key({"messages": [{"content": "x", field: 2}]})
