@@ -19,6 +19,7 @@ import msgspec
 __all__ = [
     "FRAME_COST",
     "MAX_PREFIX",
+    "MAX_UNPACKED",
     "PREFIX",
     "Entry",
     "EntryKind",
@@ -48,6 +49,7 @@ MAX_META: Final = 1 << 15
 MAX_PREFIX: Final = HEAD.size + MAX_META
 """Bytes from the start of an envelope that hold the metadata, always."""
 MAX_UNPACKED: Final = 1 << 26
+"""Bytes of frames that an envelope may hold, lest a few kilobytes unpack to fill the memory."""
 COMPRESS_OVER: Final = 1 << 14
 """Bytes below which a network carries frames in less time than a processor shrinks them."""
 PAYS: Final = 0.9
@@ -205,7 +207,7 @@ _decode: Final = msgspec.msgpack.Decoder(Meta).decode
 def pack(entry: Entry, compress_over: int = COMPRESS_OVER) -> bytes:
     """The envelope. Frames of more than `compress_over` bytes are compressed if it pays.
 
-    Raises OutOfBounds for gaps or sizes that no envelope can say.
+    Raises OutOfBounds for frames of more than MAX_UNPACKED bytes together, or gaps that no envelope can say.
     """
     meta = _encode(msgspec.structs.astuple(entry)[:META_FIELDS])
     count, flags = len(entry.frames), PACED if entry.gaps else 0
@@ -214,7 +216,7 @@ def pack(entry: Entry, compress_over: int = COMPRESS_OVER) -> bytes:
     except struct.error:
         raise OutOfBounds("gaps") from None
     frames = stored = b"".join((lengths, *entry.frames))
-    if len(frames) >= 1 << 32:
+    if len(frames) > MAX_UNPACKED:
         raise OutOfBounds("frames")
     if len(frames) > compress_over:
         smaller = zlib.compress(frames, 1)
