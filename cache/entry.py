@@ -269,7 +269,7 @@ def unpack_meta(data: bytes) -> Meta:
         raise Unreadable(Reason.TORN)
     try:
         return _decode(meta)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise Unreadable(Reason.TORN) from None
 
 
