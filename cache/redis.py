@@ -1,0 +1,325 @@
+"""The tier that workers and replicas share: entries in Redis, each under its own key until it is too stale to serve.
+
+A Redis that fails makes no call fail: each outcome has a name, and the worst is a miss.
+"""
+
+import asyncio
+import enum
+import re
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple, final
+
+import msgspec
+
+from cache.entry import PREFIX, Entry, Meta, Reason, Unreadable, meta_end, pack, unpack, unpack_meta
+from cache.lease import FENCE_LIFE, Lease, LeaseState, keys
+from cache.link import Link, Script, Word
+from cache.select import Selector
+
+__all__ = ["BadCursor", "Listed", "Listing", "Miss", "Purged", "RedisTier", "Size", "Stored"]
+
+PUT: Final = Script.read("entry_put")
+
+IN_THREAD: Final = 1 << 16
+"""Bytes from which an envelope is made and read beside the event loop."""
+SLICE: Final = 64
+"""Keys that Redis, and then this process, looks at before others get their turn."""
+MAX_SLICES: Final = 256
+"""Of one page, so that a listing of little among much answers."""
+MAX_PAGE: Final = 1_000
+MAX_CURSOR: Final = 300
+RECENT: Final = 5.0
+"""Seconds in which every worker has heard of a purge, with plenty to spare."""
+MAX_RECENT: Final = 4_096
+
+META: Final = len(Meta.__struct_fields__)
+
+
+@final
+class Miss(enum.Enum):
+    """Why there is no entry. The values are those of a metric's label."""
+
+    ABSENT = "absent"
+    UNREADABLE = "unreadable"
+    """Bytes that are no entry of this key and version; they have been deleted."""
+    DOWN = "down"
+
+
+@final
+class Stored(enum.Enum):
+    """What became of an entry that was to be kept. The values are those of a metric's label."""
+
+    STORED = "stored"
+    TOO_LARGE = "too_large"
+    EXPIRED = "expired"
+    FENCED = "fenced"
+    """Somebody was given a lease after this answer's maker."""
+    DOWN = "down"
+
+
+@final
+class BadCursor(ValueError):
+    """Not one that a listing gave."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """What was removed, or in a dry run would be, in entries and stored bytes. Not complete: Redis failed meanwhile."""
+
+    entries: int
+    bytes: int
+    complete: bool
+
+
+class Listed(NamedTuple):
+    meta: Meta
+    bytes: int
+    """As stored, compressed where that paid."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """In no order, around as many as asked for. No cursor: nothing is left. Not complete: Redis failed."""
+
+    entries: list[Listed]
+    cursor: str | None
+    complete: bool
+
+
+class Size(NamedTuple):
+    """Of the whole database, other namespaces and programs included."""
+
+    keys: int
+    bytes: int
+
+
+@final
+class RedisTier:
+    """`wall` is the time in seconds since the epoch; `on_unreadable` hears why bytes were no entry."""
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        namespace: str,
+        max_entry_bytes: int,
+        wall: Callable[[], float],
+        on_unreadable: Callable[[Reason], None],
+    ) -> None:
+        self._link = link
+        self._namespace = namespace
+        self._max = max_entry_bytes
+        self._wall = wall
+        self._on_unreadable = on_unreadable
+        self._recent: deque[tuple[float, Meta]] = deque(maxlen=MAX_RECENT)
+
+    def __repr__(self) -> str:
+        return f"<RedisTier {self._namespace} {self._link!r}>"
+
+    async def get(self, key: str) -> Entry | Miss:
+        name = self._name(key)
+        try:
+            data = await self._link.call("GET", name)
+            if not isinstance(data, bytes):
+                return Miss.ABSENT
+            try:
+                if len(data) < IN_THREAD:
+                    return unpack(data, key, self._max)
+                return await asyncio.to_thread(unpack, data, key, self._max)
+            except Unreadable as unreadable:
+                self._on_unreadable(unreadable.reason)
+                await self._link.call("UNLINK", name)
+                return Miss.UNREADABLE
+        except (ConnectionError, TimeoutError):
+            return Miss.DOWN
+
+    async def put(self, entry: Entry, lease: Lease | None = None) -> Stored:
+        """Until `stale_until`. A lease is ended by STORED and lost by FENCED."""
+        life = int((entry.stale_until - self._wall()) * 1_000)
+        if life <= 0:
+            return Stored.EXPIRED
+        size = sum(map(len, entry.frames))
+        if size > self._max:
+            return Stored.TOO_LARGE
+        data = pack(entry) if size < IN_THREAD else await asyncio.to_thread(pack, entry)
+        self._remember(entry)
+        try:
+            if lease is None:
+                await self._link.call("SET", self._name(entry.key), data, "PX", life)
+                return Stored.STORED
+            words: Sequence[Word] = [lease.token, lease.fence, FENCE_LIFE, life, data]
+            kept = await self._link.script(PUT, keys(self._namespace, entry.key), words)
+        except (ConnectionError, TimeoutError):
+            return Stored.DOWN
+        lease.state = LeaseState.ENDED if kept else LeaseState.LOST
+        return Stored.STORED if kept else Stored.FENCED
+
+    async def drop(self, key: str) -> Purged:
+        """One entry."""
+        try:
+            gone = await self._link.call("UNLINK", self._name(key))
+        except (ConnectionError, TimeoutError):
+            return Purged(0, 0, complete=False)
+        return Purged(int(bool(gone)), 0, complete=True)
+
+    async def purge(self, selector: Selector, *, dry_run: bool = False) -> Purged:
+        """Looks at every entry of the namespace, a slice at a time; of a selector with a key at that one alone."""
+        entries = size = 0
+        try:
+            async for part in self._slices(selector, _START):
+                entries += len(part.found)
+                size += sum(listed.bytes for listed in part.found)
+                if part.found and not dry_run:
+                    await self._unlink([listed.meta.key for listed in part.found])
+        except (ConnectionError, TimeoutError):
+            return Purged(entries, size, complete=False)
+        return Purged(entries, size, complete=True)
+
+    async def purge_recent(self, selector: Selector) -> bool:
+        """What this process stored just now, perhaps behind the back of a purge that it had not heard of yet.
+
+        False: Redis failed meanwhile.
+        """
+        now = self._wall()
+        recent = [meta for stored, meta in self._recent if stored > now - RECENT]
+        try:
+            await self._unlink([meta.key for meta in recent if selector.matches(meta, now)])
+        except (ConnectionError, TimeoutError):
+            return False
+        return True
+
+    async def page(self, selector: Selector, limit: int, cursor: str | None = None) -> Listing:
+        """Raises BadCursor."""
+        start = _START if cursor is None else _Cursor.parse(cursor)
+        entries: list[Listed] = []
+        slices = 0
+        try:
+            async for part in self._slices(selector, start):
+                entries += part.found
+                slices += 1
+                if part.next is None:
+                    break
+                if len(entries) >= min(limit, MAX_PAGE) or slices >= MAX_SLICES:
+                    return Listing(entries, str(part.next), complete=True)
+        except (ConnectionError, TimeoutError):
+            return Listing(entries, None, complete=False)
+        return Listing(entries, None, complete=True)
+
+    async def size(self) -> Size | None:
+        """None: Redis does not say."""
+        found = Size(0, 0)
+        try:
+            for server in await self._link.primaries():
+                count, info = await self._link.many([("DBSIZE",), ("INFO", "memory")], server)
+                used = re.search(rb"used_memory:(\d+)", info if isinstance(info, bytes) else b"")
+                if not isinstance(count, int) or used is None:
+                    return None
+                found = Size(found.keys + count, found.bytes + int(used[1]))
+        except (ConnectionError, TimeoutError):
+            return None
+        return found
+
+    def _name(self, key: str) -> str:
+        return f"{self._namespace}:e:{{{key}}}"
+
+    def _remember(self, entry: Entry) -> None:
+        self._recent.append((self._wall(), Meta(*msgspec.structs.astuple(entry)[:META])))
+
+    async def _unlink(self, entries: Sequence[str]) -> None:
+        """Raises the first refusal."""
+        for gone in await self._link.many([("UNLINK", self._name(key)) for key in entries]):
+            if isinstance(gone, ConnectionError):
+                raise gone
+
+    async def _slices(self, selector: Selector, start: "_Cursor") -> AsyncIterator["_Slice"]:
+        """Every entry that was there from beginning to end appears, perhaps twice."""
+        if selector.key is not None:
+            yield _Slice(await self._look(selector, [self._name(selector.key).encode()], ""), None)
+            return
+        servers = sorted(await self._link.primaries())
+        if not servers:
+            raise ConnectionError("no server is known")
+        first = start.server or servers[0]
+        for at, server in enumerate(servers):
+            if server < first:
+                continue
+            scan = start.scan if server == start.server else 0
+            while True:
+                (answer,) = await self._link.many(
+                    [("SCAN", scan, "MATCH", _pattern(self._namespace), "COUNT", SLICE)], server
+                )
+                if isinstance(answer, ConnectionError):
+                    raise answer
+                scan, names = _scanned(answer)
+                found = await self._look(selector, names, server)
+                if not scan:
+                    break
+                yield _Slice(found, _Cursor(server, scan))
+            last = at + 1 == len(servers)
+            yield _Slice(found, None if last else _Cursor(servers[at + 1], 0))
+
+    async def _look(self, selector: Selector, names: Sequence[bytes], on: str) -> "list[Listed]":
+        """The entries of these names that are meant. Reads no more of them than the metadata."""
+        asked: list[Sequence[bytes | str | int]] = []
+        for name in names:
+            asked += [("GETRANGE", name, 0, PREFIX - 1), ("STRLEN", name)]
+        answers = await self._link.many(asked, on)
+        now = self._wall()
+        found = []
+        for at, name in enumerate(names):
+            data, size = answers[2 * at], answers[2 * at + 1]
+            if not isinstance(data, bytes) or not isinstance(size, int):
+                continue
+            meta = await self._meta(name, data, on)
+            if meta is not None and selector.matches(meta, now) and self._name(meta.key).encode() == name:
+                found.append(Listed(meta, size))
+        return found
+
+    async def _meta(self, name: bytes, data: bytes, on: str) -> Meta | None:
+        try:
+            if len(data) == PREFIX and (end := meta_end(data)) > PREFIX:
+                (more,) = await self._link.many([("GETRANGE", name, 0, end - 1)], on)
+                data = more if isinstance(more, bytes) else b""
+            return unpack_meta(data)
+        except Unreadable:
+            # It is deleted when somebody asks for it, or ends with its time.
+            return None
+
+
+class _Cursor(NamedTuple):
+    server: str
+    scan: int
+
+    def __str__(self) -> str:
+        return f"{self.scan}@{self.server}"
+
+    @classmethod
+    def parse(cls, text: str) -> "_Cursor":
+        scan, at, server = text.partition("@")
+        if not (at and server and scan.isascii() and scan.isdigit() and len(text) < MAX_CURSOR):
+            raise BadCursor("not a cursor of a listing")
+        return cls(server, int(scan))
+
+
+_START: Final = _Cursor("", 0)
+
+
+class _Slice(NamedTuple):
+    found: list[Listed]
+    next: _Cursor | None
+
+
+def _pattern(namespace: str) -> str:
+    """What the names of all entries match. What means something in a pattern means itself."""
+    return re.sub(r"([\\*?\[\]^])", r"\\\1", namespace) + ":e:*"
+
+
+def _scanned(answer: object) -> tuple[int, list[bytes]]:
+    match answer:
+        case [bytes(scan), list(names)]:
+            return int(scan), names
+    raise ConnectionError("not what SCAN answers")
