@@ -260,8 +260,8 @@ def _judge_chunks(recorded: Recorded) -> Judged:
     model, usage = "", _NULL
     ended = False
     for name, data in recorded.events:
-        if ended:
-            return Judged(Verdict.UNKNOWN_SHAPE)
+        if ended or name == b"error":
+            return Judged(_stray(name, data))
         if data.strip() == DONE:
             ended = True
             continue
@@ -269,7 +269,7 @@ def _judge_chunks(recorded: Recorded) -> Judged:
             chunk = _chunks.decode(data)
         except _NOT_JSON as error:
             return Judged(_misread(data, error))
-        if name == b"error" or chunk.error != _NULL or chunk.object == "error":
+        if chunk.error != _NULL or chunk.object == "error":
             return Judged(Verdict.ERROR)
         for piece in chunk.choices or ():
             # What a filter took away stays away, whatever is said behind it.
@@ -293,11 +293,11 @@ def _judge_steps(recorded: Recorded) -> Judged:
     for name, data in recorded.events:
         if data.strip() == DONE:
             continue
-        if closed:
-            return Judged(Verdict.UNKNOWN_SHAPE)
+        if closed or name == b"error":
+            return Judged(_stray(name, data))
         try:
             step = _steps.decode(data)
-            if name == b"error" or step.error != _NULL or step.type in {"error", "response.failed"}:
+            if step.error != _NULL or step.type in {"error", "response.failed"}:
                 return Judged(Verdict.ERROR)
             if step.type in {"response.completed", "response.incomplete"}:
                 response = _responses.decode(step.response)
@@ -309,6 +309,11 @@ def _judge_steps(recorded: Recorded) -> Judged:
     if last.verdict is Verdict.COMPLETE and not recorded.whole:
         return last._replace(verdict=Verdict.NO_END)
     return last
+
+
+def _stray(name: bytes, message: bytes) -> Verdict:
+    """An error, or something where nothing should be."""
+    return Verdict.ERROR if name == b"error" or error_of(message) else Verdict.UNKNOWN_SHAPE
 
 
 def _misread(message: bytes, error: Exception) -> Verdict:

@@ -126,7 +126,7 @@ COMPLETION_LOGPROBS = [
             {"tokens": ["a"], "token_logprobs": [-0.5], "top_logprobs": [{"a": -0.5, "index": -1}], "text_offset": [3]},
             None,
         ),
-        ("b", 1, {"tokens": ["b"], "token_logprobs": [None], "top_logprobs": [None], "text_offset": [3]}, None),
+        ("b", 1, {"tokens": ["b"], "token_logprobs": [-0.25], "top_logprobs": [{}], "text_offset": [3]}, None),
         (
             "c",
             0,

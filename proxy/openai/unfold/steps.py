@@ -6,14 +6,14 @@ from typing import Any
 import msgspec
 
 from proxy.openai.events import Unconvertible
-from proxy.openai.pieces import aligned, split
+from proxy.openai.unfold.pieces import aligned, split
 
-__all__ = ["response_events"]
+__all__ = ["steps_of"]
 
 Json = dict[str, Any]
 
 
-def response_events(response: Json, text: bytes) -> Iterator[Json]:
+def steps_of(response: Json, text: bytes) -> Iterator[Json]:
     """Events in their order, each with its `sequence_number`; `text` is the response as it was written."""
     for number, event in enumerate(_events(response, text)):
         yield {**event, "sequence_number": number}

@@ -1,13 +1,12 @@
-"""A JSON answer → the stream that a client which asked for one would have been sent. Sans-IO."""
+"""A completion of either kind → the chunks of its stream. Sans-IO."""
 
 from collections.abc import Iterator
 from typing import Any, Final
 
-from proxy.openai.events import DONE_FRAME, Unconvertible, decode, frame
-from proxy.openai.pieces import aligned, split
-from proxy.openai.unfold_responses import response_events
+from proxy.openai.events import Unconvertible
+from proxy.openai.unfold.pieces import aligned, split
 
-__all__ = ["unfold"]
+__all__ = ["chunks"]
 
 Json = dict[str, Any]
 
@@ -21,24 +20,8 @@ ARGUMENTS: Final = {"function": "arguments", "custom": "input"}
 """Types of tool calls, and which of their members is long."""
 
 
-def unfold(endpoint: str, body: bytes, *, usage: bool) -> tuple[bytes, ...]:
-    """The frames of chat/completions, completions or responses.
-
-    `usage`: whether chunks say what was used (`stream_options.include_usage`); responses always do.
-    Raises Unconvertible.
-    """
-    answer = decode(body)
-    try:
-        if endpoint == "responses":
-            return tuple(frame(event, event["type"]) for event in response_events(answer, body))
-        if endpoint in OBJECTS:
-            return (*(frame(chunk) for chunk in _chunks(endpoint, answer, usage=usage)), DONE_FRAME)
-    except RecursionError:
-        raise Unconvertible("nested too deep") from None
-    raise Unconvertible("no answer of this endpoint has the form of a stream")
-
-
-def _chunks(endpoint: str, answer: Json, *, usage: bool) -> Iterator[Json]:
+def chunks(endpoint: str, answer: Json, *, usage: bool) -> Iterator[Json]:
+    """Of an answer of chat/completions or completions, which is taken apart. Raises Unconvertible."""
     choices, used = answer.pop("choices", None), answer.pop("usage", None)
     if not isinstance(choices, list) or not choices or answer.get("error") is not None:
         raise Unconvertible("no choices")
@@ -49,7 +32,8 @@ def _chunks(endpoint: str, answer: Json, *, usage: bool) -> Iterator[Json]:
     for position, choice in enumerate(choices):
         if not isinstance(choice, dict) or not choice.get("finish_reason"):
             raise Unconvertible("a choice without a finish reason")
-        choice.setdefault("index", position)
+        if choice.setdefault("index", position) != position:
+            raise Unconvertible("choices out of order")
         for part in parts(choice):
             # What is said of the whole is said once, in the first chunk.
             yield head | answer | {"choices": [part]} | told
@@ -96,9 +80,11 @@ def _message(message: Json, logs: Json) -> Iterator[tuple[Json, Json]]:
     for key in THOUGHTS:
         for piece in split(texts.get(key, "")):
             yield {key: piece}, {}
+    later = {key: value for key, value in message.items() if key not in first and key not in texts}
+    for key in [key for key in later if key.startswith("reasoning")]:
+        yield {key: later.pop(key)}, {}
     for key in ("content", "refusal"):
         yield from _logged(key, texts.get(key, ""), logs)
-    later = {key: value for key, value in message.items() if key not in first and key not in texts}
     for key, deltas in (("audio", _audio), ("function_call", _function), ("tool_calls", _tools)):
         if key in later:
             yield from (({key: delta}, {}) for delta in deltas(later.pop(key)))
@@ -110,12 +96,10 @@ def _logged(key: str, text: str, logs: Json) -> Iterator[tuple[Json, Json]]:
     if not text or not isinstance(logs.get(key), list) or not logs[key]:
         yield from (({key: piece}, {}) for piece in split(text))
         return
-    nulls = {other: None for other, value in logs.items() if value is None}
     entries = logs.pop(key)
-    for other in nulls:
-        del logs[other]
+    blank = {other: logs.pop(other) for other in [*logs] if not logs[other]}
     for piece, group in aligned(text, entries):
-        yield {key: piece}, {key: group} | nulls
+        yield {key: piece}, {key: group} | blank
 
 
 def _tools(calls: Any) -> Iterator[list[Json]]:

@@ -1,0 +1,248 @@
+"""Whether an answer is complete."""
+
+import base64
+import struct
+from typing import Any
+
+import msgspec
+import pytest
+
+from proxy.openai.replies import Judged, Verdict, judge_body, judge_stream
+from tests.fakes.frames import DONE
+from tests.fakes.streams import STREAMS
+from tests.fakes.streams.writing import OPENAI, USED, chunk, event
+
+CHAT = "chat/completions"
+STOP = {"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "stop"}
+USAGE = msgspec.json.encode(USED)
+TEXT = [chunk({"role": "assistant", "content": "x"}), chunk({}, "stop")]
+ENDS = {"LF": b"\n", "CRLF": b"\r\n", "CR": b"\r"}
+
+
+def _body(endpoint: str, value: object) -> Verdict:
+    return judge_body(endpoint, msgspec.json.encode(value)).verdict
+
+
+def _stream(*frames: bytes, endpoint: str = CHAT) -> Verdict:
+    return judge_stream(endpoint, frames).verdict
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_whole_streams_are_complete(name: str) -> None:
+    """Whatever the upstream, its stream is complete and its model known."""
+    recording = STREAMS[name]
+    judged = judge_stream(recording.endpoint, recording.frames)
+    assert judged.verdict is Verdict.COMPLETE
+    assert judged.model
+    assert judged.parts >= 1
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("name", STREAMS)
+def test_line_ends_and_bom(name: str, end: str) -> None:
+    """The specification's line ends, and a byte order mark, change nothing."""
+    recording = STREAMS[name]
+    frames = [frame.replace(b"\n", ENDS[end]) for frame in recording.frames]
+    frames[0] = b"\xef\xbb\xbf" + frames[0]
+    assert judge_stream(recording.endpoint, frames) == judge_stream(recording.endpoint, recording.frames)
+
+
+def test_data_in_several_lines() -> None:
+    """A chunk that comes in lines is one chunk; fields that say nothing are passed over."""
+    frames = [frame.replace(b',"choices"', b',\ndata:"choices"') for frame in TEXT]
+    assert _stream(b"id: 7\nretry: 5\n" + frames[0], b": ping\n\n", *frames[1:], DONE) is Verdict.COMPLETE
+    assert _stream(*TEXT, b"data:[DONE]\n\n", b": bye\n\n") is Verdict.COMPLETE
+    assert _stream(*TEXT, b"data: \ndata\ndata: [DONE]\n\n") is Verdict.COMPLETE
+
+
+STREAM_DEFECTS = {
+    "nothing": ([], Verdict.EMPTY),
+    "comments": ([b": ping\n\n"], Verdict.EMPTY),
+    "only an end": ([DONE], Verdict.EMPTY),
+    "no end": (TEXT, Verdict.NO_END),
+    "no finish": ([TEXT[0], DONE], Verdict.NO_FINISH_REASON),
+    "one of two unfinished": ([*TEXT, chunk({"content": "y"}, index=1), DONE], Verdict.NO_FINISH_REASON),
+    "first of two never came": ([chunk({"content": "y"}, "stop", index=1), DONE], Verdict.NO_FINISH_REASON),
+    "a negative index": ([*TEXT, chunk({}, "stop", index=-1), DONE], Verdict.NO_FINISH_REASON),
+    "a huge index": ([chunk({}, "stop", index=1 << 60), DONE], Verdict.NO_FINISH_REASON),
+    "no index": ([event({"choices": [{"delta": {}, "finish_reason": "stop"}]}), DONE], Verdict.UNKNOWN_SHAPE),
+    "unknown finish": ([chunk({}, "insufficient_system_resource"), DONE], Verdict.UNKNOWN_FINISH_REASON),
+    "filtered": ([TEXT[0], chunk({}, "content_filter"), DONE], Verdict.CONTENT_FILTER),
+    "filtered, then stopped": ([chunk({}, "content_filter"), chunk({}, "stop"), DONE], Verdict.CONTENT_FILTER),
+    "finish is an error": ([TEXT[0], chunk({}, "error"), DONE], Verdict.ERROR),
+    "broken JSON": ([TEXT[0], b"data: {\n\n", TEXT[1], DONE], Verdict.NOT_JSON),
+    "not UTF-8": ([b'data: {"model":"\xff"}\n\n', *TEXT, DONE], Verdict.NOT_JSON),
+    "an array": ([b"data: []\n\n", *TEXT, DONE], Verdict.UNKNOWN_SHAPE),
+    "too deep": ([b'data: {"x":' + b"[" * 100_000 + b"\n\n", *TEXT, DONE], Verdict.NOT_JSON),
+    "more behind the end": ([*TEXT, DONE, TEXT[0]], Verdict.UNKNOWN_SHAPE),
+    "two ends": ([*TEXT, DONE, DONE], Verdict.UNKNOWN_SHAPE),
+}
+
+
+@pytest.mark.parametrize("name", STREAM_DEFECTS)
+def test_streams_that_lack_something(name: str) -> None:
+    """Each defect has its own name."""
+    frames, verdict = STREAM_DEFECTS[name]
+    assert judge_stream(CHAT, frames).verdict is verdict
+    assert judge_stream("completions", frames).verdict is verdict
+
+
+def test_what_a_stream_says_of_itself() -> None:
+    """The last usage as it was written, the first model, and how many choices."""
+    wide = b'{"prompt_tokens": 1,  "completion_tokens":2.0}'
+    frames = [
+        event(OPENAI | {"choices": [], "model": "", "usage": USED}),
+        *TEXT,
+        b'data: {"usage":%b}\n\n' % wide,
+        DONE,
+    ]
+    assert judge_stream(CHAT, frames) == Judged(Verdict.COMPLETE, wide, OPENAI["model"], 1)  # type: ignore[arg-type]
+
+
+def _last(type_: str = "response.completed", **fields: Any) -> bytes:
+    response = {"status": "completed", "output": [{}], "error": None, "model": "m"} | fields
+    return event({"type": type_, "response": response}, type_)
+
+
+INCOMPLETE = "response.incomplete"
+STEPS = {
+    "completed": ([_last()], Verdict.COMPLETE),
+    "with [DONE]": ([_last(), DONE], Verdict.COMPLETE),
+    "nothing": ([], Verdict.NO_END),
+    "only [DONE]": ([DONE], Verdict.NO_END),
+    "no last event": ([_last("response.created")], Verdict.NO_END),
+    "behind the last event": ([_last(), _last("response.created")], Verdict.UNKNOWN_SHAPE),
+    "failed": ([_last("response.failed", status="failed")], Verdict.ERROR),
+    "error": ([event({"type": "error", "message": "x"}), _last()], Verdict.ERROR),
+    "error by name": ([event({"type": "x"}, "error"), _last()], Verdict.ERROR),
+    "error inside": ([_last(error={"code": "server_error"})], Verdict.ERROR),
+    "no output": ([_last(output=[])], Verdict.EMPTY),
+    "output is null": ([_last(output=None)], Verdict.EMPTY),
+    "in progress": ([_last(status="in_progress")], Verdict.UNFINISHED),
+    "no status": ([_last(status="")], Verdict.UNKNOWN_SHAPE),
+    "at its limit": (
+        [_last(INCOMPLETE, status="incomplete", incomplete_details={"reason": "max_output_tokens"})],
+        Verdict.COMPLETE,
+    ),
+    "filtered": (
+        [_last(INCOMPLETE, status="incomplete", incomplete_details={"reason": "content_filter"})],
+        Verdict.CONTENT_FILTER,
+    ),
+    "incomplete, no reason": ([_last(INCOMPLETE, status="incomplete", incomplete_details=None)], Verdict.UNFINISHED),
+    "broken JSON": ([b"data: {\n\n", _last()], Verdict.NOT_JSON),
+    "no response": ([event({"type": "response.completed"})], Verdict.UNKNOWN_SHAPE),
+    "no type": ([event({"response": {}})], Verdict.UNKNOWN_SHAPE),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_responses_streams(name: str) -> None:
+    """Only the event that closes a response, with the whole response in it, ends its stream."""
+    frames, verdict = STEPS[name]
+    assert judge_stream("responses", frames).verdict is verdict
+
+
+def _floats(*numbers: float) -> str:
+    return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
+
+
+def _vectors(*embeddings: object) -> Any:
+    return {"object": "list", "data": [{"index": n, "embedding": vector} for n, vector in enumerate(embeddings)]}
+
+
+def _choices(**fields: Any) -> Any:
+    return {"choices": [STOP | fields]}
+
+
+FILTERED = {"status": "incomplete", "incomplete_details": {"reason": "content_filter"}, "output": [{}]}
+BODIES: list[tuple[str, Any, Verdict]] = [
+    (CHAT, _choices(), Verdict.COMPLETE),
+    (CHAT, _choices(finish_reason="length"), Verdict.COMPLETE),
+    (CHAT, _choices(message={"role": "assistant", "content": None, "refusal": "No."}), Verdict.COMPLETE),
+    (CHAT, _choices(finish_reason=None), Verdict.NO_FINISH_REASON),
+    (CHAT, {"choices": [STOP, STOP | {"finish_reason": None}]}, Verdict.NO_FINISH_REASON),
+    (CHAT, _choices(finish_reason="content_filter"), Verdict.CONTENT_FILTER),
+    (CHAT, _choices(finish_reason="abort"), Verdict.UNKNOWN_FINISH_REASON),
+    (CHAT, _choices(finish_reason=1), Verdict.UNKNOWN_SHAPE),
+    (CHAT, _choices(message=None), Verdict.UNKNOWN_SHAPE),
+    (CHAT, {"choices": []}, Verdict.EMPTY),
+    (CHAT, {"choices": None}, Verdict.EMPTY),
+    (CHAT, {}, Verdict.EMPTY),
+    (CHAT, [], Verdict.UNKNOWN_SHAPE),
+    (CHAT, {"error": {"message": "no"}}, Verdict.ERROR),
+    (CHAT, _choices() | {"error": "no"}, Verdict.ERROR),
+    (CHAT, {"object": "error", "message": "no", "code": 400}, Verdict.ERROR),
+    (CHAT, {"error": {}, "choices": "none"}, Verdict.ERROR),
+    ("completions", {"choices": [{"text": "x", "finish_reason": "stop"}]}, Verdict.COMPLETE),
+    ("completions", {"choices": [{"text": None, "finish_reason": "stop"}]}, Verdict.UNKNOWN_SHAPE),
+    ("responses", {"status": "completed", "output": [{}], "error": None}, Verdict.COMPLETE),
+    ("responses", {"status": "completed", "output": [], "error": None}, Verdict.EMPTY),
+    ("responses", {"status": "queued", "output": []}, Verdict.UNFINISHED),
+    ("responses", {"status": "cancelled", "output": [{}]}, Verdict.UNFINISHED),
+    ("responses", {"status": "failed", "output": [{}]}, Verdict.ERROR),
+    ("responses", FILTERED, Verdict.CONTENT_FILTER),
+    ("embeddings", _vectors([0.5, -1.0], [1, 2]), Verdict.COMPLETE),
+    ("embeddings", _vectors(_floats(0.5, -1.0)), Verdict.COMPLETE),
+    ("embeddings", _vectors(), Verdict.EMPTY),
+    ("embeddings", _vectors([]), Verdict.UNKNOWN_SHAPE),
+    ("embeddings", _vectors([0.5, None]), Verdict.UNKNOWN_SHAPE),
+    ("embeddings", _vectors([1e308, 1e308]), Verdict.UNKNOWN_SHAPE),
+    ("embeddings", _vectors(""), Verdict.UNKNOWN_SHAPE),
+    ("embeddings", _vectors("AAAA"), Verdict.UNKNOWN_SHAPE),
+    ("embeddings", _vectors("no base64!"), Verdict.UNKNOWN_SHAPE),
+    ("embeddings", _vectors(_floats(0.5, float("nan"))), Verdict.UNKNOWN_SHAPE),
+    ("embeddings", _vectors(_floats(float("inf"), float("-inf"))), Verdict.UNKNOWN_SHAPE),
+    ("embeddings", {"data": [{"index": 1, "embedding": [1.0]}]}, Verdict.UNKNOWN_SHAPE),
+    ("embeddings", {"data": [{"index": 0, "embedding": [1.0]}] * 2}, Verdict.UNKNOWN_SHAPE),
+    ("embeddings", {"data": [{"embedding": [1.0]}]}, Verdict.UNKNOWN_SHAPE),
+    ("moderations", {"results": [{"flagged": False}]}, Verdict.COMPLETE),
+    ("moderations", {"results": []}, Verdict.EMPTY),
+    ("moderations", {"results": [{}]}, Verdict.UNKNOWN_SHAPE),
+    ("models", {"object": "list", "data": [{"id": "m"}]}, Verdict.COMPLETE),
+    ("models", {"object": "list", "data": []}, Verdict.EMPTY),
+    ("models/*", {"id": "m", "object": "model"}, Verdict.COMPLETE),
+    ("images/generations", {"data": [{"url": "https://x/y.png"}]}, Verdict.COMPLETE),
+    ("images/generations", {"data": [{"b64_json": "iVBO"}]}, Verdict.COMPLETE),
+    ("images/generations", {"data": [{"url": None, "b64_json": None}]}, Verdict.UNKNOWN_SHAPE),
+    ("images/generations", {"data": []}, Verdict.EMPTY),
+    ("audio/transcriptions", {"text": "", "usage": {"type": "tokens"}}, Verdict.COMPLETE),
+    ("audio/transcriptions", {"texts": []}, Verdict.EMPTY),
+    ("files", {"id": "f"}, Verdict.UNKNOWN_SHAPE),
+]
+
+
+@pytest.mark.parametrize(("endpoint", "body", "verdict"), BODIES)
+def test_bodies(endpoint: str, body: Any, verdict: Verdict) -> None:
+    """A JSON answer is judged by what its endpoint promises."""
+    assert _body(endpoint, body) is verdict
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"choices":[', b'{"a":1}{', b"\xff", b'{"x":' + b"[" * 100_000])
+def test_bodies_that_are_no_json(body: bytes) -> None:
+    """Torn or foreign bytes are no answer."""
+    assert judge_body(CHAT, body).verdict is Verdict.NOT_JSON
+
+
+def test_numbers_too_large() -> None:
+    """A vector with a number that no float holds is not finite."""
+    body = b'{"data":[{"index":0,"embedding":[1e999]}]}'
+    assert judge_body("embeddings", body).verdict is Verdict.UNKNOWN_SHAPE
+
+
+def test_what_a_body_says_of_itself() -> None:
+    """Usage as it was written, model, and how many choices."""
+    body = b'{"model":"m","usage": {"total_tokens" : 3}, "choices":[%b]}' % msgspec.json.encode(STOP)
+    assert judge_body(CHAT, body) == Judged(Verdict.COMPLETE, b'{"total_tokens" : 3}', "m", 1)
+    assert judge_body(CHAT, body.replace(b'{"total_tokens" : 3}', b"[]")).usage == b""
+
+
+def test_other_endpoints_have_no_streams_to_judge() -> None:
+    """A stream of an endpoint that is not known to end is never complete."""
+    assert _stream(*TEXT, DONE, endpoint="audio/speech") is Verdict.UNKNOWN_SHAPE
+
+
+def test_labels_are_those_of_a_metric() -> None:
+    """Verdicts are distinct, lower case and without spaces."""
+    labels = [verdict.value for verdict in Verdict]
+    assert len({*labels}) == len(labels)
+    assert all(label == label.lower().replace(" ", "-").replace("_", "-") for label in labels)
