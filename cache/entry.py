@@ -35,9 +35,9 @@ __all__ = [
 
 MAGIC: Final = b"\xa5ask"
 VERSION: Final = 1
-HEAD: Final = struct.Struct("!4sBBHIII16s16s")
-"""Magic, version, flags, size of the metadata, number of frames, size of the frames as they are and as they
-are stored, digest of the stored frames, digest of all that stands before it and of the metadata."""
+HEAD: Final = struct.Struct("!4sBBHII16s16s")
+"""Magic, version, flags, size of the metadata, number of frames, size of the frames uncompressed, digest of
+the frames as they are stored, digest of all that stands before it and of the metadata."""
 DIGEST: Final = 16
 COMPRESSED: Final = 1
 PACED: Final = 2
@@ -222,9 +222,7 @@ def pack(entry: Entry, compress_over: int = COMPRESS_OVER) -> bytes:
         smaller = zlib.compress(frames, 1)
         if len(smaller) < len(frames) * PAYS:
             stored, flags = smaller, flags | COMPRESSED
-    head = HEAD.pack(
-        MAGIC, VERSION, flags, len(meta), count, len(frames), len(stored), _digest(stored), b"\0" * DIGEST
-    )[:-DIGEST]
+    head = HEAD.pack(MAGIC, VERSION, flags, len(meta), count, len(frames), _digest(stored), b"\0" * DIGEST)[:-DIGEST]
     return b"".join((head, _digest(head + meta), meta, stored))
 
 
@@ -232,9 +230,9 @@ def unpack(data: bytes, key: str, max_bytes: int = MAX_UNPACKED) -> Entry:
     """The entry of this key. Raises Unreadable; in particular for frames of more than `max_bytes` together."""
     end = meta_end(data)
     meta = unpack_meta(data)
-    _, _, flags, _, count, size, stored_size, digest, _ = HEAD.unpack_from(data)
+    _, _, flags, _, count, size, digest, _ = HEAD.unpack_from(data)
     stored = data[end:]
-    if len(stored) != stored_size or _digest(stored) != digest:
+    if _digest(stored) != digest:
         raise Unreadable(Reason.TORN)
     if meta.key != key:
         raise Unreadable(Reason.KEY)

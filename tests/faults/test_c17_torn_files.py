@@ -4,6 +4,7 @@ import contextlib
 import resource
 import signal
 import struct
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,7 +70,12 @@ def test_c17_bytes_too_many(path: Path) -> None:
         path.write_bytes(head + whole[HEAD.size :] + b"nine more")
         assert load(path, NOW, ROOM) == (Load.TORN, [], 0, "")
     path.write_bytes(whole[: HEAD.size] + struct.pack("!I", 1 << 31) + whole[HEAD.size + 4 :])
-    assert load(path, NOW, ROOM) == (Load.TORN, [], 0, "")
+    tracemalloc.start()
+    try:
+        assert load(path, NOW, ROOM) == (Load.TORN, [], 0, "")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_c17_disk_full(path: Path) -> None:

@@ -1,6 +1,7 @@
 """Entries and their envelopes."""
 
 import gc
+import random
 import struct
 import tracemalloc
 import zlib
@@ -35,7 +36,7 @@ def reason(data: bytes, name: object = 1) -> Reason:
 def sealed(entry: Entry, meta: bytes, body: bytes, size: int, flags: int = 0) -> bytes:
     """An envelope with the right digests around whatever a buggy writer put into it."""
     head = envelopes.HEAD.pack(
-        envelopes.MAGIC, 1, flags, len(meta), len(entry.frames), size, len(body), envelopes._digest(body), bytes(16)
+        envelopes.MAGIC, 1, flags, len(meta), len(entry.frames), size, envelopes._digest(body), bytes(16)
     )[:-16]
     return head + envelopes._digest(head + meta) + meta + body
 
@@ -85,12 +86,13 @@ def test_right_digests_do_not_make_an_entry() -> None:
     ]:
         changed = msgspec.msgpack.encode([*fields[:place], value, *fields[place + 1 :]])
         assert reason(sealed(entry, changed, body, len(body), envelopes.PACED)) is Reason.TORN, (place, value)
-    assert reason(sealed(entry, b"\x91\xa1\xff", body, len(body))) is Reason.TORN
+    assert reason(sealed(entry, meta.replace(b"openai", b"open\xff\xff"), body, len(body))) is Reason.TORN
     assert reason(sealed(entry, meta, body[:15], 15, envelopes.PACED)) is Reason.TORN
     assert reason(sealed(entry, meta, body + b"x", len(body) + 1, envelopes.PACED)) is Reason.TORN
     assert reason(sealed(entry, meta, body, len(body) + 1, envelopes.PACED)) is Reason.TORN
+    assert reason(sealed(entry, meta, body[:-1], len(body), envelopes.PACED)) is Reason.TORN
     assert reason(sealed(entry, meta, b"", 0)) is Reason.TORN
-    assert reason(sealed(entry, meta, body, len(body), 4)) is Reason.TORN
+    assert reason(sealed(entry, meta, body, len(body), envelopes.PACED | 4)) is Reason.TORN
     binary = msgspec.msgpack.encode([fields[0], "binary", *fields[2:]])
     assert reason(sealed(entry, binary, body, len(body), envelopes.PACED)) is Reason.TORN
 
@@ -101,8 +103,8 @@ def test_frames_are_compressed_if_it_pays() -> None:
     assert len(pack(repeated)) < repeated.size / 10
     assert len(pack(repeated, compress_over=1 << 20)) > 200 * 200
     assert unpack(pack(repeated), repeated.key) == repeated
-    noise = json_entry(kind=EntryKind.BINARY, frames=(zlib.compress(bytes(range(256)) * 999, 9) * 30,))
-    assert pack(noise, compress_over=1 << 30) == pack(noise, compress_over=len(noise.frames[0]) + 4)
+    noise = json_entry(kind=EntryKind.BINARY, frames=(random.Random(1).randbytes(40_000),))
+    assert pack(noise) == pack(noise, compress_over=1 << 30)
 
 
 def test_a_bomb() -> None:
@@ -122,8 +124,27 @@ def test_a_bomb() -> None:
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
-    for body in (bomb + b"x", bomb[:-1], b"no zlib"):
-        assert reason(sealed(entry, meta, body, 1 << 20, envelopes.COMPRESSED)) is Reason.TORN
+
+
+def test_what_was_compressed_must_be_all_there() -> None:
+    """A stream of zlib that ends early, late, or is none, and one that is not as long as it should be."""
+    entry = json_entry()
+    meta, plain = parts(entry)
+    body, flag = zlib.compress(plain), envelopes.COMPRESSED
+    assert unpack(sealed(entry, meta, body, len(plain), flag), entry.key) == entry
+    for spoiled in (body + b"x", body[:-1], plain, b"", zlib.compress(plain + b"x"), zlib.compress(plain[:-1])):
+        assert reason(sealed(entry, meta, spoiled, len(plain), flag)) is Reason.TORN
+
+
+@pytest.mark.parametrize("compress_over", [0, 1 << 30])
+def test_each_byte_counts(compress_over: int) -> None:
+    """An envelope with one other byte, or cut anywhere, is unreadable."""
+    entry = stream_entry(frames=3, size=30)
+    data = pack(entry, compress_over)
+    for place in range(len(data)):
+        for other in (1, 0x80, 0xFF):
+            reason(data[:place] + bytes([data[place] ^ other]) + data[place + 1 :])
+        reason(data[:place])
 
 
 def test_what_no_envelope_can_say(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,6 +201,8 @@ def test_a_listing_reads_the_metadata_alone() -> None:
     assert unpack_meta(data[:end]) == meta
     with pytest.raises(Unreadable):
         unpack_meta(data[: end - 1])
+    with pytest.raises(Unreadable):
+        meta_end(data[:6] + b"\x80\x01" + data[8:])
 
 
 def test_nothing_of_an_answer_is_shown() -> None:
@@ -207,5 +230,5 @@ def test_the_size_is_real(frames: int, size: int) -> None:
 
 def test_the_head_is_as_long_as_it_was() -> None:
     """Another layout is another version."""
-    assert (envelopes.VERSION, envelopes.HEAD.size, struct.calcsize("!4sBBHIII16s16s")) == (1, 52, 52)
+    assert (envelopes.VERSION, envelopes.HEAD.size, struct.calcsize("!4sBBHII16s16s")) == (1, 48, 48)
     assert len(Meta.__struct_fields__) == 16

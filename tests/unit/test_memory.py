@@ -172,8 +172,9 @@ async def test_others_get_their_turn() -> None:
     over = True
 
 
-async def test_entries_that_come_and_go_during_a_purge() -> None:
+async def test_entries_that_come_and_go_during_a_purge(monkeypatch: pytest.MonkeyPatch) -> None:
     """The purge is exact whatever else happens between its slices."""
+    monkeypatch.setattr("cache.memory.SLICE", 3)
     memory = filled(2_000, room=4_000)
     dice = random.Random(3)
 

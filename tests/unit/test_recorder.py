@@ -43,14 +43,14 @@ def test_many_events_in_a_chunk(end: bytes) -> None:
 def test_gaps() -> None:
     """Milliseconds since the frame before, of the moment when a frame was whole; their sum does not drift."""
     recorder = EventRecorder(1 << 20, begun=10.0)
-    for at, chunk in [(10.2504, b"data: 1\n\n"), (10.3, b"data: 2\n\ndata"), (10.4, b": 3\n\ndata: 4\n\n")]:
+    for at, chunk in [(10.2534, b"data: 1\n\n"), (10.3, b"data: 2\n\ndata"), (10.4, b": 3\n\ndata: 4\n\n")]:
         recorder.data(chunk, at)
     for i in range(1_000):
         recorder.data(b"data: x\n\n", 10.4 + (i + 1) * 0.0005)
     recorder.data(b"data: [DONE]", 11.0)
     recording = recorder.commit()
     assert recording is not None
-    assert recording.gaps[:4] == (250, 50, 100, 0)
+    assert recording.gaps[:4] == (253, 47, 100, 0)
     assert sum(recording.gaps) == 900
     assert recording.gaps[-1] == 0
 
@@ -110,6 +110,16 @@ def test_abort(recorder: BodyRecorder | EventRecorder) -> None:
     recorder.data(b"data: 1\n\n", 0.0)
     recorder.data(b"data", 0.0)
     assert (recorder.state, recorder.commit()) == (State.DONE, None)
+    assert not recorder._held
+    assert not getattr(recorder, "_frames", None)
+
+
+def test_the_bytes_behind_the_last_event() -> None:
+    """Are a frame, which costs what a frame costs."""
+    for limit, state in ((10 + FRAME_COST, State.RECORDING), (9 + FRAME_COST, State.OVERFLOWN)):
+        recorder = EventRecorder(limit, 0.0)
+        recorder.data(b"data: tail", 0.0)
+        assert recorder.state is state
 
 
 def test_nothing_of_an_answer_is_shown() -> None:
