@@ -1,0 +1,80 @@
+"""How the cache tells what it did: `cache-status` (RFC 9211) and `x-cache-status`. Sans-IO."""
+
+import enum
+from typing import Final
+
+from cache.policy import NoCacheReason
+
+__all__ = ["CacheStatus", "Handling", "render_cache_status"]
+
+NAME: Final = "askonce"
+
+
+class CacheStatus(enum.Enum):
+    """The value of `x-cache-status`, and the metric label."""
+
+    HIT = "HIT"
+    """Served from the cache: the same request."""
+    SEMANTIC_HIT = "SEMANTIC-HIT"
+    """Served from the cache: a request that means the same."""
+    PARTIAL_HIT = "PARTIAL-HIT"
+    """Some inputs of a batch were known; the upstream was asked for the others."""
+    COALESCED = "COALESCED"
+    """Shared the answer to an equal request in flight."""
+    MISS = "MISS"
+    """Asked upstream; the cache had nothing that would do."""
+    REFRESH = "REFRESH"
+    """Asked upstream although the cache had, or might have had, an answer; the new one replaces it."""
+    STALE = "STALE"
+    """Served from the cache past its lifetime."""
+    BYPASS = "BYPASS"
+    """The cache had no part in it."""
+
+
+class Handling(enum.Enum):
+    """How a request was handled, in the words of RFC 9211 §2.1 and §2.2."""
+
+    HIT = "hit"
+    FWD_BYPASS = "fwd=bypass"
+    """The cache was configured, or told, not to handle the request."""
+    FWD_METHOD = "fwd=method"
+    FWD_MISS = "fwd=uri-miss"
+    """Nothing under this key."""
+    FWD_REQUEST = "fwd=request"
+    """Something fresh, but not to the client's wishes."""
+    FWD_STALE = "fwd=stale"
+    """Something whose lifetime was over."""
+    FWD_PARTIAL = "fwd=partial"
+    """Some of it."""
+    ANSWERED = ""
+    """Neither: the gateway made the answer, as it does for `only-if-cached`."""
+
+
+def render_cache_status(
+    handling: Handling,
+    *,
+    ttl: int | None = None,
+    stored: bool = False,
+    collapsed: bool = False,
+    fwd_status: int = 0,
+    key: str = "",
+    reason: NoCacheReason | None = None,
+    before: bytes = b"",
+) -> bytes:
+    """The value of `cache-status`: a list of caches, of which the last is the nearest to the client.
+
+    `before` is the value that the upstream's answer came with, `key` one of our keys. `stored`,
+    `collapsed` and `fwd_status` are said of forwarded requests only (RFC 9211 §2).
+    """
+    value = f"{NAME}; {handling.value}" if handling.value else NAME
+    if handling is not Handling.HIT and handling is not Handling.ANSWERED:
+        value += f"; fwd-status={fwd_status}" if fwd_status else ""
+        value += "; stored" if stored else ""
+        value += "; collapsed" if collapsed else ""
+    if ttl is not None:
+        value += f"; ttl={ttl}"
+    if key:
+        value += f'; key="{key}"'
+    if reason is not None:
+        value += f"; detail={reason.value}"
+    return before + b", " + value.encode() if before else value.encode()
