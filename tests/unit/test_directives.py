@@ -21,6 +21,7 @@ SPELLINGS = {
     b"only-if-cached": Directives(only_if_cached=True),
     b"max-age=60": Directives(max_age=60),
     b'max-age="60"': Directives(max_age=60),
+    b'max-age="6\\0"': Directives(max_age=60),
     b"MAX-AGE = 060 ": Directives(max_age=60),
     b"max-age=0": Directives(max_age=0),
     b"min-fresh=5": Directives(min_fresh=5),
@@ -69,7 +70,7 @@ def test_of_duplicates_the_stricter_counts() -> None:
     for values in ([b"max-age=9, max-age=5", b"max-age=7"], [b"max-age=5", b"max-age=9"]):
         assert control(*values).max_age == 5
     assert control(b"max-stale", b"max-stale=3") == control(b"max-stale=3, max-stale") == Directives(max_stale=3)
-    assert control(b"min-fresh=3, min-fresh=8").min_fresh == 8
+    assert control(b"min-fresh=3, min-fresh=8").min_fresh == control(b"min-fresh=8, min-fresh=3").min_fresh == 8
     assert control(b"stale-if-error=3", b"stale-if-error=0").stale_if_error == 0
 
 
