@@ -52,6 +52,12 @@ class Accounting:
         if len(self._closed) >= BATCH:
             self.settle()
 
+    def used(self, exchange: Exchange, usage: bytes) -> None:
+        """What an answer says it used, JSON; its client may have left before it was complete."""
+        exchange.usage_text = b'{"usage":%b}' % usage
+        if exchange not in self._open:
+            self._count_tokens(exchange)
+
     def refused(self, failure: Failure, call_id: str, peer: str) -> None:
         """An answer to what never became an exchange: bytes that are no request, a connection too many."""
         status, outcome, detail = failure.status, Outcome.REFUSED.value, redacted(str(failure))
@@ -76,6 +82,7 @@ class Accounting:
                 upstream="",
                 attempts=0,
                 stream=False,
+                cache=None,
                 peer=peer,
             )
         )
@@ -112,12 +119,17 @@ class Accounting:
         )
         if exchange.attempts:
             self._count_upstream(exchange, duration)
+            self._count_tokens(exchange)
             if stream and exchange.first_byte_at:
                 metrics.first_token(route, exchange.model, exchange.first_byte_at - exchange.started_at)
+        if exchange.note is not None:
+            metrics.cached(route, exchange.note.status.value)
+
+    def _count_tokens(self, exchange: Exchange) -> None:
         usage = usage_of(exchange.usage_text) if exchange.usage_text else exchange.usage
         if usage is not None:
             for kind, amount in tokens_of(usage).items():
-                metrics.tokens(exchange.model, kind, amount)
+                self._metrics.tokens(exchange.model, kind, amount)
 
     def _count_upstream(self, exchange: Exchange, duration: float) -> None:
         metrics = self._metrics
@@ -153,6 +165,7 @@ class Accounting:
             upstream=exchange.upstream,
             attempts=exchange.attempts,
             stream=exchange.stream,
+            cache=exchange.note.status.value if exchange.note else None,
             peer=exchange.peer,
         )
         self._log.request(line, self._clock() - now)

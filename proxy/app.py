@@ -7,6 +7,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import final
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from aiohttp import web
 from proxy.accounting import Accounting
 from proxy.admin import Admin, Readiness
 from proxy.auth import Auth
+from proxy.caches import Caches
 from proxy.config import Config, ConfigError, Upstream, carried_over
 from proxy.errors import Failure, Kind
 from proxy.exchange import PhaseTimeouts
@@ -83,6 +85,7 @@ class App:
         self._deadlines = Deadlines(loop)
         self._accounting = Accounting(self.metrics, self.log, CLOCK)
         self._tls = _listener_tls(self.config)
+        self._caches = self._make_caches()
         self._pipeline, self._pools = self._build(self.config)
         self.clients = Clients(
             self._pipeline.serve,
@@ -97,6 +100,7 @@ class App:
         )
         self._lag = LagProbe(self.metrics)
         try:
+            await self._caches.start()
             await self._open()
         except BaseException:
             self._restore_logging()
@@ -161,6 +165,7 @@ class App:
                 task.cancel()
         self.clients.close()
         await self._flushed()
+        await self._caches.stop()
         for pool in self._pools:
             pool.close()
         await self._runner.cleanup()
@@ -209,17 +214,30 @@ class App:
         ]
         http = config.http
         pipeline = Pipeline(
-            Auth(required=config.auth.require_key),
+            Auth(required=config.auth.require_key, scope=config.cache.scope),
             Understand(http.max_json_bytes, http.max_upload_bytes, models_matter=len(calls) > 1),
             Router(calls),
             Tee(CLOCK),
             self._accounting,
+            self._caches.recall(config),
             comment_after=config.timeouts.comment,
             watch=self._deadlines,
             clock=CLOCK,
             log=self.log,
         )
         return pipeline, list(pools.values())
+
+    def _make_caches(self) -> Caches:
+        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "") if self._shared else ""
+        return Caches(
+            self.config,
+            self.metrics,
+            self.log,
+            self._accounting,
+            CLOCK,
+            folder=Path(folder) if folder else None,
+            slot=os.environ.get("ASKONCE_WORKER", ""),
+        )
 
     def _call(self, name: str, upstream: Upstream, config: Config, pool: Pool) -> UpstreamCall:
         path = urlsplit(upstream.base_url).path

@@ -44,6 +44,8 @@ class Kind(enum.Enum):
     UNSUPPORTED_ENCODING = "unsupported_content_encoding"
     HEADERS_TOO_LARGE = "request_headers_too_large"
     CLIENT_CLOSED = "client_closed_request"
+    CLIENT_TOO_SLOW = "client_too_slow"
+    CACHE_MISS = "cache_miss"
     INTERNAL = "internal_error"
     OVERLOADED = "overloaded"
     DRAINING = "draining"
@@ -75,6 +77,8 @@ _SHAPES = {
     Kind.UNSUPPORTED_ENCODING: _Shape(_C, 415, _INVALID, "This content-encoding is not supported for requests."),
     Kind.HEADERS_TOO_LARGE: _Shape(_C, 431, _INVALID, "The request headers are too large or too many."),
     Kind.CLIENT_CLOSED: _Shape(_C, 499, _INVALID, "The client closed the connection."),
+    Kind.CLIENT_TOO_SLOW: _Shape(_C, 408, _INVALID, "The client read the answer too slowly."),
+    Kind.CACHE_MISS: _Shape(_C, 504, _INVALID, "There is no stored answer, and only a stored one was asked for."),
     Kind.INTERNAL: _Shape(_G, 500, "server_error", "The gateway failed to handle the request."),
     Kind.OVERLOADED: _Shape(_G, 503, "server_error", "The gateway is overloaded; try again shortly."),
     Kind.DRAINING: _Shape(_G, 503, "server_error", "The gateway is shutting down; try again."),

@@ -10,6 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from cache.policy import NoCacheReason
+from cache.status import CacheStatus, Handling
+
 if TYPE_CHECKING:
     from proxy.errors import Failure
     from proxy.routes import Route
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Ask",
     "Body",
+    "CacheNote",
     "Client",
     "Exchange",
     "Flow",
@@ -169,6 +173,24 @@ class Ask:
         return f"<Ask {self.method}>"
 
 
+@dataclass(slots=True)
+class CacheNote:
+    """What the cache did for one request: its answer's fields and its line in the log say it."""
+
+    key: str
+    status: CacheStatus = CacheStatus.MISS
+    handling: Handling = Handling.FWD_MISS
+    reason: NoCacheReason | None = None
+    """Why the answer was not read, or not kept."""
+    age: int = -1
+    """Seconds; negative for an answer that was not stored before."""
+    ttl: int | None = None
+    """Seconds that the stored answer has left; negative for what is past its time."""
+    stored: bool = False
+    collapsed: bool = False
+    """It shares the answer to another request."""
+
+
 class Exchange:
     """One request and its answer. Times are in seconds of a monotonic clock."""
 
@@ -188,12 +210,14 @@ class Exchange:
         "identified_at",
         "method",
         "model",
+        "note",
         "outcome",
         "path",
         "peer",
         "query",
         "received_at",
         "route",
+        "scope",
         "started_at",
         "status",
         "stream",
@@ -234,6 +258,9 @@ class Exchange:
         self.model = ""
         self.stream = False
         self.credential = b""
+        self.scope = b""
+        """Digest of who may share its answer."""
+        self.note: CacheNote | None = None
         self.upstream = ""
         self.upstream_id = b""
         self.attempts = 0

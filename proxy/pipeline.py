@@ -1,6 +1,7 @@
 """THE LIFE OF A REQUEST.
 
-    route → identify → understand → pick an upstream → send → relay
+    route → identify → understand → pick an upstream → recall → send → relay
+                                                          └ a stored answer → replay
     always: accounting
 
 Each stage raises a `Failure` to refuse; whatever happens, the exchange is answered at most once and
@@ -15,9 +16,13 @@ from proxy import routes
 from proxy.accounting import Accounting
 from proxy.auth import Auth
 from proxy.errors import Failure, Kind, Source
-from proxy.exchange import Exchange, Headers, Outcome, Reply
+from proxy.exchange import Body, Exchange, Headers, Outcome, Reply
+from proxy.fields import answer_headers
 from proxy.heartbeat import SILENCE, Heartbeat, Silence, Watch
-from proxy.tee import Tee, answer_headers, end_stream
+from proxy.recall import Found, Recall
+from proxy.replay import Replay
+from proxy.routes import Route
+from proxy.tee import Tee, end_stream
 from proxy.telemetry.log import Log
 from proxy.understand import Understand
 from proxy.upstream.call import UpstreamCall
@@ -35,6 +40,7 @@ class Pipeline:
         router: Router[UpstreamCall],
         tee: Tee,
         accounting: Accounting,
+        cache: tuple[Recall, Replay] | None,
         *,
         comment_after: float,
         watch: Watch,
@@ -46,6 +52,7 @@ class Pipeline:
         self._router = router
         self._tee = tee
         self._accounting = accounting
+        self._cache = cache
         self._comment_after = comment_after
         self._watch = watch
         self._clock = clock
@@ -79,7 +86,9 @@ class Pipeline:
         exchange.received_at = self._clock()
         call = self._router.pick(exchange.model)
         with self._heartbeat(exchange) as heartbeat:
-            reply = await call.send(exchange, body)
+            reply = await self._recalled(exchange, route, body, call, heartbeat)
+            if reply is None:
+                return
             try:
                 if reply.status == 101:
                     await self._switch(exchange, reply)
@@ -87,6 +96,25 @@ class Pipeline:
                     await self._tee.relay(exchange, reply, heartbeat)
             finally:
                 reply.abort()
+
+    async def _recalled(
+        self, exchange: Exchange, route: Route, body: bytes | Body, call: UpstreamCall, heartbeat: Heartbeat | Silence
+    ) -> Reply | None:
+        """The upstream's answer; None where the client has been given a stored one. Raises Failure."""
+        if self._cache is None or not isinstance(body, bytes) or exchange.upgrade:
+            return await call.send(exchange, body)
+        recall, replay = self._cache
+        question = await recall.question(exchange, route, body)
+        if question is None:
+            return await call.send(exchange, body)
+        answer = await recall.ask(exchange, question, call)
+        if not isinstance(answer, Found):
+            return answer
+        form = replay.form(exchange, answer.entry, usage=question.meaning.facts.wants_usage)
+        if form is None:
+            return await recall.anew(exchange, question, call)
+        await replay.serve(exchange, answer.entry, form, heartbeat)
+        return None
 
     def _heartbeat(self, exchange: Exchange) -> Heartbeat | Silence:
         if not exchange.stream:
@@ -121,7 +149,8 @@ class Pipeline:
             else:
                 client.abort()
         else:
-            refused = failure.kind.source is Source.CLIENT or not exchange.attempts
+            refused = failure.kind.source is not Source.UPSTREAM and not exchange.attempts
+            refused = refused or failure.kind.source is Source.CLIENT
             exchange.outcome = Outcome.REFUSED if refused else Outcome.FAILED
             exchange.status = failure.status
             headers = answer_headers(exchange, _beside(exchange, failure), now)

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from typing import Final, final
 
 from proxy.errors import Failure, Kind
-from proxy.exchange import Exchange, Headers, Outcome, Reply, header
+from proxy.exchange import Exchange, Outcome, Reply, header
+from proxy.fields import answer_headers
 from proxy.heartbeat import Heartbeat, Silence
 from proxy.openai.sse import EventReader
 from proxy.openai.usage import error_of, usage_of
-from proxy.telemetry.timing import server_timing
 
-__all__ = ["Tee", "answer_headers"]
+__all__ = ["HELD", "WHOLE", "Tee", "end_of_events", "is_event_stream"]
 
 ENDINGS: Final = (b"response.completed", b"response.incomplete", b"response.failed", b"error")
 HELD: Final = 16_384
@@ -25,23 +25,11 @@ WHOLE: Final = (b"\n\n", b"\r\n\r\n")
 BLANKS: Final = (b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n")
 RECENT: Final = 8
 """Frames at the end of a stream that are looked into: usage, closing events, `[DONE]`."""
-NOT_OURS_TO_TELL: Final = frozenset([b"alt-svc", b"x-askonce-call-id"])
-"""Fields that speak of the upstream's host, or that another gateway upstream wrote."""
 MAX_LATE_BODY: Final = 1 << 20
 MAX_KEPT_BODY: Final = 1 << 16
 """Bytes of an answer that may wait to be looked through for its usage."""
 MAX_READ_BODY: Final = 1 << 22
 """Bytes of an answer that are looked through at all: larger ones are images and sound."""
-
-
-def answer_headers(exchange: Exchange, headers: Headers, now: float) -> Headers:
-    """The fields that every answer carries, behind those that it came with."""
-    call_id = exchange.call_id.encode("ascii")
-    kept = [line for line in headers if line[0] not in NOT_OURS_TO_TELL]
-    if not exchange.upstream_id:
-        kept.append((b"x-request-id", call_id))
-    kept += (b"x-askonce-call-id", call_id), (b"server-timing", server_timing(exchange, now))
-    return kept
 
 
 @final
@@ -53,7 +41,7 @@ class Tee:
 
     async def relay(self, exchange: Exchange, reply: Reply, heartbeat: Heartbeat | Silence) -> None:
         """Returns when the client has been given all of it. Sets the outcome. Raises Failure only before the head."""
-        events = _is_event_stream(reply)
+        events = is_event_stream(reply)
         body = None if events else reply.whole()
         exchange.first_byte_at = now = self._clock()
         if exchange.client.started and not (events and reply.status == 200):
@@ -138,12 +126,13 @@ def _sum(before: dict[str, object] | None, used: dict[str, object]) -> dict[str,
     return total
 
 
-def _is_event_stream(reply: Reply) -> bool:
+def is_event_stream(reply: Reply) -> bool:
+    """Of events that can be read as they come."""
     content_type = header(reply.headers, b"content-type")
     return content_type[:17].lower() == b"text/event-stream" and not header(reply.headers, b"content-encoding")
 
 
-def _end_of_events(data: bytes) -> int:
+def end_of_events(data: bytes) -> int:
     """Where the last blank line ends, 0 where there is none."""
     return max(found + len(blank) if (found := data.rfind(blank)) >= 0 else 0 for blank in BLANKS)
 
@@ -271,7 +260,7 @@ class _Stream:
     def _write_events(self, chunk: bytes) -> None:
         """Keeps back the beginning of an event: what the client has seen of it can't be taken back."""
         data = self._held + chunk
-        end = len(data) if self._events.at_boundary else _end_of_events(data)
+        end = len(data) if self._events.at_boundary else end_of_events(data)
         self._held = data[end:]
         if end:
             self.at_boundary = True

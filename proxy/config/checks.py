@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # noqa: TID251  (opens nothing)
 
-from proxy.config.settings import Config, ConfigError, Upstream
+from proxy.config.settings import CacheTtl, Config, ConfigError, Upstream
 
 __all__ = ["check", "check_proxy", "is_local", "is_loopback"]
 
@@ -19,6 +19,7 @@ _Called = Callable[[str], str]
 # last label: that would be a mistyped address.
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOSTNAME = re.compile(rf"(?=.{{1,254}}$)(?:{_LABEL}\.)*(?!\d+\.?$){_LABEL}\.?")
+_DECIMAL = re.compile(r"[0-9]{1,8}(?:\.[0-9]{1,3})?")
 _NUMERIC = re.compile(r"[0-9a-fx.]+")
 
 
@@ -28,12 +29,27 @@ def check(config: Config, called: _Called) -> None:
     _check_tls(config, called)
     if config.http.max_header_bytes > config.http.max_head_bytes:
         raise ConfigError(f"{called('http.max_header_bytes')}: cannot be more than http.max_head_bytes")
+    _check_cache(config, called)
     owners: dict[str, str] = {}
     for name, upstream in config.upstreams.items():
         key = f"upstreams.{name}"
         _check_base_url(called(f"{key}.base_url"), key, upstream, config)
         _check_ca_file(called(f"{key}.ca_file"), upstream)
         _check_models(called(f"{key}.models"), name, upstream, owners)
+
+
+def _check_cache(config: Config, called: _Called) -> None:
+    for rule in config.cache.models:
+        pattern, _, seconds = rule.rpartition("=")
+        if not pattern.strip() or not _DECIMAL.fullmatch(seconds.strip()):
+            raise ConfigError(f"{called('cache.models')}: {rule[:64]!r} is not pattern=seconds, such as 'gpt-4o*=3600'")
+    endpoints = tuple(CacheTtl.__struct_fields__)
+    for endpoint in config.coalesce.off:
+        if endpoint.replace("/", "_") not in endpoints:
+            known = ", ".join(endpoints)
+            raise ConfigError(f"{called('coalesce.off')}: {endpoint[:64]!r} is none of {known}")
+    if config.cache.snapshot and not Path(config.cache.snapshot).absolute().parent.is_dir():
+        raise ConfigError(f"{called('cache.snapshot')}: its folder does not exist")
 
 
 def check_proxy(config: Config, environ: Mapping[str, str]) -> None:

@@ -14,6 +14,8 @@ _AT_START: Final = {
     "server": ("workers",),
     "log": ("format", "level"),
     "metrics": ("max_models",),
+    "cache": ("enabled", "memory_bytes", "snapshot"),
+    "redis": ("url", "namespace", "deadline", "max_connections"),
 }
 _TLS: Final = ("tls_certificate", "tls_key")
 

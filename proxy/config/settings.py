@@ -11,6 +11,9 @@ __all__ = [
     "DEFAULT_BASE_URL",
     "Admin",
     "Auth",
+    "Cache",
+    "CacheTtl",
+    "Coalesce",
     "Config",
     "ConfigError",
     "Http",
@@ -19,6 +22,7 @@ __all__ = [
     "Metrics",
     "Pool",
     "Realtime",
+    "Redis",
     "Secret",
     "Server",
     "Timeouts",
@@ -28,6 +32,7 @@ __all__ = [
 ]
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Ttl = Annotated[float, Meta(ge=0, le=31_536_000)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Bytes = Annotated[int, Meta(ge=1, le=1 << 40)]
@@ -141,6 +146,53 @@ class Auth(Section, frozen=True):
     require_key: bool = False
 
 
+class CacheTtl(Section, frozen=True):
+    """Seconds that an answer is served again, by endpoint; 0 is off."""
+
+    chat_completions: Ttl = 86_400.0
+    completions: Ttl = 86_400.0
+    responses: Ttl = 86_400.0
+    embeddings: Ttl = 604_800.0
+    moderations: Ttl = 86_400.0
+    models: Ttl = 300.0
+    images_generations: Ttl = 0.0
+    audio_speech: Ttl = 0.0
+    audio_transcriptions: Ttl = 0.0
+
+
+class Cache(Section, frozen=True):
+    """Answers that are served again."""
+
+    enabled: bool = True
+    scope: Literal["key", "global"] = "key"
+    memory_bytes: Annotated[int, Meta(ge=0, le=1 << 40)] = 256 << 20
+    max_entry_bytes: Annotated[int, Meta(ge=1_024, le=64 << 20)] = 16 << 20
+    jitter: Annotated[float, Meta(ge=0, le=0.5)] = 0.05
+    stale_if_error: Ttl = 3_600.0
+    pacing: Literal["none", "original"] = "none"
+    hosted_tools: bool = False
+    models: tuple[str, ...] = ()
+    snapshot: str = ""
+    ttl: CacheTtl = CacheTtl()
+
+
+class Coalesce(Section, frozen=True):
+    """Identical requests in flight share one upstream call."""
+
+    enabled: bool = True
+    off: tuple[str, ...] = ()
+    max_wait: Seconds = 60.0
+
+
+class Redis(Section, frozen=True):
+    """What workers and machines share."""
+
+    url: Secret = Secret("")
+    namespace: Annotated[str, Meta(pattern="^[A-Za-z0-9_.-]{1,64}$")] = "askonce"
+    deadline: Annotated[float, Meta(gt=0, le=10)] = 0.05
+    max_connections: Annotated[int, Meta(ge=1, le=1_000)] = 16
+
+
 class Realtime(Section, frozen=True):
     """WebSocket sessions."""
 
@@ -181,6 +233,9 @@ class Config(Section, frozen=True):
     timeouts: Timeouts = Timeouts()
     pool: Pool = Pool()
     auth: Auth = Auth()
+    cache: Cache = Cache()
+    coalesce: Coalesce = Coalesce()
+    redis: Redis = Redis()
     realtime: Realtime = Realtime()
     log: Log = Log()
     metrics: Metrics = Metrics()

@@ -49,6 +49,8 @@ class RequestLine(msgspec.Struct, kw_only=True, gc=False):
     upstream: str
     attempts: int
     stream: bool
+    cache: str | None
+    """What `x-cache-status` said."""
     peer: str
 
 

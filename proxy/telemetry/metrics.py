@@ -22,6 +22,8 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, multiprocess, values
 from prometheus_client.registry import Collector
 
+from cache.memory import Stats
+from cache.policy import NoCacheReason
 from proxy.telemetry.redact import redacted
 
 __all__ = ["Metrics", "forget_worker"]
@@ -66,6 +68,7 @@ class Metrics:
         self._models: set[str] = self._models_on_file()
         self._define_requests()
         self._define_upstreams()
+        self._define_cache()
         self._define_process()
         self._finished: dict[tuple[str, str, int, str, bool], tuple[Counter, _Note]] = {}
         self._durations_by: dict[tuple[str, str], _Note] = {}
@@ -75,6 +78,10 @@ class Metrics:
         self._tokens: dict[tuple[str, str], Counter] = {}
         self._due: dict[Counter, int] = {}
         self._noted: list[tuple[Histogram, tuple[float, ...], list[float]]] = []
+        self._labelled: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
+        self._removed: dict[str, int] = {}
+        self.memory_stats: Callable[[], Stats] | None = None
+        self._note_redis = self._noting(self._redis_seconds, _OVERHEADS)
         self._note_overhead = self._noting(self._overhead, _OVERHEADS)
         self.before_publish: Callable[[], object] = bool
         """Whoever counts in batches is asked for the rest."""
@@ -156,6 +163,58 @@ class Metrics:
             "Requests sent on a connection that had served another before.",
             ["upstream"],
             registry=registry,
+        )
+
+    def _define_cache(self) -> None:
+        registry = self._registry
+        self._cache_requests = Counter(
+            "askonce_cache_requests",
+            "Requests by what the cache did for them.",
+            ["route", "status"],
+            registry=registry,
+        )
+        self._not_cached = Counter(
+            "askonce_cache_refusals",
+            "Requests not read from the cache and answers not kept, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        self._lookups = Counter(
+            "askonce_cache_lookups", "Look-ups by tier and result.", ["tier", "result"], registry=registry
+        )
+        self._writes = Counter(
+            "askonce_cache_writes", "Entries to be kept, by tier and result.", ["tier", "result"], registry=registry
+        )
+        self._unreadable = Counter(
+            "askonce_cache_unreadable",
+            "Stored bytes that were no entry, by what was wrong with them.",
+            ["reason"],
+            registry=registry,
+        )
+        self._removals = Counter(
+            "askonce_cache_removals", "Entries that left memory, by reason.", ["reason"], registry=registry
+        )
+        self._cache_entries = Gauge(
+            "askonce_cache_entries", "Entries in memory.", registry=registry, multiprocess_mode="livesum"
+        )
+        self._cache_bytes = Gauge(
+            "askonce_cache_bytes", "Bytes of entries in memory.", registry=registry, multiprocess_mode="livesum"
+        )
+        self._redis_seconds = Histogram(
+            "askonce_redis_duration_seconds",
+            "From sending commands to Redis to their answers.",
+            registry=registry,
+            buckets=_OVERHEADS,
+        )
+        self._redis_failures = Counter(
+            "askonce_redis_failures", "Commands that Redis did not answer, by reason.", ["reason"], registry=registry
+        )
+        self._redis_states = Gauge(
+            "askonce_redis_up",
+            "1 while commands are sent to this server, 0 while they are refused here.",
+            ["server"],
+            registry=registry,
+            multiprocess_mode="livemin",
         )
 
     def _define_process(self) -> None:
@@ -247,6 +306,36 @@ class Metrics:
             count = self._connects[upstream, reused] = family.labels(upstream)
         self._due[count] = self._due.get(count, 0) + 1
 
+    def _count(self, family: Counter, *labels: str, amount: int = 1) -> None:
+        count = self._labelled.get((family, labels))
+        if count is None:
+            count = self._labelled[family, labels] = family.labels(*labels)
+        self._due[count] = self._due.get(count, 0) + amount
+
+    def cached(self, route: str, status: str) -> None:
+        self._count(self._cache_requests, route, status)
+
+    def not_cached(self, reason: NoCacheReason) -> None:
+        self._count(self._not_cached, reason.value)
+
+    def looked_up(self, tier: str, result: str) -> None:
+        self._count(self._lookups, tier, result)
+
+    def written(self, tier: str, result: str) -> None:
+        self._count(self._writes, tier, result)
+
+    def unreadable(self, reason: str) -> None:
+        self._count(self._unreadable, reason)
+
+    def redis_answered(self, commands: int, seconds: float) -> None:
+        self._note_redis(seconds)
+
+    def redis_failed(self, commands: int, reason: str) -> None:
+        self._count(self._redis_failures, reason, amount=commands)
+
+    def redis_state(self, server: str, state: str) -> None:
+        self._redis_states.labels(server).set(0 if state == "down" else 1)
+
     def _noting(self, histogram: Histogram, bounds: tuple[float, ...]) -> _Note:
         amounts: list[float] = []
         self._noted.append((histogram, bounds, amounts))
@@ -269,12 +358,22 @@ class Metrics:
             if amounts:
                 _observe_all(histogram, bounds, amounts)
                 amounts.clear()
+        if self.memory_stats is not None:
+            self._publish_memory(self.memory_stats())
         self._in_flight_gauge.set(self.in_flight)
         self._connections_gauge.set(self.connections)
         received, sent = self.bytes_received, self.bytes_sent
         self._request_bytes.inc(received - self._published[0])
         self._response_bytes.inc(sent - self._published[1])
         self._published = received, sent
+
+    def _publish_memory(self, stats: Stats) -> None:
+        self._cache_entries.set(stats.entries)
+        self._cache_bytes.set(stats.bytes)
+        for removal, times in stats.removed.items():
+            if times != self._removed.get(removal.value, 0):
+                self._removals.labels(removal.value).inc(times - self._removed.get(removal.value, 0))
+                self._removed[removal.value] = times
 
     def render(self) -> tuple[bytes, str]:
         """Prometheus text, as of the last `publish`, and its content type. Takes milliseconds: not for the loop."""

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from math import inf
 from typing import Final, Protocol, final
 
+from cache.directives import DIRECTIVE_FIELDS
 from proxy.auth import without_credentials
 from proxy.exchange import Ask, Body, Exchange, Headers, PhaseTimeouts, Reply, header
 
 __all__ = ["Transport", "UpstreamCall"]
 
 IDENTITY: Final = (b"accept-encoding", b"identity")
+NOT_SENT: Final = DIRECTIVE_FIELDS | {b"accept-encoding"}
 NOT_NEGOTIATED: Final = frozenset([b"sec-websocket-extensions"])
 """Without extensions the frames of a realtime session stay readable to those who must count its tokens."""
 
@@ -75,7 +77,7 @@ class UpstreamCall:
             headers = without_credentials(headers)
             headers.append((b"authorization", b"Bearer " + self._key))
         if exchange.route is not None and exchange.route.cacheable:
-            headers = [line for line in headers if line[0] != b"accept-encoding"]
+            headers = [line for line in headers if line[0] not in NOT_SENT]
             headers.append(IDENTITY)
         if exchange.upgrade:
             headers = [line for line in headers if line[0] not in NOT_NEGOTIATED]

@@ -1,0 +1,126 @@
+"""The tiers as one: memory at once, Redis behind it, and what is written there later.
+
+Nothing here fails a request. What Redis can't do is a miss with a name; what is to be written waits in a
+bounded queue that nobody waits for.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol, final
+
+from cache.entry import Entry
+from cache.lease import Lease, Leases
+from cache.memory import Memory, Put
+from cache.redis import Miss, RedisTier, Stored
+
+__all__ = ["Tiers", "TiersEvents"]
+
+MAX_QUEUED: Final = 4_096
+MAX_QUEUED_BYTES: Final = 64 << 20
+WRITERS: Final = 4
+
+
+class TiersEvents(Protocol):
+    """What is told to whoever counts: `tier` is "memory" or "redis"."""
+
+    def looked_up(self, tier: str, result: str) -> None: ...
+    def written(self, tier: str, result: str) -> None: ...
+
+
+class _Job(NamedTuple):
+    entry: Entry | None
+    lease: Lease | None
+
+
+@final
+class Tiers:
+    """`wall` is the time in seconds since the epoch."""
+
+    def __init__(
+        self,
+        memory: Memory,
+        redis: RedisTier | None,
+        leases: Leases | None,
+        events: TiersEvents,
+        wall: Callable[[], float],
+    ) -> None:
+        self.memory = memory
+        self.redis = redis
+        self.leases = leases
+        self._events = events
+        self._wall = wall
+        self._jobs: deque[_Job] = deque()
+        self._bytes = 0
+        self._writers: set[asyncio.Task[None]] = set()
+
+    def __repr__(self) -> str:
+        return f"<Tiers {self.memory!r} {self.redis!r} {len(self._jobs)} to write>"
+
+    def at_hand(self, key: str, now: float) -> Entry | None:
+        """What memory has."""
+        entry = self.memory.get(key, now)
+        self._events.looked_up("memory", "absent" if entry is None else "found")
+        return entry
+
+    async def fetch(self, key: str) -> Entry | Miss:
+        """What Redis has; memory has it from then on."""
+        if self.redis is None:
+            return Miss.ABSENT
+        found = await self.redis.get(key)
+        if isinstance(found, Entry):
+            self._events.looked_up("redis", "found")
+            if self.memory.put(found, self._wall()) is Put.PURGED:
+                return Miss.ABSENT
+        else:
+            self._events.looked_up("redis", found.value)
+        return found
+
+    def keep(self, entry: Entry, lease: Lease | None) -> Put:
+        """In memory now, in Redis soon; `lease` is released with that."""
+        put = self.memory.put(entry, self._wall())
+        self._events.written("memory", put.value)
+        if put is Put.PURGED:
+            self.release(lease)
+        elif self.redis is not None:
+            self._enqueue(_Job(entry, lease))
+        return put
+
+    def release(self, lease: Lease | None) -> None:
+        """There will be no entry."""
+        if lease is not None:
+            self._enqueue(_Job(None, lease))
+
+    def _enqueue(self, job: _Job) -> None:
+        size = job.entry.size if job.entry else 0
+        if len(self._jobs) >= MAX_QUEUED or self._bytes + size > MAX_QUEUED_BYTES:
+            # An unreleased lease ends with its time.
+            self._events.written("redis", "dropped")
+            return
+        self._bytes += size
+        self._jobs.append(job)
+        if len(self._writers) < WRITERS:
+            writer = asyncio.get_running_loop().create_task(self._write())
+            self._writers.add(writer)
+            writer.add_done_callback(self._writers.discard)
+
+    async def _write(self) -> None:
+        while self._jobs:
+            job = self._jobs.popleft()
+            if job.entry is not None:
+                self._bytes -= job.entry.size
+                self._events.written("redis", (await self._put(job.entry, job.lease)).value)
+            if job.lease is not None and self.leases is not None:
+                await self.leases.release(job.lease)
+
+    async def _put(self, entry: Entry, lease: Lease | None) -> Stored:
+        return Stored.DOWN if self.redis is None else await self.redis.put(entry, lease)
+
+    async def close(self, seconds: float) -> None:
+        """Writes what is left, for at most so long."""
+        if self._writers:
+            await asyncio.wait(tuple(self._writers), timeout=seconds)
+        for writer in tuple(self._writers):
+            writer.cancel()
+        if self.leases is not None:
+            await self.leases.close()

@@ -1,0 +1,264 @@
+"""The cache's part of the composition root: what it is made of, and in which order it starts and stops."""
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, final
+
+from cache.entry import Reason
+from cache.lease import Leases
+from cache.memory import Count, Memory
+from cache.notices import Notices, RedisNotices
+from cache.notices_file import FileNotices
+from cache.policy import ModelRule, Rules
+from cache.redis import RedisTier
+from cache.select import Purges, Selector
+from cache.snapshot import Load, Save, load, save
+from cache.tiers import Tiers
+from proxy.accounting import Accounting
+from proxy.coalesce import Flights
+from proxy.config import Cache, Config, ConfigError
+from proxy.keep import Keep
+from proxy.recall import Recall
+from proxy.redis_link import BadUrl, Fault, LinkState, RedisLink
+from proxy.replay import Replay
+from proxy.telemetry.log import Log
+from proxy.telemetry.metrics import Metrics
+
+__all__ = ["Caches", "rules_of"]
+
+SAVE_EVERY: Final = 60.0
+SWEEP_EVERY: Final = 30.0
+FLUSH: Final = 0.5
+"""Seconds that the end of the process leaves to what is not written yet."""
+WALL: Final = time.time  # noqa: TID251  (ages cross machines and restarts)
+
+
+def rules_of(config: Cache) -> Rules:
+    ttl = config.ttl
+    pairs = [rule.rpartition("=") for rule in config.models]
+    return Rules(
+        enabled=config.enabled,
+        ttls={
+            "chat/completions": ttl.chat_completions,
+            "completions": ttl.completions,
+            "responses": ttl.responses,
+            "embeddings": ttl.embeddings,
+            "moderations": ttl.moderations,
+            "models": ttl.models,
+            "models/*": ttl.models,
+            "images/generations": ttl.images_generations,
+            "audio/speech": ttl.audio_speech,
+            "audio/transcriptions": ttl.audio_transcriptions,
+        },
+        models=[ModelRule(pattern.strip(), float(seconds)) for pattern, _, seconds in pairs],
+        allow_hosted_tools=config.hosted_tools,
+        stale_if_error=config.stale_if_error,
+        jitter=config.jitter,
+        max_entry_bytes=config.max_entry_bytes,
+    )
+
+
+@final
+class Caches:
+    """The tiers live as long as the process; what a reload changes is made anew by `recall`."""
+
+    def __init__(
+        self,
+        config: Config,
+        metrics: Metrics,
+        log: Log,
+        accounting: Accounting,
+        clock: Callable[[], float],
+        *,
+        folder: Path | None,
+        slot: str,
+    ) -> None:
+        """`folder` is shared by the workers of one machine. Raises ConfigError."""
+        self._config = config
+        self._metrics = metrics
+        self._log = log
+        self._accounting = accounting
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._purges = Purges()
+        memory = Memory(config.cache.memory_bytes if config.cache.enabled else 0, self._purges)
+        self.link = self._connect(config)
+        redis = leases = None
+        self.notices: Notices | None = None
+        namespace = config.redis.namespace
+        if self.link is not None:
+            redis = RedisTier(
+                self.link,
+                namespace=namespace,
+                max_entry_bytes=config.cache.max_entry_bytes,
+                wall=WALL,
+                on_unreadable=self._unreadable,
+            )
+            leases = Leases(self.link, namespace, lambda: secrets.token_hex(16))
+            self.notices = RedisNotices(self.link, namespace, hear=self._hear, gap=self._forget, draw=secrets.randbelow)
+        elif folder is not None:
+            self.notices = FileNotices(folder, hear=self._hear, gap=self._forget, wall=WALL)
+        self.tiers = Tiers(memory, redis, leases, metrics, WALL)
+        metrics.memory_stats = memory.stats
+        self._flights: list[Flights] = []
+        self._snapshot = self._snapshot_path(slot) if folder is not None else self._snapshot_path("")
+        self._saved = Count(-1, -1)
+        self._keeper: asyncio.Task[None] | None = None
+        self._errands: set[asyncio.Task[object]] = set()
+
+    def __repr__(self) -> str:
+        return f"<Caches {self.tiers!r}>"
+
+    def _connect(self, config: Config) -> RedisLink | None:
+        if not config.redis.url or not config.cache.enabled:
+            return None
+        try:
+            return RedisLink(
+                config.redis.url.reveal(),
+                deadline=config.redis.deadline,
+                connections=config.redis.max_connections,
+                events=_LinkEvents(self._metrics, self._log),
+            )
+        except BadUrl as error:
+            raise ConfigError(f"redis.url: {error}") from None
+
+    def _snapshot_path(self, slot: str) -> Path | None:
+        """Each worker has its own."""
+        name = self._config.cache.snapshot
+        if not name or self.link is not None:
+            return None
+        return Path(f"{name}.{slot}" if slot else name)
+
+    # what a pipeline is given
+
+    def recall(self, config: Config) -> tuple[Recall, Replay] | None:
+        """None: nothing of the cache is on the way of a request."""
+        if not config.cache.enabled:
+            return None
+        rules = rules_of(config.cache)
+        draw = random.random
+        flights = Flights(
+            self._loop,
+            self._clock,
+            limit=config.cache.max_entry_bytes,
+            max_wait=config.coalesce.max_wait,
+            on_bug=lambda error: self._log.failure("internal_error", error),
+        )
+        self._flights = [some for some in self._flights if len(some)]
+        self._flights.append(flights)
+        keep = Keep(
+            self.tiers,
+            rules,
+            wall=WALL,
+            random=draw,
+            max_wait=config.coalesce.max_wait,
+            on_refused=self._metrics.not_cached,
+            on_usage=self._accounting.used,
+        )
+        every = frozenset(rules.ttls)
+        off = (
+            every
+            if not config.coalesce.enabled
+            else frozenset(name.replace("_", "/", 1) for name in config.coalesce.off)
+        )
+        recall = Recall(
+            self.tiers, flights, keep, rules, off=off, wall=WALL, random=draw, on_refused=self._metrics.not_cached
+        )
+        return recall, Replay(self._clock, original=config.cache.pacing == "original")
+
+    # start and stop
+
+    async def start(self) -> None:
+        restored = False
+        if self._snapshot is not None:
+            loaded = await asyncio.to_thread(load, self._snapshot, WALL(), self._config.cache.memory_bytes)
+            restored = bool(loaded.entries)
+            for entry in loaded.entries:
+                self.tiers.memory.put(entry, WALL())
+            if loaded.result is not Load.ABSENT:
+                tell = self._log.info if loaded.result is Load.LOADED else self._log.warning
+                tell("cache_restored", result=loaded.result.value, entries=len(loaded.entries), skipped=loaded.skipped)
+        if self.notices is not None:
+            await self.notices.start(restored=restored)
+        self._keeper = self._loop.create_task(self._keep_house())
+
+    async def stop(self) -> None:
+        for flights in self._flights:
+            await flights.close()
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait([self._keeper])
+        if self.notices is not None:
+            await self.notices.close()
+        await self.tiers.close(FLUSH)
+        await self._save()
+        if self.link is not None:
+            await self.link.close()
+
+    async def _keep_house(self) -> None:
+        saved = self._clock()
+        while True:
+            await asyncio.sleep(SWEEP_EVERY)
+            await self.tiers.memory.sweep(WALL())
+            if self._clock() - saved >= SAVE_EVERY:
+                saved = self._clock()
+                await self._save()
+
+    async def _save(self) -> None:
+        stats = self.tiers.memory.stats()
+        now = Count(stats.entries, stats.bytes)
+        if self._snapshot is None or now == self._saved:
+            return
+        entries = await self.tiers.memory.entries(WALL())
+        saved = await asyncio.to_thread(save, self._snapshot, entries, self._config.cache.memory_bytes)
+        self._saved = now
+        if saved.result is not Save.SAVED:
+            self._log.warning("cache_not_saved", result=saved.result.value, reason=saved.detail)
+
+    # what others say
+
+    def _hear(self, selector: Selector) -> None:
+        """A purge, of this worker or another one."""
+        self._errand(self.tiers.memory.purge(selector, WALL()))
+        if self.tiers.redis is not None:
+            self._errand(self.tiers.redis.purge_recent(selector))
+
+    def _forget(self) -> None:
+        """Purges may have been missed: what is in memory can't be trusted."""
+        self._log.warning("cache_forgets", reason="purges may have been missed")
+        self._errand(self.tiers.memory.purge(replace(Selector(all=True), before=WALL()), WALL()))
+
+    def _errand(self, work: Coroutine[None, None, object]) -> None:
+        task: asyncio.Task[object] = self._loop.create_task(work)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+    def _unreadable(self, reason: Reason) -> None:
+        self._metrics.unreadable(reason.value)
+
+
+@final
+class _LinkEvents:
+    def __init__(self, metrics: Metrics, log: Log) -> None:
+        self._metrics = metrics
+        self._log = log
+
+    def answered(self, commands: int, seconds: float) -> None:
+        self._metrics.redis_answered(commands, seconds)
+
+    def failed(self, commands: int, fault: Fault) -> None:
+        self._metrics.redis_failed(commands, fault.value)
+
+    def turned(self, server: str, state: LinkState, fault: Fault | None) -> None:
+        self._metrics.redis_state(server, state.value)
+
+    def transition(self, server: str, up: bool, fault: Fault) -> None:  # noqa: FBT001  (as the link tells it)
+        if up:
+            self._log.info("redis_up", server=server, after=fault.value)
+        else:
+            self._log.warning("redis_down", server=server, reason=fault.value)

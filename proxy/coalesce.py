@@ -1,0 +1,193 @@
+"""Single flight: identical requests in flight share one upstream call.
+
+The call is nobody's in particular. It runs in a task of its own, so that the client that happened to come
+first may leave; with the last one it ends. Every client has a `Share` of its answer, which the rest of the
+pipeline takes for an upstream's reply.
+
+    board ─▶ the first leads a new flight            ─┐
+             later ones join it, from the first byte ─┴▶ a Share of the answer, or an Entry
+    flight:  depart (look up, send) ─▶ head ─▶ bytes ─▶ an Entry, or none
+
+An answer that is not good for more than one is the leader's alone; those who waited for it then ask for
+themselves, a few at a time. Where the upstream failed, one of those who waited leads anew.
+"""
+
+import asyncio
+import enum
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, final
+
+from cache.entry import Entry
+from proxy.errors import Failure, Kind
+from proxy.flight import Flight, Landing, Share, Voyage
+
+__all__ = ["Flights", "Role"]
+
+PARALLEL: Final = 4
+"""Requests for the same that go upstream at once where they can't share an answer."""
+
+
+@final
+class Role(enum.Enum):
+    """What part a request had in the call that answered it."""
+
+    LED = "led"
+    FOLLOWED = "followed"
+    ALONE = "alone"
+    """It followed one whose answer could not be shared, or waited for too long."""
+    FOUND = "found"
+    """There was no call: the entry was elsewhere."""
+
+
+@final
+class Flights:
+    """All flights of one process. `limit` is in bytes, `max_wait` in seconds."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+        *,
+        limit: int,
+        max_wait: float,
+        on_bug: Callable[[BaseException], object],
+    ) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._limit = limit
+        self._max_wait = max_wait
+        self._on_bug = on_bug
+        self._flights: dict[str, Flight] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._gates: dict[str, tuple[asyncio.Semaphore, int]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Flights {len(self._flights)} under way>"
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def under_way(self, key: str) -> bool:
+        """Somebody is asking this already."""
+        return key in self._flights
+
+    async def board(
+        self, key: str, voyage: Voyage, *, stream: bool, strip: bool, shared: bool
+    ) -> tuple[Share | Entry, Role]:
+        """Raises Failure.
+
+        A follower whose leader's upstream failed tries once more, and one of them leads; after that,
+        the failure is everybody's.
+        """
+        tried = False
+        while shared and (flight := self._flights.get(key)) is not None and flight.open:
+            share = Share(flight, self._loop, stream=stream, strip=strip, tried=tried)
+            try:
+                news = await self._follow(flight, share)
+            except Failure:
+                if tried:
+                    raise
+                news = Landing.AGAIN
+            if news is Landing.ALONE:
+                return await self._alone(key, voyage, stream=stream, strip=strip), Role.ALONE
+            if not isinstance(news, Landing):
+                return news, Role.FOUND if flight.found else Role.FOLLOWED
+            tried = True
+        flight = self._start(key, voyage)
+        if shared:
+            self._flights[key] = flight
+        news = await self._lead(flight, stream=stream, strip=strip)
+        return news, Role.FOUND if flight.found else Role.LED
+
+    async def _follow(self, flight: Flight, share: Share) -> Share | Entry | Landing:
+        flight.join(share)
+        news: Share | Entry | Landing | None = None
+        try:
+            async with asyncio.timeout(self._max_wait):
+                news = await share.news
+        except TimeoutError:
+            return Landing.ALONE
+        finally:
+            if news is not share:
+                flight.leave(share)
+        return news
+
+    def _start(self, key: str, voyage: Voyage) -> Flight:
+        flight = Flight(voyage, self._limit, self._clock, self._loop.create_future())
+        flight.task = task = self._loop.create_task(self._run(key, flight, voyage))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return flight
+
+    async def _lead(self, flight: Flight, *, stream: bool, strip: bool) -> Share | Entry:
+        share = Share(flight, self._loop, stream=stream, strip=strip, leads=True)
+        flight.join(share)
+        try:
+            news = await share.news
+        except BaseException:
+            flight.leave(share)
+            raise
+        if isinstance(news, Landing):
+            raise Failure(Kind.INTERNAL, detail=f"a leader was told {news.value}")
+        return news
+
+    async def _alone(self, key: str, voyage: Voyage, *, stream: bool, strip: bool) -> Share | Entry:
+        """A call of one's own, once few others are making theirs; not forever, though."""
+        gate, waiting = self._gates.get(key, (asyncio.Semaphore(PARALLEL), 0))
+        self._gates[key] = gate, waiting + 1
+        passed = False
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._max_wait):
+                    passed = await gate.acquire()
+            flight = self._start("", voyage)
+        except BaseException:
+            self._ungate(key, passed=passed)
+            raise
+        flight.at_end = lambda: self._ungate(key, passed=passed)
+        return await self._lead(flight, stream=stream, strip=strip)
+
+    def _ungate(self, key: str, *, passed: bool) -> None:
+        gate, waiting = self._gates[key]
+        if passed:
+            gate.release()
+        if waiting > 1:
+            self._gates[key] = gate, waiting - 1
+        else:
+            del self._gates[key]
+
+    async def _run(self, key: str, flight: Flight, voyage: Voyage) -> None:
+        try:
+            found = await voyage.depart()
+            if isinstance(found, Entry):
+                flight.found = True
+                flight.land(found)
+                return
+            try:
+                flight.take_off(found)
+                await flight.ended
+            finally:
+                found.abort()
+            if flight.failure is None:
+                flight.land(flight.entry or await voyage.unloaded(flight))
+        except Failure as failure:
+            flight.fail(failure)
+        except asyncio.CancelledError:
+            flight.fail(Failure(Kind.DRAINING))
+        except Exception as error:  # noqa: BLE001  (the boundary: a bug costs this flight)
+            self._on_bug(error)
+            flight.fail(Failure(Kind.INTERNAL))
+        finally:
+            flight.open = False
+            flight.at_end()
+            voyage.done()
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+
+    async def close(self) -> None:
+        """Ends what nobody has ended."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=1.0)

@@ -1,0 +1,265 @@
+"""What is kept of an upstream's answer: only what is complete, as an entry, in every tier."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, final
+
+from cache.encoding import Undecodable, decode
+from cache.entry import Entry, EntryKind, OutOfBounds
+from cache.freshness import Freshness, judge, lifetime
+from cache.lease import Lease, NoLease, Waited
+from cache.memory import Put
+from cache.policy import NoCacheReason, Rules
+from cache.recorder import EventRecorder, Recording
+from cache.tiers import Tiers
+from proxy.exchange import Exchange, Reply, header
+from proxy.flight import Flight
+from proxy.openai.replies import Judged, Verdict, judge_body, judge_stream
+from proxy.upstream.call import UpstreamCall
+
+if TYPE_CHECKING:
+    from proxy.recall import Question
+
+__all__ = ["Keep", "Voyage"]
+
+AT_ONCE: Final = 512
+"""Frames of a stream that are judged before its last goes out, so that whoever asks again is served from memory."""
+AT_ONCE_BYTES: Final = 1 << 18
+BINARY: Final = ("audio/speech",)
+"""Endpoints whose answers are sound and not read."""
+JUDGED: Final = "models"
+
+_REASONS: Final = {
+    Verdict.NOT_JSON: NoCacheReason.UNREADABLE,
+    Verdict.UNKNOWN_SHAPE: NoCacheReason.UNREADABLE,
+    Verdict.ERROR: NoCacheReason.ERROR,
+    Verdict.EMPTY: NoCacheReason.EMPTY,
+    Verdict.NO_FINISH_REASON: NoCacheReason.INCOMPLETE,
+    Verdict.UNKNOWN_FINISH_REASON: NoCacheReason.INCOMPLETE,
+    Verdict.CONTENT_FILTER: NoCacheReason.CONTENT_FILTER,
+    Verdict.UNFINISHED: NoCacheReason.INCOMPLETE,
+    Verdict.NO_END: NoCacheReason.INCOMPLETE,
+}
+
+
+@final
+class Keep:
+    """`wall` is in seconds since the epoch; `max_wait` in seconds, for another worker's answer."""
+
+    def __init__(
+        self,
+        tiers: Tiers,
+        rules: Rules,
+        *,
+        wall: Callable[[], float],
+        random: Callable[[], float],
+        max_wait: float,
+        on_refused: Callable[[NoCacheReason], object],
+        on_usage: Callable[[Exchange, bytes], object],
+    ) -> None:
+        self.tiers = tiers
+        self.rules = rules
+        self.wall = wall
+        self.random = random
+        self.max_wait = max_wait
+        self.on_refused = on_refused
+        self.on_usage = on_usage
+
+    def __repr__(self) -> str:
+        return f"<Keep {self.tiers!r}>"
+
+    def voyage(
+        self, exchange: Exchange, question: "Question", call: UpstreamCall, *, look: bool, alone: bool = False
+    ) -> "Voyage":
+        """`look`: memory had nothing, Redis may. `alone`: whatever others have or ask."""
+        return Voyage(self, exchange, question, call, look=look, alone=alone)
+
+
+@final
+class Voyage:
+    """One call upstream: what was looked for before, and what is kept after. Implements `flight.Voyage`."""
+
+    def __init__(
+        self, keep: Keep, exchange: Exchange, question: "Question", call: UpstreamCall, *, look: bool, alone: bool
+    ) -> None:
+        self.stale: Entry | None = None
+        """What Redis had that is past its time."""
+        self._keep = keep
+        self._exchange = exchange
+        self._question = question
+        self._call = call
+        self._look = look
+        self._alone = alone
+        self._lease: Lease | None = None
+        self._begun = keep.wall()
+        self._recording: Recording | None = None
+        self._reply: Reply | None = None
+
+    def __repr__(self) -> str:
+        return f"<Voyage {self._question.key[:12]}>"
+
+    # before
+
+    async def depart(self) -> Entry | Reply:
+        found = await self._elsewhere()
+        if found is not None:
+            return found
+        self._begun = self._keep.wall()
+        question = self._question
+        self._reply = await self._call.send(
+            self._exchange, question.meaning.counted if self._exchange.stream else question.meaning.body
+        )
+        return self._reply
+
+    async def _elsewhere(self) -> Entry | None:
+        """In Redis, or with another worker who is just asking."""
+        tiers, key = self._keep.tiers, self._question.key
+        if tiers.redis is None or self._alone or not self._question.plan.may_share:
+            return None
+        if self._look and (found := await self._fetch()) is not None:
+            return found
+        if tiers.leases is None or not self._question.shared:
+            return None
+        wanted = not self._look or self.stale is not None
+        for _ in range(2):
+            lease = await tiers.leases.acquire(key, needed=wanted)
+            if isinstance(lease, Lease):
+                self._lease = lease
+                return None
+            if lease is NoLease.DOWN:
+                return None
+            if lease is NoLease.OTHER and await tiers.leases.wait(key, self._keep.max_wait) is not Waited.OVER:
+                return None
+            if (found := await self._fetch()) is not None:
+                return found
+        return None
+
+    async def _fetch(self) -> Entry | None:
+        found = await self._keep.tiers.fetch(self._question.key)
+        if not isinstance(found, Entry):
+            return None
+        seen = judge(found.created, found.expires, found.stale_until, self._keep.wall())
+        if seen.freshness is Freshness.FRESH:
+            return found
+        self.stale = found
+        return None
+
+    # after
+
+    def landed(self, flight: Flight) -> Entry | None:
+        reason = self._unfit(flight)
+        recording = None if reason else flight.recording()
+        if reason is None and recording is None:
+            reason = NoCacheReason.ENTRY_TOO_LARGE
+        if recording is None:
+            self._refuse(reason or NoCacheReason.ENTRY_TOO_LARGE)
+            return None
+        size = sum(map(len, recording.frames))
+        if len(recording.frames) <= AT_ONCE and size <= AT_ONCE_BYTES and not self._coding():
+            return self._make(recording, flight.events, self._judge(recording, events=flight.events))
+        self._recording = recording
+        return None
+
+    async def unloaded(self, flight: Flight) -> Entry | None:
+        recording, self._recording = self._recording, None
+        if recording is None:
+            return None
+        try:
+            plain, events = await asyncio.to_thread(self._decoded, recording, flight.events)
+            judged = await asyncio.to_thread(self._judge, plain, events=events)
+        except Undecodable:
+            self._refuse(NoCacheReason.ENCODING)
+            return None
+        return self._make(plain, events, judged)
+
+    def done(self) -> None:
+        """Whatever came of it, others may lead now."""
+        lease, self._lease = self._lease, None
+        self._keep.tiers.release(lease)
+
+    def _unfit(self, flight: Flight) -> NoCacheReason | None:
+        plan = self._question.plan
+        if plan.unwritten:
+            return plan.unwritten[0]
+        if flight.reply is None or flight.reply.status != 200:
+            return NoCacheReason.STATUS
+        return None if flight.reply.framed or flight.events else NoCacheReason.INCOMPLETE
+
+    def _coding(self) -> bytes:
+        coding = header(self._reply.headers, b"content-encoding").strip().lower() if self._reply else b""
+        return b"" if coding == b"identity" else coding
+
+    def _content_type(self) -> bytes:
+        return header(self._reply.headers, b"content-type") if self._reply else b""
+
+    def _decoded(self, recording: Recording, events: bool) -> tuple[Recording, bool]:  # noqa: FBT001  (for a thread)
+        coding = self._coding()
+        if not coding:
+            return recording, events
+        body = decode(coding, b"".join(recording.frames), self._keep.rules.max_entry_bytes)
+        if self._content_type()[:17].lower() != b"text/event-stream":
+            return Recording((body,), ()), False
+        recorder = EventRecorder(self._keep.rules.max_entry_bytes, 0.0)
+        recorder.data(body, 0.0)
+        return recorder.commit() or Recording((body,), ()), True
+
+    def _judge(self, recording: Recording, *, events: bool) -> Judged:
+        endpoint = self._question_endpoint()
+        if endpoint in BINARY:
+            return Judged(Verdict.COMPLETE if recording.frames[0] else Verdict.EMPTY)
+        return judge_stream(endpoint, recording.frames) if events else judge_body(endpoint, recording.frames[0])
+
+    def _question_endpoint(self) -> str:
+        return self._exchange.route.name if self._exchange.route else ""
+
+    def _make(self, recording: Recording, events: bool, judged: Judged) -> Entry | None:  # noqa: FBT001
+        if judged.usage:
+            self._keep.on_usage(self._exchange, judged.usage)
+        if judged.verdict is not Verdict.COMPLETE:
+            self._refuse(_REASONS[judged.verdict])
+            return None
+        try:
+            entry = self._entry(recording, events, judged)
+        except OutOfBounds:
+            self._refuse(NoCacheReason.UNREADABLE)
+            return None
+        lease, self._lease = self._lease, None
+        if self._keep.tiers.keep(entry, lease) is Put.PURGED:
+            self._refuse(NoCacheReason.PURGED)
+            return None
+        if self._exchange.note is not None:
+            self._exchange.note.stored = True
+        return entry
+
+    def _entry(self, recording: Recording, events: bool, judged: Judged) -> Entry:  # noqa: FBT001
+        keep, question, exchange = self._keep, self._question, self._exchange
+        endpoint = self._question_endpoint()
+        kind = EntryKind.STREAM if events else EntryKind.BINARY if endpoint in BINARY else EntryKind.JSON
+        seconds = lifetime(question.plan.ttl, keep.rules.jitter, keep.random, question.plan.ttl_limit)
+        expires = self._begun + seconds
+        return Entry(
+            key=question.key,
+            kind=kind,
+            endpoint=endpoint,
+            status=200,
+            content_type=self._content_type(),
+            usage=judged.usage,
+            model=exchange.model,
+            served_model=judged.model,
+            upstream=exchange.upstream,
+            scope=question.scope,
+            team="",
+            tags=question.asked.tags,
+            created=self._begun,
+            expires=expires,
+            stale_until=expires + keep.rules.stale_if_error,
+            spent_ms=max(0, int((keep.wall() - self._begun) * 1e3)),
+            frames=recording.frames,
+            gaps=recording.gaps if events else (),
+        )
+
+    def _refuse(self, reason: NoCacheReason) -> None:
+        self._keep.on_refused(reason)
+        note = self._exchange.note
+        if note is not None and note.reason is None:
+            note.reason = reason

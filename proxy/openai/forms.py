@@ -1,0 +1,165 @@
+"""What an uploaded form asks (multipart/form-data, RFC 7578): its digest, and the fields that a gateway reads. Sans-IO.
+
+The digest counts every part by its name, the headers that it has, and its content; of a file's name only
+the extension, by which OpenAI tells the format. The order of parts counts among those of one name alone, and
+the boundary does not. A form that two parsers may read differently has no digest.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple, final
+
+from multipart import (  # type: ignore[import-untyped]  # it ships no types
+    MultipartError,
+    MultipartSegment,
+    PushMultipartParser,
+    parse_options_header,
+)
+
+__all__ = ["DENIED", "Form", "MalformedForm", "read_form"]
+
+DENIED: Final[Mapping[str, str]] = MappingProxyType({
+    "stream": "how the answer is sent, not what it says",
+    "user": "names the end user for abuse detection; scopes keep teams apart",
+    "metadata": "labels for the upstream's own dashboards",
+    "safety_identifier": "names the end user for abuse detection",
+})  # fmt: skip
+"""Fields that do not count, each with its reason. Every other counts, known or not."""
+
+MAX_PARTS: Final = 64
+MAX_HEADERS: Final = 8
+MAX_VALUE: Final = 256
+"""Bytes of a field that is read. A larger one counts all the same."""
+READ: Final = frozenset({"model", "stream", "response_format"})
+SAYS_NOTHING: Final = ("content-type", "application/octet-stream")
+VERSION: Final = b"askonce-form-1"
+
+_BARE: Final = r"[!#$&'*+.^_`|~0-9A-Za-z-]+"
+_DISPOSITION: Final = re.compile(
+    rf'form-data[ \t]*;[ \t]*name=(?:"(?P<name>[^"\\%]+)"|(?P<bare>{_BARE}))'
+    rf'(?:[ \t]*;[ \t]*filename=(?:"(?P<file>[^"\\]*)"|(?P<barefile>{_BARE})))?[ \t]*',
+    re.IGNORECASE,
+)
+"""As every client writes it. What else may stand there is read differently by different parsers."""
+_EXTENSION: Final = re.compile(r"\.([0-9A-Za-z]{1,16})$")
+_TRUE: Final = ("true", "1")
+_FALSE: Final = ("false", "0")
+
+
+@final
+class MalformedForm(ValueError):
+    """Not a form that everyone reads alike, or beyond its bounds."""
+
+
+class Form(NamedTuple):
+    digest: bytes
+    """SHA-256."""
+    model: str
+    """"" where none is named, as below."""
+    stream: bool
+    response_format: str
+
+
+class _Part(NamedTuple):
+    name: str
+    digest: bytes
+    value: str
+    """Of a field that is read."""
+    is_file: bool
+
+
+def read_form(body: bytes, content_type: bytes) -> Form:
+    """Takes time in proportion to the body, mostly that of SHA-256. Raises MalformedForm."""
+    try:
+        parts = _parts(body, _boundary(content_type))
+    except MultipartError as error:
+        raise MalformedForm(type(error).__name__) from None
+    fields: dict[str, str] = {}
+    for part in parts:
+        if part.name in READ and part.name in fields:
+            raise MalformedForm("a field that is named twice")
+        fields[part.name] = part.value
+    stream = fields.get("stream", "").lower()
+    denied = DENIED.keys() if stream in _TRUE + _FALSE else DENIED.keys() - {"stream"}
+    counted = sorted((part for part in parts if part.is_file or part.name not in denied), key=_name)
+    return Form(
+        digest=_digest_of(VERSION, *[piece for part in counted for piece in (part.name.encode(), part.digest)]),
+        model=fields.get("model", ""),
+        stream=stream in _TRUE,
+        response_format=fields.get("response_format", ""),
+    )
+
+
+def _name(part: _Part) -> str:
+    return part.name
+
+
+def _boundary(content_type: bytes) -> bytes:
+    kind, options = parse_options_header(content_type.decode("latin-1"))
+    boundary = str(options.get("boundary", ""))
+    if kind != "multipart/form-data" or not 0 < len(boundary) <= 70 or content_type.lower().count(b"boundary=") != 1:
+        raise MalformedForm("no boundary")
+    return boundary.encode("latin-1")
+
+
+def _parts(body: bytes, boundary: bytes) -> list[_Part]:
+    """Raises MultipartError and MalformedForm."""
+    close = b"--%b--" % boundary
+    end = 0 if body.startswith(close) else body.find(b"\r\n" + close) + 2
+    if not body.startswith(close[:-2]) or body[end:] not in (close, close + b"\r\n"):
+        raise MalformedForm("does not begin and end with its boundary")
+    parser = PushMultipartParser(
+        boundary, strict=True, max_segment_count=MAX_PARTS, max_header_count=MAX_HEADERS, header_charset="utf8"
+    )
+    parts: list[_Part] = []
+    content = b""
+    with parser:
+        for event in parser.parse(body):
+            if isinstance(event, MultipartSegment):
+                segment, content = event, b""
+            elif event is None:
+                parts.append(_part(segment, content))
+            else:
+                content = event
+    return parts
+
+
+def _part(segment: MultipartSegment, content: bytes) -> _Part:
+    """Raises MalformedForm."""
+    headers = [(name.lower(), value.strip()) for name, value in segment.headerlist]
+    dispositions = [value for name, value in headers if name == "content-disposition"]
+    found = _DISPOSITION.fullmatch(dispositions[0]) if len(dispositions) == 1 else None
+    if found is None:
+        raise MalformedForm("a part without one plain name")
+    file = found["file"] if found["barefile"] is None else found["barefile"]
+    kept = sorted(
+        f"{name}:{value}"
+        for name, value in headers
+        if name not in {"content-disposition", "content-length"} and (name, value.lower()) != SAYS_NOTHING
+    )
+    name = found["name"] or found["bare"]
+    digest = _digest_of(
+        b"field" if file is None else b"file " + _extension(file).encode(),
+        "\n".join(kept).encode(),
+        hashlib.sha256(content).digest(),
+    )
+    value = _value(content) if file is None and name in READ else ""
+    return _Part(name, digest, value, is_file=file is not None)
+
+
+def _extension(file: str) -> str:
+    """Of a plain one the letters, in lower case; of any other name all of it."""
+    found = _EXTENSION.search(file)
+    return found[1].lower() if found else f"?{file}"
+
+
+def _value(content: bytes) -> str:
+    if len(content) > MAX_VALUE:
+        return ""
+    return content.decode("utf-8", "replace")
+
+
+def _digest_of(*parts: bytes) -> bytes:
+    return hashlib.sha256(b"".join([b"%d:%b" % (len(part), part) for part in parts])).digest()

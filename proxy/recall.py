@@ -1,0 +1,291 @@
+"""What the cache has to do with a request: its key, what may be served, and what is kept of the answer."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, final
+
+from cache.directives import NONE, Directives, directives
+from cache.entry import Entry
+from cache.fingerprint import Unkeyable, digest, key_of, qualifiers_of, quick_to_read
+from cache.freshness import Freshness, judge, refresh_early
+from cache.policy import NoCacheReason, Plan, Request, Rules, plan
+from cache.status import CacheStatus, Handling
+from cache.tiers import Tiers
+from proxy.coalesce import Flights, Role
+from proxy.errors import Failure, Kind, Source
+from proxy.exchange import CacheNote, Exchange, Reply, header
+from proxy.flight import FAILING
+from proxy.keep import Keep, Voyage
+from proxy.openai.facts import Facts, facts, strip_alias
+from proxy.openai.stream_options import ask_for_usage
+from proxy.routes import Route
+from proxy.upstream.call import UpstreamCall
+
+__all__ = ["Found", "Question", "Recall"]
+
+MEMO_BODY: Final = 16_384
+MEMO_BYTES: Final = 8 << 20
+"""Bodies that are remembered with what they mean: the same question comes in the same bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a body is to the cache. `content` is the digest of what counts in it."""
+
+    facts: Facts
+    asked: Directives
+    content: bytes | NoCacheReason
+    body: bytes
+    """To be sent upstream."""
+    counted: bytes
+    """The same, asking for the usage of a stream where the client did not."""
+
+
+@dataclass(slots=True)
+class Question:
+    """One request that may have been answered before."""
+
+    key: str
+    plan: Plan
+    asked: Directives
+    meaning: Meaning
+    scope: str
+    shared: bool
+    """Others may share its answer while it is in flight."""
+
+    @property
+    def counted(self) -> bool:
+        """A stream is asked for its usage though the client did not ask."""
+        return self.meaning.counted is not self.meaning.body
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An answer that is here."""
+
+    entry: Entry
+    status: CacheStatus
+
+
+@final
+class Recall:
+    """`off` names the endpoints whose requests do not share calls. `wall` is in seconds since the epoch."""
+
+    def __init__(
+        self,
+        tiers: Tiers,
+        flights: Flights,
+        keep: Keep,
+        rules: Rules,
+        *,
+        off: frozenset[str],
+        wall: Callable[[], float],
+        random: Callable[[], float],
+        on_refused: Callable[[NoCacheReason], object],
+    ) -> None:
+        self._tiers = tiers
+        self._flights = flights
+        self._keep = keep
+        self._rules = rules
+        self._off = off
+        self._wall = wall
+        self._random = random
+        self._on_refused = on_refused
+        self._known: OrderedDict[tuple[str, bytes], Meaning] = OrderedDict()
+        self._known_bytes = 0
+
+    def __repr__(self) -> str:
+        return f"<Recall {self._tiers!r} {self._flights!r}>"
+
+    # what is asked
+
+    async def question(self, exchange: Exchange, route: Route, body: bytes) -> Question | None:
+        """None: the cache has no part in it, and `exchange.note` says why."""
+        endpoint = route.name
+        if self._rules.ttls.get(endpoint, 0.0) <= 0:
+            self._refuse(exchange, NoCacheReason.ENDPOINT_OFF)
+            return None
+        meaning = await self._meaning(endpoint, body)
+        asked = directives(exchange.headers, meaning.asked)
+        known = meaning.facts
+        request = Request(
+            endpoint, exchange.method, exchange.model, stateful=known.stateful, hosted_tools=known.hosted_tools
+        )
+        planned = plan(request, asked, self._rules)
+        if isinstance(meaning.content, NoCacheReason):
+            planned = planned.refused(meaning.content)
+        if isinstance(meaning.content, NoCacheReason) or not (planned.may_read or planned.may_write):
+            self._refuse(exchange, planned.reasons[0])
+            if asked.only_if_cached:
+                raise Failure(Kind.CACHE_MISS)
+            return None
+        qualifiers = qualifiers_of(exchange.query, exchange.headers)
+        if not route.json_body:
+            qualifiers.append(("path", exchange.path.encode("latin-1")))
+        exchange.note = CacheNote(key_of(exchange.scope, endpoint, qualifiers, meaning.content))
+        shared = planned.may_share and endpoint not in self._off
+        return Question(exchange.note.key, planned, asked, meaning, exchange.scope.hex(), shared)
+
+    def _refuse(self, exchange: Exchange, reason: NoCacheReason) -> None:
+        exchange.note = CacheNote("", CacheStatus.BYPASS, Handling.FWD_BYPASS, reason)
+        self._on_refused(reason)
+
+    async def _meaning(self, endpoint: str, body: bytes) -> Meaning:
+        memo = (endpoint, body)
+        known = self._known.get(memo)
+        if known is not None:
+            return known
+        if quick_to_read(body):
+            known = mean(endpoint, body)
+        else:
+            known = await asyncio.to_thread(mean, endpoint, body)
+        if len(body) <= MEMO_BODY:
+            self._known[memo] = known
+            self._known_bytes += len(body) + 1_024
+            while self._known_bytes > MEMO_BYTES:
+                (_, old), _ = self._known.popitem(last=False)
+                self._known_bytes -= len(old) + 1_024
+        return known
+
+    # what there is
+
+    async def ask(self, exchange: Exchange, question: Question, call: UpstreamCall) -> Reply | Found:
+        """An answer that is here, or one from upstream, which others may share. Raises Failure."""
+        note, stale = exchange.note, None
+        assert note is not None  # noqa: S101  (a question has one)
+        if not question.plan.may_read:
+            note.status, note.handling, note.reason = CacheStatus.REFRESH, Handling.FWD_REQUEST, question.plan.unread[0]
+        else:
+            entry = self._tiers.at_hand(question.key, self._wall())
+            if entry is not None:
+                found = self._served(note, question, entry)
+                if found is not None:
+                    return found
+                stale = entry
+        if question.asked.only_if_cached:
+            return await self._only_if_cached(note, question)
+        return await self._go(exchange, note, question, call, stale)
+
+    def _served(
+        self, note: CacheNote, question: Question, entry: Entry, status: CacheStatus = CacheStatus.HIT
+    ) -> Found | None:
+        """The entry, if it will do for this request. Sets the note either way."""
+        now = self._wall()
+        seen = judge(entry.created, entry.expires, entry.stale_until, now, question.asked)
+        note.age, note.ttl = seen.age, seen.ttl
+        match seen.freshness:
+            case Freshness.FRESH:
+                early = status is CacheStatus.HIT and refresh_early(
+                    entry.created, entry.expires, entry.spent_ms / 1e3, now, self._random
+                )
+                if early and not question.asked.only_if_cached and not self._flights.under_way(question.key):
+                    note.status, note.handling = CacheStatus.REFRESH, Handling.FWD_STALE
+                    return None
+                note.status, note.handling = status, Handling.HIT
+                return Found(entry, status)
+            case Freshness.STALE:
+                note.status, note.handling = CacheStatus.STALE, Handling.HIT
+                return Found(entry, CacheStatus.STALE)
+            case Freshness.IF_ERROR | Freshness.GONE:
+                note.handling = Handling.FWD_STALE
+            case Freshness.UNWANTED:
+                note.handling = Handling.FWD_REQUEST
+        note.status = CacheStatus.MISS
+        return None
+
+    async def _only_if_cached(self, note: CacheNote, question: Question) -> Found:
+        entry = await self._tiers.fetch(question.key)
+        if isinstance(entry, Entry):
+            found = self._served(note, question, entry)
+            if found is not None:
+                return found
+        note.status, note.handling = CacheStatus.MISS, Handling.ANSWERED
+        raise Failure(Kind.CACHE_MISS)
+
+    async def _go(
+        self, exchange: Exchange, note: CacheNote, question: Question, call: UpstreamCall, stale: Entry | None
+    ) -> Reply | Found:
+        voyage = self._keep.voyage(exchange, question, call, look=question.plan.may_read and stale is None)
+        try:
+            answer, role = await self._board(exchange, question, voyage)
+            if isinstance(answer, Entry):
+                status = CacheStatus.HIT if role is Role.FOUND else CacheStatus.COALESCED
+                found = self._served(note, question, answer, status)
+                if found is not None:
+                    return found
+                # Too old for this client alone.
+                stale = answer
+                voyage = self._keep.voyage(exchange, question, call, look=False, alone=True)
+                answer, role = await self._board(exchange, question, voyage, shared=False)
+        except Failure as failure:
+            instead = self._instead(note, question, stale or voyage.stale)
+            if instead is not None and failure.kind.source is Source.UPSTREAM:
+                return instead
+            raise
+        if isinstance(answer, Entry):
+            return Found(answer, CacheStatus.HIT)
+        if answer.status in FAILING and (found := self._instead(note, question, stale or voyage.stale)):
+            answer.abort()
+            return found
+        if role is Role.FOLLOWED:
+            note.status, note.collapsed = CacheStatus.COALESCED, True
+            exchange.upstream_id = header(answer.headers, b"x-request-id")
+        return answer
+
+    async def anew(self, exchange: Exchange, question: Question, call: UpstreamCall) -> Reply:
+        """From upstream, whatever is stored: it can't be had in the form that was asked for. Raises Failure."""
+        exchange.note = note = CacheNote(question.key, CacheStatus.REFRESH, Handling.FWD_REQUEST)
+        if question.asked.only_if_cached:
+            note.handling = Handling.ANSWERED
+            raise Failure(Kind.CACHE_MISS)
+        voyage = self._keep.voyage(exchange, question, call, look=False, alone=True)
+        answer, _ = await self._board(exchange, question, voyage, shared=False)
+        if isinstance(answer, Entry):
+            raise Failure(Kind.INTERNAL, detail="an entry where an answer was asked for")
+        return answer
+
+    async def _board(
+        self, exchange: Exchange, question: Question, voyage: Voyage, *, shared: bool = True
+    ) -> tuple[Reply | Entry, Role]:
+        return await self._flights.board(
+            question.key,
+            voyage,
+            stream=exchange.stream,
+            strip=exchange.stream and question.counted,
+            shared=shared and question.shared,
+        )
+
+    def _instead(self, note: CacheNote, question: Question, stale: Entry | None) -> Found | None:
+        """The stale entry, where the upstream has failed (RFC 5861 §4)."""
+        if stale is None:
+            return None
+        seen = judge(stale.created, stale.expires, stale.stale_until, self._wall(), question.asked)
+        if seen.freshness in (Freshness.GONE, Freshness.UNWANTED):
+            return None
+        note.status, note.handling, note.age, note.ttl = CacheStatus.STALE, Handling.HIT, seen.age, seen.ttl
+        return Found(stale, CacheStatus.STALE)
+
+
+def mean(endpoint: str, body: bytes) -> Meaning:
+    """Reads a body; linear in its size."""
+    known = facts(endpoint, body) if body else _NOTHING
+    alias = known.alias
+    asked = NONE
+    if alias is not None:
+        asked = Directives(ttl=alias.ttl, max_age=alias.max_age, no_cache=alias.no_cache, no_store=alias.no_store)
+        body = strip_alias(body)
+    try:
+        content: bytes | NoCacheReason = digest(body) if body else b""
+    except Unkeyable as unkeyable:
+        content = NoCacheReason(unkeyable.reason.value)
+    counted = body
+    if endpoint in COUNTED and not known.wants_usage:
+        counted = ask_for_usage(body) or body
+    return Meaning(known, asked, content, body, counted)
+
+
+COUNTED: Final = ("chat/completions", "completions")
+"""Endpoints whose streams tell their usage only when they are asked to."""
+_NOTHING: Final = Facts(stateful=False, hosted_tools=False, wants_usage=False, choices=1, alias=None)
