@@ -181,7 +181,7 @@ def test_both_readers_write_the_same() -> None:
 
 
 def test_ordinary_requests_are_read_quickly() -> None:
-    """With colons in text, in what is left out, token arrays and long text: not by the exact reader, which is slower."""
+    """Colons in text and in what is left out, token arrays and long text need no exact reader, which is slower."""
     body = {"metadata": {"a": "b:c"}, "stream_options": {"include_usage": True}, "input": list(range(100_000, 100_100))}
     body |= {"messages": [{"content": "at 10:30: \u00e9\n" * 100}], "temperature": 0.7, "user": "u"}
     assert fingerprint._quick(msgspec.json.encode(body), DENIED) == canonical(msgspec.json.encode(body))
