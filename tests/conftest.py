@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import uvloop
 from tests.fakes.gateway import Gateway, GatewayProcess, StartGateway, StartProcess, in_process, spawn
 from tests.fakes.polling import until
 from tests.fakes.raw import RawClient
+from tests.fakes.redis_server import RedisServer
 from tests.fakes.upstream import ScriptedUpstream
 
 SETTLING = 2.0
@@ -119,6 +120,19 @@ async def start_process(upstream: ScriptedUpstream) -> AsyncIterator[StartProces
             return await stack.enter_async_context(spawn(url or upstream.url, *arguments, **options))  # type: ignore[arg-type]
 
         yield start_gateway
+
+
+@pytest.fixture(scope="session")
+def redis_of_this_run() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(redis_of_this_run: RedisServer) -> RedisServer:
+    """Runs, and is as if freshly started."""
+    redis_of_this_run.pristine()
+    return redis_of_this_run
 
 
 @pytest.fixture(scope="session")
