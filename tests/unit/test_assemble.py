@@ -128,12 +128,31 @@ def test_dialects() -> None:
     assert audio == {"id": "audio_1", "transcript": "Hi there", "data": "CAAIAAkAlBNbDTY=", "expires_at": 1764003600}
 
 
+def test_blank_heads() -> None:
+    """What a last chunk leaves blank is as it was said before, and a `false` is said."""
+    blank = event({"id": "", "created": 0, "model": "", "choices": [], "x": False, "citations": []})
+    frames = [event({**OPENAI, "choices": [], "x": True, "citations": ["u"]}), STOPPED[0], blank, DONE]
+    answer = msgspec.json.decode(assemble(CHAT, frames))
+    assert {key: answer[key] for key in OPENAI} == {**OPENAI, "object": "chat.completion"}
+    assert (answer["x"], answer["citations"]) == (False, ["u"])
+
+
+def test_choices_in_order() -> None:
+    """Of their indices, not of their first chunks."""
+    frames = [chunk({"content": "b"}, "stop", index=1), chunk({"content": "a"}, "stop"), DONE]
+    answer = msgspec.json.decode(assemble(CHAT, frames))
+    assert [choice["message"]["content"] for choice in answer["choices"]] == ["a", "b"]
+
+
 def test_log_probabilities_are_concatenated() -> None:
     """Digit for digit, and null where there are none."""
     recording = STREAMS["logprobs"]
     logs = _whole("logprobs")["choices"][0]["logprobs"]
     assert [entry["token"] for entry in logs["content"]] == ["Hi", " ", "\\xf0\\x9f", "\\x8c\\x8d"]
     assert logs["refusal"] is None
+    later = chunk({}, logprobs={"content": None, "refusal": None})
+    whole = msgspec.json.decode(assemble(recording.endpoint, [*recording.frames[:-2], later, *STOPPED]))
+    assert whole["choices"][0]["logprobs"] == logs
     exact = [frame.replace(b"-0.31725305", b"-0.317253050000000001E+00") for frame in recording.frames]
     assert assemble(recording.endpoint, exact).count(b"-0.317253050000000001E+00") == 2
 
@@ -193,6 +212,13 @@ def test_response_as_it_was_written() -> None:
     assert assemble("responses", [frame]) == response
 
 
+def _nested(depth: int) -> Any:
+    value: Any = {}
+    for _ in range(depth):
+        value = {"x": value}
+    return value
+
+
 def _calls(*pieces: Any) -> list[bytes]:
     return chunks(*({"tool_calls": [piece]} for piece in pieces))
 
@@ -200,7 +226,8 @@ def _calls(*pieces: Any) -> list[bytes]:
 def test_two_calls_under_one_index() -> None:
     """Some upstreams give all parallel calls the index 0: nobody can tell their arguments apart."""
     call = {"index": 0, "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    _refuses(*_calls(call | {"id": "a"}, call | {"id": "b"}))
+    other = call | {"id": "b", "function": {"name": "g", "arguments": "{}"}}
+    _refuses(*_calls(call | {"id": "a"}, other))
 
 
 DOUBTFUL: dict[str, list[bytes]] = {
@@ -226,6 +253,7 @@ DOUBTFUL: dict[str, list[bytes]] = {
     "a number, then a string": chunks({"x": 1}, {"x": "a"}),
     "base64 behind its end": chunks({"audio": {"data": "AAA="}}, {"audio": {"data": "AAA="}}),
     "a number of thousands of digits": [b'data: {"choices":[],"x":%b}\n\n' % (b"9" * 5000), *STOPPED],
+    "too deep to merge": chunks({"x": _nested(700)}),
     "too deep": [b'data: {"choices":' + b"[" * 100_000 + b"\n\n", *STOPPED],
 }
 

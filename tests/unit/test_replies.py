@@ -47,6 +47,11 @@ def test_line_ends_and_bom(name: str, end: str) -> None:
     assert judge_stream(recording.endpoint, frames) == judge_stream(recording.endpoint, recording.frames)
 
 
+def test_a_mark_before_the_only_event() -> None:
+    """The byte order mark is no part of the first field's name."""
+    assert _stream(b"\xef\xbb\xbf" + chunk({"content": "x"}, "stop"), DONE) is Verdict.COMPLETE
+
+
 def test_data_in_several_lines() -> None:
     """A chunk that comes in lines is one chunk; fields that say nothing are passed over."""
     frames = [frame.replace(b',"choices"', b',\ndata:"choices"') for frame in TEXT]
@@ -93,7 +98,7 @@ def test_what_a_stream_says_of_itself() -> None:
     frames = [
         event(OPENAI | {"choices": [], "model": "", "usage": USED}),
         *TEXT,
-        b'data: {"usage":%b}\n\n' % wide,
+        b'data: {"usage":%b,"model":"x"}\n\n' % wide,
         DONE,
     ]
     assert judge_stream(CHAT, frames) == Judged(Verdict.COMPLETE, wide, OPENAI["model"], 1)  # type: ignore[arg-type]

@@ -94,6 +94,27 @@ def test_long_texts_come_in_pieces() -> None:
     assert order.count("content") > 4
 
 
+ODD: list[Any] = [
+    {"tool_calls": [{"id": "a", "type": "browser", "browser": {"url": "u"}}]},
+    {"tool_calls": [{"id": "a", "type": "function", "function": {"name": "f", "arguments": {"a": 1}}}]},
+    {"tool_calls": [{"id": "a", "type": "function", "function": None}]},
+    {"tool_calls": []},
+    {"function_call": {"name": "f"}},
+    {"function_call": "f"},
+    {"audio": "u"},
+    {"content": [{"type": "text", "text": "x"}]},
+    {"content": "x", "annotations": [{"type": "url_citation", "url_citation": {"url": "u"}}]},
+]
+
+
+@pytest.mark.parametrize("message", ODD, ids=str)
+def test_members_of_another_shape(message: Any) -> None:
+    """They come in one piece, and back."""
+    message = {"role": "assistant", "content": None} | message
+    body = assemble(CHAT, unfold(CHAT, _chat(message), usage=True))
+    assert msgspec.json.decode(body)["choices"][0]["message"] == message
+
+
 def test_calls_have_their_name_first() -> None:
     """Id, type and name, then the arguments in pieces, each call by its index."""
     arguments = ENCODE({"text": LONG}).decode()
@@ -122,6 +143,13 @@ def test_log_probabilities_beside_their_text() -> None:
         assert logs["refusal"] is None
 
 
+@pytest.mark.parametrize("logs", [{"content": [], "refusal": None}, {"content": None, "refusal": None}, {"x": [1]}])
+def test_log_probabilities_of_nothing(logs: Any) -> None:
+    """An object without entries, or with unknown ones, comes with the last chunk of its choice."""
+    body = _chat({"content": None}, logprobs=logs)
+    assert _data(unfold(CHAT, body, usage=False))[-1]["choices"][0]["logprobs"] == logs
+
+
 @pytest.mark.parametrize(
     "tokens",
     [
@@ -146,7 +174,7 @@ def test_pieces(text: str) -> None:
     pieces = [*split(text)]
     assert "".join(pieces) == text
     assert "" not in pieces
-    assert len(pieces) <= max(2 * MOST + 2, 2 * len(text) // SMALLEST + 2)
+    assert len(pieces) <= min(2 * MOST, 2 * len(text) // SMALLEST) + 2
 
 
 def test_what_is_said_of_the_whole_is_said_once() -> None:
@@ -177,6 +205,7 @@ PART = {"type": "output_text", "text": LONG, "annotations": [{"type": "file_path
 ITEMS: list[Any] = [
     {"type": "message", "id": "m", "role": "assistant", "status": "completed", "content": [PART | {"logprobs": []}]},
     {"type": "message", "id": "n", "role": "assistant", "content": [{"type": "refusal", "refusal": LONG}]},
+    {"type": "function_call", "id": "f", "call_id": "f", "name": "look", "arguments": LONG, "status": "completed"},
     {"type": "custom_tool_call", "id": "c", "call_id": "c", "name": "sql", "input": LONG},
     {"type": "reasoning", "id": "r", "summary": [], "content": [{"type": "reasoning_text", "text": LONG}]},
     {"type": "web_search_call", "id": "w", "status": "completed", "action": {"type": "search", "query": "q"}},
@@ -198,6 +227,7 @@ def test_items_of_every_kind(item: Any) -> None:
     added, *between, done, last = sent[2:]
     assert added["type"] == "response.output_item.added"
     assert added["item"].get("status") in {None, "in_progress"}
+    assert LONG not in str(added)
     assert done == {
         "type": "response.output_item.done",
         "item": item,
@@ -217,6 +247,13 @@ def parsed_output(item: Any) -> Any:
 def _frame(body: bytes) -> bytes:
     created = b'data: {"type":"response.created","response":%b}\n\n' % body
     return created + b'data: {"type":"response.completed","response":%b}\n\n' % body
+
+
+def test_a_part_of_an_unknown_kind() -> None:
+    """It begins and ends as it is."""
+    part = {"type": "output_image", "image_url": "u"}
+    sent = _data(unfold("responses", _response(ITEMS[0] | {"content": [part]}), usage=False))
+    assert [event["part"] for event in sent if "content_part" in event["type"]] == [part, part]
 
 
 def test_annotations_are_told() -> None:
