@@ -21,7 +21,9 @@ _NO: Final = (b"null", b"false")
 CLIENT_RUN: Final = frozenset({"function", "custom", "apply_patch", "local_shell"})
 """Types of tools that the client runs itself. Every other tool may be the upstream's, which sees the world change."""
 
-_SEARCHES: Final = re.compile(r"deep-research|-search-(?:preview|api)|(?:^|/)(?:sonar|compound)|:online$")
+_SEARCHES: Final = re.compile(
+    r"-research(?:-|$)|-search-(?:preview|api)|(?:^|/)(?:sonar|compound)|:online$", re.IGNORECASE
+)
 """Names of models that look things up unasked: OpenAI's, Perplexity's, Groq's, and OpenRouter's suffix."""
 
 
@@ -99,7 +101,7 @@ def facts(endpoint: str, body: bytes) -> Facts:
         return _DOUBTFUL
     return Facts(
         stateful=_keeps(endpoint, found),
-        hosted_tools=_looks_up(found),
+        hosted_tools=_looks_up(endpoint, found),
         wants_usage=found.stream_options != _NULL and _wants_usage(found.stream_options),
         choices=1 if found.n == _NULL else _count(bytes(found.n)),
         alias=None if found.cache == _NULL else _alias(bytes(found.cache)),
@@ -107,7 +109,7 @@ def facts(endpoint: str, body: bytes) -> Facts:
 
 
 def strip_alias(body: bytes) -> bytes:
-    """The body without LiteLLM's `cache` member, all else as it was."""
+    """A body that has an alias without it, all else as it was."""
     try:
         return cut(body, "cache")
     except NotPlain:
@@ -134,9 +136,11 @@ def _pinned(prompt: msgspec.Raw) -> bool:
     return inner is not None and bytes(inner.version)[:1] == b'"'
 
 
-def _looks_up(found: _Body) -> bool:
+def _looks_up(endpoint: str, found: _Body) -> bool:
     if found.web_search_options != _NULL or found.search_parameters != _NULL or found.plugins != _NULL:
         return True
+    if endpoint == "responses" and found.prompt != _NULL:
+        return True  # a template brings tools of its own
     if found.tools != _NULL and _any_hosted(found.tools):
         return True
     try:
