@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from proxy.openai.events import DONE, Recorded, read
+from proxy.openai.float32 import NotFloat32, unpack
 from proxy.openai.usage import error_of
-from proxy.openai.vectors import is_vector
 
 __all__ = ["Judged", "Verdict", "judge_body", "judge_stream"]
 
@@ -243,7 +243,11 @@ def _weigh_vectors(vectors: Sequence[_Vector]) -> tuple[Verdict, int]:
     if not vectors:
         return Verdict.EMPTY, 0
     complete = sorted(vector.index for vector in vectors) == [*range(len(vectors))]
-    complete = complete and all(is_vector(vector.embedding) for vector in vectors)
+    try:
+        for vector in vectors:
+            unpack(bytes(vector.embedding))
+    except NotFloat32:
+        complete = False
     return Verdict.COMPLETE if complete else Verdict.UNKNOWN_SHAPE, len(vectors)
 
 
