@@ -131,7 +131,7 @@ async def test_a_busy_server(redis_server: RedisServer) -> None:
 
 
 def forever(server: RedisServer) -> None:
-    with pytest.raises(Exception, match="[Kk]illed"):
+    with pytest.raises(Exception, match=r"[Kk]illed"):
         server.tell("EVAL", "while true do end", "0")
 
 
