@@ -47,9 +47,11 @@ DENIED: Final[Mapping[str, str]] = MappingProxyType({
     "store": "whether the upstream keeps a copy",
     "safety_identifier": "names the end user for abuse detection",
     "prompt_cache_key": "a hint at which of the upstream's machines has the prompt's prefix",
-    "cache": "cache directives in LiteLLM's manner: how to use the cache, not what to ask",
 })  # fmt: skip
-"""Top-level members that do not count, each with its reason. Every other counts, known or not."""
+"""Top-level members that do not count, each with its reason. Every other counts, known or not.
+
+A member that is meant for the gateway is cut out of the body before, so that whatever the upstream reads counts.
+"""
 
 QUALIFYING: Final = frozenset({b"openai-organization", b"openai-project", b"openai-beta", b"anthropic-beta"})
 """Header fields that choose what answers. No other counts, least of all one that names the client's address."""

@@ -115,7 +115,7 @@ def test_c2_the_schema_is_read_whole(endpoint: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "field", ["top_k", "min_p", "chat_template_kwargs", "guided_json", "Stream", "stream ", "", "кэш"]
+    "field", ["top_k", "min_p", "chat_template_kwargs", "guided_json", "Stream", "cache", "stream ", "", "кэш"]
 )
 @pytest.mark.parametrize("value", [None, False, 0, "", [], {}], ids=repr)
 def test_j8_unknown_fields_count(field: str, value: object) -> None:
@@ -126,5 +126,5 @@ def test_j8_unknown_fields_count(field: str, value: object) -> None:
 
 @pytest.mark.parametrize("field", DENIED)
 def test_c2_what_is_denied_counts_below_the_top(field: str) -> None:
-    """A message with a `user`, a tool with a `cache` or a schema with `metadata` says something."""
+    """A message with a `user`, a tool with a `stream` or a schema with `metadata` says something."""
     assert key({"messages": [{"content": "x", field: 1}]}) != key({"messages": [{"content": "x", field: 2}]})
