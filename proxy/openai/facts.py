@@ -22,7 +22,7 @@ CLIENT_RUN: Final = frozenset({"function", "custom", "apply_patch", "local_shell
 """Types of tools that the client runs itself. Every other tool may be the upstream's, which sees the world change."""
 
 _SEARCHES: Final = re.compile(
-    r"-research(?:-|$)|-search-(?:preview|api)|(?:^|/)(?:sonar|compound)|:online$", re.IGNORECASE
+    r"-research(?:-|$)|-search-(?:preview|api)|(?:^|/)(?:sonar|compound)(?:-|$)|:online$", re.IGNORECASE
 )
 """Names of models that look things up unasked: OpenAI's, Perplexity's, Groq's, and OpenRouter's suffix."""
 

@@ -34,11 +34,13 @@ def members(text: bytes) -> dict[str, Span]:
     place = text.index(b"{") + 1
     for name, value in found.items():
         named = _NAME.match(text, place)
-        if named is None:
+        start = named.end() if named else place
+        spans[name] = span = Span(start, start + len(value))
+        # Of a name that comes twice, the last value was read. What can be read here has one end only.
+        if text[span.start : span.end] != bytes(value):
             raise NotPlain("a member is named twice")
-        spans[name] = span = Span(named.end(), named.end() + len(value))
-        place = _next(text, span.end, b",}")
-    if found and text[place - 1] != 0x7D:
+        place = _next(text, span.end)
+    if found and text[place - 1 : place] != b"}":
         raise NotPlain("a member is named twice")
     return spans
 
@@ -54,7 +56,7 @@ def elements(text: bytes, array: Span) -> list[Span]:
     for value in found:
         start = _after_space(text, place)
         spans.append(Span(start, start + len(value)))
-        place = _next(text, start + len(value), b",]")
+        place = _next(text, start + len(value))
     return spans
 
 
@@ -80,7 +82,7 @@ def cut(text: bytes, name: str) -> bytes:
         return text[: spans[order[place - 1]].end] + text[spans[name].end :]
     opened = text.index(b"{") + 1
     end = spans[name].end
-    return text[:opened] + text[_next(text, end, b",") if len(order) > 1 else end :]
+    return text[:opened] + text[_next(text, end) if len(order) > 1 else end :]
 
 
 def _after_space(text: bytes, place: int) -> int:
@@ -88,9 +90,6 @@ def _after_space(text: bytes, place: int) -> int:
     return space.end() if space else place
 
 
-def _next(text: bytes, place: int, marks: bytes) -> int:
-    """After the mark that follows the value that ends here."""
-    place = _after_space(text, place)
-    if text[place : place + 1] not in marks:
-        raise NotPlain("a member is named twice")
-    return place + 1
+def _next(text: bytes, place: int) -> int:
+    """After the comma or bracket that follows the value that ends here."""
+    return _after_space(text, place) + 1

@@ -130,10 +130,18 @@ def test_models_that_look_things_up() -> None:
     searching = {name for name in models if "search" in name}
     assert len(searching) >= 9
     assert {name for name in models if hosted(model=name)} == searching
-    for name in ("sonar-pro", "perplexity/sonar", "groq/compound-mini", "openai/gpt-4o:online", "gpt-5-search-api"):
+    for name in (
+        "sonar-pro",
+        "Perplexity/Sonar",
+        "groq/compound-mini",
+        "openai/gpt-4o:online",
+        "gpt-5-search-api",
+        "Sonar",
+    ):
         assert hosted(model=name), name
     assert not hosted(model="x" * 100_000)
     assert not hosted(model=5)
+    assert not hosted(model="a/unresearched-compounds")
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,16 @@ def test_what_is_no_object(text: bytes) -> None:
         members(text)
 
 
-@pytest.mark.parametrize("text", [b'{"a":1,"a":2}', b'{"a":1,"b":2,"a":1}', b'{"a":1,"\\u0061":1}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"a":1,"a":2}',
+        b'{"a":1,"b":2,"a":1}',
+        b'{"a":1,"\\u0061":1}',
+        b'{"a":{"z":1,"b":2},"b":3,"a":123456}',
+        b'{"a":1,"x":9,"a":1234567}',
+    ],
+)
 def test_what_is_not_plain(text: bytes) -> None:
     """Names that come twice: parsers disagree on which one counts."""
     with pytest.raises(NotPlain):
