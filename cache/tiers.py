@@ -63,6 +63,10 @@ class Tiers:
         self._events.looked_up("memory", "absent" if entry is None else "found")
         return entry
 
+    def found_at_once(self) -> None:
+        """Somebody looked into the memory himself, and was served from it."""
+        self._events.looked_up("memory", "found")
+
     async def fetch(self, key: str) -> Entry | Miss:
         """What Redis has; memory has it from then on."""
         if self.redis is None:

@@ -89,6 +89,7 @@ class App:
         self._pipeline, self._pools = self._build(self.config)
         self.clients = Clients(
             self._pipeline.serve,
+            self._pipeline.glance,
             _client_limits(self.config),
             Peers(self.config.listen.trusted_proxies),
             self._deadlines,
@@ -197,7 +198,7 @@ class App:
         self.config = config
         pipeline.draining = self._pipeline.draining
         self._pipeline, self._pools = pipeline, pools
-        self.clients.serve = pipeline.serve
+        self.clients.serve, self.clients.glance = pipeline.serve, pipeline.glance
         self.clients.limits = _client_limits(config)
         self.clients.peers = Peers(config.listen.trusted_proxies)
         self.log.info("reloaded")

@@ -85,6 +85,9 @@ class Body(Protocol):
     """As announced by content-length; None when chunked."""
     received: int
 
+    def whole(self) -> bytes | None:
+        """All of it, if it is here already; it stays to be read."""
+
     async def read(self, limit: int) -> bytes:
         """The whole body. Raises Failure: REQUEST_TOO_LARGE, REQUEST_TIMEOUT."""
 

@@ -73,6 +73,30 @@ class Pipeline:
         finally:
             self._accounting.close(exchange)
 
+    def glance(self, exchange: Exchange) -> bool:
+        """The short life of a request that was understood before and whose answer is at hand: no waiting, no task.
+
+        False: it takes the long way, and nothing has happened yet.
+        """
+        if self._cache is None or self.draining:
+            return False
+        recall, replay = self._cache
+        found = recall.glance(exchange)
+        if found is None:
+            return False
+        form = replay.form(exchange, found.entry, usage=found.usage)
+        if form is None or not replay.at_once(form):
+            return False
+        self._accounting.open(exchange)
+        try:
+            replay.give(exchange, found.entry, form)
+        except Exception as error:  # noqa: BLE001  (as in `serve`)
+            self._log.failure("internal_error", error, call_id=exchange.call_id)
+            self._fail(exchange, Failure(Kind.INTERNAL))
+        finally:
+            self._accounting.close(exchange)
+        return True
+
     async def _life(self, exchange: Exchange) -> None:
         exchange.route = route = routes.find(exchange.method, exchange.path, upgrading=bool(exchange.upgrade))
         if route is routes.HEALTH:
@@ -110,7 +134,7 @@ class Pipeline:
         answer = await recall.ask(exchange, question, call)
         if not isinstance(answer, Found):
             return answer
-        form = replay.form(exchange, answer.entry, usage=question.meaning.facts.wants_usage)
+        form = replay.form(exchange, answer.entry, usage=answer.usage)
         if form is None:
             return await recall.anew(exchange, question, call)
         await replay.serve(exchange, answer.entry, form, heartbeat)

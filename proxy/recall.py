@@ -15,7 +15,7 @@ from cache.status import CacheStatus, Handling
 from cache.tiers import Tiers
 from proxy.coalesce import Flights, Role
 from proxy.errors import Failure, Kind, Source
-from proxy.exchange import CacheNote, Exchange, Reply, header
+from proxy.exchange import CacheNote, Exchange, Headers, Reply, header
 from proxy.flight import FAILING
 from proxy.keep import Keep, Voyage
 from proxy.openai.facts import Facts, facts, strip_alias
@@ -26,6 +26,8 @@ from proxy.upstream.call import UpstreamCall
 __all__ = ["Found", "Question", "Recall"]
 
 MEMO_BODY: Final = 16_384
+MEMO_COST: Final = 4_096
+"""What a remembered request takes beside its body, headers included."""
 MEMO_BYTES: Final = 8 << 20
 """Bodies that are remembered with what they mean: the same question comes in the same bytes."""
 
@@ -66,7 +68,24 @@ class Found:
     """An answer that is here."""
 
     entry: Entry
-    status: CacheStatus
+    usage: bool
+    """The client wants to be told what a stream used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A request that was understood, with all that its meaning follows from."""
+
+    method: str
+    path: str
+    query: bytes
+    headers: Headers
+    route: Route
+    model: str
+    stream: bool
+    credential: bytes
+    scope: bytes
+    question: Question
 
 
 @final
@@ -93,6 +112,8 @@ class Recall:
         self._wall = wall
         self._random = random
         self._on_refused = on_refused
+        self._seen: OrderedDict[bytes, Seen] = OrderedDict()
+        self._seen_bytes = 0
         self._known: OrderedDict[tuple[str, bytes], Meaning] = OrderedDict()
         self._known_bytes = 0
 
@@ -126,7 +147,55 @@ class Recall:
             qualifiers.append(("path", exchange.path.encode("latin-1")))
         exchange.note = CacheNote(key_of(exchange.scope, endpoint, qualifiers, meaning.content))
         shared = planned.may_share and endpoint not in self._off
-        return Question(exchange.note.key, planned, asked, meaning, exchange.scope.hex(), shared)
+        question = Question(exchange.note.key, planned, asked, meaning, exchange.scope.hex(), shared)
+        if planned.may_read and exchange.body.received == len(body) <= MEMO_BODY:
+            self._remember(exchange, route, body, question)
+        return question
+
+    def _remember(self, exchange: Exchange, route: Route, body: bytes, question: Question) -> None:
+        if body not in self._seen:
+            self._seen_bytes += len(body) + MEMO_COST
+        self._seen[body] = Seen(
+            exchange.method,
+            exchange.path,
+            exchange.query,
+            exchange.headers,
+            route,
+            exchange.model,
+            exchange.stream,
+            exchange.credential,
+            exchange.scope,
+            question,
+        )
+        while self._seen_bytes > MEMO_BYTES:
+            old, _ = self._seen.popitem(last=False)
+            self._seen_bytes -= len(old) + MEMO_COST
+
+    def glance(self, exchange: Exchange) -> Found | None:
+        """An answer in memory to a request that is, byte for byte, one that was understood before."""
+        body = exchange.body.whole()
+        seen = self._seen.get(body) if body is not None else None
+        if (
+            seen is None
+            or seen.headers != exchange.headers
+            or seen.path != exchange.path
+            or seen.query != exchange.query
+            or seen.method != exchange.method
+            or exchange.upgrade
+        ):
+            return None
+        question = seen.question
+        entry = self._tiers.memory.get(question.key, self._wall())
+        if entry is None:
+            return None
+        note = CacheNote(question.key)
+        found = self._served(note, question, entry)
+        if found is None:
+            return None
+        self._tiers.found_at_once()
+        exchange.note, exchange.route, exchange.model, exchange.stream = note, seen.route, seen.model, seen.stream
+        exchange.credential, exchange.scope = seen.credential, seen.scope
+        return found
 
     def _refuse(self, exchange: Exchange, reason: NoCacheReason) -> None:
         exchange.note = CacheNote("", CacheStatus.BYPASS, Handling.FWD_BYPASS, reason)
@@ -181,13 +250,13 @@ class Recall:
                     entry.created, entry.expires, entry.spent_ms / 1e3, now, self._random
                 )
                 if early and not question.asked.only_if_cached and not self._flights.under_way(question.key):
-                    note.status, note.handling = CacheStatus.REFRESH, Handling.FWD_STALE
+                    note.status, note.handling = CacheStatus.REFRESH, Handling.FWD_REQUEST
                     return None
                 note.status, note.handling = status, Handling.HIT
-                return Found(entry, status)
+                return Found(entry, question.meaning.facts.wants_usage)
             case Freshness.STALE:
                 note.status, note.handling = CacheStatus.STALE, Handling.HIT
-                return Found(entry, CacheStatus.STALE)
+                return Found(entry, question.meaning.facts.wants_usage)
             case Freshness.IF_ERROR | Freshness.GONE:
                 note.handling = Handling.FWD_STALE
             case Freshness.UNWANTED:
@@ -225,7 +294,7 @@ class Recall:
                 return instead
             raise
         if isinstance(answer, Entry):
-            return Found(answer, CacheStatus.HIT)
+            return Found(answer, question.meaning.facts.wants_usage)
         if answer.status in FAILING and (found := self._instead(note, question, stale or voyage.stale)):
             answer.abort()
             return found
@@ -264,8 +333,10 @@ class Recall:
         seen = judge(stale.created, stale.expires, stale.stale_until, self._wall(), question.asked)
         if seen.freshness in (Freshness.GONE, Freshness.UNWANTED):
             return None
-        note.status, note.handling, note.age, note.ttl = CacheStatus.STALE, Handling.HIT, seen.age, seen.ttl
-        return Found(stale, CacheStatus.STALE)
+        fresh = seen.freshness is Freshness.FRESH
+        note.status, note.handling = CacheStatus.HIT if fresh else CacheStatus.STALE, Handling.HIT
+        note.age, note.ttl = seen.age, seen.ttl
+        return Found(stale, question.meaning.facts.wants_usage)
 
 
 def mean(endpoint: str, body: bytes) -> Meaning:

@@ -19,6 +19,8 @@ __all__ = ["Form", "Replay"]
 
 BATCH: Final = 32_768
 """Bytes of stored frames that leave in one write."""
+AT_ONCE: Final = 65_536
+"""Bytes of a stream that leave without a look at how fast the client reads."""
 MADE_BYTES: Final = 16 << 20
 """Answers in another form than they are stored in, kept so that they are made once."""
 COMPRESS_INLINE: Final = 1 << 18
@@ -82,24 +84,45 @@ class Replay:
             _, (_, gone) = self._made.popitem(last=False)
             self._made_bytes -= gone
 
-    async def serve(self, exchange: Exchange, entry: Entry, form: Form, heartbeat: Heartbeat | Silence) -> None:
-        """Returns when the client has been given all of it."""
+    def at_once(self, form: Form) -> bool:
+        """It may be given in one go."""
+        if not form.stream:
+            return True
+        return not (self._original and form.gaps) and sum(map(len, form.frames)) <= AT_ONCE
+
+    def give(self, exchange: Exchange, entry: Entry, form: Form) -> None:
+        """All of it, without waiting for the client."""
         exchange.outcome = Outcome.RELAYED
         exchange.status = 200
-        if not form.stream:
-            form = self._coded(exchange, entry, form)
-            now = exchange.first_byte_at = self._clock()
-            headers: Headers = [(b"content-type", form.content_type)]
-            if form.coding:
-                headers += [(b"content-encoding", form.coding), (b"vary", b"accept-encoding")]
-            exchange.client.respond(200, answer_headers(exchange, headers, now), form.frames[0])
+        exchange.first_byte_at = now = self._clock()
+        client = exchange.client
+        if form.stream:
+            self._begin(exchange, form, now)
+            client.write(b"".join(form.frames))
+            client.finish()
             return
-        heartbeat.stop()
+        form = self._coded(exchange, entry, form)
+        headers: Headers = [(b"content-type", form.content_type)]
+        if form.coding:
+            headers += [(b"content-encoding", form.coding), (b"vary", b"accept-encoding")]
+        client.respond(200, answer_headers(exchange, headers, now), form.frames[0])
+
+    def _begin(self, exchange: Exchange, form: Form, now: float) -> None:
         exchange.event_stream = True
-        now = exchange.first_byte_at = self._clock()
         if not exchange.client.started:
             headers = [(b"content-type", form.content_type), (b"cache-control", b"no-cache")]
             exchange.client.start(200, answer_headers(exchange, headers, now), None)
+
+    async def serve(self, exchange: Exchange, entry: Entry, form: Form, heartbeat: Heartbeat | Silence) -> None:
+        """Returns when the client has been given all of it."""
+        heartbeat.stop()
+        if self.at_once(form):
+            self.give(exchange, entry, form)
+            return
+        exchange.outcome = Outcome.RELAYED
+        exchange.status = 200
+        exchange.first_byte_at = now = self._clock()
+        self._begin(exchange, form, now)
         pour = _Pour(exchange, form.frames)
         exchange.client.source = pour
         try:

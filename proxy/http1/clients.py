@@ -37,6 +37,7 @@ class Clients:
     def __init__(
         self,
         serve: Callable[[Exchange], Coroutine[None, None, None]],
+        glance: Callable[[Exchange], bool],
         limits: ClientLimits,
         peers: Peers,
         deadlines: Deadlines,
@@ -47,6 +48,8 @@ class Clients:
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.serve = serve
+        self.glance = glance
+        """Answers what can be answered at once, and says whether it did."""
         self.limits = limits
         self.peers = peers
         self.deadlines = deadlines

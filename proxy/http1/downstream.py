@@ -51,6 +51,8 @@ class ClientConnection(asyncio.Protocol):
         self._receiving: RequestBody | None = None
         self._current: Answer | None = None
         self._task: asyncio.Task[None] | None = None
+        self._begun: Exchange | None = None
+        self._reading = False
         self._queue: deque[tuple[Exchange, Answer]] = deque()
         self._refusing = False
         self._refusal: Failure | None = None
@@ -103,12 +105,15 @@ class ClientConnection(asyncio.Protocol):
         if self._tunnel is not None:
             self._tunnel.data(data)
             return
+        self._reading = True
         try:
             self._reader.feed(data)
         except BadMessage as defect:
+            self._launch()
             allow = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" if defect.defect is Defect.BAD_METHOD else ""
             self._refuse(Failure(_KINDS[defect.defect], str(defect).capitalize() + ".", allow=allow))
         else:
+            self._launch()
             if self._queue and not self._closing:
                 self._pause_reading()
             self._arm()
@@ -227,8 +232,16 @@ class ClientConnection(asyncio.Protocol):
     # exchanges
 
     def _begin(self) -> None:
-        exchange, self._current = self._queue.popleft()
-        self._task = self.clients.start(exchange)
+        self._begun, self._current = self._queue.popleft()
+        if not self._reading:
+            self._launch()
+
+    def _launch(self) -> None:
+        """Once all is read that came along: an answer that is at hand goes out at once, others take a task."""
+        self._reading = False
+        exchange, self._begun = self._begun, None
+        if exchange is not None and not (exchange.body.whole() is not None and self.clients.glance(exchange)):
+            self._task = self.clients.start(exchange)
 
     def answered(self, answer: Answer) -> None:
         """The current answer is complete: on to the next request, or to the end of the connection."""

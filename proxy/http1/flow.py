@@ -228,6 +228,13 @@ class RequestBody:
 
     # the reader's side
 
+    def whole(self) -> bytes | None:
+        if not self.ended or self._failure is not None:
+            return None
+        if len(self._chunks) > 1:
+            self._chunks = deque([b"".join(self._chunks)])
+        return self._chunks[0] if self._chunks else b""
+
     async def read(self, limit: int) -> bytes:
         self._bound(limit)
         if not self.ended:
