@@ -84,9 +84,6 @@ class Crew(Protocol):
 
     def carried(self, batch: Sequence[Ask], refusals: Sequence[tuple[str, Refusal]]) -> None: ...
 
-    def ended(self, lane: "Lane", fault: Fault | None) -> None:
-        """The connection is gone, and with it what it had not brought back."""
-
     async def dial(self) -> AbstractConnection: ...
 
 
@@ -94,16 +91,18 @@ class Crew(Protocol):
 class Lane:
     """Works from its making until its connection breaks or `task` is cancelled."""
 
-    __slots__ = ("_answered", "_batch", "_connection", "_crew", "_loop", "_wake", "task")
+    __slots__ = ("_answered", "_batch", "_connection", "_crew", "_loop", "_wake", "fault", "task")
 
-    def __init__(self, crew: Crew, connection: AbstractConnection | None = None) -> None:
+    def __init__(self, crew: Crew) -> None:
         self._crew = crew
-        self._connection = connection
+        self._connection: AbstractConnection | None = None
         self._loop = asyncio.get_running_loop()
         self._wake: asyncio.Future[None] | None = None
         self._batch: Sequence[Ask] = ()
         self._answered = 0
         self.task = self._loop.create_task(self._run())
+        self.fault: Fault | None = None
+        """What broke the connection."""
 
     def __repr__(self) -> str:
         if self._connection is None:
@@ -123,9 +122,8 @@ class Lane:
             self._wake.set_result(None)
 
     async def _run(self) -> None:
-        fault: Fault | None = None
         try:
-            connection = self._connection = self._connection or await self._crew.dial()
+            connection = self._connection = await self._crew.dial()
             # Otherwise the server closed it while it rested, or says what nobody asked for.
             while not await connection.can_read():
                 while batch := self._crew.take():
@@ -137,9 +135,8 @@ class Lane:
                 self._crew.rest(self)
                 await self._wake
         except (RedisError, OSError) as error:
-            fault = fault_of(error)
+            self.fault = fault_of(error)
         finally:
-            self._crew.ended(self, fault)
             if self._connection is not None:
                 await self._connection.disconnect(nowait=True)
 

@@ -150,7 +150,9 @@ class Server:
             self._woken = True
             self._idle.pop().wake()
         elif len(self._lanes) < self._limits.connections and all(lane.connected for lane in self._lanes):
-            self._lanes.add(Lane(self))
+            lane = Lane(self)
+            lane.task.add_done_callback(lambda _: self._ended(lane))
+            self._lanes.add(lane)
 
     async def dial(self) -> AbstractConnection:
         async with asyncio.timeout(self._limits.connect):
@@ -188,13 +190,11 @@ class Server:
         else:
             self._failed(deaf)
 
-    def ended(self, lane: Lane, fault: Fault | None) -> None:
-        self._lanes.discard(lane)
-        self._ending.add(lane.task)
-        lane.task.add_done_callback(self._ending.discard)
-        if lane in self._idle:
-            self._idle.remove(lane)
-        self._woken = False
+    def _ended(self, lane: Lane) -> None:
+        """The connection is gone, and with it what it had not brought back."""
+        self._dismiss(lane)
+        self._ending.discard(lane.task)
+        fault = lane.fault
         if fault is not None:
             self._give_up(lane.unanswered, fault)
             if not any(each.connected for each in self._lanes):
@@ -203,6 +203,12 @@ class Server:
             self._failed(fault)
         if self._queue and not self._closed:
             self._rouse()
+
+    def _dismiss(self, lane: Lane) -> None:
+        self._lanes.discard(lane)
+        if lane in self._idle:
+            self._idle.remove(lane)
+        self._woken = False
 
     def _failed(self, fault: Fault) -> None:
         if not self._breaker.failed() or self._closed:
@@ -223,6 +229,8 @@ class Server:
     def _cut(self, lanes: "Sequence[Lane] | set[Lane]", fault: Fault) -> None:
         for lane in [*lanes]:
             self._give_up(lane.unanswered, fault)
+            self._dismiss(lane)
+            self._ending.add(lane.task)
             lane.task.cancel()
 
     def _arm(self, when: float) -> None:
@@ -244,7 +252,7 @@ class Server:
         self._cut(stuck, LinkFault.TIMEOUT)
         if late or stuck:
             self._failed(LinkFault.TIMEOUT)
-        left = [ask.expires for lane in self._lanes if lane not in stuck for ask in lane.unanswered]
+        left = [ask.expires for lane in self._lanes for ask in lane.unanswered]
         left += [ask.expires for ask in self._queue]
         if left:
             self._arm(min(left))
@@ -258,24 +266,21 @@ class Server:
             self._events.turned(self.name, LinkState.PROBING, fault)
             try:
                 async with asyncio.timeout(self._limits.connect):
-                    connection = await self._probe()
+                    await self._probe()
             except (RedisError, OSError) as error:
                 fault = fault_of(error)
                 self._breaker.probed(answered=False)
                 self._events.turned(self.name, LinkState.DOWN, fault)
             else:
                 self._breaker.probed(answered=True)
-                self._lanes.add(Lane(self, connection))
         self._events.turned(self.name, LinkState.UP, None)
         self._events.transition(self.name, True, first)
 
-    async def _probe(self) -> AbstractConnection:
-        """A connection over which Redis has said that it is well."""
+    async def _probe(self) -> None:
+        """Redis says that it is well."""
         connection = await self._dial.connect()
         try:
             await connection.send_packed_command(self._ping)
             self._check(await connection.read_response())
-        except BaseException:
+        finally:
             await connection.disconnect(nowait=True)
-            raise
-        return connection

@@ -132,6 +132,7 @@ class RedisServer:
             "ACL SETUSER default on nopass ~* &* +@all",
             "SCRIPT FLUSH",
             "FLUSHALL",
+            "CONFIG RESETSTAT",
         ):
             self.tell(*(word.strip("'") for word in command.split()))
 

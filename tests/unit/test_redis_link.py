@@ -120,6 +120,17 @@ async def test_closing_ends_what_waits(redis_server: RedisServer) -> None:
         await link.call("PING")
 
 
+async def test_closing_before_anything_began(redis_server: RedisServer) -> None:
+    """In the very turn in which the first command was asked."""
+    link = RedisLink(redis_server.url)
+    asked = asyncio.Task(link.call("PING"))
+    await asyncio.sleep(0)
+    await link.close()
+    with pytest.raises(LinkDown, match="closed"):
+        await asked
+    assert "lanes=[]" in repr(link)
+
+
 async def test_a_connection_that_the_server_closed_is_replaced_unnoticed(
     redis_server: RedisServer, link: RedisLink
 ) -> None:
