@@ -123,7 +123,7 @@ class Accounting:
             if stream and exchange.first_byte_at:
                 metrics.first_token(route, exchange.model, exchange.first_byte_at - exchange.started_at)
         if exchange.note is not None:
-            metrics.cached(route, exchange.note.status.value)
+            metrics.cache.answered(route, exchange.note.status.value)
 
     def _count_tokens(self, exchange: Exchange) -> None:
         usage = usage_of(exchange.usage_text) if exchange.usage_text else exchange.usage

@@ -103,8 +103,8 @@ class Caches:
             self.notices = RedisNotices(self.link, namespace, hear=self._hear, gap=self._forget, draw=secrets.randbelow)
         elif folder is not None:
             self.notices = FileNotices(folder, hear=self._hear, gap=self._forget, wall=WALL)
-        self.tiers = Tiers(memory, redis, leases, metrics, WALL)
-        metrics.memory_stats = memory.stats
+        self.tiers = Tiers(memory, redis, leases, metrics.cache, WALL)
+        metrics.cache.memory_stats = memory.stats
         self._flights: list[Flights] = []
         self._snapshot = self._snapshot_path(slot) if folder is not None else self._snapshot_path("")
         self._saved = Count(-1, -1)
@@ -157,7 +157,7 @@ class Caches:
             wall=WALL,
             random=draw,
             max_wait=config.coalesce.max_wait,
-            on_refused=self._metrics.not_cached,
+            on_refused=self._metrics.cache.not_cached,
             on_usage=self._accounting.used,
         )
         every = frozenset(rules.ttls)
@@ -167,7 +167,7 @@ class Caches:
             else frozenset(name.replace("_", "/", 1) for name in config.coalesce.off)
         )
         recall = Recall(
-            self.tiers, flights, keep, rules, off=off, wall=WALL, random=draw, on_refused=self._metrics.not_cached
+            self.tiers, flights, keep, rules, off=off, wall=WALL, random=draw, on_refused=self._metrics.cache.not_cached
         )
         return recall, Replay(self._clock, original=config.cache.pacing == "original")
 
@@ -239,7 +239,7 @@ class Caches:
         task.add_done_callback(self._errands.discard)
 
     def _unreadable(self, reason: Reason) -> None:
-        self._metrics.unreadable(reason.value)
+        self._metrics.cache.unreadable(reason.value)
 
 
 @final
@@ -249,13 +249,13 @@ class _LinkEvents:
         self._log = log
 
     def answered(self, commands: int, seconds: float) -> None:
-        self._metrics.redis_answered(commands, seconds)
+        self._metrics.cache.redis_answered(commands, seconds)
 
     def failed(self, commands: int, fault: Fault) -> None:
-        self._metrics.redis_failed(commands, fault.value)
+        self._metrics.cache.redis_failed(commands, fault.value)
 
     def turned(self, server: str, state: LinkState, fault: Fault | None) -> None:
-        self._metrics.redis_state(server, state.value)
+        self._metrics.cache.redis_state(server, state.value)
 
     def transition(self, server: str, up: bool, fault: Fault) -> None:  # noqa: FBT001  (as the link tells it)
         if up:

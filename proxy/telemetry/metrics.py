@@ -12,8 +12,6 @@ worker is scraped adds everybody's up.
 
 import os
 import platform
-from bisect import bisect_left
-from collections import Counter as Tally
 from collections.abc import Callable, Iterable
 from importlib import metadata
 from typing import Final, final
@@ -22,8 +20,8 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, multiprocess, values
 from prometheus_client.registry import Collector
 
-from cache.memory import Stats
-from cache.policy import NoCacheReason
+from proxy.telemetry.cache_metrics import CacheMetrics
+from proxy.telemetry.due import Due, Note
 from proxy.telemetry.redact import redacted
 
 __all__ = ["Metrics", "forget_worker"]
@@ -35,9 +33,6 @@ MAX_MODEL_LENGTH: Final = 128
 _DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 _OVERHEADS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 _LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
-
-_Note = Callable[[float], None]
-"""Keeps one observation for the next `publish`."""
 
 
 def forget_worker(slot: str, directory: str) -> None:
@@ -68,21 +63,16 @@ class Metrics:
         self._models: set[str] = self._models_on_file()
         self._define_requests()
         self._define_upstreams()
-        self._define_cache()
         self._define_process()
-        self._finished: dict[tuple[str, str, int, str, bool], tuple[Counter, _Note]] = {}
-        self._durations_by: dict[tuple[str, str], _Note] = {}
-        self._first_tokens: dict[tuple[str, str], _Note] = {}
+        self._finished: dict[tuple[str, str, int, str, bool], tuple[Counter, Note]] = {}
+        self._durations_by: dict[tuple[str, str], Note] = {}
+        self._first_tokens: dict[tuple[str, str], Note] = {}
         self._upstream_attempts: dict[str, Counter] = {}
         self._connects: dict[tuple[str, bool], Counter] = {}
         self._tokens: dict[tuple[str, str], Counter] = {}
-        self._due: dict[Counter, int] = {}
-        self._noted: list[tuple[Histogram, tuple[float, ...], list[float]]] = []
-        self._labelled: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
-        self._removed: dict[str, int] = {}
-        self.memory_stats: Callable[[], Stats] | None = None
-        self._note_redis = self._noting(self._redis_seconds, _OVERHEADS)
-        self._note_overhead = self._noting(self._overhead, _OVERHEADS)
+        self._due = Due()
+        self.cache = CacheMetrics(self._registry, self._due)
+        self._note_overhead = self._due.noting(self._overhead, _OVERHEADS)
         self.before_publish: Callable[[], object] = bool
         """Whoever counts in batches is asked for the rest."""
 
@@ -165,58 +155,6 @@ class Metrics:
             registry=registry,
         )
 
-    def _define_cache(self) -> None:
-        registry = self._registry
-        self._cache_requests = Counter(
-            "askonce_cache_requests",
-            "Requests by what the cache did for them.",
-            ["route", "status"],
-            registry=registry,
-        )
-        self._not_cached = Counter(
-            "askonce_cache_refusals",
-            "Requests not read from the cache and answers not kept, by reason.",
-            ["reason"],
-            registry=registry,
-        )
-        self._lookups = Counter(
-            "askonce_cache_lookups", "Look-ups by tier and result.", ["tier", "result"], registry=registry
-        )
-        self._writes = Counter(
-            "askonce_cache_writes", "Entries to be kept, by tier and result.", ["tier", "result"], registry=registry
-        )
-        self._unreadable = Counter(
-            "askonce_cache_unreadable",
-            "Stored bytes that were no entry, by what was wrong with them.",
-            ["reason"],
-            registry=registry,
-        )
-        self._removals = Counter(
-            "askonce_cache_removals", "Entries that left memory, by reason.", ["reason"], registry=registry
-        )
-        self._cache_entries = Gauge(
-            "askonce_cache_entries", "Entries in memory.", registry=registry, multiprocess_mode="livesum"
-        )
-        self._cache_bytes = Gauge(
-            "askonce_cache_bytes", "Bytes of entries in memory.", registry=registry, multiprocess_mode="livesum"
-        )
-        self._redis_seconds = Histogram(
-            "askonce_redis_duration_seconds",
-            "From sending commands to Redis to their answers.",
-            registry=registry,
-            buckets=_OVERHEADS,
-        )
-        self._redis_failures = Counter(
-            "askonce_redis_failures", "Commands that Redis did not answer, by reason.", ["reason"], registry=registry
-        )
-        self._redis_states = Gauge(
-            "askonce_redis_up",
-            "1 while commands are sent to this server, 0 while they are refused here.",
-            ["server"],
-            registry=registry,
-            multiprocess_mode="livemin",
-        )
-
     def _define_process(self) -> None:
         registry = self._registry
         self._lag = Histogram(
@@ -243,10 +181,10 @@ class Metrics:
         if pair is None:
             pair = self._finish(key)
         count, note = pair
-        self._due[count] = self._due.get(count, 0) + 1
+        self._due.add(count, 1)
         note(seconds)
 
-    def _finish(self, key: tuple[str, str, int, str, bool]) -> tuple[Counter, _Note]:
+    def _finish(self, key: tuple[str, str, int, str, bool]) -> tuple[Counter, Note]:
         route, method, status, outcome, stream = key
         if method not in KNOWN_METHODS:
             method = OTHER
@@ -255,7 +193,7 @@ class Metrics:
         series = (route, "true" if stream else "false")
         note = self._durations_by.get(series)
         if note is None:
-            note = self._durations_by[series] = self._noting(self._durations.labels(*series), _DURATIONS)
+            note = self._durations_by[series] = self._due.noting(self._durations.labels(*series), _DURATIONS)
         if method is not OTHER and code is not OTHER:
             self._finished[key] = count, note
         return count, note
@@ -280,7 +218,7 @@ class Metrics:
         key = (route, self.model_label(model))
         note = self._first_tokens.get(key)
         if note is None:
-            note = self._first_tokens[key] = self._noting(self._first_token.labels(*key), _DURATIONS)
+            note = self._first_tokens[key] = self._due.noting(self._first_token.labels(*key), _DURATIONS)
         note(seconds)
 
     def tokens(self, model: str, kind: str, amount: int) -> None:
@@ -288,13 +226,13 @@ class Metrics:
         count = self._tokens.get(key)
         if count is None:
             count = self._tokens[key] = self._model_tokens.labels(*key)
-        self._due[count] = self._due.get(count, 0) + amount
+        self._due.add(count, amount)
 
     def upstream_attempted(self, upstream: str, attempts: int = 1) -> None:
         count = self._upstream_attempts.get(upstream)
         if count is None:
             count = self._upstream_attempts[upstream] = self._attempts.labels(upstream)
-        self._due[count] = self._due.get(count, 0) + attempts
+        self._due.add(count, attempts)
 
     def upstream_failed(self, upstream: str, kind: str) -> None:
         self._failures.labels(upstream, kind).inc()
@@ -304,42 +242,7 @@ class Metrics:
         if count is None:
             family = self._reused if reused else self._opened
             count = self._connects[upstream, reused] = family.labels(upstream)
-        self._due[count] = self._due.get(count, 0) + 1
-
-    def _count(self, family: Counter, *labels: str, amount: int = 1) -> None:
-        count = self._labelled.get((family, labels))
-        if count is None:
-            count = self._labelled[family, labels] = family.labels(*labels)
-        self._due[count] = self._due.get(count, 0) + amount
-
-    def cached(self, route: str, status: str) -> None:
-        self._count(self._cache_requests, route, status)
-
-    def not_cached(self, reason: NoCacheReason) -> None:
-        self._count(self._not_cached, reason.value)
-
-    def looked_up(self, tier: str, result: str) -> None:
-        self._count(self._lookups, tier, result)
-
-    def written(self, tier: str, result: str) -> None:
-        self._count(self._writes, tier, result)
-
-    def unreadable(self, reason: str) -> None:
-        self._count(self._unreadable, reason)
-
-    def redis_answered(self, commands: int, seconds: float) -> None:
-        self._note_redis(seconds)
-
-    def redis_failed(self, commands: int, reason: str) -> None:
-        self._count(self._redis_failures, reason, amount=commands)
-
-    def redis_state(self, server: str, state: str) -> None:
-        self._redis_states.labels(server).set(0 if state == "down" else 1)
-
-    def _noting(self, histogram: Histogram, bounds: tuple[float, ...]) -> _Note:
-        amounts: list[float] = []
-        self._noted.append((histogram, bounds, amounts))
-        return amounts.append
+        self._due.add(count, 1)
 
     def loop_lagged(self, seconds: float) -> None:
         self._lag.observe(seconds)
@@ -351,29 +254,14 @@ class Metrics:
     def publish(self) -> None:
         """Brings the series up to date with what was counted. For the thread that counts."""
         self.before_publish()
-        due, self._due = self._due, {}
-        for count, amount in due.items():
-            count.inc(amount)
-        for histogram, bounds, amounts in self._noted:
-            if amounts:
-                _observe_all(histogram, bounds, amounts)
-                amounts.clear()
-        if self.memory_stats is not None:
-            self._publish_memory(self.memory_stats())
+        self.cache.before_publish()
+        self._due.settle()
         self._in_flight_gauge.set(self.in_flight)
         self._connections_gauge.set(self.connections)
         received, sent = self.bytes_received, self.bytes_sent
         self._request_bytes.inc(received - self._published[0])
         self._response_bytes.inc(sent - self._published[1])
         self._published = received, sent
-
-    def _publish_memory(self, stats: Stats) -> None:
-        self._cache_entries.set(stats.entries)
-        self._cache_bytes.set(stats.bytes)
-        for removal, times in stats.removed.items():
-            if times != self._removed.get(removal.value, 0):
-                self._removals.labels(removal.value).inc(times - self._removed.get(removal.value, 0))
-                self._removed[removal.value] = times
 
     def render(self) -> tuple[bytes, str]:
         """Prometheus text, as of the last `publish`, and its content type. Takes milliseconds: not for the loop."""
@@ -389,13 +277,6 @@ class Metrics:
             return set()
         samples = (sample for family in _Shared(self._directory).collect() for sample in family.samples)
         return {sample.labels["model"] for sample in samples if "model" in sample.labels} - {OTHER}
-
-
-def _observe_all(histogram: Histogram, bounds: tuple[float, ...], amounts: list[float]) -> None:
-    """What `observe` does for one amount, for many at the price of a few: it takes a lock twice for each."""
-    histogram._sum.inc(sum(amounts))  # noqa: SLF001  (there is no public way to observe in bulk)
-    for bucket, times in Tally(bisect_left(bounds, amount) for amount in amounts).items():
-        histogram._buckets[bucket].inc(times)  # noqa: SLF001
 
 
 @final
