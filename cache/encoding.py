@@ -4,6 +4,7 @@ zstd is understood where the standard library has it (Python 3.14).
 """
 
 import enum
+import importlib
 import re
 import sys
 import zlib
@@ -14,9 +15,6 @@ from typing import Final, Protocol, final
 import brotli
 
 __all__ = ["AVAILABLE", "IDENTITY", "Decoder", "Flaw", "Undecodable", "compress", "decode", "negotiate"]
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
 
 IDENTITY: Final = b"identity"
 AVAILABLE: Final = (b"br", b"gzip")
@@ -224,10 +222,12 @@ _STAGES: Final[dict[bytes, Callable[[int], _Stage]]] = {
 _TORN: tuple[type[Exception], ...] = (zlib.error,)
 
 if sys.version_info >= (3, 14):
+    # By name, for what reads this source with an older library at hand.
+    zstd = importlib.import_module("compression.zstd")
 
     def _zstd(limit: int) -> _Stage:
         # RFC 9659: nobody may need a window of more than 8 MiB.
-        options: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
+        options = {zstd.DecompressionParameter.window_log_max: 23}
         return _Members(lambda: zstd.ZstdDecompressor(options=options), limit)
 
     _STAGES[b"zstd"] = _zstd

@@ -29,7 +29,8 @@ DENIED: Final[Mapping[str, str]] = MappingProxyType({
 """Fields that do not count, each with its reason. Every other counts, known or not."""
 
 MAX_PARTS: Final = 64
-MAX_HEADERS: Final = 8
+MAX_HEADERS: Final = 6
+"""Of one part. RFC 7578 knows three."""
 MAX_VALUE: Final = 256
 """Bytes of a field that is read. A larger one counts all the same."""
 READ: Final = frozenset({"model", "stream", "response_format"})
