@@ -231,6 +231,7 @@ class House:
             Router([(models, call)]),
             Tee(self.clock),
             self.accounting,
+            None,
             comment_after=10.0,
             watch=self.watch,
             clock=self.clock,

@@ -127,6 +127,7 @@ def test_the_line_says_what_happened(books: Books) -> None:
         "upstream": "openai",
         "attempts": 1,
         "stream": False,
+        "cache": None,
         "peer": "192.0.2.7",
     }
 

@@ -18,6 +18,8 @@ CONTRACT = {
     "unsupported_content_encoding": (415, REQUEST),
     "request_headers_too_large": (431, REQUEST),
     "client_closed_request": (499, REQUEST),
+    "client_too_slow": (408, REQUEST),
+    "cache_miss": (504, REQUEST),
     "internal_error": (500, SERVER),
     "overloaded": (503, SERVER),
     "draining": (503, SERVER),

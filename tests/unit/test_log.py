@@ -102,6 +102,7 @@ def request_line(**fields: Any) -> RequestLine:
         "upstream": "openai",
         "attempts": 1,
         "stream": True,
+        "cache": "MISS",
         "peer": "192.0.2.7",
     }
     return RequestLine(**defaults | fields)
