@@ -243,7 +243,8 @@ class App:
     def _call(self, name: str, upstream: Upstream, config: Config, pool: Pool) -> UpstreamCall:
         path = urlsplit(upstream.base_url).path
         timeouts, limit = _phase_timeouts(config), config.http.max_upload_bytes
-        return UpstreamCall(name, path, upstream.key.reveal(), pool, timeouts, limit, CLOCK)
+        origin = Origin.of(upstream.base_url).authority
+        return UpstreamCall(name, path, upstream.key.reveal(), pool, timeouts, limit, CLOCK, origin)
 
     def _pool(self, name: str, upstream: Upstream, config: Config, resolver: Resolver) -> Pool:
         try:

@@ -128,7 +128,7 @@ class Pipeline:
         if self._cache is None or not isinstance(body, bytes) or exchange.upgrade:
             return await call.send(exchange, body)
         recall, replay = self._cache
-        question = await recall.question(exchange, route, body)
+        question = await recall.question(exchange, route, body, call)
         if question is None:
             return await call.send(exchange, body)
         answer = await recall.ask(exchange, question, call)

@@ -122,7 +122,7 @@ class Recall:
 
     # what is asked
 
-    async def question(self, exchange: Exchange, route: Route, body: bytes) -> Question | None:
+    async def question(self, exchange: Exchange, route: Route, body: bytes, call: UpstreamCall) -> Question | None:
         """None: the cache has no part in it, and `exchange.note` says why."""
         endpoint = route.name
         if self._rules.ttls.get(endpoint, 0.0) <= 0:
@@ -142,7 +142,7 @@ class Recall:
             if asked.only_if_cached:
                 raise Failure(Kind.CACHE_MISS)
             return None
-        qualifiers = qualifiers_of(exchange.query, exchange.headers)
+        qualifiers = [*qualifiers_of(exchange.query, exchange.headers), ("upstream", call.identity)]
         if not route.json_body:
             qualifiers.append(("path", exchange.path.encode("latin-1")))
         exchange.note = CacheNote(key_of(exchange.scope, endpoint, qualifiers, meaning.content))

@@ -34,8 +34,11 @@ class UpstreamCall:
         timeouts: PhaseTimeouts,
         upload_limit: int,
         clock: Callable[[], float],
+        origin: str = "",
     ) -> None:
         self.name = name
+        self.identity = f"{name} {origin}{base_path}".encode()
+        """What tells its answers from those of any other upstream."""
         self._base_path = base_path.rstrip("/").encode("ascii")
         self._key = key.encode()
         self._transport = transport

@@ -66,10 +66,12 @@ def test_the_house_is_as_drawn() -> None:
     drawing = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").partition("```")[2].partition("```")[0]
     inside = drawing.partition("\ntests/")[0]
     drawn = set(re.findall(r"^ +([a-z0-9_]+(?:\.py|/))", inside, re.MULTILINE))
+    drawn |= set(re.findall(r"  ([a-z0-9_]+\.py)", inside))
     top = [path for path in (ROOT / "proxy").iterdir() if path.is_dir() or path.suffix == ".py"]
     top = [path for path in top if not path.name.startswith("__")]
-    http1 = [path for path in (ROOT / "proxy" / "http1").glob("*.py") if path.name != "__init__.py"]
-    assert drawn == {f"{path.name}/" if path.is_dir() else path.name for path in (*top, *http1)}
+    rooms = [path for room in ("proxy/http1", "cache") for path in (ROOT / room).glob("*.py")]
+    rooms = [path for path in rooms if path.name != "__init__.py"]
+    assert drawn == {f"{path.name}/" if path.is_dir() else path.name for path in (*top, *rooms)}
 
 
 def _anchor(heading: str) -> str:
