@@ -135,13 +135,15 @@ class Share:
         sink, flight = self._sink, self._flight
         if sink is None or self._done:
             return
-        while not self.paused and self.position < flight.length:
+        length = flight.length
+        while not self.paused and self.position < length:
             block = flight.block(self.position)
             self.position += 1
             if self.strip:
                 block = without_usage(block)
             if block:
                 sink.data(block)
+            length = flight.length
         if flight.over and self.position >= flight.length:
             self._finish(sink, flight.failure)
 
@@ -162,8 +164,8 @@ class Share:
 
 def without_usage(block: bytes) -> bytes:
     """Whole events, less the frame of usage."""
-    if b'"usage"' not in block:
-        return block
+    if b'"choices":[]' not in block and b'"choices": []' not in block:
+        return block  # a frame of usage has no choice
     *events, rest = block.split(b"\n\n")
     kept = [event for event in events if not is_usage_only(event + b"\n\n")]
     return block if len(kept) == len(events) else b"".join(event + b"\n\n" for event in kept) + rest
@@ -294,13 +296,13 @@ class Flight:
             if not chunk:
                 return
         self._blocks.append(chunk)
-        if self.complete:
+        if self._size <= self._limit:
             self._size += len(chunk) + FRAME_COST
             if self._recorder is not None:
                 self._recorder.data(chunk, self._clock())
         for share in tuple(self._shares):
             share.advance()
-        if not self.complete:
+        if self._size > self._limit:
             self._slide()
 
     def _whole_events(self, chunk: bytes) -> bytes:
