@@ -182,7 +182,7 @@ def test_another_embedding_before_the_one_that_counts(answered: bytes) -> None:
 
 def test_shares() -> None:
     """By tokens where inputs are tokens, by bytes where they are text: an estimate, which the answer does not tell."""
-    kept = read(answer(A, B, tokens=5), [b"[7,8]", b"[7,8,9]"])
+    kept = read(answer(A, B, tokens=5), [b"[70000,80000]", b"[7,8,9]"])
     assert [each.usage for each in kept] == [
         b'{"prompt_tokens": 2, "total_tokens": 2,"estimated":true}',
         b'{"prompt_tokens": 3, "total_tokens": 3,"estimated":true}',
@@ -202,6 +202,7 @@ def test_an_upstream_that_counts_nothing(usage: object) -> None:
         A, B, usage=usage
     )
     assert add(each.usage for each in kept) == b"{}"
+    assert kept[0].usage == (json.dumps(usage).encode() if isinstance(usage, dict) else b"")
 
 
 def test_a_merged_answer() -> None:
@@ -209,9 +210,16 @@ def test_a_merged_answer() -> None:
     (a,), (b,) = read(answer(A), [b'"a"']), read(answer(text(B), tokens=2), [b'"b"'])
     for form, shown in ((Format.FLOAT, [B, A, B]), (Format.BASE64, [text(B), text(A), text(B)])):
         merged = merge([b.answer, a.answer, b.answer], form, b.usage)
-        assert merged == answer(*shown, tokens=2)
+        assert json.loads(merged) == json.loads(answer(*shown, tokens=2))
     found = CreateEmbeddingResponse.model_validate_json(merge([a.answer, b.answer], Format.FLOAT, a.usage))
     assert [each.embedding for each in found.data] == [A, B]
+
+
+def test_the_same_form_is_given_to_the_byte() -> None:
+    """However odd its spelling."""
+    for odd, form in ((b"[1E0 , 0.100]", Format.FLOAT), (b'"\\/\\/\\/\\/PQ=="', Format.BASE64)):
+        (kept,) = read(b'{"data":[{"index":0,"embedding":%b}]}' % odd, [b'"a"'])
+        assert merge([kept.answer] * 2, form, b"").count(odd) == 2
 
 
 def test_what_was_not_kept_by_this_module() -> None:
