@@ -22,7 +22,7 @@ CONNECTIONS: Final = 4
 CONNECT: Final = 5.0
 MIN_CONNECT: Final = 0.25
 """A connection may take this many deadlines, or this many seconds: names, TLS and AUTH are round trips too."""
-KEYLESS: Final = frozenset(["PING", "TIME", "SCAN", "DBSIZE", "INFO"])
+KEYLESS: Final = frozenset(["CLIENT", "PING", "TIME", "SCAN", "DBSIZE", "INFO"])
 SCRIPTS: Final = frozenset(["EVAL", "EVALSHA"])
 
 _pack: Final = HiredisRespSerializer().pack

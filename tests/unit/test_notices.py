@@ -51,7 +51,7 @@ def medium(request: pytest.FixtureRequest) -> str:
 async def start(medium: str, redis_server: RedisServer, tmp_path: Path) -> AsyncIterator[Start]:
     """Starts workers that share a medium."""
     async with AsyncExitStack() as stack:
-        draws = count(1_000, 1_000_000)
+        draws = count(1 << 49, -1_000_000)
 
         async def make(*, restored: bool = False, max_bytes: int = 1 << 18, deadline: float = 1.0) -> Worker:
             worker = Worker()
@@ -146,6 +146,14 @@ async def test_a_file_that_grew_large_is_replaced(start: Start, tmp_path: Path) 
         assert (worker.tags, worker.gaps) == ([f"{n}" for n in range(40)], 0)
     assert (tmp_path / "notices").stat().st_size < 600
     assert (await start(restored=True)).gaps == 1
+
+
+@pytest.mark.parametrize("medium", ["file"], indirect=True)
+async def test_files_are_counted_by_one_writer_at_a_time(start: Start, tmp_path: Path) -> None:
+    """Sixty notices, each of which replaces the file, are sixty files."""
+    workers = [await start(max_bytes=1) for _ in range(3)]
+    await asyncio.gather(*(say(workers[n % 3], f"{n}") for n in range(60)))
+    assert (tmp_path / "notices").read_bytes().startswith(b'{"file": 60}\n')
 
 
 @pytest.mark.parametrize("medium", ["file"], indirect=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from math import inf
 
 import pytest
 from redis.crc import key_slot
@@ -83,11 +84,14 @@ async def test_a_slot_that_has_moved_is_followed(servers: list[RedisServer], lin
     slot, source = owner(servers, "moving")
     target = next(server for server in servers if server is not source)
     await link.call("SET", "elsewhere", "x")
+    link._route._learnt = inf  # type: ignore[attr-defined]
     give(slot, target, servers)
+    source.tell("CONFIG", "RESETSTAT")
     try:
         assert await link.call("SET", "moving", "there") == b"OK"
         assert target.tell("CLUSTER", "COUNTKEYSINSLOT", slot) == 1
         assert await link.call("GET", "moving") == b"there"
+        assert source.tell("INFO", "errorstats")["errorstat_MOVED"]["count"] == 1
     finally:
         target.tell("DEL", "moving")
         give(slot, source, servers)
@@ -134,6 +138,22 @@ async def test_one_that_is_frozen_holds_up_only_its_own_keys(servers: list[Redis
     for name in names:
         await until_answered(link, name)
     await link.close()
+
+
+async def test_slots_of_a_server_that_died_are_looked_for_elsewhere() -> None:
+    """With the first question that it does not answer."""
+    with cluster(3) as three:
+        await settled(three)
+        slot, dead = owner(three, "orphan")
+        left = [server for server in three if server is not dead]
+        link = RedisLink(url(left), deadline=0.5)
+        await link.call("SET", "orphan", "x")
+        dead.kill()
+        give(slot, left[0], left)
+        await asyncio.gather(link.call("GET", "orphan"), return_exceptions=True)
+        await until_set(link, "orphan")
+        assert left[0].tell("CLUSTER", "COUNTKEYSINSLOT", slot) == 1
+        await link.close()
 
 
 async def until_answered(link: RedisLink, name: str) -> None:
@@ -183,7 +203,7 @@ async def test_sentinels_name_the_master(redis_server: RedisServer) -> None:
             await until(lambda: known(watcher), 15.0)
             redis_server.kill()
             await until(lambda: replica.tell("ROLE")[0] == b"master", 15.0)
-            await until_set(link)
+            await until_set(link, "after")
             assert replica.tell("GET", "after") == b"x"
             await link.close()
 
@@ -192,17 +212,17 @@ def known(watcher: RedisServer) -> bool:
     return bool(watcher.tell("SENTINEL", "REPLICAS", "main"))
 
 
-async def until_set(link: RedisLink) -> None:
+async def until_set(link: RedisLink, name: str) -> None:
     loop = asyncio.get_running_loop()
     end = loop.time() + 10.0
     while loop.time() < end:
         try:
-            await link.call("SET", "after", "x")
+            await link.call("SET", name, "x")
         except ConnectionError:
             await asyncio.sleep(0.02)
         else:
             return
-    raise AssertionError("the new master is not found")
+    raise AssertionError("nobody takes it")
 
 
 async def test_a_service_that_no_sentinel_knows(redis_server: RedisServer) -> None:

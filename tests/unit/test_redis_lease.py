@@ -127,6 +127,25 @@ async def test_a_leader_who_slept_finds_that_he_was_replaced(worker: Workers, re
     assert await tier_of(heir).put(json_entry(key=KEY), taken) is Stored.STORED
 
 
+async def test_a_fence_that_was_forgotten_does_not_let_a_stranger_in(
+    worker: Workers, redis_server: RedisServer
+) -> None:
+    """Redis was short of memory: who holds the lease is still known."""
+    first, second = await worker(), await worker()
+    lost = await held(first)
+    redis_server.tell("DEL", f"t:l:{{{KEY}}}")
+    await held(second)
+    redis_server.tell("DEL", f"t:f:{{{KEY}}}")
+    assert await tier_of(first).put(json_entry(key=KEY), lost) is Stored.FENCED
+
+
+async def test_fences_grow_though_the_clock_goes_back(worker: Workers, redis_server: RedisServer) -> None:
+    """As it does when another master takes over."""
+    later = 4_000_000_000_000_000
+    redis_server.tell("SET", f"t:f:{{{KEY}}}", f"{later}+")
+    assert int((await held(await worker())).fence) == later + 1
+
+
 async def test_a_late_renewal_revives_nothing(worker: Workers, redis_server: RedisServer) -> None:
     """Sent before the release, it arrives behind it."""
     leases = await worker()

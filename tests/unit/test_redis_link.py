@@ -60,6 +60,35 @@ async def test_commands_of_one_turn_go_together(redis_server: RedisServer) -> No
     await link.close()
 
 
+async def test_a_burst_is_one_batch_however_many_connections_rest(redis_server: RedisServer) -> None:
+    """A second one would only share out what one carries."""
+    heard = Heard()
+    link = RedisLink(redis_server.url, deadline=5.0, events=heard)
+    holder = asyncio.Task(link.call("BLPOP", "list", 0))
+    await until(lambda: redis_server.tell("INFO", "clients")["blocked_clients"] == 1)
+    await link.call("LPUSH", "list", "x")
+    await holder
+    await until(lambda: repr(link).count("<Lane in flight 0>") == 2)
+    batches = heard.batches
+    await asyncio.gather(*(link.call("PING") for _ in range(100)))
+    assert heard.batches == batches + 1
+    await link.close()
+
+
+async def test_what_was_given_up_before_it_was_sent_is_not_sent(redis_server: RedisServer) -> None:
+    """It waits for a connection when its caller leaves."""
+    link = RedisLink(redis_server.url, deadline=5.0, connections=1)
+    holder = asyncio.Task(link.call("BLPOP", "list", 0))
+    await until(lambda: redis_server.tell("INFO", "clients")["blocked_clients"] == 1)
+    leaver, stayer = (asyncio.Task(link.call("SET", name, "x")) for name in ("leaver", "stayer"))
+    await asyncio.sleep(0)
+    leaver.cancel()
+    redis_server.tell("LPUSH", "list", "x")
+    await asyncio.gather(holder, stayer)
+    assert await link.call("EXISTS", "leaver") == 0
+    await link.close()
+
+
 async def test_whoever_gives_up_spoils_nothing(link: RedisLink) -> None:
     """Callers that are cancelled at any moment leave every other one with the answer to his own question."""
     await link.many([("SET", str(n), n) for n in range(200)])

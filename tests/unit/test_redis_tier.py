@@ -105,7 +105,7 @@ async def test_a_purge_takes_what_is_meant_and_nothing_else(redis_server: RedisS
     """Among hundreds of entries, other namespaces and foreign keys; a dry run takes nothing."""
     for n in range(300):
         await made.tier.put(json_entry(n, team="red" if n % 3 else "blue"))
-    redis_server.tell("SET", "t:e:foreign", "x")
+    redis_server.tell("SET", "t:e:foreign", pack(json_entry(1, team="red")))
     redis_server.tell("SET", name(json_entry(0), "other"), pack(json_entry(0, team="red")))
     size = len(pack(json_entry(1, team="red")))
     would = await made.tier.purge(Selector(team="red"), dry_run=True)
