@@ -17,7 +17,7 @@ import re
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
-from typing import Final, NamedTuple, assert_never, final
+from typing import Final, NamedTuple, final
 
 import msgspec
 
@@ -32,6 +32,8 @@ MAX_INPUTS: Final = 2_048
 _KNOWN: Final = frozenset({"model", "input", "encoding_format", "dimensions", "user", "input_type", "truncate"})
 _BETWEEN: Final = re.compile(rb'[ \t\n\r]*,([ \t\n\r]*)"')
 _EMBEDDING: Final = re.compile(rb'"embedding"[ \t\n\r]*:[ \t\n\r]*(["\[])')
+ESTIMATED: Final = b'"estimated":true'
+UNHEEDED: Final = b'"unheeded":true'
 _TOKENS: Final = b"0123456789, \t\n\r"
 
 
@@ -53,7 +55,9 @@ class Single(NamedTuple):
     answer: bytes
     """JSON: as if this input had been asked alone."""
     usage: bytes
-    """JSON of its share, with `"estimated":true` if it is one; b"" where the upstream told none."""
+    """JSON of its share; b"" where the upstream told none. Beside its numbers it may say `"estimated":true`,
+    and `"unheeded":true` if the upstream answered in the other form than it was asked for.
+    """
 
 
 @final
@@ -101,17 +105,20 @@ def missing(keys: Sequence[str], known: Container[str]) -> list[int]:
     return [place for key, place in first.items() if key not in known]
 
 
-def read(answer: bytes, inputs: Sequence[bytes]) -> list[Single]:
-    """What the upstream answered to each of the inputs that it was asked for. Raises NotVectors."""
+def read(answer: bytes, inputs: Sequence[bytes], format_: Format) -> list[Single]:
+    """What the upstream answered to each of the inputs that it was asked for, in that form. Raises NotVectors."""
     found = _Answer.of(answer, len(inputs))
     found.check()
     usage = found.text[slice(*found.usage)] if found.usage else b""
     if len(inputs) == 1:
-        return [Single(answer, usage)]
-    shares = _shares(usage, [_length(each) for each in inputs]) if found.usage else [b""] * len(inputs)
+        answers, shares = [answer], [usage]
+    else:
+        shares = _shares(usage, [_length(each) for each in inputs])
+        answers = [found.with_items([item.at(0)], share) for item, share in zip(found.items, shares, strict=True)]
+        shares = [_noted(share, ESTIMATED) if _numbers(share) else share for share in shares]
     return [
-        Single(found.with_items([item.at(0)], share), _estimated(share))
-        for item, share in zip(found.items, shares, strict=True)
+        Single(each, share if item.format is format_ else _noted(share, UNHEEDED))
+        for each, share, item in zip(answers, shares, found.items, strict=True)
     ]
 
 
@@ -124,24 +131,24 @@ def add(usages: Iterable[bytes]) -> bytes:
     return msgspec.json.encode(total)
 
 
-def merge(answers: Sequence[bytes], format_: Format, usage: bytes) -> bytes:
+def merge(kept: Sequence[Single], format_: Format, usage: bytes) -> bytes:
     """The answer to a batch. Raises NotVectors.
 
-    `answers` has that of a Single for each input, and `usage` is what the batch shall say that it used:
-    that of the upstream's answer now, or the sum of distinct inputs if nothing was asked. An embedding
-    in the other form is converted; from base64 to decimals that takes some 2 ms for 1,536 dimensions.
+    `kept` has one for each input, and `usage` is what the batch shall say that it used: that of the
+    upstream's answer now, or the sum of distinct inputs if nothing was asked. An embedding in the other
+    form is converted; from base64 to decimals that takes some 2 ms for 1,536 dimensions.
     """
-    parts = [_parts(answer) for answer in answers]
-    if len(answers) == 1 and parts[0].format is format_:
-        return answers[0]
+    parts = [_parts(single.answer).in_form(format_, heeded=UNHEEDED not in single.usage) for single in kept]
+    if len(kept) == 1 and parts[0].is_original:
+        return kept[0].answer
     frames: dict[tuple[bytes, bytes], _Answer] = {}
     items = []
-    for place, (before, embedding, after) in enumerate(parts):
+    for place, (before, embedding, after, _) in enumerate(parts):
         frame = frames.get((before, after))
         if frame is None:
             # Without its embedding an answer is short, and mostly that of the inputs around it.
             frame = frames[before, after] = _Answer.of(before + b"[]" + after, 1)
-        items.append(frame.items[0].at(place, _converted(embedding, format_)))
+        items.append(frame.items[0].at(place, embedding))
     return frames[parts[0].before, parts[0].after].with_items(items, usage)
 
 
@@ -151,10 +158,17 @@ class _Parts(NamedTuple):
     before: bytes
     embedding: bytes
     after: bytes
+    is_original: bool = True
 
-    @property
-    def format(self) -> Format:
-        return Format.BASE64 if is_packed(self.embedding) else Format.FLOAT
+    def in_form(self, format_: Format, *, heeded: bool) -> "_Parts":
+        """Converted, unless the upstream gives but one form, whatever it is asked for. Raises NotVectors."""
+        if not heeded or _form_of(self.embedding) is format_:
+            return self
+        convert = to_base64 if format_ is Format.BASE64 else to_decimals
+        try:
+            return self._replace(embedding=convert(self.embedding), is_original=False)
+        except NotFloat32:
+            raise NotVectors("an embedding has no other form") from None
 
 
 class _Item(NamedTuple):
@@ -164,6 +178,10 @@ class _Item(NamedTuple):
     number: Span
     """Of its `index`."""
     embedding: Span
+
+    @property
+    def format(self) -> Format:
+        return _form_of(self.text[slice(*self.embedding)])
 
     def at(self, number: int, embedding: bytes = b"") -> bytes:
         values = {self.number: b"%d" % number}
@@ -256,17 +274,8 @@ def _parts(answer: bytes) -> _Parts:
     return _Parts(answer[:start], answer[start:end], answer[end:])
 
 
-def _converted(embedding: bytes, format_: Format) -> bytes:
-    """Raises NotVectors."""
-    try:
-        match format_:
-            case Format.BASE64:
-                return embedding if is_packed(embedding) else to_base64(embedding)
-            case Format.FLOAT:
-                return to_decimals(embedding) if is_packed(embedding) else embedding
-    except NotFloat32:
-        raise NotVectors("an embedding has no other form") from None
-    assert_never(format_)
+def _form_of(embedding: bytes) -> Format:
+    return Format.BASE64 if is_packed(embedding) else Format.FLOAT
 
 
 def _item(text: bytes) -> _Item:
@@ -318,8 +327,10 @@ def _shares(usage: bytes, lengths: Sequence[int]) -> list[bytes]:
     ]
 
 
-def _estimated(usage: bytes) -> bytes:
-    return usage[:-1].rstrip() + b',"estimated":true}' if _numbers(usage) else usage
+def _noted(usage: bytes, note: bytes) -> bytes:
+    """A usage object with one more member, or a new one."""
+    told = usage[1:-1].strip()
+    return b"{%b,%b}" % (told, note) if told else b"{%b}" % note
 
 
 def _length(value: bytes) -> int:

@@ -9,7 +9,7 @@ from itertools import accumulate
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.openai.embeddings import Format, NotVectors, add, merge, missing, read, split
+from proxy.openai.embeddings import Format, NotVectors, Single, add, merge, missing, read, split
 from proxy.openai.float32 import NotFloat32, shortest, to_base64, to_decimals, unpack
 
 FINITE = st.integers(0, 0xFFFFFFFF).filter(lambda bits: bits & 0x7F800000 != 0x7F800000)
@@ -105,8 +105,8 @@ def test_a_batch_comes_back_to_the_byte(
     )
     assert batch is not None
     first = answer(vectors_for(len(inputs), packed=packed), tokens, members, item, style)
-    kept = read(first, batch.inputs)
-    assert merge([each.answer for each in kept], batch.format, add(each.usage for each in kept)) == first
+    kept = read(first, batch.inputs, batch.format)
+    assert merge(kept, batch.format, add(each.usage for each in kept)) == first
     alone = [json.loads(each.answer) for each in kept]
     assert [each["data"][0]["embedding"] for each in alone] == vectors_for(len(inputs), packed=packed)
     assert {each["data"][0]["index"] for each in alone} == {0}
@@ -125,16 +125,16 @@ def test_a_batch_known_in_part(wants: list[int], known: set[int], form: Format, 
     batch = split(body)
     assert batch is not None
     keys = [str(n) for n in wants]
-    store = {str(n): read(answer([VECTORS[kept][n]], 2, *ORDER, {}), [b'"x"'])[0] for n in known}
+    store = {str(n): read(answer([VECTORS[kept][n]], 2, *ORDER, {}), [b'"x"'], kept)[0] for n in known}
     asked = missing(keys, store)
     if asked:
         sent = split(batch.ask(asked))
         assert sent is not None
         assert [*map(json.loads, sent.inputs)] == list(dict.fromkeys(f"t{n}" for n in wants if n not in known))
-        fresh = read(answer([VECTORS[form][wants[place]] for place in asked], 7, *ORDER, {}), sent.inputs)
+        fresh = read(answer([VECTORS[form][wants[place]] for place in asked], 7, *ORDER, {}), sent.inputs, form)
         store |= {keys[place]: single for place, single in zip(asked, fresh, strict=True)}
     usage = b'{"prompt_tokens":7,"total_tokens":8}'
-    merged = json.loads(merge([store[key].answer for key in keys], batch.format, usage))
+    merged = json.loads(merge([store[key] for key in keys], batch.format, usage))
     assert [each["index"] for each in merged["data"]] == list(range(len(wants)))
     assert [each["embedding"] for each in merged["data"]] == [VECTORS[form][n] for n in wants]
 
@@ -144,18 +144,17 @@ def test_any_bytes_are_vectors_or_not(answered: bytes, count: int) -> None:
     """No other exception, of requests, answers and what is kept."""
     split(answered)
     with suppress(NotVectors):
-        assert len(read(answered, [b'"x"'] * count)) == count
+        assert len(read(answered, [b'"x"'] * count, Format.FLOAT)) == count
     with suppress(NotVectors):
-        merge([answered] * count, Format.FLOAT, answered)
+        merge([Single(answered, answered)] * count, Format.FLOAT, answered)
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=20), st.integers(0, 10_000))
 def test_shares_sum_to_the_whole(lengths: list[int], tokens: int) -> None:
     """Divided by length, none is off by a token, nor is any sum of the first of them."""
     inputs = [b'"%b"' % (b"x" * (length - 1)) for length in lengths]
-    kept = read(
-        answer(vectors_for(len(lengths), packed=False), tokens, ["data", "usage"], ["index", "embedding"], {}), inputs
-    )
+    answered = answer(vectors_for(len(lengths), packed=False), tokens, *ORDER, {})
+    kept = read(answered, inputs, Format.FLOAT)
     shares = [json.loads(each.usage)["prompt_tokens"] for each in kept]
     for share, marked, length in zip(accumulate(shares), kept, accumulate(lengths), strict=True):
         assert abs(share - tokens * length / sum(lengths)) < 1

@@ -8,7 +8,7 @@ import pytest
 from openai.types import CreateEmbeddingResponse
 
 from cache.fingerprint import DENIED, canonical_value, digest
-from proxy.openai.embeddings import Batch, Format, NotVectors, add, merge, missing, read, split
+from proxy.openai.embeddings import Batch, Format, NotVectors, Single, add, merge, missing, read, split
 
 A, B, C = [0.1, -0.25], [1.0, 0.0], [-0.5, 3e-05]
 
@@ -119,16 +119,16 @@ def test_asking_for_the_rest() -> None:
 def test_an_answer_to_one_input_is_kept_as_it_is() -> None:
     """And given again to the byte."""
     first = b' {"usage":{"total_tokens":3},"data":[ {"embedding":[1e0,0.10],"index":0} ]}\n'
-    (kept,) = read(first, [b'"a"'])
+    (kept,) = read(first, [b'"a"'], Format.FLOAT)
     assert kept == (first, b'{"total_tokens":3}')
-    assert merge([kept.answer], Format.FLOAT, kept.usage) == first
+    assert merge([kept], Format.FLOAT, kept.usage) == first
 
 
 def test_the_index_decides() -> None:
     """Not the place."""
     shuffled = json.loads(answer(A, B, C))
     shuffled["data"].reverse()
-    kept = read(json.dumps(shuffled).encode(), [b'"a"', b'"b"', b'"c"'])
+    kept = read(json.dumps(shuffled).encode(), [b'"a"', b'"b"', b'"c"'], Format.FLOAT)
     assert [json.loads(each.answer)["data"][0]["embedding"] for each in kept] == [A, B, C]
 
 
@@ -164,7 +164,7 @@ def test_the_index_decides() -> None:
 def test_what_is_no_vector_for_each_input(answered: bytes) -> None:
     """Torn, short, twice, or no numbers: nothing of it is kept."""
     with pytest.raises(NotVectors):
-        read(answered, [b'"a"', b'"b"'])
+        read(answered, [b'"a"', b'"b"'], Format.FLOAT)
 
 
 @pytest.mark.parametrize(
@@ -177,53 +177,63 @@ def test_what_is_no_vector_for_each_input(answered: bytes) -> None:
 def test_another_embedding_before_the_one_that_counts(answered: bytes) -> None:
     """It would be taken for that."""
     with pytest.raises(NotVectors):
-        read(answered, [b'"a"'])
+        read(answered, [b'"a"'], Format.FLOAT)
 
 
 def test_shares() -> None:
     """By tokens where inputs are tokens, by bytes where they are text: an estimate, which the answer does not tell."""
-    kept = read(answer(A, B, tokens=5), [b"[70000,80000]", b"[7,8,9]"])
+    kept = read(answer(A, B, tokens=5), [b"[70000,80000]", b"[7,8,9]"], Format.FLOAT)
     assert [each.usage for each in kept] == [
         b'{"prompt_tokens": 2, "total_tokens": 2,"estimated":true}',
         b'{"prompt_tokens": 3, "total_tokens": 3,"estimated":true}',
     ]
     assert json.loads(kept[1].answer)["usage"] == {"prompt_tokens": 3, "total_tokens": 3}
     assert json.loads(add(each.usage for each in kept)) == {"prompt_tokens": 5, "total_tokens": 5}
-    kept = read(answer(A, B, tokens=9), [b'"aa"', b'"aaaaa"'])
+    kept = read(answer(A, B, tokens=9), [b'"aa"', b'"aaaaa"'], Format.FLOAT)
     assert [json.loads(each.usage)["total_tokens"] for each in kept] == [3, 6]
 
 
 @pytest.mark.parametrize("usage", [None, 5, {}, {"prompt_tokens": "5"}, {"cost": 0.5}])
 def test_an_upstream_that_counts_nothing(usage: object) -> None:
     """What it says is kept, and nothing is made up."""
-    kept = read(answer(A, B, usage=usage), [b'"a"', b'"b"'])
+    kept = read(answer(A, B, usage=usage), [b'"a"', b'"b"'], Format.FLOAT)
     assert json.loads(kept[1].answer)["usage"] == usage
-    assert merge([each.answer for each in kept], Format.FLOAT, add(each.usage for each in kept)) == answer(
-        A, B, usage=usage
-    )
+    assert merge(kept, Format.FLOAT, add(each.usage for each in kept)) == answer(A, B, usage=usage)
     assert add(each.usage for each in kept) == b"{}"
     assert kept[0].usage == (json.dumps(usage).encode() if isinstance(usage, dict) else b"")
 
 
 def test_a_merged_answer() -> None:
     """In order, in the form that was asked, with the usage of what was asked now; the SDK takes it for an answer."""
-    (a,), (b,) = read(answer(A), [b'"a"']), read(answer(text(B), tokens=2), [b'"b"'])
+    (a,) = read(answer(A), [b'"a"'], Format.FLOAT)
+    (b,) = read(answer(text(B), tokens=2), [b'"b"'], Format.BASE64)
     for form, shown in ((Format.FLOAT, [B, A, B]), (Format.BASE64, [text(B), text(A), text(B)])):
-        merged = merge([b.answer, a.answer, b.answer], form, b.usage)
+        merged = merge([b, a, b], form, b.usage)
         assert json.loads(merged) == json.loads(answer(*shown, tokens=2))
-    found = CreateEmbeddingResponse.model_validate_json(merge([a.answer, b.answer], Format.FLOAT, a.usage))
+    found = CreateEmbeddingResponse.model_validate_json(merge([a, b], Format.FLOAT, a.usage))
     assert [each.embedding for each in found.data] == [A, B]
+
+
+@pytest.mark.parametrize("vectors", [[A], [A, B]])
+def test_an_upstream_that_has_one_form(vectors: list[list[float]]) -> None:
+    """Ollama, for one, answers decimals whatever it is asked: so does the cache, and with the same bytes."""
+    first = answer(*vectors)
+    kept = read(first, [b'"a"', b'"b"'][: len(vectors)], Format.BASE64)
+    assert all(json.loads(each.usage)["unheeded"] for each in kept)
+    assert merge(kept, Format.BASE64, add(each.usage for each in kept)) == first
+    assert merge(kept, Format.FLOAT, add(each.usage for each in kept)) == first
+    assert read(answer(A, usage=None), [b'"a"'], Format.BASE64)[0].usage == b'{"unheeded":true}'
 
 
 def test_the_same_form_is_given_to_the_byte() -> None:
     """However odd its spelling."""
     for odd, form in ((b"[1E0 , 0.100]", Format.FLOAT), (b'"\\/\\/\\/\\/PQ=="', Format.BASE64)):
-        (kept,) = read(b'{"data":[{"index":0,"embedding":%b}]}' % odd, [b'"a"'])
-        assert merge([kept.answer] * 2, form, b"").count(odd) == 2
+        (kept,) = read(b'{"data":[{"index":0,"embedding":%b}]}' % odd, [b'"a"'], form)
+        assert merge([kept] * 2, form, b"").count(odd) == 2
 
 
 def test_what_was_not_kept_by_this_module() -> None:
     """Is no vector."""
     for odd in (b"", b"{}", b'{"embedding":[1', b'{"embedding":[1]}', b'{"embedding":["a"]}'):
         with pytest.raises(NotVectors):
-            merge([odd, odd], Format.BASE64, b"{}")
+            merge([Single(odd, b""), Single(odd, b"")], Format.BASE64, b"{}")
