@@ -1,7 +1,7 @@
 """The built-in load generator, in a process of its own.
 
-`python -m bench.generator SPEC` with a JSON `Spec`; prints a JSON `Result`. Requests run in a closed
-loop on keep-alive connections; streams each run once and every frame is checked; an upload is one large body.
+`python -m bench.generator SPEC` with a JSON `Spec`; prints a JSON `Result`. Requests run on keep-alive
+connections; streams each run once and every frame is checked; an upload is one large body.
 """
 
 import asyncio
@@ -12,107 +12,15 @@ import time
 import msgspec
 import uvloop
 
+from bench.asking import closed_loop, herds, paced
 from bench.client import Connection, End, connect
 from bench.payload import Frames, Plan, chat_body, head
+from bench.spec import CHAT, Result, Spec, percentile
 
-__all__ = ["Result", "Spec", "main"]
+__all__ = ["main"]
 
-_CHAT = "/v1/chat/completions"
 _PIECE = bytes(262_144)
 _STARTS_A_SECOND = 1_000
-
-
-class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What to drive, and how hard."""
-
-    kind: str
-    """requests | streams | upload"""
-    port: int
-    connections: int = 32
-    seconds: float = 2.0
-    """How long requests go on."""
-    frames: int = 150
-    gap: float = 0.02
-    body_bytes: int = 0
-    """Padding of a request, or the size of an upload."""
-    seed: int = 1
-
-
-class Result(msgspec.Struct, frozen=True):
-    """What came back. Latencies are in milliseconds: of whole requests, or of frames from write to read."""
-
-    done: int
-    """Requests answered, or frames delivered."""
-    failed: int
-    """Answers other than a whole 200."""
-    seconds: float
-    p50_ms: float = 0.0
-    p99_ms: float = 0.0
-    lost: int = 0
-    reordered: int = 0
-    duplicated: int = 0
-    reads: int = 0
-    """Reads from sockets: fewer than frames where frames arrived together."""
-    complaints: list[str] = []
-    """The first few failures, in words."""
-
-
-def percentile(sorted_values: list[float], share: float) -> float:
-    """Nearest rank; 0 for nothing."""
-    if not sorted_values:
-        return 0.0
-    return sorted_values[min(len(sorted_values) - 1, int(share * len(sorted_values)))]
-
-
-class _Loop:
-    """One keep-alive connection that asks again as soon as it is answered."""
-
-    def __init__(self, request: bytes, until: float, latencies: list[float]) -> None:
-        self._request = request
-        self._until = until
-        self._latencies = latencies
-        self._sent_at = 0.0
-        self._connection: Connection | None = None
-        self.failed = 0
-        self.over = asyncio.Event()
-
-    async def start(self, port: int) -> None:
-        self._connection = await connect(port, lambda _: None, self._ended)
-        self._ask()
-
-    def _ask(self) -> None:
-        assert self._connection is not None
-        self._sent_at = time.monotonic()
-        self._connection.send(self._request)
-
-    def _ended(self, end: End) -> None:
-        assert self._connection is not None
-        now = time.monotonic()
-        if end is End.WHOLE and self._connection.status == 200:
-            self._latencies.append((now - self._sent_at) * 1e3)
-        else:
-            self.failed += 1
-        if now < self._until and self._connection.open:
-            self._ask()
-        else:
-            self._connection.close()
-            self.over.set()
-
-
-async def _requests(spec: Spec) -> Result:
-    body = chat_body(Plan(), spec.body_bytes)
-    request = head("POST", _CHAT, len(body)) + body
-    started = time.monotonic()
-    latencies: list[float] = []
-    loops = [_Loop(request, started + spec.seconds, latencies) for _ in range(spec.connections)]
-    for one in loops:
-        await one.start(spec.port)
-    for one in loops:
-        await one.over.wait()
-    seconds = time.monotonic() - started
-    latencies.sort()
-    failed = sum(one.failed for one in loops)
-    return Result(len(latencies), failed, seconds, percentile(latencies, 0.5), percentile(latencies, 0.99))
 
 
 class _Stream:
@@ -128,7 +36,7 @@ class _Stream:
     async def start(self, port: int) -> None:
         body = chat_body(self._plan)
         self.connection = await connect(port, self.frames.feed, self._ended)
-        self.connection.send(head("POST", _CHAT, len(body)) + body)
+        self.connection.send(head("POST", CHAT, len(body)) + body)
 
     def _ended(self, end: End) -> None:
         assert self.connection is not None
@@ -193,7 +101,8 @@ async def _upload(spec: Spec) -> Result:
 
 def main() -> None:
     spec = msgspec.json.decode(sys.argv[1], type=Spec)
-    run = {"requests": _requests, "streams": _streams, "upload": _upload}[spec.kind]
+    kinds = {"requests": closed_loop, "streams": _streams, "upload": _upload, "herds": herds, "paced": paced}
+    run = kinds[spec.kind]
     result = uvloop.run(run(spec))
     print(msgspec.json.encode(result).decode())
 

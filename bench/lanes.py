@@ -1,60 +1,86 @@
-"""The lanes (servers under test), the measures (what is driven through them), and the rounds that alternate them."""
+"""The lanes (servers under test), the measures (what is driven through them), and in which order."""
 
 import enum
 import random
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
 
-import msgspec
+from bench.spec import Spec
 
-from bench import cpu, servers
-from bench.generator import Result, Spec
-from bench.load import drive
+__all__ = ["MEMORY_HITS", "REPLAYED", "TAKES", "Lane", "Measure", "Plan", "slices_of", "spec_of", "units_of"]
 
-__all__ = ["Lane", "Measure", "Plan", "Slice", "run", "slices_of"]
-
-_RSS_EVERY = 0.1
 _LIMITED_ROUNDS = 3
 
 
 class Lane(enum.StrEnum):
     NGINX = "nginx"
-    AIOHTTP = "aiohttp"
+    NGINX_CACHE = "nginx-cache"
+    """With its own cache, keyed by the body too."""
+    AIOHTTP_ASYNCIO = "aiohttp-asyncio"
+    """A relay on aiohttp as it comes."""
+    AIOHTTP_UVLOOP = "aiohttp-uvloop"
+    AIOHTTP_HANDLER = "aiohttp-handler"
+    """No relay: the same bytes from memory."""
     BARE = "bare"
     ASKONCE = "askonce"
+    """The cache is off."""
+    CACHE = "askonce-cache"
+    REDIS = "askonce-redis"
+    """The cache is in Redis alone."""
 
 
 class Measure(enum.StrEnum):
-    """What one unit of work is: a request, a frame, a request with a 1 MiB body, a 512 MiB upload."""
+    """What is driven; the unit of work is what `Slice.cpu_us` is the cost of."""
 
     REQUESTS = "requests"
+    """Pass-through: a chat request."""
     STREAMS = "streams"
+    """Pass-through: a streamed frame."""
     LARGE = "large"
+    """A request with a body of 1 MiB."""
     UPLOAD = "upload"
+    """512 MiB."""
+    BYPASS = "bypass"
+    """A chat request that may not use the cache; each another."""
+    MISSES = "misses"
+    """A chat request that nobody has asked; its answer is kept."""
+    HITS = "hits"
+    """The same chat request again and again."""
+    REDIS = "redis"
+    """A thousand chat requests by turns."""
+    LATENCY = "latency"
+    """Hits at half of what the server can serve, and a few misses among them."""
+    COALESCED = "coalesced"
+    """A hundred identical requests at once, while the upstream takes 50 ms; each herd another question."""
+    REPLAY = "replay"
+    """A frame of a stream that is stored."""
 
 
-class Slice(msgspec.Struct, frozen=True, kw_only=True):
-    """One measure of one lane in one round."""
-
-    lane: Lane
-    measure: Measure
-    round: int
-    rate: float
-    """Units of work a second."""
-    cpu_us: float
-    """CPU of the server's process tree, user and system, for one unit of work."""
-    p50_ms: float
-    p99_ms: float
-    rss_before: int
-    rss_peak: int
-    failed: int
-    units_per_read: float
-    """Frames that arrived in one read of the client: 1 where none were put together."""
-    complaints: list[str]
+_RELAYS: Final = (Lane.NGINX, Lane.AIOHTTP_ASYNCIO, Lane.AIOHTTP_UVLOOP, Lane.BARE, Lane.ASKONCE)
+TAKES: Final[Mapping[Measure, tuple[Lane, ...]]] = {
+    Measure.REQUESTS: _RELAYS,
+    Measure.STREAMS: _RELAYS,
+    Measure.LARGE: _RELAYS,
+    Measure.UPLOAD: _RELAYS,
+    Measure.BYPASS: (Lane.ASKONCE, Lane.CACHE),
+    Measure.MISSES: (Lane.ASKONCE, Lane.CACHE),
+    Measure.HITS: (Lane.NGINX_CACHE, Lane.AIOHTTP_HANDLER, Lane.CACHE),
+    Measure.REDIS: (Lane.REDIS,),
+    Measure.LATENCY: (Lane.CACHE,),
+    Measure.COALESCED: (Lane.ASKONCE, Lane.CACHE),
+    Measure.REPLAY: (Lane.NGINX_CACHE, Lane.CACHE),
+}
+"""Which lanes a measure compares."""
+MEMORY_HITS: Final = (Measure.HITS, Measure.REDIS, Measure.REPLAY)
+"""Measures in which a lane with a cache asks the upstream nothing."""
+REPLAYED: Final = 150
+"""Frames of the stream that is replayed, but for the two that end it."""
+_RING: Final = 1_000
+_STREAMED: Final = 5_000
+"""The question that is asked as a stream: another one than is asked for JSON."""
+_HERD: Final = 100
+_HERDS_A_SECOND: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,71 +97,45 @@ class Plan:
     upload_bytes: int = 512 << 20
     seed: int = 1
 
+    def takes(self, measure: Measure) -> list[Lane]:
+        return [lane for lane in TAKES[measure] if lane in self.lanes]
 
-def _spec(plan: Plan, measure: Measure, port: int) -> Spec:
+    @property
+    def needed(self) -> list[Lane]:
+        """The lanes that any measure takes."""
+        taken = {lane for measure in self.measures for lane in self.takes(measure)}
+        return [lane for lane in self.lanes if lane in taken]
+
+
+def spec_of(plan: Plan, measure: Measure, port: int, first: int = 1) -> Spec:
+    """`first` is the number from which on no question was asked."""
     match measure:
-        case Measure.REQUESTS:
-            return Spec("requests", port, connections=32, seconds=plan.seconds)
+        case Measure.REQUESTS | Measure.HITS:
+            return Spec("requests", port, seconds=plan.seconds)
         case Measure.STREAMS:
             return Spec("streams", port, connections=plan.streams, frames=plan.frames, gap=plan.gap, seed=plan.seed)
         case Measure.LARGE:
             return Spec("requests", port, connections=8, seconds=1.0, body_bytes=1 << 20)
         case Measure.UPLOAD:
             return Spec("upload", port, body_bytes=plan.upload_bytes)
+        case Measure.BYPASS:
+            return Spec("requests", port, seconds=plan.seconds, questions=0, first=first, no_store=True)
+        case Measure.MISSES:
+            return Spec("requests", port, seconds=plan.seconds, questions=0, first=first)
+        case Measure.REDIS:
+            return Spec("requests", port, seconds=plan.seconds, questions=_RING)
+        case Measure.LATENCY:
+            return Spec("paced", port, seconds=plan.seconds, first=first)
+        case Measure.COALESCED:
+            herds = max(1, round(plan.seconds * _HERDS_A_SECOND))
+            return Spec("herds", port, connections=_HERD, herds=herds, gap=0.05, questions=0, first=first)
+        case Measure.REPLAY:
+            return Spec("requests", port, 8, plan.seconds, frames=REPLAYED, stream=True, first=_STREAMED)
 
 
-@contextmanager
-def _peak_memory(pid: int) -> Iterator[Callable[[], int]]:
-    """Watches the tree's resident memory; the function given tells the highest value seen so far."""
-    highest = cpu.resident(pid)
-    over = threading.Event()
-
-    def watch() -> None:
-        nonlocal highest
-        while not over.wait(_RSS_EVERY):
-            highest = max(highest, cpu.resident(pid))
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield lambda: highest
-    finally:
-        over.set()
-        watcher.join()
-
-
-def _take(server: servers.Server, lane: Lane, measure: Measure, index: int, spec: Spec, scratch: Path) -> Slice:
-    _, driver_cores = cpu.cores()
-    with _peak_memory(server.pid) as peak:
-        before = cpu.sample(server.pid)
-        result: Result = drive(spec, scratch, driver_cores)
-        after = cpu.sample(server.pid)
-    broken = result.lost + result.reordered + result.duplicated
-    return Slice(
-        lane=lane,
-        measure=measure,
-        round=index,
-        rate=result.done / result.seconds,
-        cpu_us=(after.cpu_seconds - before.cpu_seconds) / max(1, result.done) * 1e6,
-        p50_ms=result.p50_ms,
-        p99_ms=result.p99_ms,
-        rss_before=before.rss_bytes,
-        rss_peak=max(peak(), after.rss_bytes),
-        failed=result.failed + broken,
-        units_per_read=result.done / result.reads if result.reads else 1.0,
-        complaints=result.complaints,
-    )
-
-
-def _start(lane: Lane, upstream: int, scratch: Path) -> servers.Server:
-    under_test, _ = cpu.cores()
-    match lane:
-        case Lane.NGINX:
-            return servers.nginx(upstream, scratch, under_test)
-        case Lane.AIOHTTP | Lane.BARE:
-            return servers.relay(lane.value, upstream, scratch, under_test)
-        case Lane.ASKONCE:
-            return servers.askonce(upstream, scratch, under_test)
+def units_of(measure: Measure, done: int) -> int:
+    """Units of work in what the generator counts."""
+    return done * (REPLAYED + 2) if measure is Measure.REPLAY else done
 
 
 def slices_of(plan: Plan) -> list[tuple[int, Measure, Lane]]:
@@ -146,52 +146,6 @@ def slices_of(plan: Plan) -> list[tuple[int, Measure, Lane]]:
     for index in range(plan.rounds):
         for measure in plan.measures:
             if index < most.get(measure, plan.rounds):
-                lanes = order.sample(plan.lanes, len(plan.lanes))
-                slices.extend((index, measure, lane) for lane in lanes)
-    return slices
-
-
-def run(plan: Plan, told: Callable[[str], None]) -> tuple[list[Slice], dict[Lane, str]]:
-    """All slices, and the lanes that could not run with the reason; `told` hears about progress."""
-    _, driver_cores = cpu.cores()
-    with ExitStack() as stack:
-        scratch = stack.enter_context(servers.scratch_folder())
-        upstream = servers.raw_upstream(scratch, driver_cores)
-        stack.callback(upstream.end)
-        running: dict[Lane, servers.Server] = {}
-        absent: dict[Lane, str] = {}
-        for lane in plan.lanes:
-            try:
-                running[lane] = _start(lane, upstream.port, scratch)
-            except servers.StartError as error:
-                absent[lane] = str(error)
-                continue
-            stack.callback(running[lane].end)
-        stack.enter_context(cpu.pinned(driver_cores))
-        for lane in list(running):
-            told(f"warm-up: {lane}")
-            complaint = _warm_up(plan, running[lane], lane, scratch)
-            if complaint:
-                absent[lane] = complaint
-                del running[lane]
-        return _rounds(replace(plan, lanes=tuple(running)), running, scratch, told), absent
-
-
-def _warm_up(plan: Plan, server: servers.Server, lane: Lane, scratch: Path) -> str:
-    """A short slice of everything; says what is wrong with a lane that serves nothing."""
-    short = replace(plan, seconds=1.0, frames=15, upload_bytes=16 << 20)
-    for measure in plan.measures:
-        tried = _take(server, lane, measure, -1, _spec(short, measure, server.port), scratch)
-        if not tried.rate:
-            return f"serves no {measure}: {'; '.join(tried.complaints[:1]) or f'{tried.failed} failed'}"
-    return ""
-
-
-def _rounds(plan: Plan, running: dict[Lane, servers.Server], scratch: Path, told: Callable[[str], None]) -> list[Slice]:
-    slices: list[Slice] = []
-    for index, measure, lane in slices_of(plan):
-        told(f"round {index + 1} of {plan.rounds}: {measure}, {lane}")
-        time.sleep(0.1)  # connections of the slice before are closed and done with
-        server = running[lane]
-        slices.append(_take(server, lane, measure, index, _spec(plan, measure, server.port), scratch))
+                taken = plan.takes(measure)
+                slices.extend((index, measure, lane) for lane in order.sample(taken, len(taken)))
     return slices

@@ -10,8 +10,7 @@ from pathlib import Path
 import msgspec
 
 from bench.cpu import pinned
-from bench.generator import Result, Spec
-from bench.payload import Plan, chat_body
+from bench.spec import CHAT, Result, Spec
 
 __all__ = ["LoadError", "drive", "parse_wrk", "wrk_installed"]
 
@@ -32,12 +31,14 @@ def parse_wrk(output: str) -> Result:
     for line in output.splitlines():
         if line.startswith("RESULT "):
             told = json.loads(line.removeprefix("RESULT "))
+            errors = {kind: count for kind, count in told["errors"].items() if count}
             return Result(
                 done=told["requests"],
-                failed=told["failed"],
+                failed=sum(errors.values()),
                 seconds=told["duration_us"] / 1e6,
                 p50_ms=told["p50_us"] / 1e3,
                 p99_ms=told["p99_us"] / 1e3,
+                complaints=[f"{count} × {kind}" for kind, count in errors.items()],
             )
     raise LoadError(f"wrk gave no result: {output[-300:]!r}")
 
@@ -67,12 +68,18 @@ def drive(spec: Spec, scratch: Path, on: set[int]) -> Result:
 
 
 def _wrk(spec: Spec, scratch: Path) -> tuple[list[str], dict[str, str]]:
-    body = scratch / f"body-{spec.body_bytes}.json"
-    body.write_bytes(chat_body(Plan(), spec.body_bytes))
+    body = scratch / f"body-{spec.body_bytes}-{spec.stream}.json"
+    body.write_bytes(spec.body(spec.first))
     seconds = max(1, round(spec.seconds))
-    url = f"http://127.0.0.1:{spec.port}/v1/chat/completions"
+    url = f"http://127.0.0.1:{spec.port}{CHAT}"
     command = ["wrk", "-t1", f"-c{spec.connections}", f"-d{seconds}s", "-s", str(_SCRIPT), url]
-    return command, {**os.environ, "BENCH_BODY": str(body)}
+    told = {
+        "BENCH_BODY": str(body),
+        "BENCH_QUESTIONS": str(spec.questions),
+        "BENCH_FIRST": str(spec.first),
+        "BENCH_NO_STORE": str(int(spec.no_store)),
+    }
+    return command, {**os.environ, **told}
 
 
 def _generator(spec: Spec) -> tuple[list[str], dict[str, str]]:

@@ -10,7 +10,21 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-__all__ = ["ANSWER", "DONE", "Frames", "Plan", "Sequence", "chat_body", "frame", "head", "plan_of", "read_frame"]
+__all__ = [
+    "ANSWER",
+    "DONE",
+    "FINISH",
+    "MODEL",
+    "QUESTION",
+    "Frames",
+    "Plan",
+    "Sequence",
+    "chat_body",
+    "frame",
+    "head",
+    "plan_of",
+    "read_frame",
+]
 
 MODEL = "gpt-4o-mini"
 DONE = b"data: [DONE]\n\n"
@@ -19,6 +33,8 @@ _HEAD = (
     b'"model":"gpt-4o-mini","choices":[{"index":0,"delta":{"content":"'
 )
 _TAIL = b'"},"finish_reason":null}]}\n\n'
+FINISH = _HEAD.replace(b'"delta":{"content":"', b'"delta":{},"finish_reason":"stop"}]}\n\n')
+"""The event behind the last frame; without it no stream is complete."""
 _PROSE = "The sky looks blue because air scatters short waves of light more than long ones. "
 
 
@@ -39,8 +55,15 @@ class Plan:
     """Falls silent in place of this frame (0: before the head)."""
 
 
-def chat_body(plan: Plan, padding: int = 0) -> bytes:
-    """A chat request of about half a KiB, and `padding` more; its metadata tells the upstream what to do."""
+QUESTION = "#%012d"
+"""How the number of a question stands in it, once."""
+
+
+def chat_body(plan: Plan, padding: int = 0, question: int = 0) -> bytes:
+    """A chat request of about half a KiB, and `padding` more; its metadata tells the upstream what to do.
+
+    Metadata are no part of what is asked: to a cache, requests differ by their question's number.
+    """
     metadata = {
         "frames": str(plan.frames),
         "gap": str(plan.gap),
@@ -54,7 +77,7 @@ def chat_body(plan: Plan, padding: int = 0) -> bytes:
             "model": MODEL,
             "messages": [
                 {"role": "system", "content": "You are a helpful assistant. " + _PROSE},
-                {"role": "user", "content": "Why is the sky blue? " + "x" * padding},
+                {"role": "user", "content": "Why is the sky blue? " + QUESTION % question + "x" * padding},
             ],
             "temperature": 0.2,
             "max_tokens": 256,
@@ -157,6 +180,8 @@ class Frames:
         self.sequence = Sequence()
         self.count = 0
         self.delays_ms: list[float] = []
+        self.finished = False
+        """The last frame has come."""
         self.done = False
         self.error = b""
         """The event that told of a failure."""
@@ -173,12 +198,14 @@ class Frames:
     def _take(self, event: bytes, now: int) -> None:
         seen = read_frame(event)
         over = self.done or self.error
-        if seen is not None and seen[0] == self._number and not over:
+        if seen is not None and seen[0] == self._number and not (over or self.finished):
             self.count += 1
             self.sequence.take(seen[1])
             self.delays_ms.append((now - seen[2]) / 1e6)
         elif event == DONE[:-2] and not over:
             self.done = True
+        elif event == FINISH[:-2] and not over:
+            self.finished = True
         elif event.startswith(b'data: {"error"') and not over:
             self.error = event
         elif not event.startswith(b":"):

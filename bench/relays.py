@@ -1,7 +1,12 @@
-"""What the gateway is compared with: a bare aiohttp relay, and a relay on bare protocols as the floor.
+"""What the gateway is compared with: aiohttp relays, a relay on bare protocols as the floor, an aiohttp handler.
 
-Run as `python -m bench.relays aiohttp|bare UPSTREAM_PORT`; prints its port. Neither does anything but
-relay: no auth, no log, no metrics, no care for faults.
+Run as `python -m bench.relays KIND UPSTREAM_PORT`; prints its port. No relay does anything but relay: no
+auth, no log, no metrics, no care for faults.
+
+    aiohttp-asyncio   as aiohttp comes, on asyncio's own event loop
+    aiohttp-uvloop    the same code on uvloop
+    aiohttp-handler   no relay: answers the same bytes from memory, on uvloop
+    bare              httptools on uvloop
 """
 
 import asyncio
@@ -12,6 +17,8 @@ import aiohttp
 import httptools
 import uvloop
 from aiohttp import web
+
+from bench.payload import ANSWER
 
 __all__ = ["main"]
 
@@ -40,6 +47,19 @@ async def _serve_aiohttp(upstream: int) -> int:
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", relay)
+    return await _listen(app)
+
+
+async def _serve_handler() -> int:
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(body=ANSWER, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    return await _listen(app)
+
+
+async def _listen(app: web.Application) -> int:
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
@@ -154,13 +174,21 @@ async def _serve_bare(upstream: int) -> int:
 
 
 async def _serve(kind: str, upstream: int) -> None:
-    port = await (_serve_aiohttp(upstream) if kind == "aiohttp" else _serve_bare(upstream))
+    match kind:
+        case "bare":
+            port = await _serve_bare(upstream)
+        case "aiohttp-handler":
+            port = await _serve_handler()
+        case _:
+            port = await _serve_aiohttp(upstream)
     print(port, flush=True)
     await asyncio.Event().wait()
 
 
 def main() -> None:
-    uvloop.run(_serve(sys.argv[1], int(sys.argv[2])))
+    kind = sys.argv[1]
+    run = asyncio.run if kind == "aiohttp-asyncio" else uvloop.run
+    run(_serve(kind, int(sys.argv[2])))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,29 @@
-"""Slices become medians, same-round ratios and verdicts; tables for people, JSON for machines."""
+"""Slices become medians, same-round ratios and verdicts; as JSON for machines. `bench.tables` is for people."""
 
+import enum
 import statistics
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
-from bench.lanes import Lane, Measure, Slice
+from bench.lanes import TAKES, Lane, Measure
+from bench.rounds import Slice
 
-__all__ = ["TARGETS", "Row", "Spread", "Target", "as_json", "ratios", "rows", "show", "verdicts"]
+__all__ = [
+    "REFERENCES",
+    "TARGETS",
+    "Bound",
+    "Row",
+    "Spread",
+    "Target",
+    "Verdict",
+    "as_json",
+    "ratios",
+    "rows",
+    "verdicts",
+]
 
 
 class Spread(msgspec.Struct, frozen=True):
@@ -39,34 +52,96 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     rss_peak: int
     failed: int
     units_per_read: float
-    to_nginx: Spread | None
-    to_aiohttp: Spread | None
+    calls: int
+    calls_per_herd: float
+    miss_p50_ms: float
+    miss_p99_ms: float
+    ratios: dict[Lane, Spread]
+    """CPU over that of the lanes that the measure is compared with."""
+
+
+REFERENCES: Final[Mapping[Measure, tuple[Lane, ...]]] = {
+    **dict.fromkeys(
+        (Measure.REQUESTS, Measure.STREAMS, Measure.LARGE, Measure.UPLOAD),
+        (Lane.NGINX, Lane.AIOHTTP_ASYNCIO, Lane.AIOHTTP_UVLOOP),
+    ),
+    **dict.fromkeys((Measure.BYPASS, Measure.MISSES, Measure.COALESCED), (Lane.ASKONCE,)),
+    Measure.HITS: (Lane.NGINX_CACHE, Lane.AIOHTTP_HANDLER),
+    Measure.REPLAY: (Lane.NGINX_CACHE,),
+}
+
+
+class Bound(enum.StrEnum):
+    """What a target bounds."""
+
+    TIMES = "times"
+    """CPU for a unit, as a multiple of another lane's."""
+    MORE = "more"
+    """CPU µs for a unit beyond those of another measure and lane."""
+    MICROSECONDS = "microseconds"
+    """CPU µs for a unit."""
+    CALLS = "calls"
+    """Upstream calls of a herd."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A law about askonce's CPU relative to another lane's."""
+    """A law about what a lane of ours costs."""
 
     measure: Measure
-    to: Lane
+    lane: Lane
+    bound: Bound
     at_most: float
+    to: tuple[Measure, Lane] | None = None
 
 
-TARGETS = (
-    Target(Measure.REQUESTS, Lane.NGINX, 4.0),
-    Target(Measure.REQUESTS, Lane.AIOHTTP, 0.4),
-    Target(Measure.STREAMS, Lane.NGINX, 1.5),
+TARGETS: Final = (
+    Target(Measure.REQUESTS, Lane.ASKONCE, Bound.TIMES, 4.0, (Measure.REQUESTS, Lane.NGINX)),
+    Target(Measure.REQUESTS, Lane.ASKONCE, Bound.TIMES, 0.4, (Measure.REQUESTS, Lane.AIOHTTP_ASYNCIO)),
+    Target(Measure.STREAMS, Lane.ASKONCE, Bound.TIMES, 1.5, (Measure.STREAMS, Lane.NGINX)),
+    Target(Measure.BYPASS, Lane.CACHE, Bound.TIMES, 1.1, (Measure.BYPASS, Lane.ASKONCE)),
+    Target(Measure.HITS, Lane.CACHE, Bound.TIMES, 3.0, (Measure.HITS, Lane.NGINX_CACHE)),
+    Target(Measure.HITS, Lane.CACHE, Bound.TIMES, 1.0, (Measure.HITS, Lane.AIOHTTP_HANDLER)),
+    Target(Measure.REDIS, Lane.REDIS, Bound.MORE, 120.0, (Measure.HITS, Lane.CACHE)),
+    Target(Measure.COALESCED, Lane.CACHE, Bound.CALLS, 1.0),
+    Target(Measure.REPLAY, Lane.CACHE, Bound.MICROSECONDS, 10.0),
 )
 
 
-def ratios(slices: list[Slice], measure: Measure, lane: Lane, to: Lane) -> Spread | None:
-    """CPU of `lane` over CPU of `to`, each round by itself, since rounds differ more than lanes within one."""
-    by_round: dict[int, dict[Lane, float]] = {}
-    for one in slices:
-        if one.measure is measure and one.rate:
-            by_round.setdefault(one.round, {})[one.lane] = one.cpu_us
-    values = [costs[lane] / costs[to] for costs in by_round.values() if lane in costs and costs.get(to)]
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was found of a target; None where a lane is missing."""
+
+    target: Target
+    found: float | None
+    beside: float | None = None
+    """The same, held against the same code on uvloop; where the target speaks of aiohttp as it comes."""
+
+    @property
+    def holds(self) -> bool | None:
+        return None if self.found is None else self.found <= self.target.at_most
+
+
+def _costs(slices: list[Slice], measure: Measure, lane: Lane) -> dict[int, float]:
+    """CPU for a unit, by round; a slice that served nothing has none."""
+    return {one.round: one.cpu_us for one in slices if one.measure is measure and one.lane is lane and one.rate}
+
+
+def _compared(
+    slices: list[Slice],
+    ours: tuple[Measure, Lane],
+    to: tuple[Measure, Lane],
+    compare: Callable[[float, float], float],
+) -> Spread | None:
+    """Each round by itself, since rounds differ more than lanes within one."""
+    own, other = _costs(slices, *ours), _costs(slices, *to)
+    values = [compare(cost, other[index]) for index, cost in own.items() if other.get(index)]
     return Spread.of(values) if values else None
+
+
+def ratios(slices: list[Slice], measure: Measure, lane: Lane, to: Lane) -> Spread | None:
+    """CPU of `lane` over CPU of `to`."""
+    return _compared(slices, (measure, lane), (measure, to), lambda own, other: own / other)
 
 
 def rows(slices: list[Slice]) -> list[Row]:
@@ -74,13 +149,15 @@ def rows(slices: list[Slice]) -> list[Row]:
     return [
         _row(slices, measure, lane)
         for measure in Measure
-        for lane in Lane
+        for lane in TAKES[measure]
         if any(one.measure is measure and one.lane is lane for one in slices)
     ]
 
 
 def _row(slices: list[Slice], measure: Measure, lane: Lane) -> Row:
     own = [one for one in slices if one.measure is measure and one.lane is lane]
+    calls, herds = sum(one.calls for one in own), sum(one.herds for one in own)
+    compared = {to: ratios(slices, measure, lane, to) for to in REFERENCES.get(measure, ())}
     return Row(
         measure=measure,
         lane=lane,
@@ -93,88 +170,54 @@ def _row(slices: list[Slice], measure: Measure, lane: Lane) -> Row:
         rss_peak=max(one.rss_peak for one in own),
         failed=sum(one.failed for one in own),
         units_per_read=statistics.median(one.units_per_read for one in own),
-        to_nginx=ratios(slices, measure, lane, Lane.NGINX),
-        to_aiohttp=ratios(slices, measure, lane, Lane.AIOHTTP),
+        calls=calls,
+        calls_per_herd=calls / herds if herds else 0.0,
+        miss_p50_ms=statistics.median(one.miss_p50_ms for one in own),
+        miss_p99_ms=statistics.median(one.miss_p99_ms for one in own),
+        ratios={to: spread for to, spread in compared.items() if spread is not None},
     )
 
 
-def verdicts(slices: list[Slice]) -> list[tuple[Target, float | None, bool | None]]:
-    """For every target: the ratio found and whether it holds; None where a lane is missing."""
-    found: list[tuple[Target, float | None, bool | None]] = []
+def _found(slices: list[Slice], target: Target) -> float | None:
+    own = (target.measure, target.lane)
+    match target.bound, target.to:
+        case Bound.TIMES, (measure, lane):
+            spread = _compared(slices, own, (measure, lane), lambda cost, other: cost / other)
+        case Bound.MORE, (measure, lane):
+            spread = _compared(slices, own, (measure, lane), lambda cost, other: cost - other)
+        case Bound.CALLS, _:
+            counted = [one.calls / one.herds for one in slices if (one.measure, one.lane) == own and one.herds]
+            return max(counted, default=None)
+        case _:
+            costs = list(_costs(slices, *own).values())
+            spread = Spread.of(costs) if costs else None
+    return spread.median if spread else None
+
+
+def verdicts(slices: list[Slice]) -> list[Verdict]:
+    """For every target: what was found, as a median; of herds the worst."""
+    found: list[Verdict] = []
     for target in TARGETS:
-        spread = ratios(slices, target.measure, Lane.ASKONCE, target.to)
-        ratio = spread.median if spread else None
-        found.append((target, ratio, None if ratio is None else ratio <= target.at_most))
+        beside = None
+        if target.to is not None and target.to[1] is Lane.AIOHTTP_ASYNCIO:
+            beside = ratios(slices, target.measure, target.lane, Lane.AIOHTTP_UVLOOP)
+        found.append(Verdict(target, _found(slices, target), beside.median if beside else None))
     return found
 
 
 def as_json(slices: list[Slice], absent: dict[Lane, str], seed: int) -> bytes:
     laws = [
-        {"measure": target.measure, "to": target.to, "at_most": target.at_most, "ratio": ratio, "holds": holds}
-        for target, ratio, holds in verdicts(slices)
+        {
+            "measure": verdict.target.measure,
+            "lane": verdict.target.lane,
+            "bound": verdict.target.bound,
+            "to": verdict.target.to,
+            "at_most": verdict.target.at_most,
+            "found": verdict.found,
+            "beside_uvloop": verdict.beside,
+            "holds": verdict.holds,
+        }
+        for verdict in verdicts(slices)
     ]
     tree = {"seed": seed, "missing": absent, "rows": rows(slices), "targets": laws, "slices": slices}
     return msgspec.json.format(msgspec.json.encode(tree), indent=2) + b"\n"
-
-
-_WIDTH = 136
-_TITLES = {
-    Measure.REQUESTS: ("Pass-through: chat JSON, 32 connections", "request"),
-    Measure.STREAMS: ("Streams: frames one by one", "frame"),
-    Measure.LARGE: ("Large requests: 1 MiB body, 8 connections", "request"),
-    Measure.UPLOAD: ("One upload", "upload"),
-}
-
-
-def show(slices: list[Slice], absent: dict[Lane, str]) -> None:
-    console = Console(width=max(Console().width, _WIDTH))
-    everything = rows(slices)
-    for measure, (title, unit) in _TITLES.items():
-        own = [row for row in everything if row.measure is measure]
-        if own:
-            console.print(_table(title, unit, own))
-    for lane, reason in absent.items():
-        console.print(f"[yellow]{lane}: not measured: {reason}[/]", highlight=False)
-    for one in slices:
-        for complaint in one.complaints:
-            console.print(f"[red]{one.lane}, {one.measure}: {complaint}[/]", highlight=False)
-    for target, ratio, holds in verdicts(slices):
-        if ratio is not None:
-            unit = _TITLES[target.measure][1]
-            state = "[green]holds[/]" if holds else "[red]BROKEN[/]"
-            law = f"askonce's CPU per {unit} ≤ {target.at_most:g} × {target.to}'s"
-            console.print(f"{state}  {law}: {ratio:.2f} ×", highlight=False)
-
-
-def _table(title: str, unit: str, own: list[Row]) -> Table:
-    spread = f"median of {own[0].rounds} rounds (lowest–highest)" if own[0].rounds > 1 else "one round"
-    table = Table(title=f"\n{title}; {spread}", title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("lane", no_wrap=True)
-    delay = "frame delay" if unit == "frame" else "latency"
-    heads = [f"{unit}s/s", f"CPU µs\n/{unit}", "CPU × nginx", "CPU × aiohttp", f"{delay}\np50–p99 ms"]
-    for head in [*heads, "RSS peak\nMiB", "grown\nMiB", "failed"]:
-        table.add_column(head, justify="right", no_wrap=True)
-    if unit == "frame":
-        table.add_column("frames\n/read", justify="right", no_wrap=True)
-    for row in own:
-        cells = [
-            str(row.lane),
-            f"{row.rate.median:,.0f}" if row.rate.median >= 10 else f"{row.rate.median:.2f}",
-            _spread(row.cpu_us, 1),
-            _spread(row.to_nginx, 2),
-            _spread(row.to_aiohttp, 2),
-            f"{row.p50_ms:.2f}–{row.p99_ms:.2f}",
-            f"{row.rss_peak / 2**20:.0f}",
-            f"{max(0, row.rss_peak - row.rss_before) / 2**20:.0f}",
-            str(row.failed),
-        ]
-        table.add_row(*cells, *([f"{row.units_per_read:.2f}"] if unit == "frame" else []))
-    return table
-
-
-def _spread(spread: Spread | None, digits: int) -> str:
-    if spread is None:
-        return "–"
-    if spread.lowest == spread.highest:
-        return f"{spread.median:,.{digits}f}"
-    return f"{spread.median:,.{digits}f} ({spread.lowest:,.{digits}f}–{spread.highest:,.{digits}f})"

