@@ -50,6 +50,9 @@ class Handling(enum.Enum):
     """Neither: the gateway made the answer, as it does for `only-if-cached`."""
 
 
+_BEGINNINGS: Final = {each: f"{NAME}; {each.value}" if each.value else NAME for each in Handling}
+
+
 def render_cache_status(
     handling: Handling,
     *,
@@ -66,7 +69,7 @@ def render_cache_status(
     `before` is the value that the upstream's answer came with, `key` one of our keys. `stored`,
     `collapsed` and `fwd_status` are said of forwarded requests only (RFC 9211 §2).
     """
-    value = f"{NAME}; {handling.value}" if handling.value else NAME
+    value = _BEGINNINGS[handling]
     if handling is not Handling.HIT and handling is not Handling.ANSWERED:
         value += f"; fwd-status={fwd_status}" if fwd_status else ""
         value += "; stored" if stored else ""

@@ -14,6 +14,7 @@ __all__ = ["Accounting"]
 
 UNROUTED: Final = "unknown"
 MAX_LABEL: Final = 128
+# `_value_` is what an enum's `value` takes ten times as long to find.
 BATCH: Final = 32
 """Exchanges that are written down in one go: the same work costs half as much as when it is done between others."""
 
@@ -115,7 +116,7 @@ class Accounting:
         metrics.bytes_sent += exchange.client.sent
         stream = exchange.event_stream
         metrics.request_finished(
-            route, exchange.method, status, exchange.outcome.value, stream=stream, seconds=duration
+            route, exchange.method, status, exchange.outcome._value_, stream=stream, seconds=duration
         )
         if exchange.attempts:
             self._count_upstream(exchange, duration)
@@ -123,7 +124,7 @@ class Accounting:
             if stream and exchange.first_byte_at:
                 metrics.first_token(route, exchange.model, exchange.first_byte_at - exchange.started_at)
         if exchange.note is not None:
-            metrics.cache.answered(route, exchange.note.status.value)
+            metrics.cache.answered(route, exchange.note.status._value_)
 
     def _count_tokens(self, exchange: Exchange) -> None:
         usage = usage_of(exchange.usage_text) if exchange.usage_text else exchange.usage
@@ -154,7 +155,7 @@ class Accounting:
             method=exchange.method,
             model=_label(exchange.model),
             status=status,
-            outcome=exchange.outcome.value,
+            outcome=exchange.outcome._value_,
             error=kind.value if kind else None,
             detail=_detail(exchange),
             bytes_in=exchange.body.received,
@@ -165,7 +166,7 @@ class Accounting:
             upstream=exchange.upstream,
             attempts=exchange.attempts,
             stream=exchange.stream,
-            cache=exchange.note.status.value if exchange.note else None,
+            cache=exchange.note.status._value_ if exchange.note else None,
             peer=exchange.peer,
         )
         self._log.request(line, self._clock() - now)
