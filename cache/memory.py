@@ -114,10 +114,10 @@ class Memory:
 
     def put(self, entry: Entry, now: float) -> Put:
         """Replaces what is there unless that is newer. The least recently used make room."""
-        if not self._max_bytes:
-            return Put.OFF
         if self._purges.forbid(entry, now):
             return Put.PURGED
+        if not self._max_bytes:
+            return Put.OFF
         key = entry.key
         before = self._get(key)
         if before is not None:
@@ -134,19 +134,27 @@ class Memory:
         self._bytes += size
         return Put.STORED
 
+    def purged(self, entry: Entry, now: float) -> bool:
+        """It was begun before a purge that means it."""
+        return self._purges.forbid(entry, now)
+
     def drop(self, key: str) -> None:
         """No matter whether it is here."""
         if key in self._held:
             self._remove(key, Removal.DROPPED)
 
     async def purge(self, selector: Selector, now: float, *, dry_run: bool = False) -> Count:
-        """What was, or would be, removed. From now on entries that were begun earlier are kept out as well."""
+        """What was, or would be, removed. From now on entries that were begun earlier are kept out as well.
+
+        Without `before` it means all that is here by now.
+        """
+        meant = selector.here(now) if selector.before is None else selector
         if not dry_run:
-            selector = self._purges.add(selector, now)
+            self._purges.add(selector, now)
         entries = size = 0
         async for some in self._slices() if selector.key is None else self._only(selector.key):
             for entry, cost in some:
-                if selector.matches(entry, now):
+                if meant.matches(entry, now):
                     entries, size = entries + 1, size + cost
                     if not dry_run:
                         self._remove(entry.key, Removal.PURGED)

@@ -72,9 +72,11 @@ class FileNotices:
         self._reader = asyncio.get_running_loop().create_task(self._read())
 
     async def close(self) -> None:
+        """After a last look: memory may be saved behind it."""
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.wait([self._reader])
+            self._look(self._hear, self._gap)
         self._shut()
 
     async def _read(self) -> None:

@@ -56,6 +56,8 @@ class Stored(enum.Enum):
     EXPIRED = "expired"
     FENCED = "fenced"
     """Somebody was given a lease after this answer's maker."""
+    PURGED = "purged"
+    """Somebody wanted it gone before it was here."""
     DOWN = "down"
 
 

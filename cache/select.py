@@ -8,12 +8,14 @@ from typing import Final, NamedTuple, final
 
 from cache.entry import Meta
 
-__all__ = ["BadSelector", "Purges", "Selector"]
+__all__ = ["AHEAD", "BadSelector", "Purges", "Selector"]
 
 MAX_TEXT: Final = 512
 MAX_SECONDS: Final = 1e10
 TEXTS: Final = frozenset(["key", "tag", "model", "team", "endpoint", "scope"])
 SECONDS: Final = frozenset(["older_than", "before"])
+AHEAD: Final = 2.0
+"""Seconds by which the clock of whoever made an entry may be ahead of the clock here."""
 
 
 @final
@@ -63,6 +65,10 @@ class Selector:
             and (self.older_than is None or said - meta.created >= self.older_than)
             and not self.empty
         )
+
+    def here(self, now: float) -> "Selector":
+        """For what is stored already: a purge that is said now means it, though its maker's clock may be ahead."""
+        return replace(self, before=now if self.older_than is not None else now + AHEAD)
 
     def as_dict(self) -> dict[str, str | float | bool]:
         """The fields that are given, fit for JSON."""

@@ -57,6 +57,11 @@ class Tiers:
     def __repr__(self) -> str:
         return f"<Tiers {self.memory!r} {self.redis!r} {len(self._jobs)} to write>"
 
+    @property
+    def waiting(self) -> int:
+        """What Redis is still to be told."""
+        return len(self._jobs)
+
     def at_hand(self, key: str, now: float) -> Entry | None:
         """What memory has."""
         entry = self.memory.get(key, now)
@@ -118,7 +123,16 @@ class Tiers:
                 await self.leases.release(job.lease)
 
     async def _put(self, entry: Entry, lease: Lease | None) -> Stored:
-        return Stored.DOWN if self.redis is None else await self.redis.put(entry, lease)
+        """What was purged while it waited, or while it was on its way, does not stay."""
+        if self.redis is None:
+            return Stored.DOWN
+        if self.memory.purged(entry, self._wall()):
+            return Stored.PURGED
+        stored = await self.redis.put(entry, lease)
+        if not self.memory.purged(entry, self._wall()):
+            return stored
+        await self.redis.drop(entry.key)
+        return Stored.PURGED
 
     async def close(self, seconds: float) -> None:
         """Writes what is left, for at most so long."""

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import secrets
 import socket
 import ssl
 import time
@@ -14,10 +15,10 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from proxy.accounting import Accounting
-from proxy.admin import Admin, Readiness
+from proxy.admin import Admin, CacheRoutes, Gate, Readiness
 from proxy.auth import Auth
-from proxy.caches import Caches
-from proxy.config import Config, ConfigError, Upstream, carried_over
+from proxy.caches import WALL, Caches
+from proxy.config import Config, ConfigError, Secret, Upstream, carried_over
 from proxy.errors import Failure, Kind
 from proxy.exchange import PhaseTimeouts
 from proxy.http1.clients import ClientLimits, Clients
@@ -51,7 +52,10 @@ FLUSH_GRACE = 0.4
 
 @final
 class App:
-    """One serving process. `listen` and `admin` override the configured addresses for a worker among several."""
+    """One serving process. `listen` and `admin` override the configured addresses for a worker among several.
+
+    `token` is the admin API's where none is configured; without either, one is made and logged.
+    """
 
     def __init__(
         self,
@@ -59,6 +63,7 @@ class App:
         *,
         listen: tuple[str, int] | None = None,
         admin: tuple[str, int] | None = None,
+        token: str = "",
     ) -> None:
         self.config = config
         self._listen = listen or (config.listen.host, config.listen.port)
@@ -68,6 +73,7 @@ class App:
         self.metrics = Metrics(max_models=config.metrics.max_models)
         self.log = Log(style=config.log.format, level=config.log.level, on_lost=self.metrics.log_lines_lost)
         self.readiness = Readiness()
+        self._gate = Gate(config.admin.token or Secret(token), CLOCK)
         self.clients: Clients
         self._pools: list[Pool] = []
         self._restore_logging: Callable[[], object] = bool
@@ -124,7 +130,12 @@ class App:
         except OSError as error:
             raise _listen_error(self._listen, error) from None
         self.address = _address(self._server.sockets)
-        application = Admin(self.metrics, self.readiness).application()
+        if not self._gate.token:
+            self._gate.token = Secret(made := secrets.token_hex(24))
+            self.log.info("admin_token", token=made, reason="none is configured")
+        caches, worker = self._caches, int(os.environ.get("ASKONCE_WORKER", "0"))
+        routes = CacheRoutes(caches.catalogue, caches.purger, log=self.log, wall=WALL, worker=worker)
+        application = Admin(self.metrics, self.readiness, self._gate, routes).application()
         self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, *self._admin_listen, reuse_port=self._shared or None)
@@ -201,6 +212,7 @@ class App:
         self.clients.serve, self.clients.glance = pipeline.serve, pipeline.glance
         self.clients.limits = _client_limits(config)
         self.clients.peers = Peers(config.listen.trusted_proxies)
+        self._gate.token = config.admin.token or self._gate.token
         self.log.info("reloaded")
 
     # construction

@@ -4,20 +4,19 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Callable, Coroutine
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, final
 
+from cache.catalogue import Catalogue
 from cache.entry import Reason
 from cache.lease import Leases
-from cache.memory import Count, Memory
-from cache.notices import Notices, RedisNotices
+from cache.memory import Memory
+from cache.notices import RedisNotices
 from cache.notices_file import FileNotices
 from cache.policy import ModelRule, Rules
+from cache.purge import Purger
 from cache.redis import RedisTier
-from cache.select import Purges, Selector
-from cache.snapshot import Load, Save, load, save
 from cache.tiers import Tiers
 from proxy.accounting import Accounting
 from proxy.coalesce import Flights
@@ -26,10 +25,11 @@ from proxy.keep import Keep
 from proxy.recall import Recall
 from proxy.redis_link import BadUrl, Fault, LinkState, RedisLink
 from proxy.replay import Replay
+from proxy.snapshots import Snapshots
 from proxy.telemetry.log import Log
 from proxy.telemetry.metrics import Metrics
 
-__all__ = ["Caches", "rules_of"]
+__all__ = ["WALL", "Caches", "rules_of"]
 
 SAVE_EVERY: Final = 60.0
 SWEEP_EVERY: Final = 30.0
@@ -85,11 +85,9 @@ class Caches:
         self._accounting = accounting
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._purges = Purges()
-        memory = Memory(config.cache.memory_bytes if config.cache.enabled else 0, self._purges)
+        memory = Memory(config.cache.memory_bytes if config.cache.enabled else 0)
         self.link = self._connect(config)
         redis = leases = None
-        self.notices: Notices | None = None
         namespace = config.redis.namespace
         if self.link is not None:
             redis = RedisTier(
@@ -100,16 +98,26 @@ class Caches:
                 on_unreadable=self._unreadable,
             )
             leases = Leases(self.link, namespace, lambda: secrets.token_hex(16))
-            self.notices = RedisNotices(self.link, namespace, hear=self._hear, gap=self._forget, draw=secrets.randbelow)
-        elif folder is not None:
-            self.notices = FileNotices(folder, hear=self._hear, gap=self._forget, wall=WALL)
         self.tiers = Tiers(memory, redis, leases, metrics.cache, WALL)
         metrics.cache.memory_stats = memory.stats
+        self._snapshots = Snapshots(
+            Path(config.cache.snapshot) if config.cache.snapshot else None,
+            slot if folder is not None else "",
+            memory,
+            config.cache.memory_bytes,
+            log,
+            WALL,
+            active=self.link is None,
+        )
+        self.catalogue = Catalogue(self.tiers, WALL)
+        self.purger = Purger(memory, redis, wall=WALL, unlink=self._snapshots.remove, on_gap=self._missed)
+        hear, gap = self.purger.hear, self.purger.forget
+        if self.link is not None:
+            self.purger.notices = RedisNotices(self.link, namespace, hear=hear, gap=gap, draw=secrets.randbelow)
+        elif folder is not None:
+            self.purger.notices = FileNotices(folder, hear=hear, gap=gap, wall=WALL)
         self._flights: list[Flights] = []
-        self._snapshot = self._snapshot_path(slot) if folder is not None else self._snapshot_path("")
-        self._saved = Count(-1, -1)
         self._keeper: asyncio.Task[None] | None = None
-        self._errands: set[asyncio.Task[object]] = set()
 
     def __repr__(self) -> str:
         return f"<Caches {self.tiers!r}>"
@@ -126,13 +134,6 @@ class Caches:
             )
         except BadUrl as error:
             raise ConfigError(f"redis.url: {error}") from None
-
-    def _snapshot_path(self, slot: str) -> Path | None:
-        """Each worker has its own."""
-        name = self._config.cache.snapshot
-        if not name or self.link is not None:
-            return None
-        return Path(f"{name}.{slot}" if slot else name)
 
     # what a pipeline is given
 
@@ -174,17 +175,7 @@ class Caches:
     # start and stop
 
     async def start(self) -> None:
-        restored = False
-        if self._snapshot is not None:
-            loaded = await asyncio.to_thread(load, self._snapshot, WALL(), self._config.cache.memory_bytes)
-            restored = bool(loaded.entries)
-            for entry in loaded.entries:
-                self.tiers.memory.put(entry, WALL())
-            if loaded.result is not Load.ABSENT:
-                tell = self._log.info if loaded.result is Load.LOADED else self._log.warning
-                tell("cache_restored", result=loaded.result.value, entries=len(loaded.entries), skipped=loaded.skipped)
-        if self.notices is not None:
-            await self.notices.start(restored=restored)
+        await self.purger.start(restored=await self._snapshots.load())
         self._keeper = self._loop.create_task(self._keep_house())
 
     async def stop(self) -> None:
@@ -193,10 +184,10 @@ class Caches:
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
-        if self.notices is not None:
-            await self.notices.close()
+        purged = await self.purger.close(FLUSH)
         await self.tiers.close(FLUSH)
-        await self._save()
+        if purged:
+            await self._snapshots.save()
         if self.link is not None:
             await self.link.close()
 
@@ -207,36 +198,10 @@ class Caches:
             await self.tiers.memory.sweep(WALL())
             if self._clock() - saved >= SAVE_EVERY:
                 saved = self._clock()
-                await self._save()
+                await self._snapshots.save()
 
-    async def _save(self) -> None:
-        stats = self.tiers.memory.stats()
-        now = Count(stats.entries, stats.bytes)
-        if self._snapshot is None or now == self._saved:
-            return
-        entries = await self.tiers.memory.entries(WALL())
-        saved = await asyncio.to_thread(save, self._snapshot, entries, self._config.cache.memory_bytes)
-        self._saved = now
-        if saved.result is not Save.SAVED:
-            self._log.warning("cache_not_saved", result=saved.result.value, reason=saved.detail)
-
-    # what others say
-
-    def _hear(self, selector: Selector) -> None:
-        """A purge, of this worker or another one."""
-        self._errand(self.tiers.memory.purge(selector, WALL()))
-        if self.tiers.redis is not None:
-            self._errand(self.tiers.redis.purge_recent(selector))
-
-    def _forget(self) -> None:
-        """Purges may have been missed: what is in memory can't be trusted."""
+    def _missed(self) -> None:
         self._log.warning("cache_forgets", reason="purges may have been missed")
-        self._errand(self.tiers.memory.purge(replace(Selector(all=True), before=WALL()), WALL()))
-
-    def _errand(self, work: Coroutine[None, None, object]) -> None:
-        task: asyncio.Task[object] = self._loop.create_task(work)
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
 
     def _unreadable(self, reason: Reason) -> None:
         self._metrics.cache.unreadable(reason.value)

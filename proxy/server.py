@@ -32,7 +32,7 @@ class _Process:
         self._path = path
         self._worker = worker
         listen, admin = (worker.listen, worker.admin) if worker else (None, None)
-        self._app = App(config, listen=listen, admin=admin)
+        self._app = App(config, listen=listen, admin=admin, token=worker.token if worker else "")
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
 

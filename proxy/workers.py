@@ -12,6 +12,7 @@ import enum
 import fcntl
 import math
 import os
+import secrets
 import select
 import signal
 import socket
@@ -64,6 +65,8 @@ class Worker:
     admin: tuple[str, int]
     parent: int
     """A descriptor that reads as ended once the supervisor is gone, however it went."""
+    token: str = field(default="", repr=False)
+    """Of the admin API, where none is configured."""
 
     def environment(self) -> dict[str, str]:
         return {_INDEX: str(self.index), _PLACE: msgspec.json.encode(self).decode()}
@@ -170,6 +173,7 @@ class Supervisor:
         self._command = command
         self._clock = clock
         self._held: dict[str, str] = {}
+        self._token = secrets.token_hex(24)
         self._seats = [_Seat(index) for index in range(loaded.config.server.workers)]
         self._settled_at = math.inf
         self._stopping = False
@@ -192,6 +196,8 @@ class Supervisor:
             stack.callback(os.close, self._parent)
             stack.callback(os.close, written)  # workers see its end, even after a kill -9 of this process
             wait = stack.enter_context(_signals())
+            if not self._loaded.config.admin.token:
+                self._log.info("admin_token", token=self._token, reason="none is configured")
             self._settled_at = self._clock() + SETTLING
             while True:
                 self._reap()
@@ -230,7 +236,7 @@ class Supervisor:
                 process.kill()
 
     def _start(self, seat: _Seat) -> None:
-        worker = Worker(seat.index, len(self._seats), self._listen, self._admin, self._parent)
+        worker = Worker(seat.index, len(self._seats), self._listen, self._admin, self._parent, self._token)
         seat.started_at = self._clock()
         try:
             seat.process = subprocess.Popen(  # noqa: S603  (our own command)

@@ -1,6 +1,8 @@
-"""The private listener: metrics and health."""
+"""The private listener: metrics, health, and the admin API."""
 
 from proxy.admin.application import Admin
+from proxy.admin.cache_routes import CacheRoutes
+from proxy.admin.gate import Gate
 from proxy.admin.readiness import Readiness, State
 
-__all__ = ["Admin", "Readiness", "State"]
+__all__ = ["Admin", "CacheRoutes", "Gate", "Readiness", "State"]

@@ -1,32 +1,45 @@
-"""What the private listener serves. Errors are problem details (RFC 9457)."""
+"""What the private listener serves: metrics and health to everybody, the admin API to whoever has its token."""
 
 import asyncio
-from typing import final
+from typing import Final, final
 
-import msgspec
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
+from proxy.admin.cache_routes import CacheRoutes
+from proxy.admin.gate import Gate
+from proxy.admin.problems import problems
 from proxy.admin.readiness import Readiness, State
 from proxy.telemetry.metrics import Metrics
 
 __all__ = ["Admin"]
 
+API: Final = "/admin/v1"
+MAX_BODY: Final = 1 << 16
+
 
 @final
 class Admin:
-    def __init__(self, metrics: Metrics, readiness: Readiness) -> None:
+    def __init__(self, metrics: Metrics, readiness: Readiness, gate: Gate, cache: CacheRoutes) -> None:
         self._metrics = metrics
         self._readiness = readiness
+        self._gate = gate
+        self._cache = cache
         self._rendering = asyncio.Lock()
 
     def application(self) -> web.Application:
-        application = web.Application(middlewares=[_problems])
+        application = web.Application(middlewares=[problems], client_max_size=MAX_BODY)
         application.on_response_prepare.append(_name_server)
         application.router.add_get("/metrics", self._serve_metrics)
         application.router.add_get("/healthz", self._serve_health)
         application.router.add_get("/readyz", self._serve_readiness)
+        application.add_subapp(API, self._api())
         return application
+
+    def _api(self) -> web.Application:
+        """Whatever is added here is behind the gate, and so is what does not exist."""
+        api = web.Application(middlewares=[self._gate.authorize])
+        self._cache.add_to(api.router)
+        return api
 
     async def _serve_metrics(self, request: web.Request) -> web.Response:
         # Rendering takes milliseconds: not on the loop that serves requests, and not twice at a time.
@@ -46,20 +59,3 @@ class Admin:
 async def _name_server(_request: web.Request, response: web.StreamResponse) -> None:
     response.headers["server"] = "askonce"
     response.headers["cache-control"] = "no-store"
-
-
-@web.middleware
-async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        headers = {"allow": error.headers["allow"]} if "allow" in error.headers else {}
-        problem = {"type": "about:blank", "title": error.reason, "status": error.status}
-        return web.Response(
-            status=error.status,
-            headers=headers,
-            content_type="application/problem+json",
-            body=msgspec.json.encode(problem),
-        )

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from proxy.cli.cache import cache
 from proxy.cli.demo import demo
 
 __all__ = ["main"]
@@ -71,6 +72,7 @@ def check(
 
 
 app.command()(demo)
+app.add_typer(cache, name="cache")
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from proxy.config.reading import BASE_URL_VARIABLE, Loaded, strays
 
 __all__ = ["advice"]
 
+SHORT_TOKEN = 16
 PATIENT_POOL = 60.0
 """Seconds of idleness beyond which many servers have closed the connection themselves."""
 
@@ -37,6 +38,8 @@ def _exposure(loaded: Loaded) -> Iterator[str]:
             yield f"listen.host: whoever reaches {config.listen.host} can spend {key}; keep strangers out"
     if not is_loopback(config.admin.host):
         yield f"admin.host: whoever reaches {config.admin.host} can read the metrics"
+    if 0 < len(config.admin.token.reveal()) < SHORT_TOKEN:
+        yield f"admin.token: has fewer than {SHORT_TOKEN} characters, and may be guessed"
 
 
 def _upstreams(loaded: Loaded) -> Iterator[str]:

@@ -19,8 +19,9 @@ __all__ = ["Loaded", "as_variable", "find", "load", "read", "strays"]
 
 PREFIX = "ASKONCE_"
 BASE_URL_VARIABLE = "OPENAI_BASE_URL"
-RESERVED = frozenset(["ASKONCE_CONFIG", "ASKONCE_ADMIN_TOKEN", "ASKONCE_PEPPER"])
-"""Variables of ours that are no settings."""
+TOKEN_VARIABLE = "ASKONCE_ADMIN_TOKEN"  # noqa: S105  (its name)
+RESERVED = frozenset(["ASKONCE_CONFIG", TOKEN_VARIABLE, "ASKONCE_PEPPER"])
+"""Variables of ours that are not named after a setting."""
 MAX_FILE_BYTES = 1 << 20
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TYPE_NAMES = {
@@ -78,6 +79,7 @@ def read(path: Path | None, environ: Mapping[str, str] = os.environ) -> Loaded:
         if name.startswith(PREFIX) and "__" in name:
             _overlay(tree, name, environ[name])
     _default_upstream(tree, environ)
+    _admin_token(tree, environ)
     reader = _Reader(environ)
     config = cast("Config", reader.section(Config, tree, ""))
     check(config, reader.called)
@@ -170,6 +172,14 @@ def _default_upstream(tree: dict[str, Any], environ: Mapping[str, str]) -> None:
     openai.setdefault("base_url", DEFAULT_BASE_URL)
     if (moved := environ.get(BASE_URL_VARIABLE)) and not isinstance(openai["base_url"], _Variable):
         openai["base_url"] = _Variable(BASE_URL_VARIABLE, moved)
+
+
+def _admin_token(tree: dict[str, Any], environ: Mapping[str, str]) -> None:
+    """ASKONCE_ADMIN_TOKEN is the short name of ASKONCE_ADMIN__TOKEN, which counts if both are set."""
+    admin = tree.setdefault("admin", {})
+    token = environ.get(TOKEN_VARIABLE)
+    if token and isinstance(admin, dict) and not isinstance(admin.get("token"), _Variable):
+        admin["token"] = _Variable(TOKEN_VARIABLE, token)
 
 
 class _Reader:

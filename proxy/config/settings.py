@@ -91,10 +91,11 @@ class Listen(Section, frozen=True):
 
 
 class Admin(Section, frozen=True):
-    """The private listener: metrics and health."""
+    """The private listener: metrics, health and the admin API."""
 
     host: str = "127.0.0.1"
     port: Port = 8081
+    token: Secret = Secret("")
 
 
 class Server(Section, frozen=True):
