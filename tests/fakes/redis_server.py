@@ -25,6 +25,9 @@ START = 10.0
 LOOK = 0.005
 USES = ["--save", "", "--appendonly", "no", "--daemonize", "no", "--bind", "127.0.0.1", "--loglevel", "warning"]
 SLOTS = 16_384
+WATCH = 'while read -r server; do last=$server; done; [ -z "$last" ] || kill -9 "$last"; rm -rf "$1"'
+"""Reads which process is the server, and ends it when the writer is gone: a test run that is aborted cleans up
+nothing itself."""
 FIRST_PORT = 11_000
 PORTS = 11_000
 
@@ -64,6 +67,12 @@ class RedisServer:
         self._config = config
         self._process: subprocess.Popen[bytes] | None = None
         self._frozen = False
+        self._watcher = subprocess.Popen(
+            ["/bin/sh", "-c", WATCH, "watcher", str(self.folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     def __repr__(self) -> str:
         state = "frozen" if self._frozen else "running" if self._process else "stopped"
@@ -85,6 +94,7 @@ class RedisServer:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
+        self._watch(str(self._process.pid))
         for _ in range(int(START / LOOK)):
             with suppress(redis.ConnectionError, redis.TimeoutError):
                 self.tell("PING")
@@ -96,6 +106,7 @@ class RedisServer:
     def kill(self) -> None:
         """As the kernel would when memory runs out."""
         if self._process is not None:
+            self._watch("")
             self._process.kill()
             self._process.wait(START)
             self._process = None
@@ -136,6 +147,11 @@ class RedisServer:
         ):
             self.tell(*(word.strip("'") for word in command.split()))
 
+    def _watch(self, server: str) -> None:
+        if self._watcher.stdin is not None:
+            self._watcher.stdin.write(f"{server}\n".encode())
+            self._watcher.stdin.flush()
+
     def _signal(self, number: int) -> None:
         if self._process is None:
             raise AssertionError("the server does not run")
@@ -151,7 +167,7 @@ class RedisServer:
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         self.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._watcher.communicate(timeout=START)
 
 
 @contextmanager
