@@ -1,11 +1,10 @@
 """What the private listener serves: metrics and health to everybody, the admin API to whoever has its token."""
 
 import asyncio
-from typing import Final, final
+from typing import Final, Protocol, final
 
 from aiohttp import web
 
-from proxy.admin.cache_routes import CacheRoutes
 from proxy.admin.gate import Gate
 from proxy.admin.problems import problems
 from proxy.admin.readiness import Readiness, State
@@ -17,13 +16,20 @@ API: Final = "/admin/v1"
 MAX_BODY: Final = 1 << 16
 
 
+class Part(Protocol):
+    """Paths of the admin API, as they are behind its prefix."""
+
+    def add_to(self, router: web.UrlDispatcher) -> None: ...
+
+
 @final
 class Admin:
-    def __init__(self, metrics: Metrics, readiness: Readiness, gate: Gate, cache: CacheRoutes) -> None:
+    def __init__(self, metrics: Metrics, readiness: Readiness, gate: Gate, *parts: Part) -> None:
+        """`parts` make up the admin API."""
         self._metrics = metrics
         self._readiness = readiness
         self._gate = gate
-        self._cache = cache
+        self._parts = parts
         self._rendering = asyncio.Lock()
 
     def application(self) -> web.Application:
@@ -38,7 +44,8 @@ class Admin:
     def _api(self) -> web.Application:
         """Whatever is added here is behind the gate, and so is what does not exist."""
         api = web.Application(middlewares=[self._gate.authorize])
-        self._cache.add_to(api.router)
+        for part in self._parts:
+            part.add_to(api.router)
         return api
 
     async def _serve_metrics(self, request: web.Request) -> web.Response:

@@ -2,12 +2,14 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
 
-from proxy.admin import Admin, Readiness, State
+from proxy.admin import Admin, Gate, Readiness, State
+from proxy.config import Secret
 from proxy.telemetry.metrics import Metrics
 from tests.fakes.polling import until
 from tests.fakes.raw import RawClient, Response
@@ -17,7 +19,8 @@ class Private:
     def __init__(self) -> None:
         self.metrics = Metrics()
         self.readiness = Readiness()
-        self._runner = web.AppRunner(Admin(self.metrics, self.readiness).application(), access_log=None)
+        admin = Admin(self.metrics, self.readiness, Gate(Secret(""), time.monotonic))
+        self._runner = web.AppRunner(admin.application(), access_log=None)
         self.url = ""
 
     async def start(self) -> None:
@@ -101,7 +104,7 @@ def test_draining_is_final() -> None:
     assert repr(readiness) == "<Readiness draining>"
 
 
-@pytest.mark.parametrize("target", ["/", "/v1/models", "/admin/v1/keys", "/metrics/", "/debug"])
+@pytest.mark.parametrize("target", ["/", "/v1/models", "/admin", "/admin/v2/x", "/metrics/", "/debug"])
 async def test_what_is_not_there_is_a_problem(private: Private, target: str) -> None:
     """404 in the shape of RFC 9457."""
     answer = await private.ask("GET", target)
