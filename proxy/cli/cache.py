@@ -33,7 +33,7 @@ _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 _Key = Annotated[str, typer.Option(metavar="HEX", help="One entry: what x-askonce-cache-key said.")]
 _Tag = Annotated[str, typer.Option(help="Given by x-askonce-cache-tags.")]
 _Model = Annotated[str, typer.Option(help="Asked for, or the one that answered.")]
-_Team = Annotated[str, typer.Option()]
+_Team = Annotated[str, typer.Option(help="Of whoever asked.")]
 _Endpoint = Annotated[str, typer.Option(help="Such as chat/completions.")]
 _Scope = Annotated[str, typer.Option(metavar="HEX", help="Who shares the entries, as `list --json` shows it.")]
 _OlderThan = Annotated[str, typer.Option(metavar="DURATION", help="30s, 5m, 1h, 2d.")]
@@ -44,12 +44,13 @@ def stats(admin_url: _AdminUrl = "", config: _ConfigFile = None, *, as_json: _Js
     """How much there is."""
     found = _ask("GET", "stats", admin_url, config)
     memory, redis = found["memory"], found["redis"]
-    rows = [["memory", f"{memory['entries']:,} entries", f"{memory['bytes']:,} B", f"of worker {found['worker']}"]]
+    rows = [[f"memory of worker {found['worker']}", *_amount(memory)]]
     if redis is not None:
-        size = ["", redis["state"]]
+        size = ["does not answer", ""]
         if "database_keys" in redis:
             size = [f"{redis['database_keys']:,} keys", f"{redis['database_bytes']:,} B"]
-        rows.append(["redis", *size, f"the whole database; {redis['waiting_writes']:,} writes wait"])
+        rows.append(["redis, the whole of it", *size])
+        rows.append(["waiting for redis", f"{redis['waiting_writes']:,} writes", ""])
     _print(found, rows, as_json=as_json)
 
 
@@ -113,7 +114,7 @@ def purge(
         _fail("which entries? give --key, --tag, --model, --team, --endpoint, --scope, --older-than or --all")
     found = _ask("POST", "purge", admin_url, config, body=asked | {"dry_run": dry_run})
     verb = "would go" if dry_run else "gone"
-    rows = [[name, f"{tier['entries']:,} entries", f"{tier['bytes']:,} B", verb] for name, tier in _tiers(found)]
+    rows = [[name, *_amount(tier), verb] for name, tier in _tiers(found)]
     _print(found, rows, as_json=as_json)
 
 
@@ -122,6 +123,11 @@ def _tiers(found: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
     if found["redis"] is not None:
         yield "redis", found["redis"]
     yield f"memory of worker {found['memory']['worker']}", found["memory"]
+
+
+def _amount(tier: dict[str, Any]) -> list[str]:
+    entries = tier["entries"]
+    return [f"{entries:,} {'entry' if entries == 1 else 'entries'}", f"{tier['bytes']:,} B"]
 
 
 def _conditions(older_than: str, **texts: str) -> dict[str, Any]:

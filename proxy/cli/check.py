@@ -27,7 +27,7 @@ def check(option: Path | None, *, as_json: bool) -> None:
     console = Console(highlight=False, soft_wrap=True)
     for title, lines in (
         ("Configuration", _sources(loaded)),
-        ("Listeners", _listeners(loaded.config)),
+        ("Listeners", _listeners(loaded)),
         ("Upstreams", _upstreams(loaded)),
         ("Caps", _caps(loaded.config)),
         ("Time-outs", _timeouts(loaded.config)),
@@ -60,11 +60,12 @@ def _sources(loaded: Loaded) -> _Lines:
         yield key, f"set by ${variable}"
 
 
-def _listeners(config: Config) -> _Lines:
-    listen = config.listen
+def _listeners(loaded: Loaded) -> _Lines:
+    config, listen = loaded.config, loaded.config.listen
     scheme = "https" if listen.tls_certificate else "http"
     yield "public", f"{scheme}://{_authority(listen.host, listen.port)}/v1"
-    yield "admin", f"http://{_authority(config.admin.host, config.admin.port)} (/metrics, /healthz, /readyz)"
+    yield "admin", f"http://{_authority(config.admin.host, config.admin.port)} (/metrics, /healthz, /readyz, /admin/v1)"
+    yield "admin token", loaded.secrets.get("admin.token", "made at the start, shown once in the log")
     yield "connections", f"at most {listen.max_connections:,} per worker"
     yield "forwarded-for from", ", ".join(listen.trusted_proxies) or "nobody"
 

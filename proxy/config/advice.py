@@ -33,7 +33,7 @@ def advice(loaded: Loaded, environ: Mapping[str, str], cores: int) -> list[str]:
 def _exposure(loaded: Loaded) -> Iterator[str]:
     config = loaded.config
     if not is_loopback(config.listen.host):
-        for key in loaded.secrets:
+        for key in (key for key in loaded.secrets if key.startswith("upstreams.")):
             # auth.require_key would not help: in pass-through mode any key at all will do.
             yield f"listen.host: whoever reaches {config.listen.host} can spend {key}; keep strangers out"
     if not is_loopback(config.admin.host):

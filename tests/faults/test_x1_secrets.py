@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.fakes.admin import Operator
 from tests.fakes.answers import CLOSE, RESET, SILENCE, Answer, End, Framing, json_answer, websocket
 from tests.fakes.connection import Connection
 from tests.fakes.gateway import Gateway, GatewayProcess, StartGateway, StartProcess, spawn
@@ -15,8 +16,8 @@ from tests.fakes.polling import until
 from tests.fakes.raw import RawClient, compose
 from tests.fakes.upstream import Request, ScriptedUpstream
 
-CLIENT, UPSTREAM, PROXY = "canary1client", "canary2upstream", "canary3proxy"
-CANARIES = [CLIENT, UPSTREAM, PROXY, "Y2FuYXJ5M3Byb3h5"]
+CLIENT, UPSTREAM, PROXY, ADMIN = "canary1client", "canary2upstream", "canary3proxy", "canary4admin"
+CANARIES = [CLIENT, UPSTREAM, PROXY, "Y2FuYXJ5M3Byb3h5", ADMIN]
 """Also as base64 has them; none looks like a key, so that nothing may rely on their shape."""
 PLACES = [
     [("authorization", f"Bearer {CLIENT}")],
@@ -111,6 +112,7 @@ async def test_x1_no_key_is_told_to_anybody(upstream: ScriptedUpstream, own_key:
         environ = {"HTTPS_PROXY": f"http://user:{PROXY}@{proxy.origin.removeprefix('http://')}"}
         settings: dict[str, Any] = {
             "log__level": "debug",
+            "admin__token": ADMIN,
             "timeouts__first_byte": 0.1,
             "timeouts__idle": 0.1,
             "upstreams__test__models": "m",
@@ -125,6 +127,10 @@ async def test_x1_no_key_is_told_to_anybody(upstream: ScriptedUpstream, own_key:
                 response = await client.ask(body={"model": "far"}, headers=PLACES[0])
                 assert response.error_code == "upstream_unreachable"
                 told += response.body
+            for token in (ADMIN, f"{ADMIN}x"):
+                for path in ("cache/stats", "cache/entries", "cache/entries/x", "nothing"):
+                    told += (await Operator(gateway, token).ask("GET", path)).body
+                told += (await Operator(gateway, token).ask("POST", "cache/purge", {"token": token})).body
             assert proxy.request.method == "CONNECT"
             metrics = "\n".join(await gateway.samples())
             gateway.signal(signal.SIGTERM)
@@ -147,7 +153,7 @@ async def test_x1_check_shows_no_key(start_process: StartProcess, tmp_path: Path
         "https://one.example/v1", *arguments, listens=False, environ=environ,
         upstreams__test__key="env:A_KEY", upstreams__two__base_url="https://two.example/v1",
         upstreams__two__models="two", upstreams__two__key=f"file:{secret}", upstreams__three__base_url="https://three.example/v1",
-        upstreams__three__key=UPSTREAM, upstreams__three__models="three",
+        upstreams__three__key=UPSTREAM, upstreams__three__models="three", admin__token=ADMIN,
     )  # fmt: skip
     assert await gateway.wait() == 0
     assert len(gateway.stdout) > 10
@@ -168,7 +174,10 @@ async def test_x1_a_refused_configuration_shows_no_key(start_process: StartProce
 async def test_x1_no_repr_shows_a_key(start: StartGateway, upstream: ScriptedUpstream) -> None:
     """Of anything that the gateway is made of, while requests are in every stage."""
     gateway: Gateway = await start(
-        upstreams__test__key=UPSTREAM, upstreams__two__base_url="http://h/v1", upstreams__two__models="n"
+        upstreams__test__key=UPSTREAM,
+        upstreams__two__base_url="http://h/v1",
+        upstreams__two__models="n",
+        admin__token=ADMIN,
     )
     upstream.script(Answer(before=30.0), Answer(200, EVENTS, [b"data: 1\n\n", 30.0], Framing.CHUNKED))
     async with gateway.client() as waiting, gateway.client() as streaming, gateway.client() as sending:
@@ -191,6 +200,9 @@ PRIVATE = [
     "/readyz",
     "/admin",
     "/admin/v1/keys",
+    "/admin/v1/cache/stats",
+    "/admin/v1/cache/entries",
+    "/admin/v1/cache/purge",
     "/admin/",
     "/debug",
     "/debug/pprof",
@@ -202,7 +214,7 @@ PRIVATE = [
 @pytest.mark.parametrize("target", PRIVATE)
 async def test_x5_private_pages_are_not_public(client: RawClient, upstream: ScriptedUpstream, target: str) -> None:
     """The public listener answers them as any path that does not exist; a client's key changes nothing."""
-    for headers in ([], PLACES[0], [("x-forwarded-for", "127.0.0.1")]):
+    for headers in ([], PLACES[0], [("x-forwarded-for", "127.0.0.1")], [("authorization", f"Bearer {ADMIN}")]):
         response = await client.ask("GET", target, headers=headers)
         assert response.status == (400 if ".." in target else 404)
         assert response.header(b"content-type") == b"application/json"

@@ -46,7 +46,7 @@ async def test_purge(gateway: Gateway) -> None:
     """A dry run counts, the purge removes; both say of which tier how much."""
     printed = await run(gateway, "purge", "--model", "a", "--tag", "nightly", "--dry-run")
     assert (printed.code, printed.err) == (0, "")
-    assert "1 entries" in printed.out
+    assert "1 entry" in printed.out
     assert "would go" in printed.out
     assert await Operator(gateway).in_memory() == [2]
     printed = await run(gateway, "purge", "--model", "a", "--json")
