@@ -24,6 +24,8 @@ PUT: Final = Script.read("entry_put")
 
 IN_THREAD: Final = 1 << 16
 """Bytes from which an envelope is made and read beside the event loop."""
+MANY: Final = 128
+"""Entries that are asked for at once."""
 SLICE: Final = 64
 """Keys that Redis, and then this process, looks at before others get their turn."""
 MAX_SLICES: Final = 256
@@ -138,6 +140,37 @@ class RedisTier:
                 return Miss.UNREADABLE
         except (ConnectionError, TimeoutError):
             return Miss.DOWN
+
+    async def get_many(self, keys: Sequence[str]) -> dict[str, Entry]:
+        """Those that are there; some of them where Redis fails meanwhile. One round trip for every MANY keys."""
+        found: dict[str, Entry] = {}
+        for start in range(0, len(keys), MANY):
+            some = keys[start : start + MANY]
+            try:
+                values = await self._link.many([("GET", self._name(key)) for key in some])
+                here = [(key, data) for key, data in zip(some, values, strict=True) if isinstance(data, bytes)]
+                small = sum(len(data) for _, data in here) < IN_THREAD
+                entries = self._unpack(here) if small else await asyncio.to_thread(self._unpack, here)
+                bad = []
+                for key, entry in entries.items():
+                    if isinstance(entry, Entry):
+                        found[key] = entry
+                    else:
+                        self._on_unreadable(entry)
+                        bad.append(key)
+                await self._unlink(bad)
+            except (ConnectionError, TimeoutError):
+                break
+        return found
+
+    def _unpack(self, here: Sequence[tuple[str, bytes]]) -> dict[str, Entry | Reason]:
+        entries: dict[str, Entry | Reason] = {}
+        for key, data in here:
+            try:
+                entries[key] = unpack(data, key, self._max)
+            except Unreadable as unreadable:
+                entries[key] = unreadable.reason
+        return entries
 
     async def put(self, entry: Entry, lease: Lease | None = None) -> Stored:
         """Until `stale_until`. A lease is ended by STORED and lost by FENCED."""

@@ -6,7 +6,7 @@ bounded queue that nobody waits for.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol, final
 
 from cache.entry import Entry
@@ -84,6 +84,16 @@ class Tiers:
         else:
             self._events.looked_up("redis", found.value)
         return found
+
+    async def fetch_many(self, keys: Sequence[str]) -> dict[str, Entry]:
+        """What Redis has of these; memory has it from then on."""
+        if self.redis is None or not keys:
+            return {}
+        found = await self.redis.get_many(keys)
+        now = self._wall()
+        for key in keys:
+            self._events.looked_up("redis", "found" if key in found else "absent")
+        return {key: entry for key, entry in found.items() if self.memory.put(entry, now) is not Put.PURGED}
 
     def keep(self, entry: Entry, lease: Lease | None) -> Put:
         """In memory now, in Redis soon; `lease` is released with that."""

@@ -19,6 +19,7 @@ from cache.purge import Purger
 from cache.redis import RedisTier
 from cache.tiers import Tiers
 from proxy.accounting import Accounting
+from proxy.batches import MAX_ANSWER, Batches
 from proxy.coalesce import Flights
 from proxy.config import Cache, Config, ConfigError
 from proxy.keep import Keep
@@ -143,15 +144,8 @@ class Caches:
             return None
         rules = rules_of(config.cache)
         draw = random.random
-        flights = Flights(
-            self._loop,
-            self._clock,
-            limit=config.cache.max_entry_bytes,
-            max_wait=config.coalesce.max_wait,
-            on_bug=lambda error: self._log.failure("internal_error", error),
-        )
         self._flights = [some for some in self._flights if len(some)]
-        self._flights.append(flights)
+        flights = self._new_flights(config, config.cache.max_entry_bytes)
         keep = Keep(
             self.tiers,
             rules,
@@ -168,9 +162,28 @@ class Caches:
             else frozenset(name.replace("_", "/", 1) for name in config.coalesce.off)
         )
         recall = Recall(
-            self.tiers, flights, keep, rules, off=off, wall=WALL, random=draw, on_refused=self._metrics.cache.not_cached
+            self.tiers,
+            flights,
+            keep,
+            Batches(self._new_flights(config, MAX_ANSWER), keep, draw),
+            rules,
+            off=off,
+            wall=WALL,
+            random=draw,
+            on_refused=self._metrics.cache.not_cached,
         )
         return recall, Replay(self._clock, original=config.cache.pacing == "original")
+
+    def _new_flights(self, config: Config, limit: int) -> Flights:
+        flights = Flights(
+            self._loop,
+            self._clock,
+            limit=limit,
+            max_wait=config.coalesce.max_wait,
+            on_bug=lambda error: self._log.failure("internal_error", error),
+        )
+        self._flights.append(flights)
+        return flights
 
     # start and stop
 

@@ -192,6 +192,8 @@ class CacheNote:
     stored: bool = False
     collapsed: bool = False
     """It shares the answer to another request."""
+    saved_tokens: int = 0
+    """What the upstream would have counted for inputs that it was not asked for."""
 
 
 class Exchange:

@@ -39,4 +39,6 @@ def cache_headers(note: CacheNote, status: int) -> Headers:
         headers.append((b"age", b"%d" % note.age))
     if note.key:
         headers.append((b"x-askonce-cache-key", note.key.encode()))
+    if note.saved_tokens:
+        headers.append((b"x-askonce-saved-tokens", b"%d" % note.saved_tokens))
     return headers

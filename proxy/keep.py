@@ -74,6 +74,46 @@ class Keep:
         """`look`: memory had nothing, Redis may. `alone`: whatever others have or ask."""
         return Voyage(self, exchange, question, call, look=look, alone=alone)
 
+    def seconds(self, question: "Question") -> float:
+        """How long an answer to it is kept."""
+        return lifetime(question.plan.ttl, self.rules.jitter, self.random, question.plan.ttl_limit)
+
+    def entry(
+        self,
+        exchange: Exchange,
+        question: "Question",
+        judged: Judged,
+        *,
+        key: str,
+        kind: EntryKind,
+        content_type: bytes,
+        frames: tuple[bytes, ...],
+        gaps: tuple[int, ...] = (),
+        begun: float,
+        seconds: float,
+    ) -> Entry:
+        """What was asked for at `begun` and is complete now. Raises OutOfBounds."""
+        return Entry(
+            key=key,
+            kind=kind,
+            endpoint=exchange.route.name if exchange.route else "",
+            status=200,
+            content_type=content_type,
+            usage=judged.usage,
+            model=exchange.model,
+            served_model=judged.model,
+            upstream=exchange.upstream,
+            scope=question.scope,
+            team="",
+            tags=question.asked.tags,
+            created=begun,
+            expires=begun + seconds,
+            stale_until=begun + seconds + self.rules.stale_if_error,
+            spent_ms=max(0, int((self.wall() - begun) * 1e3)),
+            frames=frames,
+            gaps=gaps,
+        )
+
 
 @final
 class Voyage:
@@ -207,6 +247,9 @@ class Voyage:
         endpoint = self._question_endpoint()
         if endpoint in BINARY:
             return Judged(Verdict.COMPLETE if recording.frames[0] else Verdict.EMPTY)
+        pieces = self._question.meaning.pieces
+        if pieces is not None and not events:
+            return pieces.judge(recording.frames[0])
         return judge_stream(endpoint, recording.frames) if events else judge_body(endpoint, recording.frames[0])
 
     def _question_endpoint(self) -> str:
@@ -232,30 +275,20 @@ class Voyage:
         return entry
 
     def _entry(self, recording: Recording, events: bool, judged: Judged) -> Entry:  # noqa: FBT001
-        keep, question, exchange = self._keep, self._question, self._exchange
-        endpoint = self._question_endpoint()
-        kind = EntryKind.STREAM if events else EntryKind.BINARY if endpoint in BINARY else EntryKind.JSON
-        seconds = lifetime(question.plan.ttl, keep.rules.jitter, keep.random, question.plan.ttl_limit)
-        expires = self._begun + seconds
-        return Entry(
-            key=question.key,
+        kind = (
+            EntryKind.STREAM if events else EntryKind.BINARY if self._question_endpoint() in BINARY else EntryKind.JSON
+        )
+        return self._keep.entry(
+            self._exchange,
+            self._question,
+            judged,
+            key=self._question.key,
             kind=kind,
-            endpoint=endpoint,
-            status=200,
             content_type=self._content_type(),
-            usage=judged.usage,
-            model=exchange.model,
-            served_model=judged.model,
-            upstream=exchange.upstream,
-            scope=question.scope,
-            team="",
-            tags=question.asked.tags,
-            created=self._begun,
-            expires=expires,
-            stale_until=expires + keep.rules.stale_if_error,
-            spent_ms=max(0, int((keep.wall() - self._begun) * 1e3)),
             frames=recording.frames,
             gaps=recording.gaps if events else (),
+            begun=self._begun,
+            seconds=self._keep.seconds(self._question),
         )
 
     def _refuse(self, reason: NoCacheReason) -> None:

@@ -84,7 +84,7 @@ class Pipeline:
         found = recall.glance(exchange)
         if found is None:
             return False
-        form = replay.form(exchange, found.entry, usage=found.usage)
+        form = replay.form(exchange, found.entry, usage=found.usage, vectors=found.vectors)
         if form is None or not replay.at_once(form):
             return False
         self._accounting.open(exchange)
@@ -134,7 +134,7 @@ class Pipeline:
         answer = await recall.ask(exchange, question, call)
         if not isinstance(answer, Found):
             return answer
-        form = replay.form(exchange, answer.entry, usage=answer.usage)
+        form = replay.form(exchange, answer.entry, usage=answer.usage, vectors=answer.vectors)
         if form is None:
             return await recall.anew(exchange, question, call)
         await replay.serve(exchange, answer.entry, form, heartbeat)

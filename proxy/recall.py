@@ -2,24 +2,27 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
 from cache.directives import NONE, Directives, directives
 from cache.entry import Entry
-from cache.fingerprint import Unkeyable, digest, key_of, qualifiers_of, quick_to_read
+from cache.fingerprint import DENIED, Unkeyable, digest, key_of, qualifiers_of, quick_to_read
 from cache.freshness import Freshness, judge, refresh_early
 from cache.policy import NoCacheReason, Plan, Request, Rules, plan
 from cache.status import CacheStatus, Handling
 from cache.tiers import Tiers
+from proxy.batches import Batches
 from proxy.coalesce import Flights, Role
 from proxy.errors import Failure, Kind, Source
 from proxy.exchange import CacheNote, Exchange, Headers, Reply, header
 from proxy.flight import FAILING
 from proxy.keep import Keep, Voyage
+from proxy.openai.embeddings import Format
 from proxy.openai.facts import Facts, facts, strip_alias
 from proxy.openai.stream_options import ask_for_usage
+from proxy.pieces import ENDPOINT, Pieces, pieces_of, tokens_in
 from proxy.routes import Route
 from proxy.upstream.call import UpstreamCall
 
@@ -43,6 +46,8 @@ class Meaning:
     """To be sent upstream."""
     counted: bytes
     """The same, asking for the usage of a stream where the client did not."""
+    pieces: Pieces | None = None
+    """Of a request for embeddings: what it is looked up by instead of `content`."""
 
 
 @dataclass(slots=True)
@@ -56,6 +61,13 @@ class Question:
     scope: str
     shared: bool
     """Others may share its answer while it is in flight."""
+    keys: Sequence[str] = ()
+    """Of each input, where the request is for embeddings."""
+
+    @property
+    def vectors(self) -> Format | None:
+        """The form of the one embedding that is asked for."""
+        return self.meaning.pieces.batch.format if self.meaning.pieces is not None and len(self.keys) == 1 else None
 
     @property
     def counted(self) -> bool:
@@ -70,6 +82,8 @@ class Found:
     entry: Entry
     usage: bool
     """The client wants to be told what a stream used."""
+    vectors: Format | None = None
+    """The form of an embedding that is kept in whichever it came in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +111,7 @@ class Recall:
         tiers: Tiers,
         flights: Flights,
         keep: Keep,
+        batches: Batches,
         rules: Rules,
         *,
         off: frozenset[str],
@@ -107,6 +122,7 @@ class Recall:
         self._tiers = tiers
         self._flights = flights
         self._keep = keep
+        self._batches = batches
         self._rules = rules
         self._off = off
         self._wall = wall
@@ -145,10 +161,13 @@ class Recall:
         qualifiers = [*qualifiers_of(exchange.query, exchange.headers), ("upstream", call.identity)]
         if not route.json_body:
             qualifiers.append(("path", exchange.path.encode("latin-1")))
-        exchange.note = CacheNote(key_of(exchange.scope, endpoint, qualifiers, meaning.content))
         shared = planned.may_share and endpoint not in self._off
-        question = Question(exchange.note.key, planned, asked, meaning, exchange.scope.hex(), shared)
-        if planned.may_read and exchange.body.received == len(body) <= MEMO_BODY:
+        keys = await _keys(exchange.scope, qualifiers, meaning)
+        key = keys[0] if len(keys) == 1 else key_of(exchange.scope, endpoint, qualifiers, meaning.content)
+        # What has several inputs has no entry of its own.
+        exchange.note = CacheNote("" if len(keys) > 1 else key)
+        question = Question(key, planned, asked, meaning, exchange.scope.hex(), shared, keys)
+        if planned.may_read and len(keys) <= 1 and exchange.body.received == len(body) <= MEMO_BODY:
             self._remember(exchange, route, body, question)
         return question
 
@@ -210,7 +229,7 @@ class Recall:
             known = mean(endpoint, body)
         else:
             known = await asyncio.to_thread(mean, endpoint, body)
-        if len(body) <= MEMO_BODY:
+        if len(body) <= MEMO_BODY and not (known.pieces and known.pieces.many):
             self._known[memo] = known
             self._known_bytes += len(body) + 1_024
             while self._known_bytes > MEMO_BYTES:
@@ -222,6 +241,9 @@ class Recall:
 
     async def ask(self, exchange: Exchange, question: Question, call: UpstreamCall) -> Reply | Found:
         """An answer that is here, or one from upstream, which others may share. Raises Failure."""
+        if len(question.keys) > 1:
+            made = await self._batches.ask(exchange, question, call)
+            return Found(made, usage=False) if isinstance(made, Entry) else made
         note, stale = exchange.note, None
         assert note is not None  # noqa: S101  (a question has one)
         if not question.plan.may_read:
@@ -244,6 +266,8 @@ class Recall:
         now = self._wall()
         seen = judge(entry.created, entry.expires, entry.stale_until, now, question.asked)
         note.age, note.ttl = seen.age, seen.ttl
+        if question.meaning.pieces is not None:
+            note.saved_tokens = tokens_in(entry.usage)
         match seen.freshness:
             case Freshness.FRESH:
                 early = status is CacheStatus.HIT and refresh_early(
@@ -253,10 +277,10 @@ class Recall:
                     note.status, note.handling = CacheStatus.REFRESH, Handling.FWD_REQUEST
                     return None
                 note.status, note.handling = status, Handling.HIT
-                return Found(entry, question.meaning.facts.wants_usage)
+                return Found(entry, question.meaning.facts.wants_usage, question.vectors)
             case Freshness.STALE:
                 note.status, note.handling = CacheStatus.STALE, Handling.HIT
-                return Found(entry, question.meaning.facts.wants_usage)
+                return Found(entry, question.meaning.facts.wants_usage, question.vectors)
             case Freshness.IF_ERROR | Freshness.GONE:
                 note.handling = Handling.FWD_STALE
             case Freshness.UNWANTED:
@@ -294,7 +318,7 @@ class Recall:
                 return instead
             raise
         if isinstance(answer, Entry):
-            return Found(answer, question.meaning.facts.wants_usage)
+            return Found(answer, question.meaning.facts.wants_usage, question.vectors)
         if answer.status in FAILING and (found := self._instead(note, question, stale or voyage.stale)):
             answer.abort()
             return found
@@ -336,7 +360,16 @@ class Recall:
         fresh = seen.freshness is Freshness.FRESH
         note.status, note.handling = CacheStatus.HIT if fresh else CacheStatus.STALE, Handling.HIT
         note.age, note.ttl = seen.age, seen.ttl
-        return Found(stale, question.meaning.facts.wants_usage)
+        return Found(stale, question.meaning.facts.wants_usage, question.vectors)
+
+
+async def _keys(scope: bytes, qualifiers: Sequence[tuple[str, bytes]], meaning: Meaning) -> Sequence[str]:
+    """Of each input of a request for embeddings."""
+    if meaning.pieces is None:
+        return ()
+    if quick_to_read(meaning.body):
+        return meaning.pieces.keys(scope, qualifiers)
+    return await asyncio.to_thread(meaning.pieces.keys, scope, qualifiers)
 
 
 def mean(endpoint: str, body: bytes) -> Meaning:
@@ -347,16 +380,21 @@ def mean(endpoint: str, body: bytes) -> Meaning:
     if alias is not None:
         asked = Directives(ttl=alias.ttl, max_age=alias.max_age, no_cache=alias.no_cache, no_store=alias.no_store)
         body = strip_alias(body)
+    pieces = None
     try:
-        content: bytes | NoCacheReason = digest(body) if body else b""
+        content: bytes | NoCacheReason = digest(body, STORED if endpoint == "responses" else DENIED) if body else b""
+        if endpoint == ENDPOINT:
+            pieces = pieces_of(body)
     except Unkeyable as unkeyable:
         content = NoCacheReason(unkeyable.reason.value)
     counted = body
     if endpoint in COUNTED and not known.wants_usage:
         counted = ask_for_usage(body) or body
-    return Meaning(known, asked, content, body, counted)
+    return Meaning(known, asked, content, body, counted, pieces)
 
 
+STORED: Final = DENIED.keys() - {"store"}
+"""A response that the upstream keeps can be referred to by its id; one that it does not keep can't."""
 COUNTED: Final = ("chat/completions", "completions")
 """Endpoints whose streams tell their usage only when they are asked to."""
 _NOTHING: Final = Facts(stateful=False, hosted_tools=False, wants_usage=False, choices=1, alias=None)

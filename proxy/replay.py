@@ -11,6 +11,7 @@ from proxy.exchange import Exchange, Headers, Outcome, header
 from proxy.fields import answer_headers
 from proxy.heartbeat import Heartbeat, Silence
 from proxy.openai.assemble import assemble
+from proxy.openai.embeddings import Format, NotVectors, Single, merge
 from proxy.openai.events import Unconvertible
 from proxy.openai.stream_options import with_usage, without_usage
 from proxy.openai.unfold import unfold
@@ -37,6 +38,8 @@ class Form(NamedTuple):
     content_type: bytes
     stream: bool
     coding: bytes = b""
+    variant: str = ""
+    """Of several that are made of one entry."""
 
 
 @final
@@ -52,8 +55,10 @@ class Replay:
     def __repr__(self) -> str:
         return f"<Replay {len(self._made)} made, {self._made_bytes} bytes>"
 
-    def form(self, exchange: Exchange, entry: Entry, *, usage: bool) -> Form | None:
+    def form(self, exchange: Exchange, entry: Entry, *, usage: bool, vectors: Format | None = None) -> Form | None:
         """What this client is sent of an entry; None: the entry can't be had in that form."""
+        if vectors is not None:
+            return self._vector(entry, vectors)
         as_stored = exchange.stream == (entry.kind is EntryKind.STREAM)
         if as_stored and not (exchange.stream and entry.endpoint in COUNTED):
             return Form(entry.frames, entry.gaps, entry.content_type, exchange.stream)
@@ -64,6 +69,20 @@ class Replay:
             except Unconvertible:
                 return None
             self._remember(entry, f"{exchange.stream}{usage}", made)
+        return made
+
+    def _vector(self, entry: Entry, vectors: Format) -> Form | None:
+        """An answer of one embedding."""
+        made = self._remembered(entry, vectors.value)
+        if made is not None:
+            return made
+        try:
+            body = merge([Single(entry.frames[0], entry.usage)], vectors, entry.usage)
+        except NotVectors:
+            return None
+        made = Form((body,), (), entry.content_type, stream=False, variant=vectors.value)
+        if body is not entry.frames[0]:
+            self._remember(entry, vectors.value, made)
         return made
 
     def _remembered(self, entry: Entry, name: str) -> Form | None:
@@ -143,7 +162,7 @@ class Replay:
         coding = negotiate(accepted)
         if not coding or coding == b"identity":
             return form
-        name = f"{coding.decode()} of {form.stream}"
+        name = f"{coding.decode()} of {form.stream}{form.variant}"
         coded = self._remembered(entry, name)
         if coded is None:
             smaller = compress(coding, body)
