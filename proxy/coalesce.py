@@ -20,7 +20,8 @@ from typing import Final, final
 
 from cache.entry import Entry
 from proxy.errors import Failure, Kind
-from proxy.flight import Flight, Landing, Share, Voyage
+from proxy.flight import Flight, Voyage
+from proxy.share import Landing, News, Share
 
 __all__ = ["Flights", "Role"]
 
@@ -83,11 +84,10 @@ class Flights:
         tried = False
         while shared and (flight := self._flights.get(key)) is not None and flight.open:
             share = Share(flight, self._loop, stream=stream, strip=strip, tried=tried)
-            try:
-                news = await self._follow(flight, share)
-            except Failure:
+            news = await self._follow(flight, share)
+            if isinstance(news, Failure):
                 if tried:
-                    raise
+                    raise news
                 news = Landing.AGAIN
             if news is Landing.ALONE:
                 return await self._alone(key, voyage, stream=stream, strip=strip), Role.ALONE
@@ -100,9 +100,9 @@ class Flights:
         news = await self._lead(flight, stream=stream, strip=strip)
         return news, Role.FOUND if flight.found else Role.LED
 
-    async def _follow(self, flight: Flight, share: Share) -> Share | Entry | Landing:
+    async def _follow(self, flight: Flight, share: Share) -> News:
         flight.join(share)
-        news: Share | Entry | Landing | None = None
+        news: News | None = None
         try:
             async with asyncio.timeout(self._max_wait):
                 news = await share.news
@@ -114,11 +114,19 @@ class Flights:
         return news
 
     def _start(self, key: str, voyage: Voyage) -> Flight:
-        flight = Flight(voyage, self._limit, self._clock, self._loop.create_future())
-        flight.task = task = self._loop.create_task(self._run(key, flight, voyage))
+        flight = Flight(voyage, self._limit, self._clock, self._loop.create_future(), self._on_bug)
+        flight.task = task = self._loop.create_task(self._run(flight, voyage))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        # Not in the task: one that is cancelled at once never runs.
+        task.add_done_callback(lambda task: self._ended(task, key, flight, voyage))
         return flight
+
+    def _ended(self, task: "asyncio.Task[None]", key: str, flight: Flight, voyage: Voyage) -> None:
+        self._tasks.discard(task)
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+        flight.at_end()
+        voyage.done()
 
     async def _lead(self, flight: Flight, *, stream: bool, strip: bool) -> Share | Entry:
         share = Share(flight, self._loop, stream=stream, strip=strip, leads=True)
@@ -128,6 +136,8 @@ class Flights:
         except BaseException:
             flight.leave(share)
             raise
+        if isinstance(news, Failure):
+            raise news
         if isinstance(news, Landing):
             raise Failure(Kind.INTERNAL, detail=f"a leader was told {news.value}")
         return news
@@ -157,7 +167,7 @@ class Flights:
         else:
             del self._gates[key]
 
-    async def _run(self, key: str, flight: Flight, voyage: Voyage) -> None:
+    async def _run(self, flight: Flight, voyage: Voyage) -> None:
         try:
             found = await voyage.depart()
             if isinstance(found, Entry):
@@ -170,7 +180,7 @@ class Flights:
             finally:
                 found.abort()
             if flight.failure is None:
-                flight.land(flight.entry or await voyage.unloaded(flight))
+                flight.land(flight.entry or await self._unloaded(flight, voyage))
         except Failure as failure:
             flight.fail(failure)
         except asyncio.CancelledError:
@@ -178,12 +188,13 @@ class Flights:
         except Exception as error:  # noqa: BLE001  (the boundary: a bug costs this flight)
             self._on_bug(error)
             flight.fail(Failure(Kind.INTERNAL))
-        finally:
-            flight.open = False
-            flight.at_end()
-            voyage.done()
-            if self._flights.get(key) is flight:
-                del self._flights[key]
+
+    async def _unloaded(self, flight: Flight, voyage: Voyage) -> Entry | None:
+        try:
+            return await voyage.unloaded(flight)
+        except Exception as error:  # noqa: BLE001  (the boundary: a bug in the cache costs no answer)
+            self._on_bug(error)
+            return None
 
     async def close(self) -> None:
         """Ends what nobody has ended."""

@@ -1,4 +1,4 @@
-"""One upstream call that several clients share, and each client's part in it.
+"""One upstream call that several clients share.
 
 The answer is kept while it comes: who joins late begins with its first byte, and who reads slowly delays
 nobody. What a client has not taken waits in memory for as long as the answer may still be stored; past that
@@ -9,33 +9,25 @@ known whether the answer is good for more than one.
 """
 
 import asyncio
-import enum
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol, final
 
 from cache.entry import FRAME_COST, Entry
 from cache.recorder import EventRecorder, Recording
 from proxy.errors import Failure, Kind
-from proxy.exchange import Headers, Reply, Sink
-from proxy.openai.stream_options import is_usage_only
+from proxy.exchange import Reply
+from proxy.share import SHARED, Landing, Share
 from proxy.tee import HELD, WHOLE, end_of_events, is_event_stream
 
-__all__ = ["FAILING", "Flight", "Landing", "Share", "Voyage"]
+__all__ = ["FAILING", "Flight", "Voyage"]
 
 WINDOW: Final = 1 << 20
 """Bytes that a client may lag behind in an answer that is too large to be kept."""
-FAILING: Final = frozenset([408, 409, 425, 429, 500, 502, 503, 504, 529])
+FAILING: Final = frozenset([408, 409, 425, 429, *range(500, 600)])
 """Statuses after which another try may succeed."""
-
-
-@final
-class Landing(enum.Enum):
-    """What a flight is to those who waited, where it has no answer for them."""
-
-    ALONE = "alone"
-    """The answer is good for one only: each asks for itself."""
-    AGAIN = "again"
-    """The upstream failed: one of those who waited asks anew."""
+TAIL: Final = 8
+"""Blocks at the end of a stream that tell what it used."""
 
 
 class Voyage(Protocol):
@@ -55,130 +47,20 @@ class Voyage(Protocol):
 
 
 @final
-class Share:
-    """One client's part in a flight. Implements `exchange.Reply`.
-
-    `stream`: it asked for one. `strip`: it did not ask for the frame of usage.
-    `leads`: the call is made for it. `tried`: it has followed before, and in vain.
-    """
-
-    __slots__ = (
-        "_done",
-        "_flight",
-        "_sink",
-        "framed",
-        "headers",
-        "leads",
-        "length",
-        "news",
-        "paused",
-        "position",
-        "status",
-        "stream",
-        "strip",
-        "tried",
-    )
-
-    def __init__(
-        self,
-        flight: "Flight",
-        loop: asyncio.AbstractEventLoop,
-        *,
-        stream: bool,
-        strip: bool,
-        leads: bool = False,
-        tried: bool = False,
-    ) -> None:
-        self.stream, self.strip, self.leads, self.tried = stream, strip, leads, tried
-        self.news: asyncio.Future[Share | Entry | Landing] = loop.create_future()
-        self.status = 0
-        self.headers: Headers = []
-        self.length: int | None = None
-        self.framed = True
-        self.paused = False
-        self.position = 0
-        """Blocks taken."""
-        self._flight = flight
-        self._sink: Sink | None = None
-        self._done = False
-
-    def __repr__(self) -> str:
-        return f"<Share at {self.position} of {self._flight.length}{' paused' if self.paused else ''}>"
-
-    def tell(self, news: "Share | Entry | Landing") -> None:
-        if not self.news.done():
-            self.news.set_result(news)
-
-    def whole(self) -> bytes | None:
-        if self._flight.failure is not None:
-            raise self._flight.failure
-        return self._flight.body()
-
-    def attach(self, sink: Sink) -> None:
-        self._sink = sink
-        self.advance()
-
-    def pause(self) -> None:
-        self.paused = True
-        self._flight.balance()
-
-    def resume(self) -> None:
-        self.paused = False
-        self.advance()
-        self._flight.balance()
-
-    def abort(self) -> None:
-        self._flight.leave(self)
-
-    def advance(self) -> None:
-        """Gives the client what it has not had, as far as it takes it."""
-        sink, flight = self._sink, self._flight
-        if sink is None or self._done:
-            return
-        length = flight.length
-        while not self.paused and self.position < length:
-            block = flight.block(self.position)
-            self.position += 1
-            if self.strip:
-                block = without_usage(block)
-            if block:
-                sink.data(block)
-            length = flight.length
-        if flight.over and self.position >= flight.length:
-            self._finish(sink, flight.failure)
-
-    def cut(self, failure: Failure) -> None:
-        """No further."""
-        if self._sink is not None:
-            self._finish(self._sink, failure)
-
-    def _finish(self, sink: Sink, failure: Failure | None) -> None:
-        if self._done:
-            return
-        self._done = True
-        if failure is None:
-            sink.end()
-        else:
-            sink.fail(failure)
-
-
-def without_usage(block: bytes) -> bytes:
-    """Whole events, less the frame of usage."""
-    if b'"choices":[]' not in block and b'"choices": []' not in block:
-        return block  # a frame of usage has no choice
-    *events, rest = block.split(b"\n\n")
-    kept = [event for event in events if not is_usage_only(event + b"\n\n")]
-    return block if len(kept) == len(events) else b"".join(event + b"\n\n" for event in kept) + rest
-
-
-@final
 class Flight:
     """One upstream call, its answer so far, and who has a share of it. Implements `exchange.Sink`.
 
-    `limit` is in bytes, of what may be kept. `clock` is steady.
+    `limit` is in bytes, of what may be kept. `clock` is steady. `on_bug` is told what keeps an answer from being kept.
     """
 
-    def __init__(self, voyage: Voyage, limit: int, clock: Callable[[], float], ended: "asyncio.Future[None]") -> None:
+    def __init__(
+        self,
+        voyage: Voyage,
+        limit: int,
+        clock: Callable[[], float],
+        ended: "asyncio.Future[None]",
+        on_bug: Callable[[BaseException], object],
+    ) -> None:
         self.reply: Reply | None = None
         self.events = False
         """The answer is a stream of events."""
@@ -195,12 +77,14 @@ class Flight:
         self._voyage = voyage
         self._limit = limit
         self._clock = clock
+        self._on_bug = on_bug
         self._shares: set[Share] = set()
         self._recorder: EventRecorder | None = None
         self._blocks: list[bytes] = []
-        self._base = self._size = 0
+        self._last: deque[bytes] = deque(maxlen=TAIL)
+        self._base = self._size = self._waiting = 0
         self._held = b""
-        self._pausing = False
+        self._overflown = self._pausing = False
 
     def __repr__(self) -> str:
         state = "over" if self.over else "answered" if self.reply is not None else "waiting"
@@ -233,10 +117,15 @@ class Flight:
             return None
         return self._recorder.commit() if self._recorder else Recording((b"".join(self._blocks),), ())
 
+    def tail(self) -> tuple[bytes, ...]:
+        """The end of a stream of events, whether or not the rest is still here."""
+        return tuple(self._blocks[-TAIL:] if self.complete else self._last) if self.events else ()
+
     def join(self, share: Share) -> None:
         self._shares.add(share)
         if self.reply is not None:
             self._head(share, self.reply)
+            self.balance()
 
     def leave(self, share: Share) -> None:
         """With nobody left, nobody wants the answer."""
@@ -271,18 +160,20 @@ class Flight:
         if self.events:
             self._recorder = EventRecorder(self._limit, self._clock())
         body = None if self.events else reply.whole()
-        if body is not None:
-            self.data(body)
-            self.end()
+        # What is no answer is nothing to join: who comes now asks anew.
+        self.open = reply.status == 200
         for share in tuple(self._shares):
             self._head(share, reply)
         if body is None:
             reply.attach(self)
+        else:
+            self.data(body)
+            self.end()
 
     def _head(self, share: Share, reply: Reply) -> None:
         """Tells a client what it need not wait for."""
-        share.status, share.headers = reply.status, reply.headers
-        share.length, share.framed = reply.length, reply.framed
+        share.status, share.length, share.framed = reply.status, reply.length, reply.framed
+        share.headers = reply.headers if share.leads else [line for line in reply.headers if line[0] in SHARED]
         if share.leads or (self.events and share.stream and reply.status == 200):
             share.tell(share)
         elif reply.status in FAILING:
@@ -303,7 +194,7 @@ class Flight:
         for share in tuple(self._shares):
             share.advance()
         if self._size > self._limit:
-            self._slide()
+            self._slide(chunk)
 
     def _whole_events(self, chunk: bytes) -> bytes:
         """What ends with an event; the beginning of the next waits, unless it is long."""
@@ -314,23 +205,29 @@ class Flight:
         self._held = data[end:]
         return data[:end]
 
-    def _slide(self) -> None:
+    def _slide(self, chunk: bytes) -> None:
         """Too large to be kept: what all have taken goes, and nobody new can join."""
-        if self.open:
-            self.open = False
+        self._last.append(chunk)
+        if self._overflown:
+            self._waiting += len(chunk)
+        else:
+            self._overflown, self.open = True, False
+            self._waiting = sum(map(len, self._blocks))
             if self._recorder is not None:
                 self._recorder.abort()
             for share in self._shares:
                 share.tell(Landing.ALONE)
         self._drop()
-        if len(self._shares) > 1 and sum(map(len, self._blocks)) > WINDOW:
+        if len(self._shares) > 1 and self._waiting > WINDOW:
             for share in self._laggards():
                 self._shares.discard(share)
                 share.cut(Failure(Kind.CLIENT_TOO_SLOW))
             self._drop()
+            self.balance()
 
     def _drop(self) -> None:
         taken = min((share.position for share in self._shares), default=self.length) - self._base
+        self._waiting -= sum(map(len, self._blocks[:taken]))
         del self._blocks[:taken]
         self._base += taken
 
@@ -348,19 +245,21 @@ class Flight:
             self._blocks.append(held)
             if self._recorder is not None:
                 self._recorder.data(held, self._clock())
-        self.entry = self._voyage.landed(self)
+        try:
+            self.entry = self._voyage.landed(self)
+        except Exception as error:  # noqa: BLE001  (the boundary: a bug in the cache costs no answer)
+            self._on_bug(error)
         self._conclude()
 
     def fail(self, failure: Failure) -> None:
-        if self.over:
-            return
-        self.failure = failure
-        if self._recorder is not None:
-            self._recorder.abort()
+        self.open = False
+        if not self.over:
+            self.failure = failure
+            if self._recorder is not None:
+                self._recorder.abort()
+            self._conclude()
         for share in self._shares:
-            if not share.news.done():
-                share.news.set_exception(failure)
-        self._conclude()
+            share.tell(failure)
 
     def _conclude(self) -> None:
         self.over = True

@@ -1,0 +1,163 @@
+"""A client's part in an upstream call that it shares with others."""
+
+import asyncio
+import enum
+import re
+from typing import TYPE_CHECKING, Final, final
+
+from cache.entry import Entry
+from proxy.errors import Failure
+from proxy.exchange import Headers, Sink
+from proxy.openai.stream_options import is_usage_only
+
+if TYPE_CHECKING:
+    from proxy.flight import Flight
+
+__all__ = ["SHARED", "Landing", "News", "Share", "without_usage"]
+
+SHARED: Final = frozenset(
+    [
+        *(b"content-type", b"content-encoding", b"cache-control", b"vary"),
+        *(b"x-request-id", b"retry-after", b"retry-after-ms", b"x-should-retry"),
+    ]
+)
+"""Fields of an answer that are told to others than the client it was asked for: no cookie, no rate limit."""
+EVENTS: Final = re.compile(rb"(?>(?:[^\r\n]++(?>\r\n|\n|\r))*+)(?>\r\n|\n|\r)|.+", re.DOTALL)
+"""Lines and the blank one that ends them; or the rest."""
+
+
+@final
+class Landing(enum.Enum):
+    """What a flight is to those who waited, where it has no answer for them."""
+
+    ALONE = "alone"
+    """The answer is good for one only: each asks for itself."""
+    AGAIN = "again"
+    """The upstream failed: one of those who waited asks anew."""
+
+
+@final
+class Share:
+    """One client's part in a flight. Implements `exchange.Reply`.
+
+    `stream`: it asked for one. `strip`: it did not ask for the frame of usage.
+    `leads`: the call is made for it. `tried`: it has followed before, and in vain.
+    """
+
+    __slots__ = (
+        "_cut",
+        "_done",
+        "_flight",
+        "_sink",
+        "framed",
+        "headers",
+        "leads",
+        "length",
+        "news",
+        "paused",
+        "position",
+        "status",
+        "stream",
+        "strip",
+        "tried",
+    )
+
+    def __init__(
+        self,
+        flight: "Flight",
+        loop: asyncio.AbstractEventLoop,
+        *,
+        stream: bool,
+        strip: bool,
+        leads: bool = False,
+        tried: bool = False,
+    ) -> None:
+        self.stream, self.strip, self.leads, self.tried = stream, strip, leads, tried
+        self.news: asyncio.Future[News] = loop.create_future()
+        self.status = 0
+        self.headers: Headers = []
+        self.length: int | None = None
+        self.framed = True
+        self.paused = False
+        self.position = 0
+        """Blocks taken."""
+        self._flight = flight
+        self._sink: Sink | None = None
+        self._done = False
+        self._cut: Failure | None = None
+
+    def __repr__(self) -> str:
+        return f"<Share at {self.position} of {self._flight.length}{' paused' if self.paused else ''}>"
+
+    def tell(self, news: "News") -> None:
+        if not self.news.done():
+            self.news.set_result(news)
+
+    def whole(self) -> bytes | None:
+        failure = self._cut or self._flight.failure
+        if failure is not None:
+            raise failure
+        return self._flight.body()
+
+    def attach(self, sink: Sink) -> None:
+        self._sink = sink
+        self.advance()
+
+    def pause(self) -> None:
+        self.paused = True
+        self._flight.balance()
+
+    def resume(self) -> None:
+        self.paused = False
+        self.advance()
+        self._flight.balance()
+
+    def abort(self) -> None:
+        self._flight.leave(self)
+
+    def advance(self) -> None:
+        """Gives the client what it has not had, as far as it takes it."""
+        sink, flight = self._sink, self._flight
+        if sink is None or self._done:
+            return
+        if self._cut is not None:
+            self._finish(sink, self._cut)
+            return
+        length = flight.length
+        while not self.paused and self.position < length:
+            block = flight.block(self.position)
+            self.position += 1
+            if self.strip:
+                block = without_usage(block)
+            if block:
+                sink.data(block)
+            length = flight.length
+        if flight.over and self.position >= flight.length:
+            self._finish(sink, flight.failure)
+
+    def cut(self, failure: Failure) -> None:
+        """No further; also where its client has taken nothing yet."""
+        self._cut = failure
+        self.advance()
+
+    def _finish(self, sink: Sink, failure: Failure | None) -> None:
+        if self._done:
+            return
+        self._done = True
+        if failure is None:
+            sink.end()
+        else:
+            sink.fail(failure)
+
+
+News = Share | Entry | Landing | Failure
+"""What a client hears of a flight: its part in it, what it ended in, or why it has neither."""
+
+
+def without_usage(block: bytes) -> bytes:
+    """Whole events, less the frame of usage."""
+    if b'"usage"' not in block or not (b"[]" in block or b"[ ]" in block):
+        return block  # a frame of usage has an empty list of choices
+    events = EVENTS.findall(block)
+    kept = [event for event in events if not is_usage_only(event)]
+    return block if len(kept) == len(events) else b"".join(kept)
