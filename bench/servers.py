@@ -33,6 +33,7 @@ __all__ = [
     "raw_upstream",
     "relay",
     "scratch_folder",
+    "soak_upstream",
     "valkey",
 ]
 
@@ -137,6 +138,11 @@ def _python(name: str, scratch: Path, on: set[int], *arguments: str) -> Server:
 
 def raw_upstream(scratch: Path, on: set[int]) -> Server:
     return _python("upstream", scratch, on, "bench.upstream")
+
+
+def soak_upstream(scratch: Path, on: set[int]) -> Server:
+    """Its answers carry canaries."""
+    return _python("soak-upstream", scratch, on, "bench.chaos.upstream")
 
 
 def calls(upstream: Server) -> int:

@@ -12,7 +12,7 @@ from bench.rounds import Slice
 
 __all__ = ["show"]
 
-_WIDTH: Final = 150
+_WIDTH: Final = 168
 _TITLES: Final = {
     Measure.REQUESTS: ("Pass-through: chat JSON, 32 connections, cache off", "request"),
     Measure.STREAMS: ("Streams: frames one by one, cache off", "frame"),

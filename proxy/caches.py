@@ -19,14 +19,14 @@ from cache.purge import Purger
 from cache.redis import RedisTier
 from cache.tiers import Tiers
 from proxy.accounting import Accounting
-from proxy.batches import MAX_ANSWER, Batches
-from proxy.coalesce import Flights
+from proxy.caching.batches import MAX_ANSWER, Batches
+from proxy.caching.coalesce import Flights
+from proxy.caching.keep import Keep
+from proxy.caching.recall import Recall
+from proxy.caching.replay import Replay
+from proxy.caching.snapshots import Snapshots
 from proxy.config import Cache, Config, ConfigError
-from proxy.keep import Keep
-from proxy.recall import Recall
 from proxy.redis_link import BadUrl, Fault, LinkState, RedisLink
-from proxy.replay import Replay
-from proxy.snapshots import Snapshots
 from proxy.telemetry.log import Log
 from proxy.telemetry.metrics import Metrics
 

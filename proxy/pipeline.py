@@ -15,12 +15,12 @@ from typing import final
 from proxy import routes
 from proxy.accounting import Accounting
 from proxy.auth import Auth
+from proxy.caching.recall import Found, Recall
+from proxy.caching.replay import Replay
 from proxy.errors import Failure, Kind, Source
 from proxy.exchange import Body, Exchange, Headers, Outcome, Reply
 from proxy.fields import answer_headers
 from proxy.heartbeat import SILENCE, Heartbeat, Silence, Watch
-from proxy.recall import Found, Recall
-from proxy.replay import Replay
 from proxy.routes import Route
 from proxy.tee import Tee, end_stream
 from proxy.telemetry.log import Log

@@ -1,4 +1,4 @@
-"""`make chaos`: shakes one worker of the gateway and says which laws held."""
+"""`make chaos`: shakes the gateway and says which laws held."""
 
 import resource
 import signal
@@ -21,12 +21,15 @@ def chaos(
     scenarios: Annotated[list[Scenario] | None, typer.Argument(help="What to run; everything when not given.")] = None,
     *,
     seconds: Annotated[
-        float | None, typer.Option(min=1, help="Length of each scenario (streams 120, mixed 60, storm 20).")
+        float | None, typer.Option(min=1, help="Length of each scenario (streams 120, mixed 60, storm 20, soak 600).")
     ] = None,
     streams: Annotated[int, typer.Option(min=1, help="Concurrent streams of the scenario `streams`.")] = 1_000,
     seed: Annotated[int, typer.Option(help="The same seed makes the same requests.")] = 1,
 ) -> None:
-    """Runs scenarios against one worker over loopback; exits with 1 when a law is broken."""
+    """Runs scenarios over loopback; exits with 1 when a law is broken.
+
+    But for the soak, with one worker and without the cache.
+    """
     console = Console(width=max(Console().width, 140), highlight=False)
     _raise_descriptor_limit()
     broken = 0

@@ -2,48 +2,20 @@
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
+from bench.chaos.record import Record
 from bench.chaos.traffic import Kind, Seen, Visit, judge, outcomes, plan_visit
 from bench.client import Connection, End, connect
 from bench.payload import Frames, chat_body, head
 
-__all__ = ["Record", "visit_for"]
+__all__ = ["visit_for"]
 
 _CHAT = "/v1/chat/completions"
 _PIECE = bytes(65_536)
 _LEAVE_AFTER = 0.06
 """Seconds in which a request has surely been read by the gateway."""
 _ANSWER_WITHIN = 30.0
-_COMPLAINTS = 10
-
-
-@dataclass(slots=True)
-class Record:
-    """What all visits of a run came to."""
-
-    visits: int = 0
-    kinds: Counter[Kind] = field(default_factory=Counter)
-    expected: dict[str, frozenset[str]] = field(default_factory=dict)
-    """By call id: what the log may say of it."""
-    wrong: int = 0
-    complaints: list[str] = field(default_factory=list)
-    twice: int = 0
-    """Answers with a call id that another answer had."""
-
-    def add(self, index: int, visit: Visit, seen: Seen) -> None:
-        self.visits += 1
-        self.kinds[visit.kind] += 1
-        if seen.call_id:
-            self.twice += seen.call_id in self.expected
-            self.expected[seen.call_id] = outcomes(visit.kind)
-        wrong = judge(visit, seen)
-        if wrong:
-            self.wrong += 1
-            if len(self.complaints) < _COMPLAINTS:
-                self.complaints.append(f"visit {index} ({visit.kind}): {wrong}")
 
 
 class _Visitor:
@@ -123,12 +95,14 @@ async def visit_for(seconds: float, port: int, *, seed: int, clients: int, share
                 index = next(numbers)
                 visit = plan_visit(seed, index, shares)
                 try:
-                    record.add(index, visit, await visitor.make(visit))
+                    seen = await visitor.make(visit)
                 except (TimeoutError, OSError) as error:
-                    record.visits += 1
-                    record.wrong += 1
-                    record.complaints.append(f"visit {index} ({visit.kind}): {error!r}")
+                    record.requests += 1
+                    record.complain(f"visit {index} ({visit.kind})", repr(error))
                     return
+                record.saw(visit.kind, seen.call_id, outcomes(visit.kind))
+                if wrong := judge(visit, seen):
+                    record.complain(f"visit {index} ({visit.kind})", wrong)
         finally:
             visitor.close()
 

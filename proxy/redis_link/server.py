@@ -78,6 +78,8 @@ class Server:
         self._idle: list[Lane] = []
         self._woken = False
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
+        """When it fires; uvloop's handle for a time that has come can't tell."""
         self._prober: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -137,7 +139,7 @@ class Server:
         if len(self._queue) >= self._limits.queue:
             return LinkFault.FULL
         self._queue.append(ask)
-        if self._timer is None or ask.expires < self._timer.when():
+        if self._timer is None or ask.expires < self._due:
             self._arm(ask.expires)
         self._rouse()
         return None
@@ -236,12 +238,13 @@ class Server:
     def _arm(self, when: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(when, self._expire, when)
+        self._timer, self._due = self._loop.call_at(when, self._expire, when), when
 
     def _expire(self, due: float, grace: float = LATE) -> None:
         now = self._loop.time()
         if now > due + LATE and grace:
-            self._timer = self._loop.call_at(now + grace, self._expire, now + grace, 0.0)
+            self._due = now + grace
+            self._timer = self._loop.call_at(self._due, self._expire, self._due, 0.0)
             return
         self._timer = None
         waiting = [ask for ask in self._queue if not ask.future.done()]

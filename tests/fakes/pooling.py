@@ -63,6 +63,9 @@ class Upload:
         self.received = 0
         self.chunks: asyncio.Queue[bytes | Failure] = asyncio.Queue()
 
+    def whole(self) -> bytes | None:
+        return None
+
     async def read(self, limit: int) -> bytes:
         raise NotImplementedError
 

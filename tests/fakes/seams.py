@@ -95,6 +95,9 @@ class FakeBody:
         self.length = None if chunked or data is None else len(data)
         self.received = len(data or b"")
 
+    def whole(self) -> bytes | None:
+        return self.data
+
     async def read(self, limit: int) -> bytes:
         if self.data is None:
             await asyncio.Event().wait()

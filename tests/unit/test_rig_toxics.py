@@ -34,7 +34,7 @@ async def test_latency_delays_what_is_under_way(proxy: ToxicProxy) -> None:
         proxy.down.latency = 0.05
         asked = loop.time()
         await client.ask()
-    assert loop.time() - asked >= 0.05
+    assert loop.time() - asked >= 0.049  # uvloop's clock counts milliseconds
 
 
 async def test_the_slicer_goes_down_to_single_bytes(proxy: ToxicProxy, upstream: ScriptedUpstream) -> None:

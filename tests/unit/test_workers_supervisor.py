@@ -238,7 +238,7 @@ async def test_a_worker_that_cannot_be_spawned_is_tried_again(tmp_path: Path) ->
     supervisor = GatewayProcess(process)
     try:
         await until(lambda: len(supervisor.logs(event="worker_died")) >= 2, 10)
-        assert supervisor.logs()[0]["reason"] == "No such file or directory"
+        assert supervisor.logs(event="worker_died")[0]["reason"] == "No such file or directory"
         supervisor.signal(signal.SIGTERM)
         assert await supervisor.wait() == 0
     finally:

@@ -19,9 +19,9 @@ from contextlib import suppress
 from typing import Final, final
 
 from cache.entry import Entry
+from proxy.caching.flight import Flight, Voyage
+from proxy.caching.share import Landing, News, Share
 from proxy.errors import Failure, Kind
-from proxy.flight import Flight, Voyage
-from proxy.share import Landing, News, Share
 
 __all__ = ["Flights", "Role"]
 

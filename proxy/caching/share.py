@@ -11,7 +11,7 @@ from proxy.exchange import Headers, Sink
 from proxy.openai.stream_options import is_usage_only
 
 if TYPE_CHECKING:
-    from proxy.flight import Flight
+    from proxy.caching.flight import Flight
 
 __all__ = ["SHARED", "Landing", "News", "Share", "without_usage"]
 

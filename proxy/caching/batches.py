@@ -3,7 +3,7 @@
     each input ─▶ memory ─▶ Redis ─▶ one call upstream for all that are left ─▶ an entry for each
                                                                             └▶ one answer, in order
 
-A batch is a flight like any other (`proxy.coalesce`), so that identical ones share a call; what it brings is
+A batch is a flight like any other (`proxy.caching.coalesce`), so that identical ones share a call; what it brings is
 put together before anybody is answered.
 """
 
@@ -20,18 +20,18 @@ from cache.freshness import Freshness, judge, refresh_early
 from cache.memory import Put
 from cache.policy import NoCacheReason
 from cache.status import CacheStatus, Handling
-from proxy.coalesce import Flights, Role
+from proxy.caching.coalesce import Flights, Role
+from proxy.caching.flight import FAILING, Flight
+from proxy.caching.held import Held
+from proxy.caching.keep import Keep
+from proxy.caching.pieces import ENDPOINT, NO_USAGE, Pieces, Read, make, read_answer, tokens_in
 from proxy.errors import Failure, Kind, Source
 from proxy.exchange import CacheNote, Exchange, Reply, header
-from proxy.flight import FAILING, Flight
-from proxy.held import Held
-from proxy.keep import Keep
 from proxy.openai.embeddings import Format, NotVectors, missing
-from proxy.pieces import ENDPOINT, NO_USAGE, Pieces, Read, make, read_answer, tokens_in
 from proxy.upstream.call import UpstreamCall
 
 if TYPE_CHECKING:
-    from proxy.recall import Question
+    from proxy.caching.recall import Question
 
 __all__ = ["Batches"]
 

@@ -13,16 +13,16 @@ from cache.freshness import Freshness, judge, refresh_early
 from cache.policy import NoCacheReason, Plan, Request, Rules, plan
 from cache.status import CacheStatus, Handling
 from cache.tiers import Tiers
-from proxy.batches import Batches
-from proxy.coalesce import Flights, Role
+from proxy.caching.batches import Batches
+from proxy.caching.coalesce import Flights, Role
+from proxy.caching.flight import FAILING
+from proxy.caching.keep import Keep, Voyage
+from proxy.caching.pieces import ENDPOINT, Pieces, pieces_of, tokens_in
 from proxy.errors import Failure, Kind, Source
 from proxy.exchange import CacheNote, Exchange, Headers, Reply, header
-from proxy.flight import FAILING
-from proxy.keep import Keep, Voyage
 from proxy.openai.embeddings import Format
 from proxy.openai.facts import Facts, facts, strip_alias
 from proxy.openai.stream_options import ask_for_usage
-from proxy.pieces import ENDPOINT, Pieces, pieces_of, tokens_in
 from proxy.routes import Route
 from proxy.upstream.call import UpstreamCall
 

@@ -12,13 +12,13 @@ from cache.memory import Put
 from cache.policy import NoCacheReason, Rules
 from cache.recorder import EventRecorder, Recording
 from cache.tiers import Tiers
+from proxy.caching.flight import Flight
 from proxy.exchange import Exchange, Reply, header
-from proxy.flight import Flight
 from proxy.openai.replies import Judged, Verdict, judge_body, judge_stream
 from proxy.upstream.call import UpstreamCall
 
 if TYPE_CHECKING:
-    from proxy.recall import Question
+    from proxy.caching.recall import Question
 
 __all__ = ["Keep", "Voyage"]
 

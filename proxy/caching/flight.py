@@ -15,9 +15,9 @@ from typing import Final, Protocol, final
 
 from cache.entry import FRAME_COST, Entry
 from cache.recorder import EventRecorder, Recording
+from proxy.caching.share import SHARED, Landing, Share
 from proxy.errors import Failure, Kind
 from proxy.exchange import Reply
-from proxy.share import SHARED, Landing, Share
 from proxy.tee import HELD, WHOLE, end_of_events, is_event_stream
 
 __all__ = ["FAILING", "Flight", "Voyage"]

@@ -1,0 +1,145 @@
+"""Answers that tell whose they are: which key asked, which question, and the how-manieth call of the upstream it was.
+
+An answer follows from these three, byte by byte. So whoever gets one knows whether it is whole, whether it is
+theirs, and whether it was shared: two calls never give the same bytes.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from bench.payload import DONE, MODEL
+
+__all__ = ["Reading", "answer", "events", "frames_of", "read_answer", "read_beginning", "read_events", "request_body"]
+
+_SERIAL: Final = re.compile(r"^[0-9a-f]{16} \d{12} (\d{12}) ")
+_LABEL: Final = "askonce-soak"
+_USAGE: Final = {"prompt_tokens": 12, "completion_tokens": 34, "total_tokens": 46}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a client found in an answer. `serial` is the upstream call's; `wrong` is "" where all is well."""
+
+    serial: int
+    wrong: str
+
+
+def canary(key: str) -> str:
+    return hashlib.sha256(f"{_LABEL} {key}".encode()).hexdigest()[:16]
+
+
+def frames_of(question: int) -> int:
+    """How many pieces its answer has: 3 to 42."""
+    return 3 + question % 40
+
+
+def _pieces(key: str, question: int, serial: int) -> list[str]:
+    start = f"{canary(key)} {question:012d} {serial:012d}"
+    return [f"{start} {index:03d}; " for index in range(frames_of(question))]
+
+
+def answer(key: str, question: int, serial: int) -> bytes:
+    """As JSON."""
+    message = {"role": "assistant", "content": "".join(_pieces(key, question, serial)), "refusal": None}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+    return msgspec.json.encode(_top(serial, "chat.completion", choices=[choice], usage=_USAGE))
+
+
+def events(key: str, question: int, serial: int, *, usage: bool) -> list[bytes]:
+    """As a stream, event by event."""
+    deltas: list[tuple[dict[str, str], str | None]] = [
+        ({"content": piece}, None) for piece in _pieces(key, question, serial)
+    ]
+    told = [
+        _top(serial, "chat.completion.chunk", choices=[{"index": 0, "delta": delta, "finish_reason": reason}])
+        for delta, reason in [*deltas, ({}, "stop")]
+    ]
+    if usage:
+        told.append(_top(serial, "chat.completion.chunk", choices=[], usage=_USAGE))
+    return [*(b"data: %b\n\n" % msgspec.json.encode(each) for each in told), DONE]
+
+
+def _top(serial: int, kind: str, **rest: object) -> dict[str, object]:
+    return {"id": f"chatcmpl-{serial:012d}", "object": kind, "created": 1_741_569_952, "model": MODEL, **rest}
+
+
+def request_body(
+    question: int, *, stream: bool = False, gap: float = 0.0, reset_at: int = -1, model: str = MODEL
+) -> bytes:
+    """A question. What the upstream shall do stands in its metadata, which are no part of it."""
+    return msgspec.json.encode(
+        {
+            "model": model,
+            "messages": [{"role": "user", "content": f"Question #{question:012d}"}],
+            "stream": stream,
+            "metadata": {"gap": str(gap), "reset_at": str(reset_at)},
+        }
+    )
+
+
+def read_answer(body: bytes, key: str, question: int, *, exact: bool) -> Reading:
+    """`exact`: to the byte as the upstream wrote it; else made of a stream, and the same in content."""
+    try:
+        text = str(msgspec.json.decode(body)["choices"][0]["message"]["content"])
+    except (msgspec.DecodeError, LookupError, TypeError):
+        return Reading(-1, f"no answer: {body[:80]!r}")
+    reading = _read(text, key, question)
+    if exact and not reading.wrong and body != answer(key, question, reading.serial):
+        return Reading(reading.serial, "not the bytes that the upstream wrote")
+    return reading
+
+
+def read_events(body: bytes, key: str, question: int, *, exact: bool) -> Reading:
+    """As `read_answer`, of a stream."""
+    if not body.endswith(DONE):
+        return Reading(-1, f"a stream without its end: {body[-80:]!r}")
+    text, wrong = _text_of(body.removesuffix(DONE))
+    reading = _read(text, key, question)
+    if wrong or reading.wrong:
+        return Reading(reading.serial, wrong or reading.wrong)
+    if exact and body != b"".join(events(key, question, reading.serial, usage=False)):
+        return Reading(reading.serial, "not the bytes that the upstream wrote")
+    return reading
+
+
+def read_beginning(body: bytes, key: str, question: int) -> str:
+    """Why this can't be the beginning of an answer to that question; "" where it can."""
+    if DONE in body:
+        return "a stream that broke has an end"
+    text, wrong = _text_of(body.partition(b'data: {"error"')[0])
+    found = _SERIAL.match(text)
+    if wrong or not text:
+        return wrong
+    if found is None or not "".join(_pieces(key, question, int(found[1]))).startswith(text):
+        return f"not the beginning of one's own answer: {text[:80]!r}"
+    return ""
+
+
+def _text_of(stream: bytes) -> tuple[str, str]:
+    """The content of all chunks, and what is wrong with them."""
+    parts: list[str] = []
+    for event in stream.split(b"\n\n"):
+        if not event or event.startswith(b":"):
+            continue
+        try:
+            choices = msgspec.json.decode(event.removeprefix(b"data: "))["choices"]
+            parts += [choice["delta"].get("content") or "" for choice in choices]
+        except (msgspec.DecodeError, LookupError, TypeError, AttributeError):
+            return "".join(parts), f"an event that nobody sent: {event[:80]!r}"
+    return "".join(parts), ""
+
+
+def _read(text: str, key: str, question: int) -> Reading:
+    found = _SERIAL.match(text)
+    if found is None:
+        return Reading(-1, f"no canary: {text[:80]!r}")
+    serial = int(found[1])
+    if text == "".join(_pieces(key, question, serial)):
+        return Reading(serial, "")
+    if not text.startswith(canary(key)):
+        return Reading(serial, "another tenant's answer")
+    return Reading(serial, f"not the whole answer to this question: {text[:46]!r}, {len(text)} characters")

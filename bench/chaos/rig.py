@@ -1,0 +1,102 @@
+"""The gateway that a scenario shakes, and what can be seen of it from outside."""
+
+import contextlib
+import http.client
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import cpu, servers
+from bench.chaos.laws import Law, metric
+from bench.payload import Plan, chat_body
+from bench.spec import CHAT
+
+__all__ = ["Rig", "memory_of", "rig"]
+
+_SETTLE_WITHIN = 15.0
+_RSS_EVERY = 0.25
+
+
+@dataclass(slots=True)
+class Rig:
+    """A gateway under test in front of an upstream."""
+
+    scratch: Path
+    gateway: servers.Server
+    idle_descriptors: int
+    spare: int = 0
+    """Descriptors that it may keep open beyond those: connections that it holds on to."""
+
+    def exposition(self) -> str:
+        connection = http.client.HTTPConnection("127.0.0.1", self.gateway.admin_port, timeout=10)
+        with contextlib.closing(connection):
+            connection.request("GET", "/metrics")
+            return connection.getresponse().read().decode()
+
+    def settled(self) -> tuple[Law, Law]:
+        """Waits until nothing is in flight and descriptors are back at their baseline."""
+        deadline = time.monotonic() + _SETTLE_WITHIN
+        while True:
+            text = self.exposition()
+            in_flight, connections = metric(text, "askonce_in_flight"), metric(text, "askonce_connections")
+            now = cpu.descriptors(self.gateway.pid)
+            quiet = in_flight == 0 and connections == 0
+            if (quiet and now <= self.idle_descriptors + self.spare) or time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+        kept = f" and {self.spare} to Redis" if self.spare else ""
+        figures = f"{now} open, {self.idle_descriptors} before{kept}"
+        return (
+            Law("nothing is in flight afterwards", quiet, f"{in_flight:.0f} requests, {connections:.0f} connections"),
+            Law("descriptors are back at their baseline", now <= self.idle_descriptors + self.spare, figures),
+        )
+
+
+@contextlib.contextmanager
+def rig(settings: str, *, workers: int = 1, soak: bool = False, redis: int = 0, spare: int = 0) -> Iterator[Rig]:
+    """`soak`: the upstream whose answers carry canaries. `redis` is the port of one."""
+    under_test, driver = cpu.cores()
+    with servers.scratch_folder() as scratch, contextlib.ExitStack() as stack:
+        upstream = servers.soak_upstream(scratch, driver) if soak else servers.raw_upstream(scratch, driver)
+        stack.callback(upstream.end)
+        gateway = servers.askonce(upstream.port, scratch, under_test, settings, workers=workers, redis=redis)
+        stack.callback(gateway.end)
+        stack.enter_context(cpu.pinned(driver))
+        # One scrape and one request first: what is opened once and kept belongs to the baseline.
+        _ask_once(gateway.port)
+        made = Rig(scratch, gateway, 0, spare)
+        made.exposition()
+        time.sleep(2.0)
+        made.idle_descriptors = cpu.descriptors(gateway.pid)
+        yield made
+
+
+def _ask_once(port: int) -> None:
+    body = chat_body(Plan(stream=True, frames=1))
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    with contextlib.closing(connection):
+        headers = {"authorization": "Bearer sk-rig", "content-type": "application/json"}
+        connection.request("POST", CHAT, body, headers)
+        if connection.getresponse().status != 200:
+            raise servers.StartError("the gateway does not answer")
+
+
+@contextlib.contextmanager
+def memory_of(pid: int) -> Iterator[list[int]]:
+    """Resident bytes of the tree, sampled while inside."""
+    samples = [cpu.resident(pid)]
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(_RSS_EVERY):
+            samples.append(cpu.resident(pid))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield samples
+    finally:
+        over.set()
+        watcher.join()
