@@ -129,8 +129,8 @@ class Pipeline:
             return await call.send(exchange, body)
         recall, replay = self._cache
         question = await recall.question(exchange, route, body, call)
-        if question is None:
-            return await call.send(exchange, body)
+        if isinstance(question, bytes):
+            return await call.send(exchange, question)
         answer = await recall.ask(exchange, question, call)
         if not isinstance(answer, Found):
             return answer

@@ -9,7 +9,7 @@ from typing import Final, final
 from cache.directives import NONE, Directives, directives
 from cache.entry import Entry
 from cache.fingerprint import DENIED, Unkeyable, digest, key_of, qualifiers_of, quick_to_read
-from cache.freshness import Freshness, judge, refresh_early
+from cache.freshness import Freshness, Judgement, judge, refresh_early
 from cache.policy import NoCacheReason, Plan, Request, Rules, plan
 from cache.status import CacheStatus, Handling
 from cache.tiers import Tiers
@@ -138,12 +138,12 @@ class Recall:
 
     # what is asked
 
-    async def question(self, exchange: Exchange, route: Route, body: bytes, call: UpstreamCall) -> Question | None:
-        """None: the cache has no part in it, and `exchange.note` says why."""
+    async def question(self, exchange: Exchange, route: Route, body: bytes, call: UpstreamCall) -> Question | bytes:
+        """Bytes to send upstream: the cache has no part in it, and `exchange.note` says why."""
         endpoint = route.name
         if self._rules.ttls.get(endpoint, 0.0) <= 0:
             self._refuse(exchange, NoCacheReason.ENDPOINT_OFF)
-            return None
+            return (await self._meaning(endpoint, body)).body if b'"cache"' in body else body
         meaning = await self._meaning(endpoint, body)
         asked = directives(exchange.headers, meaning.asked)
         known = meaning.facts
@@ -157,7 +157,7 @@ class Recall:
             self._refuse(exchange, planned.reasons[0])
             if asked.only_if_cached:
                 raise Failure(Kind.CACHE_MISS)
-            return None
+            return meaning.body
         qualifiers = [*qualifiers_of(exchange.query, exchange.headers), ("upstream", call.identity)]
         if not route.json_body:
             qualifiers.append(("path", exchange.path.encode("latin-1")))
@@ -265,9 +265,6 @@ class Recall:
         """The entry, if it will do for this request. Sets the note either way."""
         now = self._wall()
         seen = judge(entry.created, entry.expires, entry.stale_until, now, question.asked)
-        note.age, note.ttl = seen.age, seen.ttl
-        if question.meaning.pieces is not None:
-            note.saved_tokens = tokens_in(entry.usage)
         match seen.freshness:
             case Freshness.FRESH:
                 early = status is CacheStatus.HIT and refresh_early(
@@ -276,11 +273,9 @@ class Recall:
                 if early and not question.asked.only_if_cached and not self._flights.under_way(question.key):
                     note.status, note.handling = CacheStatus.REFRESH, Handling.FWD_REQUEST
                     return None
-                note.status, note.handling = status, Handling.HIT
-                return Found(entry, question.meaning.facts.wants_usage, question.vectors)
+                return _given(note, question, entry, seen, status)
             case Freshness.STALE:
-                note.status, note.handling = CacheStatus.STALE, Handling.HIT
-                return Found(entry, question.meaning.facts.wants_usage, question.vectors)
+                return _given(note, question, entry, seen, CacheStatus.STALE)
             case Freshness.IF_ERROR | Freshness.GONE:
                 note.handling = Handling.FWD_STALE
             case Freshness.UNWANTED:
@@ -358,9 +353,14 @@ class Recall:
         if seen.freshness in (Freshness.GONE, Freshness.UNWANTED):
             return None
         fresh = seen.freshness is Freshness.FRESH
-        note.status, note.handling = CacheStatus.HIT if fresh else CacheStatus.STALE, Handling.HIT
-        note.age, note.ttl = seen.age, seen.ttl
-        return Found(stale, question.meaning.facts.wants_usage, question.vectors)
+        return _given(note, question, stale, seen, CacheStatus.HIT if fresh else CacheStatus.STALE)
+
+
+def _given(note: CacheNote, question: Question, entry: Entry, seen: Judgement, status: CacheStatus) -> Found:
+    note.status, note.handling, note.age, note.ttl = status, Handling.HIT, seen.age, seen.ttl
+    if question.meaning.pieces is not None:
+        note.saved_tokens = tokens_in(entry.usage)
+    return Found(entry, question.meaning.facts.wants_usage, question.vectors)
 
 
 async def _keys(scope: bytes, qualifiers: Sequence[tuple[str, bytes]], meaning: Meaning) -> Sequence[str]:
