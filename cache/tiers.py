@@ -105,6 +105,10 @@ class Tiers:
             self._enqueue(_Job(entry, lease))
         return put
 
+    def has(self, put: Put) -> bool:
+        """Whether what was to be kept, with this outcome in memory, is in some tier, or soon will be."""
+        return put is Put.STORED or (self.redis is not None and put is not Put.PURGED)
+
     def release(self, lease: Lease | None) -> None:
         """There will be no entry."""
         if lease is not None:

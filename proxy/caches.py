@@ -155,11 +155,11 @@ class Caches:
             on_refused=self._metrics.cache.not_cached,
             on_usage=self._accounting.used,
         )
-        every = frozenset(rules.ttls)
-        off = (
-            every
-            if not config.coalesce.enabled
-            else frozenset(name.replace("_", "/", 1) for name in config.coalesce.off)
+        alone = {name.replace("/", "_") for name in config.coalesce.off}
+        off = frozenset(
+            name
+            for name in rules.ttls
+            if not config.coalesce.enabled or name.removesuffix("/*").replace("/", "_") in alone
         )
         recall = Recall(
             self.tiers,

@@ -70,9 +70,10 @@ class Batches:
         elif trip.look() and (known := await trip.known()) is not None:
             return known
         if question.asked.only_if_cached:
-            await trip.fetch()
-            if (known := await trip.known()) is not None:
-                return known
+            if question.plan.may_read:
+                await trip.fetch()
+                if (known := await trip.known()) is not None:
+                    return known
             trip.note.status, trip.note.handling = CacheStatus.MISS, Handling.ANSWERED
             raise Failure(Kind.CACHE_MISS)
         return await self._go(exchange, question, call, trip)
@@ -363,10 +364,11 @@ class Trip:
         for place, entry in enumerate(entries):
             if place % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
-            if self._keep.tiers.keep(entry, None) is Put.PURGED:
+            put = self._keep.tiers.keep(entry, None)
+            if put is Put.PURGED:
                 self._refuse(NoCacheReason.PURGED)
                 return
-        self.note.stored = True
+            self.note.stored = self._keep.tiers.has(put)
 
     def _refuse(self, reason: NoCacheReason) -> None:
         self._keep.on_refused(reason)
@@ -381,7 +383,7 @@ class Trip:
     async def unloaded(self, flight: Flight) -> Entry | None:
         return self._entry
 
-    def done(self) -> None:
+    def done(self, flight: Flight) -> None:
         """There is nothing to give back."""
 
 

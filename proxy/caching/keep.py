@@ -15,6 +15,7 @@ from cache.tiers import Tiers
 from proxy.caching.flight import Flight
 from proxy.exchange import Exchange, Reply, header
 from proxy.openai.replies import Judged, Verdict, judge_body, judge_stream
+from proxy.openai.usage import last_usage
 from proxy.upstream.call import UpstreamCall
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ class Voyage:
         self._begun = keep.wall()
         self._recording: Recording | None = None
         self._reply: Reply | None = None
+        self._counted = False
 
     def __repr__(self) -> str:
         return f"<Voyage {self._question.key[:12]}>"
@@ -212,10 +214,12 @@ class Voyage:
             return None
         return self._make(plain, events, judged)
 
-    def done(self) -> None:
-        """Whatever came of it, others may lead now."""
+    def done(self, flight: Flight) -> None:
+        """Whatever came of it, others may lead now, and what it used is paid for."""
         lease, self._lease = self._lease, None
         self._keep.tiers.release(lease)
+        if not self._counted and (usage := last_usage(b"".join(flight.tail()))):
+            self._keep.on_usage(self._exchange, usage)
 
     def _unfit(self, flight: Flight) -> NoCacheReason | None:
         plan = self._question.plan
@@ -257,6 +261,7 @@ class Voyage:
 
     def _make(self, recording: Recording, events: bool, judged: Judged) -> Entry | None:  # noqa: FBT001
         if judged.usage:
+            self._counted = True
             self._keep.on_usage(self._exchange, judged.usage)
         if judged.verdict is not Verdict.COMPLETE:
             self._refuse(_REASONS[judged.verdict])
@@ -267,11 +272,12 @@ class Voyage:
             self._refuse(NoCacheReason.UNREADABLE)
             return None
         lease, self._lease = self._lease, None
-        if self._keep.tiers.keep(entry, lease) is Put.PURGED:
+        put = self._keep.tiers.keep(entry, lease)
+        if put is Put.PURGED:
             self._refuse(NoCacheReason.PURGED)
             return None
         if self._exchange.note is not None:
-            self._exchange.note.stored = True
+            self._exchange.note.stored = self._keep.tiers.has(put)
         return entry
 
     def _entry(self, recording: Recording, events: bool, judged: Judged) -> Entry:  # noqa: FBT001

@@ -284,7 +284,7 @@ class Recall:
         return None
 
     async def _only_if_cached(self, note: CacheNote, question: Question) -> Found:
-        entry = await self._tiers.fetch(question.key)
+        entry = await self._tiers.fetch(question.key) if question.plan.may_read else None
         if isinstance(entry, Entry):
             found = self._served(note, question, entry)
             if found is not None:

@@ -1,12 +1,16 @@
 """What the answers say of the cache, and what of the requests stays here."""
 
+import asyncio
+
 import pytest
 
 from tests.fakes.answers import Answer
-from tests.fakes.asking import KEY, completion_answer
+from tests.fakes.asking import KEY, completion_answer, status_of
 from tests.fakes.frames import CHAT
 from tests.fakes.gateway import Gateway, StartGateway
-from tests.fakes.raw import Response
+from tests.fakes.polling import until
+from tests.fakes.raw import Response, compose
+from tests.fakes.redis_server import RedisServer
 from tests.fakes.upstream import ScriptedUpstream
 
 
@@ -49,3 +53,36 @@ async def test_it_stays_here_where_nothing_is_kept(gateway: Gateway, upstream: S
     response = await ask(gateway, target="/v1/images/generations", cache={"ttl": 60})
     assert response.header(b"cache-status") == b"askonce; fwd=bypass; fwd-status=200; detail=endpoint-off"
     assert "cache" not in upstream.request.json()
+
+
+async def test_stored_is_said_of_what_is_stored(start: StartGateway, upstream: ScriptedUpstream) -> None:
+    """An answer that finds no room in memory, where there is nothing else, is not."""
+    upstream.script(completion_answer())
+    tiny = await start(cache__enabled=True, cache__memory_bytes=1)
+    assert (await ask(tiny)).header(b"cache-status") == b"askonce; fwd=uri-miss"
+
+
+async def test_who_wants_nothing_stored_and_nothing_new_gets_nothing(
+    start: StartGateway, upstream: ScriptedUpstream, redis_server: RedisServer
+) -> None:
+    """`no-cache` and `only-if-cached` together: not out of Redis either, one input or several."""
+    upstream.script(completion_answer())
+    gateway = await start(cache__enabled=True, cache__memory_bytes=0, redis__url=redis_server.url)
+    assert status_of(await ask(gateway)) == "MISS"
+    await until(lambda: not gateway.app._caches.tiers._writers)
+    assert status_of(await ask(gateway)) == "HIT"
+    assert (await ask(gateway, "no-cache, only-if-cached")).status == 504
+
+
+async def test_a_model_is_asked_for_alone_where_the_list_is(start: StartGateway, upstream: ScriptedUpstream) -> None:
+    """`coalesce.off` names endpoints as `cache.ttl` does, where one stands for the list and for each model."""
+    gateway = await start(cache__enabled=True, coalesce__off="models")
+    gate = asyncio.Event()
+    upstream.script(Answer(before=gate))
+    request = compose("GET", "/v1/models/m", headers=[KEY])
+    async with gateway.client() as one, gateway.client() as other:
+        await one.send(request)
+        await other.send(request)
+        await until(lambda: len(upstream.requests) == 2, why="each is asked for")
+        gate.set()
+        assert {(await client.response()).status for client in (one, other)} == {200}
