@@ -9,7 +9,7 @@ from proxy.errors import Failure
 from proxy.exchange import Exchange
 from proxy.http1.downstream import ClientConnection
 from proxy.http1.flow import Deadlines
-from proxy.http1.messages import Caps
+from proxy.http1.messages import Caps, Known
 from proxy.http1.peers import Peers
 from proxy.http1.tunnel import TunnelLimits
 
@@ -58,6 +58,7 @@ class Clients:
         self.refused = refused
         self.clock = clock
         self.loop = loop
+        self.known = Known()
         self.draining = False
         self.closed = False
         self.connections: set[ClientConnection] = set()

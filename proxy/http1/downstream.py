@@ -45,7 +45,7 @@ class ClientConnection(asyncio.Protocol):
         self.clients = clients
         self.deadline = inf
         self.transport: asyncio.Transport
-        self._reader = RequestReader(self, clients.limits.caps)
+        self._reader = RequestReader(self, clients.limits.caps, clients.known)
         self._address = ""
         self._trusted = False
         self._receiving: RequestBody | None = None

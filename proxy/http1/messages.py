@@ -6,6 +6,7 @@ parsers could read in two ways.
 
 import enum
 import http
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import final
 
@@ -18,6 +19,7 @@ __all__ = [
     "Caps",
     "Defect",
     "Fields",
+    "Known",
     "RequestHead",
     "ResponseHead",
     "Special",
@@ -45,6 +47,8 @@ NOT_RELAYED = HOP_BY_HOP | {b"content-length"}
 PERSISTENCE = (b"", b"keep-alive", b"close")
 MAX_DIGITS = 32
 """Of a content-length; only leading zeros need more."""
+HEAD_COST = 1_024
+"""Bytes of memory that a known head takes beside what it says."""
 LINE_SLACK = 16
 """What follows the target on its line is counted with the first field."""
 
@@ -74,8 +78,10 @@ class Caps:
     headers: int = 128
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class RequestHead:
+    """Shared by all requests that begin with the same bytes; so is the list of its headers."""
+
     method: str
     target: bytes
     """Origin form: path and query."""
@@ -91,6 +97,39 @@ class RequestHead:
 
     def __repr__(self) -> str:
         return f"<RequestHead {self.method}>"
+
+
+@final
+class Known:
+    """Heads of requests by their bytes: a client sends the same few over and over, and they mean the same every time.
+
+    Only those whose end and framing follow from themselves: no upgrade, no chunks, nothing that ends a connection.
+    """
+
+    def __init__(self, limit: int = 1 << 20) -> None:
+        self._heads: OrderedDict[bytes, RequestHead] = OrderedDict()
+        self._limit = limit
+        self._size = 0
+
+    def __repr__(self) -> str:
+        return f"<Known {len(self._heads)} heads, {self._size} bytes>"
+
+    def find(self, head: bytes) -> RequestHead | None:
+        found = self._heads.get(head)
+        if found is not None:
+            self._heads.move_to_end(head)
+        return found
+
+    def keep(self, raw: bytes, head: RequestHead) -> None:
+        """`raw` with the blank line; others share `head` from here on."""
+        plain = head.length is not None and head.chunks_allowed and head.keep_alive
+        if not plain or head.expect_continue or head.upgrade or raw in self._heads:
+            return
+        self._heads[raw] = head
+        self._size += HEAD_COST + 3 * len(raw)
+        while self._size > self._limit:
+            gone, _ = self._heads.popitem(last=False)
+            self._size -= HEAD_COST + 3 * len(gone)
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from proxy.http1.messages import (
     Caps,
     Defect,
     Fields,
+    Known,
     RequestHead,
     ResponseHead,
     Special,
@@ -26,6 +27,9 @@ __all__ = ["RequestReader", "ResponseReader"]
 CHUNK_OVERHEAD = 65_536
 """Bytes of framing that a chunked body may have whatever its size, and in one piece: extensions, trailers."""
 MAX_INTERIM = 16
+BLANK = b"\r\n\r\n"
+KNOWN_HEAD = 4_096
+"""Bytes of a head that may be known again."""
 VERSIONS = ("1.1", "1.0")
 
 
@@ -45,9 +49,12 @@ class ResponseEvents(Protocol):
 
 @final
 class RequestReader:
-    """Client bytes → request events, for as many requests as one connection carries."""
+    """Client bytes → request events, for as many requests as one connection carries.
 
-    def __init__(self, events: RequestEvents, caps: Caps) -> None:
+    A head that llhttp has read before, byte for byte, is not read again; `known` is for readers with the same caps.
+    """
+
+    def __init__(self, events: RequestEvents, caps: Caps, known: Known) -> None:
         self._events = events
         self._caps = caps
         self._fields = Fields(caps)
@@ -58,12 +65,18 @@ class RequestReader:
         self._tunnel = False
         self._begun = False
         self._raw = self._body = self._dry = 0
+        self._known = known
+        self._left = 0
+        """Of a body whose head was known."""
+        self._persists = True
+        self._latest: RequestHead | None = None
+        self._carried = 0
         self._parser = httptools.HttpRequestParser(self)
 
     @property
     def mid_message(self) -> bool:
         """Bytes of a message that has not ended have been read."""
-        return self._begun or self._raw > 0
+        return self._begun or self._raw > 0 or self._left > 0
 
     def feed(self, data: bytes) -> None:
         """Raises BadMessage."""
@@ -71,10 +84,23 @@ class RequestReader:
             if self._tunnel:
                 self._events.tunnel_data(data)
                 return
+            if self._left:
+                data = self._go_on(data)
+                continue
+            end = 0
+            if not self.mid_message and self._persists:
+                end = data.find(BLANK, 0, KNOWN_HEAD) + len(BLANK)
+                head = self._known.find(data[:end])
+                if head is not None:
+                    data = self._recognised(head, data[end:])
+                    continue
             self._raw += len(data)
             self._dry += len(data)
             self._fields.fed(len(data))
-            data = self._parse(data)
+            self._latest, self._carried = None, 0
+            whole, data = data, self._parse(data)
+            if end > len(BLANK):
+                self._learn(whole, end)
             if len(self._fields.lines) > self._caps.headers:
                 # A block of tiny lines is many times its size: nothing may wait in this state.
                 self._fields.lines.clear()
@@ -85,6 +111,34 @@ class RequestReader:
                 continue
             if self._raw > CHUNK_OVERHEAD + 16 * self._body or self._dry > CHUNK_OVERHEAD:
                 raise BadMessage(Defect.MALFORMED, "more framing than body")
+
+    def _recognised(self, head: RequestHead, rest: bytes) -> bytes:
+        """Returns what lies behind the message."""
+        self._events.request_head(head)
+        self._left = head.length or 0
+        if self._left:
+            return self._go_on(rest)
+        self._events.request_end()
+        return rest
+
+    def _go_on(self, data: bytes) -> bytes:
+        """The body of a message whose head was known; returns what lies behind it."""
+        left = self._left
+        if not data:
+            return data
+        if len(data) < left:
+            self._left = left - len(data)
+            self._events.request_body(data)
+            return b""
+        self._left = 0
+        self._events.request_body(data[:left])
+        self._events.request_end()
+        return data[left:]
+
+    def _learn(self, data: bytes, end: int) -> None:
+        """Knows the head from now on, if llhttp found its end where it seems to be: all behind it was body."""
+        if self._latest is not None and self._carried == len(data) - end:
+            self._known.keep(data[:end], self._latest)
 
     def _parse(self, data: bytes) -> bytes:
         """Feeds the parser; returns what lies behind an upgrade's head."""
@@ -142,11 +196,14 @@ class RequestReader:
             self._fields.breach = defect
             return
         self._tunnel = bool(head.upgrade)
+        self._persists = head.keep_alive
+        self._latest = head
         self._events.request_head(head)
 
     def on_body(self, chunk: bytes) -> None:
         if self._fields.breach is None:
             self._body += len(chunk)
+            self._carried += len(chunk)
             self._dry = 0
             self._events.request_body(chunk)
 

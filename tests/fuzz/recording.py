@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import Any, final
 
-from proxy.http1.messages import BadMessage, Caps, RequestHead, ResponseHead
+from proxy.http1.messages import BadMessage, Caps, Known, RequestHead, ResponseHead
 from proxy.http1.readers import RequestReader, ResponseReader
 
 __all__ = ["Event", "Recorder", "pieces", "read_requests", "read_responses"]
@@ -81,10 +81,10 @@ def _read(feed: Callable[[bytes], None], recorder: Recorder, blocks: Iterable[by
     return recorder.events
 
 
-def read_requests(blocks: Iterable[bytes], caps: Caps | None = None) -> list[Event]:
+def read_requests(blocks: Iterable[bytes], caps: Caps | None = None, known: Known | None = None) -> list[Event]:
     """Ends in ("bad", defect) if the reader refused."""
     recorder = Recorder()
-    return _read(RequestReader(recorder, caps or Caps()).feed, recorder, blocks)
+    return _read(RequestReader(recorder, caps or Caps(), known or Known()).feed, recorder, blocks)
 
 
 def read_responses(

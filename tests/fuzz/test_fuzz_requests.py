@@ -5,6 +5,7 @@ import re
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from proxy.http1.messages import Known
 from tests.fuzz.http import cuts, pipelined, requests, spoiled
 from tests.fuzz.oracle import as_h11_reads
 from tests.fuzz.recording import Event, pieces, read_requests
@@ -14,6 +15,7 @@ MORE_LENIENT = re.compile(r"no request line|illegal request line|illegal chunk h
 """What llhttp reads in the only way there is to read it, and h11 refuses: blanks and line ends before a request or in
 its first line, thousands of zeros."""
 POST, GET = b"POST / HTTP/1.1\r\nhost: a\r\n", b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
+CLOSE = POST + b"connection: close\r\n\r\n"
 CHUNKED = b"transfer-encoding: chunked\r\n"
 DROPPED = frozenset([
     b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"te", b"trailer", b"upgrade",
@@ -46,6 +48,20 @@ def test_well_formed_requests_are_read(data: bytes) -> None:
 def test_cuts_do_not_matter(data: bytes, cuts: list[int]) -> None:
     """Any split of the bytes gives the same events, and the same refusal."""
     assert read_requests(pieces(data, cuts)) == read_requests([data])
+
+
+@given(st.lists(st.one_of(requests(), ANYTHING), min_size=1, max_size=4), ANYTHING, cuts, cuts)
+@example([b"\r\n\r\n" + GET], b"\r\n\r\n", [], [])
+@example([POST + b"content-length: 4\r\n\r\nabcd"], POST + b"content-length: 4\r\n\r\nab", [], [])
+@example([GET], CLOSE + GET, [len(CLOSE)], [])
+@example([GET], POST + CHUNKED + b"\r\n1a\r\n" + GET + b"\r\n0\r\n\r\n", [61], [])
+def test_known_heads_mean_what_they_meant(first: list[bytes], then: bytes, cuts: list[int], others: list[int]) -> None:
+    """Whatever was read before on other connections, the same bytes give the same events and the same refusal."""
+    known = Known()
+    for data in first:
+        read_requests(pieces(data, others), known=known)
+    for data in (*first, then, b"".join(first) + then):
+        assert read_requests(pieces(data, cuts), known=known) == read_requests([data])
 
 
 @given(ANYTHING)

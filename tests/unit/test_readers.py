@@ -1,12 +1,14 @@
 """What the readers accept, what they refuse, and how much they hold."""
 
+import re
 import time
 import tracemalloc
 from collections.abc import Callable
+from typing import final
 
 import pytest
 
-from proxy.http1.messages import BadMessage, Caps, Defect
+from proxy.http1.messages import BadMessage, Caps, Defect, Known, RequestHead
 from proxy.http1.readers import RequestReader, ResponseReader
 from tests.fuzz.recording import Recorder, read_requests, read_responses
 
@@ -67,7 +69,7 @@ def test_refusals_have_a_name(data: bytes, defect: Defect) -> None:
 
 def test_a_reader_knows_that_a_message_has_begun() -> None:
     """From its first byte to its last, also when both came with those of others."""
-    reader = RequestReader(Recorder(), Caps())
+    reader = RequestReader(Recorder(), Caps(), Known())
     states = []
     for block in (b"", b"G", get()[1:], get() + b"GE", get()[2:] + CHUNKED, b"1\r\na", b"\r\n0\r\n\r\n"):
         reader.feed(block)
@@ -183,7 +185,7 @@ def test_what_never_ends_is_refused(case: str) -> None:
         request_head = request_body = request_end = tunnel_data = staticmethod(lambda *_: None)
 
     start, more = ENDLESS[case]
-    reader = RequestReader(Nobody(), Caps())
+    reader = RequestReader(Nobody(), Caps(), Known())
     reader.feed(start)
     assert held_after(reader.feed, more, 500) < 200_000
     with pytest.raises(BadMessage):
@@ -228,3 +230,70 @@ def test_time_is_linear_in_the_input(shape: str, block: int) -> None:
     size = 110 if shape == "a head" else 2_000
     small, large = SHAPES[shape](size // 8), SHAPES[shape](size)
     assert seconds(large, block) < 3 * len(large) / len(small) * seconds(small, block)
+
+
+@final
+class Heads:
+    """Keeps the heads themselves."""
+
+    def __init__(self) -> None:
+        self.heads: list[RequestHead] = []
+        self.bodies: list[bytes] = []
+
+    def request_head(self, head: RequestHead) -> None:
+        self.heads.append(head)
+
+    def request_body(self, chunk: bytes) -> None:
+        self.bodies.append(chunk)
+
+    def request_end(self) -> None:
+        self.bodies.append(b"end")
+
+    def tunnel_data(self, data: bytes) -> None:
+        raise AssertionError(data)
+
+
+LENGTH = b"POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\n"
+
+
+@pytest.mark.parametrize("first", [[LENGTH + b"abcd"], [LENGTH, b"abcd"], [LENGTH + b"ab", b"cd"]], ids=repr)
+def test_a_head_is_read_once(first: list[bytes]) -> None:
+    """The same bytes on another connection are the same head, with a body of their own, however it comes."""
+    known, heads = Known(), Heads()
+    for blocks in (first, [LENGTH + b"efgh" + LENGTH, b"ij", b"kl"]):
+        reader = RequestReader(heads, Caps(), known)
+        for block in blocks:
+            reader.feed(block)
+        assert not reader.mid_message
+    assert len({id(head) for head in heads.heads}) == 1
+    assert b"".join(heads.bodies) == b"abcdendefghendijklend"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /a HTTP/1.0\r\nconnection: keep-alive\r\n\r\n",
+        b"GET /a HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+        b"POST /a HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\na",
+        b"POST /a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET /a HTTP/1.1\r\nhost: a\r\nx: %b\r\n\r\n" % (b"x" * 4_096),
+    ],
+    ids=["1.0", "close", "expect", "chunked", "long"],
+)
+def test_heads_that_are_read_every_time(head: bytes) -> None:
+    """Those whose end does not follow from themselves, or that would fill memory."""
+    known, heads = Known(), Heads()
+    for _ in range(2):
+        RequestReader(heads, Caps(), known).feed(head)
+    assert len({id(one) for one in heads.heads}) == 2
+
+
+def test_the_heads_known_have_a_bound() -> None:
+    """A client that never sends the same twice fills no memory; what was used last stays."""
+    known, heads = Known(limit=20_000), Heads()
+    reader = RequestReader(heads, Caps(), known)
+    for number in range(100):
+        reader.feed(LENGTH + b"abcd")
+        reader.feed(b"GET /%d HTTP/1.1\r\nhost: a\r\n\r\n" % number)
+    assert len({id(head) for head in heads.heads[::2]}) == 1
+    assert re.match(r"<Known 1[0-9] heads, 1[0-9]{4} bytes>", repr(known))
