@@ -54,9 +54,11 @@ class Accounting:
             self.settle()
 
     def used(self, exchange: Exchange, usage: bytes) -> None:
-        """What an answer says it used, JSON; its client may have left before it was complete."""
-        exchange.usage_text = b'{"usage":%b}' % usage
-        if exchange not in self._open:
+        """What an answer says it used, JSON; its client may have left before it was complete. Counts once."""
+        if exchange in self._open or exchange in self._closed:
+            exchange.usage_text = b'{"usage":%b}' % usage
+        elif _usage(exchange) is None:
+            exchange.usage_text = b'{"usage":%b}' % usage
             self._count_tokens(exchange)
 
     def refused(self, failure: Failure, call_id: str, peer: str) -> None:
@@ -127,7 +129,7 @@ class Accounting:
             metrics.cache.answered(route, exchange.note.status._value_)
 
     def _count_tokens(self, exchange: Exchange) -> None:
-        usage = usage_of(exchange.usage_text) if exchange.usage_text else exchange.usage
+        usage = _usage(exchange)
         if usage is not None:
             for kind, amount in tokens_of(usage).items():
                 self._metrics.tokens(exchange.model, kind, amount)
@@ -170,6 +172,10 @@ class Accounting:
             peer=exchange.peer,
         )
         self._log.request(line, self._clock() - now)
+
+
+def _usage(exchange: Exchange) -> dict[str, object] | None:
+    return usage_of(exchange.usage_text) if exchange.usage_text else exchange.usage
 
 
 def _status(exchange: Exchange) -> int:
