@@ -126,7 +126,7 @@ class Flights:
         if self._flights.get(key) is flight:
             del self._flights[key]
         flight.at_end()
-        voyage.done()
+        voyage.done(flight)
 
     async def _lead(self, flight: Flight, *, stream: bool, strip: bool) -> Share | Entry:
         share = Share(flight, self._loop, stream=stream, strip=strip, leads=True)

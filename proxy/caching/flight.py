@@ -42,7 +42,7 @@ class Voyage(Protocol):
     async def unloaded(self, flight: "Flight") -> Entry | None:
         """What could not be told at once."""
 
-    def done(self) -> None:
+    def done(self, flight: "Flight") -> None:
         """The last that happens, whatever came of it. Must not raise."""
 
 
@@ -240,11 +240,7 @@ class Flight:
         return [share for share in self._shares if share.position <= position < first]
 
     def end(self) -> None:
-        if self._held:
-            held, self._held = self._held, b""
-            self._blocks.append(held)
-            if self._recorder is not None:
-                self._recorder.data(held, self._clock())
+        self._let_go()
         try:
             self.entry = self._voyage.landed(self)
         except Exception as error:  # noqa: BLE001  (the boundary: a bug in the cache costs no answer)
@@ -255,11 +251,20 @@ class Flight:
         self.open = False
         if not self.over:
             self.failure = failure
+            self._let_go()
             if self._recorder is not None:
                 self._recorder.abort()
             self._conclude()
         for share in self._shares:
             share.tell(failure)
+
+    def _let_go(self) -> None:
+        """Of what has no end yet, and will have none."""
+        if self._held:
+            held, self._held = self._held, b""
+            self._blocks.append(held)
+            if self._recorder is not None:
+                self._recorder.data(held, self._clock())
 
     def _conclude(self) -> None:
         self.over = True

@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["error_of", "tokens_of", "usage_of"]
+from proxy.openai.sse import EventReader
+
+__all__ = ["error_of", "last_usage", "tokens_of", "usage_of"]
 
 
 _NULL = msgspec.Raw(b"null")
@@ -47,6 +49,16 @@ def usage_of(message: bytes) -> dict[str, object] | None:
     except _NOT_JSON:
         return None
     return usage if isinstance(usage, dict) else None
+
+
+def last_usage(events: bytes) -> bytes:
+    """The last usage object that these events of a stream hold, as JSON; empty if none does."""
+    if b'"usage"' not in events:
+        return b""
+    for event in reversed(EventReader().feed(events)):
+        if (usage := usage_of(event.data)) is not None:
+            return msgspec.json.encode(usage)
+    return b""
 
 
 def error_of(message: bytes) -> bool:

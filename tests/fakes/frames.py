@@ -5,10 +5,11 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["CHAT", "DONE", "STREAM", "USAGE", "chat_frame", "error_frames", "payloads"]
+__all__ = ["CHAT", "COUNTED", "DONE", "STREAM", "USAGE", "chat_frame", "error_frames", "payloads"]
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 STREAM = CHAT | {"stream": True}
+COUNTED = STREAM | {"stream_options": {"include_usage": True}}
 DONE = b"data: [DONE]\n\n"
 USAGE = (
     b'data: {"id":"c","object":"chat.completion.chunk","choices":[],'
