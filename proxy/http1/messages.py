@@ -24,6 +24,7 @@ __all__ = [
     "ResponseHead",
     "Special",
     "framing_of",
+    "origin_form",
     "request_head_bytes",
     "response_head_bytes",
 ]
@@ -248,6 +249,21 @@ def framing_of(fields: Special, version: str) -> tuple[int | None, bool]:
     if coding.lower() != b"chunked" or version == "1.0":
         raise BadMessage(Defect.MALFORMED, "transfer-encoding is not exactly chunked")
     return None, True
+
+
+def origin_form(method: str, target: bytes) -> bytes:
+    """RFC 9112 §3.2: path and query, also of the absolute form; the authority is never used."""
+    if method == "CONNECT":
+        raise BadMessage(Defect.BAD_METHOD)
+    if target[:1] != b"/" and target != b"*":
+        scheme, separator, rest = target.partition(b"://")
+        if not separator or scheme.lower() not in (b"http", b"https"):
+            raise BadMessage(Defect.MALFORMED, "bad request target")
+        authority, slash, _ = rest.partition(b"?")[0].partition(b"/")
+        target = rest[len(authority) :] if slash else b"/" + rest[len(authority) :]
+    if b"#" in target:
+        raise BadMessage(Defect.MALFORMED, "fragment in request target")
+    return target
 
 
 _REASONS = {status.value: status.phrase.encode() for status in http.HTTPStatus}

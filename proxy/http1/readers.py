@@ -20,6 +20,7 @@ from proxy.http1.messages import (
     ResponseHead,
     Special,
     framing_of,
+    origin_form,
 )
 
 __all__ = ["RequestReader", "ResponseReader"]
@@ -228,7 +229,7 @@ class RequestReader:
         upgrade = self._upgrade(method, special, length or chunked) if parser.should_upgrade() else b""
         return RequestHead(
             method=method,
-            target=_origin_form(method, self._target),
+            target=origin_form(method, self._target),
             headers=headers,
             length=None if chunked else length or 0,
             keep_alive=parser.should_keep_alive() and not upgrade,
@@ -247,21 +248,6 @@ class RequestReader:
         if has_body:
             self._switch = b"transfer-encoding: chunked" if length is None else b"content-length: " + length
         return b""
-
-
-def _origin_form(method: str, target: bytes) -> bytes:
-    """RFC 9112 §3.2: path and query, also of the absolute form; the authority is never used."""
-    if method == "CONNECT":
-        raise BadMessage(Defect.BAD_METHOD)
-    if target[:1] != b"/" and target != b"*":
-        scheme, separator, rest = target.partition(b"://")
-        if not separator or scheme.lower() not in (b"http", b"https"):
-            raise BadMessage(Defect.MALFORMED, "bad request target")
-        authority, slash, _ = rest.partition(b"?")[0].partition(b"/")
-        target = rest[len(authority) :] if slash else b"/" + rest[len(authority) :]
-    if b"#" in target:
-        raise BadMessage(Defect.MALFORMED, "fragment in request target")
-    return target
 
 
 @final
