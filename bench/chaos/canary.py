@@ -13,11 +13,47 @@ import msgspec
 
 from bench.payload import DONE, MODEL
 
-__all__ = ["Reading", "answer", "events", "frames_of", "read_answer", "read_beginning", "read_events", "request_body"]
+__all__ = [
+    "BIG",
+    "MODELS",
+    "Order",
+    "Reading",
+    "answer",
+    "events",
+    "frames_of",
+    "model_of",
+    "read_answer",
+    "read_beginning",
+    "read_events",
+    "request_body",
+]
 
+MODELS: Final = (MODEL, "gpt-4o")
+"""Even questions ask the first, odd ones the second."""
+BIG: Final = 5_000_000_000
+"""Questions from here on have answers of about a megabyte."""
+_PADDING: Final = "x" * 40_000
 _SERIAL: Final = re.compile(r"^[0-9a-f]{16} \d{12} (\d{12}) ")
 _LABEL: Final = "askonce-soak"
 _USAGE: Final = {"prompt_tokens": 12, "completion_tokens": 34, "total_tokens": 46}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the upstream shall do with one request. `gap` is in seconds, before an answer or between frames."""
+
+    gap: float = 0.0
+    status: int = 200
+    reset_at: int = -1
+    """Resets the connection in place of this frame (0: before the head)."""
+    stall_at: int = -1
+    """Falls silent in place of this frame (0: before the head)."""
+
+    @property
+    def as_metadata(self) -> dict[str, str]:
+        """As a request carries it: metadata are no part of what is asked."""
+        told = {"gap": self.gap, "status": self.status, "reset_at": self.reset_at, "stall_at": self.stall_at}
+        return {name: str(value) for name, value in told.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +68,26 @@ def canary(key: str) -> str:
     return hashlib.sha256(f"{_LABEL} {key}".encode()).hexdigest()[:16]
 
 
+def model_of(question: int) -> str:
+    return MODELS[question % 2]
+
+
 def frames_of(question: int) -> int:
     """How many pieces its answer has: 3 to 42."""
-    return 3 + question % 40
+    return 25 if question >= BIG else 3 + question % 40
 
 
 def _pieces(key: str, question: int, serial: int) -> list[str]:
     start = f"{canary(key)} {question:012d} {serial:012d}"
-    return [f"{start} {index:03d}; " for index in range(frames_of(question))]
+    padding = _PADDING if question >= BIG else ""
+    return [f"{start} {index:03d}; {padding}" for index in range(frames_of(question))]
 
 
 def answer(key: str, question: int, serial: int) -> bytes:
     """As JSON."""
     message = {"role": "assistant", "content": "".join(_pieces(key, question, serial)), "refusal": None}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
-    return msgspec.json.encode(_top(serial, "chat.completion", choices=[choice], usage=_USAGE))
+    return msgspec.json.encode(_top(question, serial, "chat.completion", choices=[choice], usage=_USAGE))
 
 
 def events(key: str, question: int, serial: int, *, usage: bool) -> list[bytes]:
@@ -55,28 +96,26 @@ def events(key: str, question: int, serial: int, *, usage: bool) -> list[bytes]:
         ({"content": piece}, None) for piece in _pieces(key, question, serial)
     ]
     told = [
-        _top(serial, "chat.completion.chunk", choices=[{"index": 0, "delta": delta, "finish_reason": reason}])
+        _top(question, serial, "chat.completion.chunk", choices=[{"index": 0, "delta": delta, "finish_reason": reason}])
         for delta, reason in [*deltas, ({}, "stop")]
     ]
     if usage:
-        told.append(_top(serial, "chat.completion.chunk", choices=[], usage=_USAGE))
+        told.append(_top(question, serial, "chat.completion.chunk", choices=[], usage=_USAGE))
     return [*(b"data: %b\n\n" % msgspec.json.encode(each) for each in told), DONE]
 
 
-def _top(serial: int, kind: str, **rest: object) -> dict[str, object]:
-    return {"id": f"chatcmpl-{serial:012d}", "object": kind, "created": 1_741_569_952, "model": MODEL, **rest}
+def _top(question: int, serial: int, kind: str, **rest: object) -> dict[str, object]:
+    model = model_of(question)
+    return {"id": f"chatcmpl-{serial:012d}", "object": kind, "created": 1_741_569_952, "model": model, **rest}
 
 
-def request_body(
-    question: int, *, stream: bool = False, gap: float = 0.0, reset_at: int = -1, model: str = MODEL
-) -> bytes:
-    """A question. What the upstream shall do stands in its metadata, which are no part of it."""
+def request_body(question: int, order: Order, *, stream: bool = False) -> bytes:
     return msgspec.json.encode(
         {
-            "model": model,
+            "model": model_of(question),
             "messages": [{"role": "user", "content": f"Question #{question:012d}"}],
             "stream": stream,
-            "metadata": {"gap": str(gap), "reset_at": str(reset_at)},
+            "metadata": order.as_metadata,
         }
     )
 

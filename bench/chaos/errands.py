@@ -4,34 +4,43 @@ import asyncio
 import itertools
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from bench.chaos.canary import request_body
-from bench.chaos.questions import (
-    Answer,
-    Errand,
-    Question,
-    errand_of,
-    judge,
-    judge_probe,
-    outcomes,
-    purge_missed,
-)
+from bench.chaos.canary import Order
+from bench.chaos.questions import PROMPT, Answer, Errand, Question, errand_of, judge, judge_probe, outcomes
 from bench.chaos.record import Record
 from bench.chaos.weather import Weather
 from bench.client import Connection, End, connect
-from bench.spec import CHAT
 
-__all__ = ["Soaked", "soak_for"]
+__all__ = ["Herd", "Soaked", "soak_for"]
 
 _HERD: Final = 16
 _HERD_LEAVES_AFTER: Final = 0.02
 _LEAVES_AFTER: Final = 0.1
 _ANSWER_WITHIN: Final = 30.0
+_CUT_WITHIN: Final = 0.5
+"""Seconds within which a client notices that its worker was killed."""
 _MOVES: Final = 0.1
 """Share of errands before which a client comes on a new connection, perhaps to another worker."""
+_THINKS: Final = 0.15
+"""Seconds, at most, between two errands of a client."""
+_READS_EVERY: Final = 0.05
+"""Seconds between two reads of a slow client."""
+_STORED: Final = ("HIT", "COALESCED", "STALE")
+
+
+@dataclass(frozen=True, slots=True)
+class Herd:
+    """Many who asked the same at once; times are of the monotonic clock."""
+
+    index: int
+    began: float
+    ended: float
+    calls: int
+    """Of the upstream, that answered them."""
 
 
 @dataclass(slots=True)
@@ -40,19 +49,15 @@ class Soaked:
 
     record: Record = field(default_factory=Record)
     foreign: int = 0
-    """Answers that were somebody else's."""
+    """Answers that were somebody else's, or to something else."""
     torn: int = 0
     """Stored answers that are not whole, or not to the byte what the upstream wrote."""
     purged: int = 0
     """Hits that were older than a purge."""
-    herds: int = 0
-    herds_fair: int = 0
-    """While Redis was well and nothing was purged."""
-    split: int = 0
-    """Of those, herds that cost more than one call."""
-    worst: int = 0
-    """Calls that any other herd cost."""
-    statuses: dict[str, int] = field(default_factory=dict)
+    herds: list[Herd] = field(default_factory=list)
+    statuses: Counter[str] = field(default_factory=Counter)
+    prompt: list[tuple[float, float]] = field(default_factory=list)
+    """When it was asked and how many seconds it took, of what nobody but the gateway delays."""
 
 
 class _Client:
@@ -63,6 +68,7 @@ class _Client:
         self._connection: Connection | None = None
         self._over: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self._parts: list[bytes] = []
+        self._slow = False
 
     def move(self) -> None:
         if self._connection is not None:
@@ -72,30 +78,38 @@ class _Client:
     async def ask(self, question: Question, directive: bytes, leave_after: float = 0.0) -> Answer:
         """Raises OSError and TimeoutError."""
         if self._connection is None or not self._connection.open:
-            self._connection = await connect(self._port, self._parts_append, self._ended)
-        connection = self._connection
+            self._connection = await connect(self._port, self._came, self._ended)
+        connection, began = self._connection, time.monotonic()
         self._over = asyncio.get_running_loop().create_future()
-        self._parts = []
+        self._parts, self._slow = [], question.errand is Errand.SLOW
         connection.send(_request(question, directive))
-        async with asyncio.timeout(_ANSWER_WITHIN):
-            if leave_after:
-                await asyncio.wait([self._over], timeout=leave_after)
-                connection.reset()
-            end = await self._over
+        try:
+            async with asyncio.timeout(_ANSWER_WITHIN):
+                if leave_after:
+                    await asyncio.wait([self._over], timeout=leave_after)
+                    connection.reset()
+                end = await self._over
+        except TimeoutError:
+            connection.reset()
+            raise
         told = connection.headers
-        if told.get(b"connection") == b"close":
-            self.move()
-        return Answer(
+        answer = Answer(
             status=connection.status,
             whole=end is End.WHOLE,
             body=b"".join(self._parts),
             cache=told.get(b"x-cache-status", b"").decode("latin-1"),
-            age=int(told.get(b"age", b"-1")),
             call_id=told.get(b"x-askonce-call-id", b"").decode("latin-1"),
+            seconds=time.monotonic() - began,
         )
+        if told.get(b"connection") == b"close":
+            self.move()
+        return answer
 
-    def _parts_append(self, data: bytes) -> None:
+    def _came(self, data: bytes) -> None:
         self._parts.append(data)
+        if self._slow and self._connection is not None:
+            self._connection.pause()
+            asyncio.get_running_loop().call_later(_READS_EVERY, self._connection.resume)
 
     def _ended(self, end: End) -> None:
         if not self._over.done():
@@ -103,12 +117,12 @@ class _Client:
 
 
 def _request(question: Question, directive: bytes) -> bytes:
-    body = request_body(question.number, stream=question.stream, gap=question.gap, reset_at=question.reset_at)
+    body = question.body
     cache_control = b"cache-control: %b\r\n" % directive if directive else b""
     return (
         b"POST %b HTTP/1.1\r\nhost: soak\r\nauthorization: Bearer %b\r\ncontent-type: application/json\r\n"
         b"%bcontent-length: %d\r\n\r\n%b"
-    ) % (CHAT.encode(), question.key.encode(), cache_control, len(body), body)
+    ) % (question.path.encode(), question.key.encode(), cache_control, len(body), body)
 
 
 class _Soaker:
@@ -126,8 +140,10 @@ class _Soaker:
             while time.monotonic() < until:
                 index = next(numbers)
                 question = errand_of(self._seed, index)
-                if random.Random(f"{self._seed}:{index}:move").random() < _MOVES:
+                dice = random.Random(f"{self._seed}:{index}:manner")
+                if dice.random() < _MOVES:
                     client.move()
+                await asyncio.sleep(dice.random() * _THINKS)
                 if question.errand is Errand.HERD:
                     await self._herd(index, question)
                 else:
@@ -138,45 +154,70 @@ class _Soaker:
     async def _errand(self, client: _Client, index: int, question: Question) -> None:
         leaves = _LEAVES_AFTER if question.errand is Errand.LEAVE else 0.0
         await self._ask(client, index, question, leaves)
-        if question.errand is not Errand.RESET:
-            return
+        if question.errand in (Errand.RESET, Errand.STALL, Errand.ERROR):
+            await self._probe(client, index, replace(question, order=Order()))
+
+    async def _probe(self, client: _Client, index: int, question: Question) -> None:
+        """Asks for what is stored of an answer that broke."""
         try:
-            answer = await client.ask(replace(question, reset_at=-1), b"only-if-cached")
+            answer = await client.ask(question, b"only-if-cached")
         except (OSError, TimeoutError) as error:
-            self._lost(index, question, error)
+            self._lost("probe", index, error)
             return
         record = self._soaked.record
-        record.saw("probe", answer.call_id, frozenset(["refused"]))
-        if wrong := judge_probe(answer):
+        if not answer.whole and self._died():
+            record.saw_cut("probe", answer.call_id)
+            return
+        wrong = judge_probe(answer)
+        record.saw("probe", answer.call_id, frozenset(["relayed"] if wrong else ["refused"]))
+        if wrong:
             self._soaked.torn += 1
-            record.complain(f"probe {index}", wrong)
+            record.complain(f"probe {index}", wrong, answer.call_id)
 
     async def _ask(self, client: _Client, index: int, question: Question, leave_after: float = 0.0) -> int:
         """The serial of the call that answered; -1 for none."""
-        purged = self._weather.purged
+        purged, asked = self._weather.purged(question.model), time.monotonic()
         try:
             answer = await client.ask(question, question.directive, leave_after)
         except (OSError, TimeoutError) as error:
-            self._lost(index, question, error)
+            self._lost(question.errand, index, error)
             return -1
-        soaked = self._soaked
-        soaked.record.saw(question.errand, answer.call_id, outcomes(question.errand, answer, left=bool(leave_after)))
-        if question.errand is Errand.HERD and leave_after and not answer.whole:
+        soaked, errand = self._soaked, question.errand
+        if not answer.whole and self._died():
+            soaked.record.saw_cut(errand, answer.call_id)
             return -1
-        soaked.statuses[answer.cache] = soaked.statuses.get(answer.cache, 0) + 1
+        soaked.record.saw(errand, answer.call_id, outcomes(errand, answer, left=bool(leave_after)))
+        if errand is Errand.HERD and leave_after and not answer.whole:
+            return -1
+        soaked.statuses[answer.cache] += 1
+        if errand in PROMPT:
+            soaked.prompt.append((asked, answer.seconds))
+        return self._judge(index, question, answer, purged)
+
+    def _judge(self, index: int, question: Question, answer: Answer, purged: int) -> int:
+        soaked, label = self._soaked, f"errand {index} ({question.errand}, {self._weather.now})"
         serial, wrong = judge(question, answer)
         if wrong:
-            soaked.record.complain(f"errand {index} ({question.errand})", wrong)
-            soaked.foreign += "another tenant" in wrong
-            soaked.torn += answer.cache in ("HIT", "COALESCED", "STALE")
-        if purge_missed(answer, time.time(), purged):
+            soaked.record.complain(label, wrong, answer.call_id)
+            soaked.foreign += "another" in wrong or "not the whole answer to this question" in wrong
+            soaked.torn += answer.cache in _STORED
+        if answer.cache in ("HIT", "STALE") and 0 <= serial <= purged:
             soaked.purged += 1
-            soaked.record.complain(f"errand {index} ({question.errand})", f"a hit {answer.age} s old was purged")
+            soaked.record.complain(label, f"call {serial} was purged with all up to {purged}", answer.call_id)
         return serial
 
-    def _lost(self, index: int, question: Question, error: Exception) -> None:
-        self._soaked.record.saw(question.errand, "", frozenset())
-        self._soaked.record.complain(f"errand {index} ({question.errand})", repr(error))
+    def _died(self) -> bool:
+        """A worker was killed just now."""
+        now = time.monotonic()
+        return any(0 <= now - kill <= _CUT_WITHIN for kill in self._weather.kills)
+
+    def _lost(self, kind: str, index: int, error: Exception) -> None:
+        record = self._soaked.record
+        if not isinstance(error, TimeoutError) and self._died():
+            record.saw_cut(kind, "")
+            return
+        record.saw(kind, "", frozenset())
+        record.complain(f"errand {index} ({kind}, {self._weather.now})", repr(error))
 
     async def _herd(self, index: int, question: Question) -> None:
         clients = [_Client(self._port) for _ in range(_HERD)]
@@ -189,15 +230,7 @@ class _Soaker:
         serials = set(await asyncio.gather(*tasks)) - {-1}
         for client in clients:
             client.move()
-        fair = self._weather.fair_since(began)
-        soaked = self._soaked
-        soaked.herds += 1
-        soaked.herds_fair += fair
-        if not fair:
-            soaked.worst = max(soaked.worst, len(serials))
-        elif len(serials) > 1:
-            soaked.split += 1
-            soaked.record.complain(f"herd {index}", f"{len(serials)} calls")
+        self._soaked.herds.append(Herd(index, began, time.monotonic(), len(serials)))
 
 
 async def soak_for(seconds: float, port: int, *, seed: int, clients: int, weather: Weather) -> Soaked:

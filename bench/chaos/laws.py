@@ -3,15 +3,16 @@
 import json
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Audit", "Law", "audit", "flat", "memory_bound", "metric"]
+__all__ = ["Audit", "Law", "audit", "cache_memory_bound", "flat", "memory_bound", "metric", "steady"]
 
 _BASE = 200_000_000
 _EACH = 64 << 10
 _GROWTH_BYTES = 4 << 20
 _GROWTH_SHARE = 0.03
+_NO_CALL = ("HIT", "COALESCED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +31,34 @@ def memory_bound(peak: int, streams: int) -> Law:
     return Law(f"memory ≤ 200 MB + 64 KiB a stream ({streams:,} streams)", peak <= bound, figures)
 
 
+def cache_memory_bound(peak: int, idle: int, cache: int, slack: int, workers: int) -> Law:
+    """What the tree held when idle, and for each worker the cache's bound and some slack; all in bytes."""
+    bound = idle + workers * (cache + slack)
+    mib = 1 << 20
+    promise = f"memory ≤ idle + {workers} × ({cache // mib} MiB of cache + {slack // mib} MiB)"
+    figures = f"peak {peak / mib:.1f} of {bound / mib:.1f} MiB; idle {idle / mib:.1f} MiB"
+    return Law(promise, peak <= bound, figures)
+
+
+def steady(rss: list[int], who: str) -> Law:
+    """The first half is warm-up; the median of the last quarter is hardly above that of the third."""
+    quarter = len(rss) // 4
+    promise = f"memory does not grow in the second half ({who})"
+    if not quarter:
+        return Law(promise, False, "too few samples")
+    return _grown(promise, statistics.median(rss[2 * quarter : 3 * quarter]), statistics.median(rss[3 * quarter :]))
+
+
 def flat(rss: list[int]) -> Law:
     """The first third is warm-up; the median of the last third is hardly above that of the second."""
     third = len(rss) // 3
     promise = "memory is flat after warm-up"
     if not third:
         return Law(promise, False, "too few samples")
-    before, after = statistics.median(rss[third : 2 * third]), statistics.median(rss[2 * third :])
+    return _grown(promise, statistics.median(rss[third : 2 * third]), statistics.median(rss[2 * third :]))
+
+
+def _grown(promise: str, before: float, after: float) -> Law:
     allowed = max(_GROWTH_BYTES, before * _GROWTH_SHARE)
     figures = f"{before / 2**20:.1f} MiB, then {after / 2**20:.1f} MiB; {allowed / 2**20:.1f} MiB of growth allowed"
     return Law(promise, after - before <= allowed, figures)
@@ -61,6 +83,10 @@ class Audit:
     """Lines about a call that another line was about."""
     missing: int = 0
     """Calls that a client saw and the log does not know."""
+    lost: int = 0
+    """The same, of those that a worker may have taken with it when it was killed."""
+    misses: int = 0
+    """Requests that the log does not say were refused, or served from the cache or by another's call."""
     mistaken: int = 0
     """Calls whose outcome is none that their client could have seen."""
     unclassified: int = 0
@@ -69,30 +95,48 @@ class Audit:
     examples: list[str] = field(default_factory=list)
 
 
-def audit(lines: Iterable[str], expected: Mapping[str, frozenset[str]]) -> Audit:
-    """Compares the log with what clients saw; `expected` holds the possible outcomes by call id."""
+def audit(
+    lines: Iterable[str],
+    expected: Mapping[str, frozenset[str]],
+    *,
+    at_risk: Collection[str] = (),
+    deaths: int = 0,
+    suspects: Mapping[str, str] | None = None,
+) -> Audit:
+    """Compares the log with what clients saw; `expected` holds the possible outcomes by call id.
+
+    `at_risk` are calls that may be missing, `deaths` how many workers may have died; lines about `suspects` are
+    given as examples.
+    """
     result = Audit()
     known: set[str] = set()
+    wanted = suspects or {}
     for line in lines:
         if not line.startswith("{"):
             _note(result, line)
             continue
         told = json.loads(line)
         if told.get("event") != "request":
-            if told.get("level") == "error":
+            deaths -= told.get("event") == "worker_died"
+            if told.get("level") == "error" and (told.get("event") != "worker_died" or deaths < 0):
                 _note(result, line)
             continue
         result.requests += 1
         result.outcomes[told["outcome"]] += 1
         result.repeated += told["call_id"] in known
         known.add(told["call_id"])
+        result.misses += told["outcome"] != "refused" and told.get("cache") not in _NO_CALL
+        if told["call_id"] in wanted:
+            result.examples.append(f"{wanted[told['call_id']]}: {line.strip()[:600]}")
         if told["error"] == "internal_error":
             _note(result, line)
         if told["outcome"] not in expected.get(told["call_id"], ("abandoned",)):
             result.mistaken += 1
             result.examples.append(line.strip()[:400])
-    result.missing = len(expected.keys() - known)
-    del result.examples[5:]
+    missing = expected.keys() - known
+    result.lost = len(missing.intersection(at_risk))
+    result.missing = len(missing) - result.lost
+    del result.examples[20:]
     return result
 
 

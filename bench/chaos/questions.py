@@ -3,15 +3,26 @@
 import enum
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
-from bench.chaos.canary import frames_of, read_answer, read_beginning, read_events
+from bench.chaos.canary import (
+    BIG,
+    Order,
+    frames_of,
+    model_of,
+    read_answer,
+    read_beginning,
+    read_events,
+    request_body,
+)
+from bench.chaos.vectors import EMBEDDER, batch_body, read_embeddings
 
 __all__ = [
     "KEYS",
+    "PROMPT",
     "SOAK",
     "Answer",
     "Errand",
@@ -20,7 +31,6 @@ __all__ = [
     "judge",
     "judge_probe",
     "outcomes",
-    "purge_missed",
 ]
 
 KEYS: Final = ("sk-soak-a-0123456789", "sk-soak-b-0123456789")
@@ -38,41 +48,79 @@ class Errand(enum.StrEnum):
     """The same, now as JSON and now as a stream."""
     NEW = "new"
     """What nobody has asked."""
+    EMBED = "embed"
+    """Embeddings of one text or several that many ask for, in either form."""
     NO_STORE = "no_store"
     NO_CACHE = "no_cache"
     HERD = "herd"
     """What nobody has asked, by many at once; in half of them the first leaves."""
+    SLOW = "slow"
+    """A megabyte, read a piece at a time."""
     LEAVE = "leave"
     """It leaves in the middle of a stream."""
+    FLAKY = "flaky"
+    """A question that many ask, and whose upstream fails often: a stale answer will do then."""
+    ERROR = "error"
+    """The upstream answers with an error."""
     RESET = "reset"
-    """The upstream breaks off; then the client asks for what is stored of that."""
+    """The upstream breaks off."""
+    STALL = "stall"
+    """The upstream falls silent."""
 
 
 SOAK: Final[Mapping[Errand, int]] = {
-    Errand.JSON: 32,
-    Errand.STREAM: 18,
+    Errand.JSON: 26,
+    Errand.STREAM: 14,
     Errand.EITHER: 8,
-    Errand.NEW: 25,
+    Errand.NEW: 18,
+    Errand.EMBED: 8,
     Errand.NO_STORE: 4,
     Errand.NO_CACHE: 3,
     Errand.HERD: 3,
+    Errand.SLOW: 2,
     Errand.LEAVE: 3,
+    Errand.FLAKY: 3,
+    Errand.ERROR: 3,
     Errand.RESET: 4,
+    Errand.STALL: 1,
 }
 """Percent."""
+PROMPT: Final = frozenset(
+    [Errand.JSON, Errand.STREAM, Errand.EITHER, Errand.NEW, Errand.EMBED, Errand.NO_STORE, Errand.NO_CACHE]
+)
+"""Those that no upstream and no client delays."""
 _POPULAR: Final = 300
+_FLAKY: Final = 20
+_BIG: Final = 10
+_BATCH: Final = 8
 _NEW: Final = 1_000_000
 _LEFT: Final = 1_000_000_000
-_SETS: Final = {Errand.JSON: 10_000, Errand.STREAM: 20_000, Errand.EITHER: 30_000, Errand.NO_CACHE: 10_000}
+_SETS: Final = {
+    Errand.JSON: 10_000,
+    Errand.NO_CACHE: 10_000,
+    Errand.STREAM: 20_000,
+    Errand.EITHER: 30_000,
+    Errand.FLAKY: 40_000,
+    Errand.SLOW: BIG,
+}
+_STATUSES_OF_ERRORS: Final = (400, 404, 429, 500, 503)
+_OUTAGE: Final = 503
+_SHARED: Final = frozenset(["HIT", "MISS", "COALESCED", "REFRESH"])
 _STATUSES: Final[Mapping[Errand, frozenset[str]]] = {
-    **dict.fromkeys((Errand.JSON, Errand.STREAM, Errand.EITHER), frozenset(["HIT", "MISS", "COALESCED", "REFRESH"])),
+    **dict.fromkeys((Errand.JSON, Errand.STREAM, Errand.EITHER, Errand.SLOW), _SHARED),
+    Errand.EMBED: _SHARED | {"PARTIAL-HIT"},
+    Errand.FLAKY: _SHARED | {"STALE"},
     Errand.NEW: frozenset(["MISS"]),
     Errand.NO_STORE: frozenset(["BYPASS"]),
     Errand.NO_CACHE: frozenset(["REFRESH"]),
     Errand.HERD: frozenset(["MISS", "COALESCED", "HIT"]),
+    Errand.ERROR: frozenset(["MISS"]),
 }
-_BROKEN: Final = frozenset(["upstream_disconnected", "upstream_error"])
-_SLACK: Final = 0.2
+_FAULTS: Final[Mapping[Errand, tuple[int, frozenset[str]]]] = {
+    Errand.RESET: (502, frozenset(["upstream_disconnected", "upstream_error"])),
+    Errand.STALL: (504, frozenset(["upstream_timeout"])),
+}
+"""What the client is told where nothing had come, or at the end of a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +130,13 @@ class Question:
     errand: Errand
     key: str
     number: int
-    stream: bool
-    gap: float = 0.0
-    reset_at: int = -1
+    stream: bool = False
+    order: Order = field(default_factory=Order)
     first_leaves: bool = False
+    texts: tuple[int, ...] = ()
+    """Of embeddings."""
+    packed: bool = False
+    """Embeddings as base64."""
 
     @property
     def directive(self) -> bytes:
@@ -96,6 +147,20 @@ class Question:
             case Errand.NO_CACHE:
                 return b"no-cache"
         return b""
+
+    @property
+    def model(self) -> str:
+        return EMBEDDER if self.texts else model_of(self.number)
+
+    @property
+    def path(self) -> str:
+        return "/v1/embeddings" if self.texts else "/v1/chat/completions"
+
+    @property
+    def body(self) -> bytes:
+        if self.texts:
+            return batch_body(self.texts, self.order, packed=self.packed)
+        return request_body(self.number, self.order, stream=self.stream)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +173,8 @@ class Answer:
     body: bytes
     cache: str = ""
     """x-cache-status"""
-    age: int = -1
     call_id: str = ""
+    seconds: float = 0.0
 
 
 def errand_of(seed: int, index: int) -> Question:
@@ -117,32 +182,54 @@ def errand_of(seed: int, index: int) -> Question:
     dice = random.Random(f"{seed}:{index}")
     errand = dice.choices(list(SOAK), list(SOAK.values()))[0]
     key = dice.choice(KEYS)
-    number = _SETS.get(errand, 0) + min(dice.randrange(_POPULAR), dice.randrange(_POPULAR))
+    number = _SETS.get(errand, 0) + _popular(dice)
     new = _NEW + index
     match errand:
         case Errand.JSON | Errand.NO_CACHE:
-            return Question(errand, key, number, stream=False)
+            return Question(errand, key, number)
         case Errand.STREAM:
-            return Question(errand, key, number, stream=True, gap=dice.choice((0.0, 0.0, 0.002)))
+            return Question(errand, key, number, stream=True, order=Order(gap=dice.choice((0.0, 0.0, 0.002))))
         case Errand.EITHER:
             return Question(errand, key, number, stream=dice.random() < 0.5)
         case Errand.NEW | Errand.NO_STORE:
-            return Question(errand, key, new, stream=dice.random() < 0.4, gap=dice.choice((0.0, 0.001)))
+            order = Order(gap=dice.choice((0.0, 0.001)))
+            return Question(errand, key, new, stream=dice.random() < 0.4, order=order)
+        case Errand.EMBED:
+            texts = tuple(_popular(dice) for _ in range(dice.randint(1, _BATCH)))
+            return Question(errand, key, 0, texts=texts, packed=dice.random() < 0.5)
+        case Errand.SLOW:
+            return Question(errand, key, _SETS[errand] + dice.randrange(_BIG), stream=True)
+        case Errand.FLAKY:
+            order = Order(status=_OUTAGE if dice.random() < 0.4 else 200)
+            return Question(errand, key, _SETS[errand] + dice.randrange(_FLAKY), order=order)
+        case Errand.HERD | Errand.LEAVE | Errand.ERROR | Errand.RESET | Errand.STALL:
+            return _trouble(errand, key, index, dice)
+
+
+def _popular(dice: random.Random) -> int:
+    """Some much more than others."""
+    return min(dice.randrange(_POPULAR), dice.randrange(_POPULAR))
+
+
+def _trouble(errand: Errand, key: str, index: int, dice: random.Random) -> Question:
+    new, stream = _NEW + index, dice.random() < 0.5
+    match errand:
         case Errand.HERD:
-            stream = dice.random() < 0.5
-            gap = 0.004 if stream else 0.05
-            return Question(errand, key, new, stream=stream, gap=gap, first_leaves=dice.random() < 0.5)
+            order = Order(gap=0.004 if stream else 0.05)
+            return Question(errand, key, new, stream=stream, order=order, first_leaves=dice.random() < 0.5)
         case Errand.LEAVE:
             # Enough frames to be in the middle of it.
-            return Question(errand, key, _LEFT + 40 * index + 39, stream=True, gap=0.02)
-        case Errand.RESET:
-            stream, at = dice.random() < 0.5, dice.choice((0, dice.randint(1, frames_of(new))))
-            return Question(errand, key, new, stream=stream, reset_at=at)
+            return Question(errand, key, _LEFT + 40 * index + 39, stream=True, order=Order(gap=0.02))
+        case Errand.ERROR:
+            return Question(errand, key, new, stream=stream, order=Order(status=dice.choice(_STATUSES_OF_ERRORS)))
+    at = dice.choice((0, dice.randint(1, frames_of(new))))
+    order = Order(reset_at=at) if errand is Errand.RESET else Order(stall_at=at)
+    return Question(errand, key, new, stream=stream, order=order)
 
 
 def outcomes(errand: Errand, answer: Answer, *, left: bool) -> frozenset[str]:
     """What the gateway's log may say of such a request."""
-    if errand is Errand.RESET:
+    if errand in _FAULTS:
         return frozenset(["failed", "broken"])
     if errand is Errand.LEAVE:
         return frozenset(["abandoned"])
@@ -154,31 +241,51 @@ def outcomes(errand: Errand, answer: Answer, *, left: bool) -> frozenset[str]:
 
 def judge(question: Question, answer: Answer) -> tuple[int, str]:
     """The serial of the upstream's call, and why this is not what had to come back ("" where it is)."""
+    errand = question.errand
     if answer.status and not answer.call_id:
         return -1, f"status {answer.status} without a call id"
-    if question.errand is Errand.LEAVE:
-        return -1, "left, and yet a whole answer came" if answer.whole else ""
-    if question.errand is Errand.RESET:
+    if errand is Errand.LEAVE:
+        return -1, _judge_left(question, answer)
+    if errand in _FAULTS:
         return -1, _judge_broken(question, answer)
-    if answer.status != 200 or not answer.whole:
+    failed = errand is Errand.ERROR or (errand is Errand.FLAKY and answer.status == _OUTAGE)
+    if not answer.whole or (answer.status != 200 and not failed):
         return -1, f"status {answer.status}, whole {answer.whole}, {answer.body[:120]!r}"
-    if answer.cache not in _STATUSES[question.errand]:
+    if answer.cache not in _STATUSES[errand]:
         return -1, f"x-cache-status {answer.cache}"
+    if failed:
+        asked = question.order.status if errand is Errand.ERROR else _OUTAGE
+        same = answer.status == asked and _code(answer.body) == f"as_asked_{asked}"
+        return -1, "" if same else f"not the upstream's error: {answer.status}, {answer.body[:120]!r}"
+    if question.texts:
+        return -1, read_embeddings(answer.body, question.key, question.texts, packed=question.packed)
     read = read_events if question.stream else read_answer
     # What was asked both ways may be made of the other form.
-    reading = read(answer.body, question.key, question.number, exact=question.errand is not Errand.EITHER)
+    reading = read(answer.body, question.key, question.number, exact=errand is not Errand.EITHER)
     return reading.serial, reading.wrong and f"{answer.cache}: {reading.wrong}"
 
 
+def _judge_left(question: Question, answer: Answer) -> str:
+    if answer.whole:
+        return "left, and yet a whole answer came"
+    return read_beginning(_whole_events(answer.body), question.key, question.number) if answer.body else ""
+
+
+def _whole_events(body: bytes) -> bytes:
+    return body[: body.rfind(b"\n\n") + 2] if b"\n\n" in body else b""
+
+
 def _judge_broken(question: Question, answer: Answer) -> str:
-    if answer.status == 502 and answer.whole:
-        return "" if _code(answer.body) in _BROKEN else f"expected {sorted(_BROKEN)}: {answer.body[:120]!r}"
-    if answer.status != 200 or question.reset_at == 0:
-        return f"expected 502: status {answer.status}, {answer.body[:120]!r}"
+    status, codes = _FAULTS[question.errand]
+    order = question.order
+    if answer.status == status and answer.whole:
+        return "" if _code(answer.body) in codes else f"expected {sorted(codes)}: {answer.body[:120]!r}"
+    if answer.status != 200 or 0 in (order.reset_at, order.stall_at):
+        return f"expected {status}: status {answer.status}, {answer.body[:120]!r}"
     if not question.stream:
         return "half a body, and no sign of that" if answer.whole else ""
     events = answer.body.strip().split(b"\n\n")
-    if _code(events[-1].removeprefix(b"data: ")) not in _BROKEN:
+    if _code(events[-1].removeprefix(b"data: ")) not in codes:
         return f"a broken stream without an error: {events[-1][:120]!r}"
     return read_beginning(answer.body, question.key, question.number)
 
@@ -194,8 +301,3 @@ def judge_probe(answer: Answer) -> str:
     """Of an answer that broke nothing is stored: who asks for that alone gets `cache_miss`."""
     missed = answer.status == 504 and answer.whole and _code(answer.body) == "cache_miss"
     return "" if missed else f"of a broken answer something is stored: {answer.status}, {answer.body[:120]!r}"
-
-
-def purge_missed(answer: Answer, now: float, purged: float) -> bool:
-    """It is older than a purge that has been heard. Times are in seconds since the epoch."""
-    return answer.cache == "HIT" and answer.age >= 0 and now - answer.age < purged - _SLACK

@@ -17,6 +17,8 @@ __all__ = ["Rig", "memory_of", "rig"]
 
 _SETTLE_WITHIN = 15.0
 _RSS_EVERY = 0.25
+_TO_REACH_ALL = 32
+"""Connections after which each of two workers has had one: the kernel spreads them by hash."""
 
 
 @dataclass(slots=True)
@@ -25,6 +27,7 @@ class Rig:
 
     scratch: Path
     gateway: servers.Server
+    upstream: servers.Server
     idle_descriptors: int
     spare: int = 0
     """Descriptors that it may keep open beyond those: connections that it holds on to."""
@@ -65,9 +68,10 @@ def rig(settings: str, *, workers: int = 1, soak: bool = False, redis: int = 0, 
         stack.callback(gateway.end)
         stack.enter_context(cpu.pinned(driver))
         # One scrape and one request first: what is opened once and kept belongs to the baseline.
-        _ask_once(gateway.port)
-        made = Rig(scratch, gateway, 0, spare)
-        made.exposition()
+        made = Rig(scratch, gateway, upstream, 0, spare)
+        for _ in range(1 if workers == 1 else _TO_REACH_ALL):
+            _ask_once(gateway.port)
+            made.exposition()
         time.sleep(2.0)
         made.idle_descriptors = cpu.descriptors(gateway.pid)
         yield made

@@ -1,45 +1,55 @@
-"""The soak: mixed load on the cache with two workers, while Redis comes and goes."""
+"""The soak: mixed load on the cache with two workers, while Redis and a worker come and go."""
 
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import uvloop
 
 from bench import cpu, servers
-from bench.chaos.errands import Soaked, soak_for
-from bench.chaos.laws import Law, flat, metric
+from bench.chaos.errands import Herd, Soaked, soak_for
+from bench.chaos.laws import Audit, Law, cache_memory_bound, metric, steady
 from bench.chaos.record import outcome_laws
-from bench.chaos.rig import Rig, memory_of, rig
-from bench.chaos.weather import Weather
+from bench.chaos.rig import Rig, rig
+from bench.chaos.watch import Watched, watch
+from bench.chaos.weather import Trouble, Weather
 
 __all__ = ["soak"]
 
 _CLIENTS: Final = 32
 _WORKERS: Final = 2
-_MEMORY: Final = 8 << 20
-_REDIS_MEMORY: Final = 32 << 20
+_MEMORY: Final = 32 << 20
+_SLACK: Final = 48 << 20
+"""Per worker: requests that are remembered with what they mean (two lists of 8 MiB), flights, what waits to be
+written to Redis, and what the allocator keeps for the next of these."""
+_REDIS_MEMORY: Final = 64 << 20
 _LINKS: Final = 4
-_EVERY: Final = 20.0
-_SCRAPE_EVERY: Final = 1.0
+_EVERY: Final = 30.0
+_TROUBLES: Final = 5
+"""At least so many in a short soak: each kind once."""
+_WITHOUT_REDIS: Final = 1.0
+"""Seconds within which an answer has to be there, though nothing comes from Redis."""
 _SETTINGS: Final = f"""
 [cache]
 memory_bytes = {_MEMORY}
 [cache.ttl]
-chat_completions = 30.0
+chat_completions = 20.0
+embeddings = 20.0
 [redis]
 max_connections = {_LINKS}
 [pool]
 idle_timeout = 1.0
+[timeouts]
+first_byte = 2.0
+idle = 2.0
 """
 
 
 def soak(seconds: float, seed: int, told: Callable[[str], None]) -> list[Law]:
     _, driver = cpu.cores()
+    period = min(_EVERY, seconds / _TROUBLES)
     with servers.scratch_folder() as scratch:
-        weather = Weather(scratch, driver, max_bytes=_REDIS_MEMORY, period=min(_EVERY, seconds / 2))
+        weather = Weather(scratch, driver, max_bytes=_REDIS_MEMORY, period=period, told=told)
         try:
             spare = _WORKERS * _LINKS
             with rig(_SETTINGS, workers=_WORKERS, soak=True, redis=weather.port, spare=spare) as shaken:
@@ -49,58 +59,101 @@ def soak(seconds: float, seed: int, told: Callable[[str], None]) -> list[Law]:
 
 
 def _soak(shaken: Rig, weather: Weather, seconds: float, seed: int, told: Callable[[str], None]) -> list[Law]:
-    before = metric(shaken.exposition(), "askonce_requests_total")
-    with memory_of(shaken.gateway.pid) as rss, _cache_bytes(shaken) as held, weather.over():
-        soaked = uvloop.run(soak_for(seconds, shaken.gateway.port, seed=seed, clients=_CLIENTS, weather=weather))
+    gateway = shaken.gateway
+    before, called = metric(shaken.exposition(), "askonce_requests_total"), servers.calls(shaken.upstream)
+    idle, skip = cpu.resident(gateway.pid), gateway.log.stat().st_size
+    eldest = min(stat.pid for stat in cpu.tree(gateway.pid) if stat.parent == gateway.pid)
+    with watch(shaken, eldest) as watched, weather.over(gateway, shaken.upstream, eldest):
+        soaked = uvloop.run(soak_for(seconds, gateway.port, seed=seed, clients=_CLIENTS, weather=weather))
     for complaint in soaked.record.complaints:
         told(complaint)
     settled = shaken.settled()
-    text = shaken.exposition()
+    text, calls, leases = shaken.exposition(), servers.calls(shaken.upstream) - called, weather.leases()
     counted = round(metric(text, "askonce_requests_total") - before)
-    shaken.gateway.end()
+    gateway.end()
+    laws, found = outcome_laws(soaked.record, counted, gateway.log, told, skip=skip, kills=weather.kills)
     return [
-        *outcome_laws(soaked.record, counted, shaken.gateway.log, told),
-        *_cache_laws(soaked, weather),
-        _bounded(held, metric(text, "askonce_cache_removals_total")),
-        flat(rss),
+        *laws,
+        *_answer_laws(soaked, weather),
+        _called(soaked, found, calls),
+        _herds(soaked.herds, weather, watched, told),
+        _in_time(soaked.prompt, weather),
+        _weathered(weather),
+        _bounded(watched.entries, metric(text, "askonce_cache_removals_total")),
+        cache_memory_bound(max(watched.total), idle, _MEMORY, _SLACK, _WORKERS),
+        steady(watched.eldest, "the worker that lived through all of it"),
         *settled,
+        Law("no lease is left", leases == 0, f"{leases} in Redis"),
     ]
 
 
-def _cache_laws(soaked: Soaked, weather: Weather) -> list[Law]:
+def _answer_laws(soaked: Soaked, weather: Weather) -> list[Law]:
     statuses = ", ".join(f"{count:,} {name}" for name, count in sorted(soaked.statuses.items()) if name)
-    fair = f"{soaked.split} of {soaked.herds_fair:,} herds were more"
-    herds = f"{fair}; of {soaked.herds - soaked.herds_fair:,} others the worst was {soaked.worst}"
-    troubles = ", ".join(f"{count} × {name}" for name, count in Counter(weather.troubles).items())
+    removed = f"{len(weather.purges)} purges of {sum(weather.purges):,} entries in Redis"
+    again = f", {weather.unfinished} asked again" if weather.unfinished else ""
+    purges = f"{soaked.purged} hits of it; {removed}{again}"
     return [
-        Law("nobody gets another tenant's answer", soaked.foreign == 0, f"{soaked.foreign} did; {statuses}"),
-        Law("what is stored or shared is whole, to the byte", soaked.torn == 0, f"{soaked.torn} were not"),
-        Law("a herd is one call while Redis is well and nothing is purged", soaked.split == 0, herds),
-        Law("what was purged is gone", soaked.purged == 0, f"{soaked.purged} hits of it; {weather.purges} purges"),
-        Law("Redis came and went", not weather.failed and bool(weather.troubles), weather.failed or troubles),
+        Law("nobody gets another's answer, or one to another question", soaked.foreign == 0, f"{soaked.foreign} did"),
+        Law("what is stored or shared is whole, to the byte", soaked.torn == 0, f"{soaked.torn} were not; {statuses}"),
+        Law("what was purged is gone", soaked.purged == 0 and bool(weather.purges), purges),
     ]
 
 
-def _bounded(held: list[float], removed: float) -> Law:
-    bound = _WORKERS * _MEMORY
-    figures = f"{max(held) / 2**20:.1f} of {bound / 2**20:.0f} MiB at most; {removed:,.0f} entries left"
-    return Law("entries stay within their memory", max(held) <= bound, figures)
+def _called(soaked: Soaked, found: Audit, calls: int) -> Law:
+    """A request whose line went with its worker may have been a miss."""
+    unknown = soaked.record.requests - found.requests
+    figures = f"{calls:,} calls, {found.misses:,} misses, {unknown} unknown; {found.requests:,} requests"
+    return Law("the upstream is called at most once for each miss", calls <= found.misses + unknown, figures)
 
 
-@contextmanager
-def _cache_bytes(shaken: Rig) -> Iterator[list[float]]:
-    """Bytes of entries in the memory of all workers, sampled while inside."""
-    samples = [0.0]
-    over = threading.Event()
+def _herds(herds: Sequence[Herd], weather: Weather, watched: Watched, told: Callable[[str], None]) -> Law:
+    fair, slow, split = 0, 0, 0
+    worst = 0
+    for herd in herds:
+        if any(spell.touches(herd.began, herd.ended) for spell in weather.spells):
+            worst = max(worst, herd.calls)
+        elif watched.slow(herd.began, herd.ended):
+            slow += 1
+            worst = max(worst, herd.calls)
+        else:
+            fair += 1
+            if herd.calls > 1:
+                split += 1
+                told(f"herd {herd.index}: {herd.calls} calls")
+    others = f"of {len(herds) - fair:,} others ({slow} while Redis missed a deadline) the worst was {worst}"
+    promise = "a herd is one call while Redis answers and nothing is purged"
+    return Law(promise, split == 0 and fair > 0, f"{split} of {fair:,} herds were more; {others}")
 
-    def watch() -> None:
-        while not over.wait(_SCRAPE_EVERY):
-            samples.append(metric(shaken.exposition(), "askonce_cache_bytes"))
 
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield samples
-    finally:
-        over.set()
-        watcher.join()
+def _in_time(prompt: Sequence[tuple[float, float]], weather: Weather) -> Law:
+    """What is asked while Redis is gone or frozen is answered as fast as its deadline allows."""
+    spells = [each for each in weather.spells if each.what in (Trouble.REDIS_KILLED, Trouble.REDIS_FROZEN)]
+    without: list[float] = []
+    others: list[float] = []
+    for asked, seconds in prompt:
+        inside = any(spell.began <= asked <= spell.ended for spell in spells)
+        (without if inside else others).append(seconds)
+    figures = f"{_spread(without)}; otherwise {_spread(others)}"
+    late = sum(seconds > _WITHOUT_REDIS for seconds in without)
+    promise = f"without Redis every answer is there within {_WITHOUT_REDIS:.0f} s"
+    return Law(promise, late == 0 and bool(without), f"{late} late; {figures}")
+
+
+def _spread(seconds: Sequence[float]) -> str:
+    if not seconds:
+        return "none"
+    ordered = sorted(each * 1e3 for each in seconds)
+    p50, p99 = ordered[len(ordered) // 2], ordered[len(ordered) * 99 // 100]
+    return f"{len(ordered):,} took p50 {p50:.1f}, p99 {p99:.0f}, at most {ordered[-1]:.0f} ms"
+
+
+def _weathered(weather: Weather) -> Law:
+    troubles = ", ".join(f"{count} × {name}" for name, count in Counter(weather.troubles).items())
+    every = set(weather.troubles) == set(Trouble)
+    return Law("all kinds of trouble came", not weather.failed and every, weather.failed or troubles or "none")
+
+
+def _bounded(held: Sequence[float], removed: float) -> Law:
+    bound, most = _WORKERS * _MEMORY, max(held, default=0.0)
+    figures = f"{most / 2**20:.1f} of {bound / 2**20:.0f} MiB at most; {removed:,.0f} entries left"
+    return Law(f"entries stay within {_MEMORY >> 20} MiB a worker", 0 < most <= bound, figures)

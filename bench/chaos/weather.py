@@ -1,55 +1,93 @@
-"""What happens to Redis during a soak: killed, frozen, flushed by turns; and purges, while it is well."""
+"""What happens during a soak: Redis is killed, frozen, flushed, a worker is killed, by turns; and purges."""
 
+import contextlib
 import enum
+import http.client
 import itertools
 import json
-import random
+import math
+import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import redis
 
-from bench import servers
-from bench.payload import MODEL
-from cache.notices import SAY
-from cache.select import Selector
+from bench import cpu, servers
+from bench.chaos.canary import MODELS
 
-__all__ = ["Trouble", "Weather"]
+__all__ = ["FAIR", "Spell", "Trouble", "Weather"]
 
+FAIR: Final = "fair"
 _AFTER: Final = 3.0
 """Seconds after a trouble in which workers may still take Redis for down."""
-_HEARD: Final = 1.0
-"""Seconds within which every worker has heard of a purge."""
 _TROUBLE: Final = 3.0
+_UP_WITHIN: Final = 15.0
+_PURGE_TRIES: Final = 3
+_PURGES: Final[tuple[dict[str, object], ...]] = (
+    {"model": MODELS[0]},
+    {"model": MODELS[1]},
+    {"endpoint": "chat/completions"},
+    {"model": MODELS[0]},
+    {"model": MODELS[1]},
+    {"all": True},
+)
 _NAMESPACE: Final = "askonce"
-_BEGINNINGS: Final = 1 << 50
 
 
 class Trouble(enum.StrEnum):
-    KILLED = "killed"
-    FROZEN = "frozen"
-    FLUSHED = "flushed"
+    REDIS_KILLED = "Redis killed"
+    REDIS_FROZEN = "Redis frozen"
+    REDIS_FLUSHED = "Redis flushed"
+    WORKER_KILLED = "a worker killed"
+
+
+class Spell:
+    """From when to when something was the matter, on the monotonic clock."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.began = time.monotonic()
+        self.ended = math.inf
+        """Without what follows from it."""
+        self.over = math.inf
+
+    def end(self, after: float = 0.0) -> None:
+        self.ended = time.monotonic()
+        self.over = self.ended + after
+
+    def touches(self, began: float, ended: float) -> bool:
+        return self.began <= ended and began <= self.over
 
 
 class Weather:
-    """Runs in a thread while inside `over`. One cycle of `period` seconds is a purge, another, a trouble."""
+    """Runs in a thread while inside `over`. Every `period` seconds there is a purge, and then a trouble."""
 
-    def __init__(self, scratch: Path, on: set[int], *, max_bytes: int, period: float) -> None:
+    def __init__(
+        self, scratch: Path, on: set[int], *, max_bytes: int, period: float, told: Callable[[str], None]
+    ) -> None:
         self._scratch = scratch
         self._on = on
         self._max_bytes = max_bytes
         self._server = self._start(servers.free_port())
         self._period = period
+        self._told = told
         self._over = threading.Event()
-        self._changed_until = 0.0
-        self._purged = 0.0
+        self._purged: dict[str, int] = {}
+        self._began = time.monotonic()
+        self.now = FAIR
+        self.spells: list[Spell] = []
+        self.kills: list[float] = []
+        """When workers were killed, on the monotonic clock."""
         self.troubles: list[Trouble] = []
-        self.purges = 0
+        self.purges: list[int] = []
+        """How many entries each removed from Redis."""
+        self.unfinished = 0
+        """Purges that the gateway said were not complete; asked again."""
         self.failed = ""
         """What went wrong with the weather itself."""
 
@@ -60,18 +98,15 @@ class Weather:
     def port(self) -> int:
         return self._server.port
 
-    def fair_since(self, moment: float) -> bool:
-        """From that moment of the monotonic clock until now Redis has been well, and nothing was purged."""
-        return self._changed_until < moment
-
-    @property
-    def purged(self) -> float:
-        """The last purge that every worker has heard of, in seconds since the epoch."""
-        return self._purged
+    def purged(self, model: str) -> int:
+        """The upstream's last call when the last purge of this model began that is complete."""
+        return self._purged.get(model, 0)
 
     @contextmanager
-    def over(self) -> Iterator[None]:
-        thread = threading.Thread(target=self._run, daemon=True)
+    def over(self, gateway: servers.Server, upstream: servers.Server, eldest: int) -> Iterator[None]:
+        """`eldest` is the worker that is never killed."""
+        self._began = time.monotonic()
+        thread = threading.Thread(target=self._run, args=(gateway, upstream, eldest), daemon=True)
         thread.start()
         try:
             yield
@@ -82,48 +117,86 @@ class Weather:
     def close(self) -> None:
         self._server.end()
 
-    def _run(self) -> None:
-        selectors = itertools.cycle([Selector(all=True), Selector(model=MODEL)])
+    def leases(self) -> int:
+        """How many are held."""
+        with redis.Redis(port=self.port, protocol=2, socket_timeout=10) as client:
+            return sum(1 for _ in client.scan_iter(match=f"{_NAMESPACE}:l:*", count=1_000))
+
+    def _run(self, gateway: servers.Server, upstream: servers.Server, eldest: int) -> None:
+        selectors = itertools.cycle(_PURGES)
         try:
             for trouble in itertools.cycle(Trouble):
-                for _ in range(2):
-                    if self._over.wait(0.3 * self._period):
-                        return
-                    self._purge(next(selectors))
-                if self._over.wait(0.25 * self._period):
+                if self._over.wait(0.4 * self._period):
                     return
-                self._changed_until = float("inf")
-                self._bring(trouble, min(_TROUBLE, 0.15 * self._period))
-                self._changed_until = time.monotonic() + _AFTER
+                self._purge(next(selectors), gateway, upstream)
+                if self._over.wait(0.4 * self._period):
+                    return
+                self._told(f"after {time.monotonic() - self._began:.0f} s: {trouble}")
+                with self._spell(trouble, _AFTER):
+                    self._bring(trouble, min(_TROUBLE, 0.2 * self._period), gateway, eldest)
                 self.troubles.append(trouble)
-        except (servers.StartError, redis.RedisError, OSError) as error:
+        except (servers.StartError, redis.RedisError, OSError, http.client.HTTPException) as error:
             self.failed = repr(error)
 
-    def _bring(self, trouble: Trouble, seconds: float) -> None:
+    @contextmanager
+    def _spell(self, what: str, after: float = 0.0) -> Iterator[None]:
+        spell = Spell(what)
+        self.spells.append(spell)
+        self.now = what
+        try:
+            yield
+        finally:
+            spell.end(after)
+            self.now = FAIR
+
+    def _bring(self, trouble: Trouble, seconds: float, gateway: servers.Server, eldest: int) -> None:
         match trouble:
-            case Trouble.KILLED:
+            case Trouble.REDIS_KILLED:
                 self._server.process.kill()
                 self._server.process.wait()
                 self._over.wait(seconds)
                 self._server = self._start(self.port)
-            case Trouble.FROZEN:
+            case Trouble.REDIS_FROZEN:
                 self._server.process.send_signal(signal.SIGSTOP)
                 self._over.wait(seconds)
                 self._server.process.send_signal(signal.SIGCONT)
-            case Trouble.FLUSHED:
-                self._tell("FLUSHALL")
+            case Trouble.REDIS_FLUSHED:
+                with redis.Redis(port=self.port, protocol=2, socket_timeout=10) as client:
+                    client.flushall()
+            case Trouble.WORKER_KILLED:
+                self._kill(gateway, eldest)
 
-    def _purge(self, selector: Selector) -> None:
-        """As a worker says it to all others."""
-        keys = f"{_NAMESPACE}:{{notices}}:number", f"{_NAMESPACE}:{{notices}}"
-        words = json.dumps(selector.as_dict()), random.randrange(_BEGINNINGS)
-        self._changed_until = float("inf")
-        _, at = self._tell("EVAL", SAY.source, len(keys), *keys, *words)
-        self._over.wait(_HEARD)
-        self._changed_until = time.monotonic()
-        self._purged = float(at)
-        self.purges += 1
+    def _kill(self, gateway: servers.Server, eldest: int) -> None:
+        """Ends when there is another in its place."""
+        position = gateway.log.stat().st_size
+        victim = next(stat.pid for stat in cpu.tree(gateway.pid) if stat.parent == gateway.pid and stat.pid != eldest)
+        self.kills.append(time.monotonic())
+        os.kill(victim, signal.SIGKILL)
+        deadline = time.monotonic() + _UP_WITHIN
+        while not servers.listening_since(gateway, position):
+            if time.monotonic() > deadline:
+                raise servers.StartError(f"worker {victim} was killed and no other came in {_UP_WITHIN:.0f} s")
+            time.sleep(0.1)
 
-    def _tell(self, *command: str | bytes | int) -> Any:
-        with redis.Redis(port=self.port, protocol=2, socket_timeout=10) as client:
-            return client.execute_command(*command)
+    def _purge(self, selector: dict[str, object], gateway: servers.Server, upstream: servers.Server) -> None:
+        """Through the admin API; whichever worker takes it tells the others."""
+        for _ in range(_PURGE_TRIES):
+            with self._spell(f"purge of {selector}"):
+                latest = servers.calls(upstream)
+                status, answer = self._post(gateway.admin_port, "/admin/v1/cache/purge", selector)
+            if status == http.HTTPStatus.OK:
+                for model in [str(selector["model"])] if "model" in selector else MODELS:
+                    self._purged[model] = latest
+                self.purges.append(answer["redis"]["entries"])
+                return
+            if status != http.HTTPStatus.SERVICE_UNAVAILABLE:
+                raise servers.StartError(f"a purge was answered with {status}: {answer}")
+            self.unfinished += 1
+
+    def _post(self, port: int, path: str, body: dict[str, object]) -> tuple[int, dict[str, dict[str, int]]]:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        with contextlib.closing(connection):
+            headers = {"authorization": f"Bearer {servers.ADMIN_TOKEN}", "content-type": "application/json"}
+            connection.request("POST", path, json.dumps(body), headers)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
