@@ -3,7 +3,7 @@
 import pytest
 
 from tests.fakes.answers import Answer, End, Framing, event_stream
-from tests.fakes.frames import DONE, STREAM, USAGE, chat_frame, payloads
+from tests.fakes.frames import COUNTED, DONE, USAGE, chat_frame, payloads
 from tests.fakes.gateway import Gateway, StartGateway
 from tests.fakes.raw import RawClient
 from tests.fakes.toxics import ToxicProxy
@@ -29,7 +29,7 @@ async def test_t1_cut_at_every_byte(upstream: ScriptedUpstream, gateway: Gateway
     cuts = range(1, len(stream), 3)
     for cut in cuts:
         upstream.script(event_stream([stream[:cut], stream[cut:]]))
-        response = await client.ask(body=STREAM)
+        response = await client.ask(body=COUNTED)
         assert (response.body, response.whole) == (stream, True)
     await gateway.settled()
     assert await gateway.sample(TOKENS, kind="input") == 11 * len(cuts)
@@ -41,7 +41,7 @@ async def test_t1_byte_by_byte(upstream: ScriptedUpstream, gateway: Gateway, cli
     """Every byte its own chunk: the same bytes arrive, an event at a time, and the usage is counted."""
     stream = STREAMS["CRLF"]
     upstream.script(event_stream([stream[i : i + 1] for i in range(len(stream))]))
-    response = await client.ask(body=STREAM)
+    response = await client.ask(body=COUNTED)
     assert response.body == stream
     assert len(response.chunks) < len(stream) / 10
     await gateway.settled()
@@ -56,7 +56,7 @@ async def test_t1_sliced_on_the_wire(upstream: ScriptedUpstream, start: StartGat
         link.down.slice = 1
         gateway = await start(link.url)
         async with gateway.client() as client:
-            response = await client.ask(body=STREAM)
+            response = await client.ask(body=COUNTED)
         assert (response.body, response.whole) == (b"".join(frames), True)
         await gateway.settled()
         assert await gateway.sample(TOKENS, kind="output") == 7
@@ -66,7 +66,7 @@ async def test_t1_sliced_on_the_wire(upstream: ScriptedUpstream, start: StartGat
 async def test_t1_other_framings(upstream: ScriptedUpstream, client: RawClient, framing: Framing) -> None:
     """A stream with a length, or ended by the connection, is relayed whole."""
     upstream.script(Answer(200, [("content-type", "text/event-stream")], LF, framing))
-    response = await client.ask(body=STREAM)
+    response = await client.ask(body=COUNTED)
     assert (response.body, response.whole) == (LF, True)
 
 
@@ -74,7 +74,7 @@ async def test_t1_the_last_usage_counts(upstream: ScriptedUpstream, gateway: Gat
     """An upstream that repeats its usage in every frame is counted once, with what it said last."""
     early = USAGE.replace(b'"completion_tokens":7', b'"completion_tokens":3')
     upstream.script(event_stream([early, early, USAGE, DONE]))
-    await client.ask(body=STREAM)
+    await client.ask(body=COUNTED)
     await gateway.settled()
     assert await gateway.sample(TOKENS, kind="output") == 7
 
@@ -83,7 +83,7 @@ async def test_t2_one_event_of_16_mib(upstream: ScriptedUpstream, gateway: Gatew
     """An event of any size passes, and what follows it is still read."""
     big = b"data: " + b"x" * (16 << 20) + b"\n\n"
     upstream.script(event_stream([big, USAGE, DONE]))
-    response = await client.ask(body=STREAM)
+    response = await client.ask(body=COUNTED)
     assert response.body == big + USAGE + DONE
     await gateway.settled()
     assert await gateway.sample(TOKENS, kind="output") == 7
@@ -93,7 +93,7 @@ async def test_t2_one_event_of_many_lines(upstream: ScriptedUpstream, gateway: G
     """The same for an event of 4 MiB in lines, each its own chunk."""
     line = b"data: " + b"x" * 65_000 + b"\n"
     upstream.script(event_stream([*[line] * 64, b"\n", USAGE, DONE], end=End.CLOSE))
-    response = await client.ask(body=STREAM)
+    response = await client.ask(body=COUNTED)
     assert payloads(response.body)[-1] == b"[DONE]"
     await gateway.settled()
     assert await gateway.sample(TOKENS, kind="output") == 7

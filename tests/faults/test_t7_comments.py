@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.fakes.answers import SILENCE, Answer, End, Framing, Piece, event_stream, json_answer
-from tests.fakes.frames import CHAT, DONE, STREAM, USAGE, chat_frame, error_frames, payloads
+from tests.fakes.frames import CHAT, COUNTED, DONE, STREAM, USAGE, chat_frame, error_frames, payloads
 from tests.fakes.gateway import StartGateway
 from tests.fakes.raw import Response, compose
 from tests.fakes.upstream import ScriptedUpstream
@@ -29,7 +29,7 @@ async def _ask(start: StartGateway, body: object = STREAM, **settings: object) -
 async def test_t7_before_the_head(upstream: ScriptedUpstream, start: StartGateway) -> None:
     """While the upstream has not answered, comments come under a 200; the stream follows whole."""
     upstream.script(event_stream([FRAME, USAGE, DONE], before=LATE))
-    response = await _ask(start)
+    response = await _ask(start, COUNTED)
     assert response.status == 200
     assert response.header(b"content-type") == b"text/event-stream; charset=utf-8"
     pings, rest = response.body.count(PING), response.body.replace(PING, b"")
