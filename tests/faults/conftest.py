@@ -4,7 +4,14 @@ import pytest
 
 from tests.fakes.gateway import Gateway, StartGateway
 
-EITHER_WAY = ("test_t1_", "test_t4_", "test_t5_", "test_t6_a_stall", "test_t6_an_active", "test_t6_first_byte")
+EITHER_WAY: tuple[str, ...] = (
+    "test_t1_",
+    "test_t4_",
+    "test_t5_",
+    "test_t6_a_stall",
+    "test_t6_an_active",
+    "test_t6_first_byte",
+)
 EITHER_WAY += ("test_t7_before", "test_t7_between", "test_t7_a_late")
 """Tests whose gateway only relays, and then has the cache."""
 
