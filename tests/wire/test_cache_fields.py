@@ -65,7 +65,7 @@ async def test_stored_is_said_of_what_is_stored(start: StartGateway, upstream: S
 async def test_who_wants_nothing_stored_and_nothing_new_gets_nothing(
     start: StartGateway, upstream: ScriptedUpstream, redis_server: RedisServer
 ) -> None:
-    """`no-cache` and `only-if-cached` together: not out of Redis either, one input or several."""
+    """`no-cache` and `only-if-cached` together: not out of Redis either."""
     upstream.script(completion_answer())
     gateway = await start(cache__enabled=True, cache__memory_bytes=0, redis__url=redis_server.url)
     assert status_of(await ask(gateway)) == "MISS"
