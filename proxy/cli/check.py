@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from proxy import config as configuration
-from proxy.config import Config, Loaded, Upstream
+from proxy.config import Config, ConfigError, Loaded, Upstream
+from proxy.redis_link.url import BadUrl, Url
 
 __all__ = ["check"]
 
@@ -20,6 +21,7 @@ _Lines = Iterator[tuple[str, str]]
 def check(option: Path | None, *, as_json: bool) -> None:
     """Raises ConfigError."""
     loaded = configuration.read(configuration.find(option))
+    redis = _redis(loaded)
     warnings = configuration.advice(loaded, os.environ, len(os.sched_getaffinity(0)))
     if as_json:
         typer.echo(_document(loaded, warnings))
@@ -29,6 +31,7 @@ def check(option: Path | None, *, as_json: bool) -> None:
         ("Configuration", _sources(loaded)),
         ("Listeners", _listeners(loaded)),
         ("Upstreams", _upstreams(loaded)),
+        ("Cache", _cache(loaded.config, redis)),
         ("Caps", _caps(loaded.config)),
         ("Time-outs", _timeouts(loaded.config)),
         ("The rest", _rest(loaded.config)),
@@ -77,6 +80,38 @@ def _upstreams(loaded: Loaded) -> _Lines:
         yield "  models", _models(upstream)
         if upstream.ca_file:
             yield "  trusts also", upstream.ca_file
+
+
+def _redis(loaded: Loaded) -> str:
+    """Where it is, without credentials; "" for nowhere. Raises ConfigError, as `serve` does."""
+    url = loaded.config.redis.url
+    try:
+        return str(Url.parse(url.reveal())) if url else ""
+    except BadUrl as error:
+        raise ConfigError(f"redis.url: {error}") from None
+
+
+def _cache(config: Config, redis: str) -> _Lines:
+    cache, coalesce = config.cache, config.coalesce
+    if not cache.enabled:
+        yield "cache", "off: every request goes upstream"
+        return
+    yield "answers shared by", "everybody who gets in" if cache.scope == "global" else "requests with the same key"
+    lifetimes: dict[float, list[str]] = {}
+    for name, seconds in msgspec.structs.asdict(cache.ttl).items():
+        lifetimes.setdefault(seconds, []).append(name)
+    for seconds, names in sorted(lifetimes.items(), reverse=True):
+        yield f"kept for {_duration(seconds)}" if seconds else "not kept", ", ".join(names)
+    if cache.models:
+        yield "by model", ", ".join(cache.models)
+    stale = cache.stale_if_error
+    yield "if an upstream fails", f"stale answers for {_duration(stale)}" if stale else "no stale answers"
+    yield "memory", f"{_size(cache.memory_bytes)} per worker, entries up to {_size(cache.max_entry_bytes)}"
+    yield "Redis", redis or "none: each worker has its own memory"
+    if cache.snapshot:
+        yield "snapshot", cache.snapshot if not redis else f"{cache.snapshot}: not used, there is Redis"
+    alone = f", but for {', '.join(coalesce.off)}" if coalesce.off else ""
+    yield "requests in flight", f"shared{alone}" if coalesce.enabled else "each goes upstream"
 
 
 def _key(origin: str) -> str:

@@ -110,6 +110,38 @@ def test_check_explains_where_everything_comes_from(
     assert KEY not in printed
 
 
+def test_check_explains_the_cache(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who shares what, for how long, and where it lies; no password."""
+    monkeypatch.setenv("ASKONCE_REDIS__URL", f"rediss://u:{KEY}@cache.internal/3")
+    monkeypatch.setenv("ASKONCE_CACHE__TTL__AUDIO_SPEECH", "90")
+    monkeypatch.setenv("ASKONCE_COALESCE__OFF", "embeddings")
+    assert run(monkeypatch, "check") == 0
+    printed = capsys.readouterr().out
+    for part in (
+        "requests with the same key",
+        "kept for 24 h           chat_completions, completions, responses, moderations",
+        "kept for 90 s           audio_speech",
+        "not kept                images_generations, audio_transcriptions",
+        "256 MiB per worker",
+        "rediss://cache.internal:6379/3",
+        "shared, but for embeddings",
+    ):
+        assert part in printed
+    assert KEY not in printed
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=str)
+def test_check_refuses_what_serve_would_not_reach(
+    options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A URL of Redis that is none, without quoting it."""
+    monkeypatch.setenv("ASKONCE_REDIS__URL", f"http://u:{KEY}@cache.internal")
+    assert run(monkeypatch, "check", *options) == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith("askonce: redis.url: ")
+    assert KEY not in printed.err + printed.out
+
+
 def test_check_prints_its_warnings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """After the explanation; they are no reason to fail."""
     monkeypatch.setenv("ASKONCE_LISTEN__HOST", "0.0.0.0")
