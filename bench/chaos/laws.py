@@ -64,12 +64,12 @@ def _grown(promise: str, before: float, after: float) -> Law:
     return Law(promise, after - before <= allowed, figures)
 
 
-def metric(exposition: str, name: str) -> float:
-    """The sum of all samples of one metric in Prometheus text."""
+def metric(exposition: str, name: str, label: str = "") -> float:
+    """The sum of all samples of one metric in Prometheus text, or of those with this label (`name="value"`)."""
     total = 0.0
     for line in exposition.splitlines():
         sample, _, value = line.rpartition(" ")
-        if sample.partition("{")[0] == name:
+        if sample.partition("{")[0] == name and label in sample:
             total += float(value)
     return total
 
@@ -83,7 +83,7 @@ class Audit:
     """Lines about a call that another line was about."""
     missing: int = 0
     """Calls that a client saw and the log does not know."""
-    lost: int = 0
+    lost: frozenset[str] = frozenset()
     """The same, of those that a worker may have taken with it when it was killed."""
     misses: int = 0
     """Requests that the log does not say were refused, or served from the cache or by another's call."""
@@ -134,8 +134,8 @@ def audit(
             result.mistaken += 1
             result.examples.append(line.strip()[:400])
     missing = expected.keys() - known
-    result.lost = len(missing.intersection(at_risk))
-    result.missing = len(missing) - result.lost
+    result.lost = frozenset(missing.intersection(at_risk))
+    result.missing = len(missing - result.lost)
     del result.examples[20:]
     return result
 

@@ -12,8 +12,9 @@ from bench.chaos.laws import Audit, Law, audit
 __all__ = ["Record", "outcome_laws"]
 
 _COMPLAINTS: Final = 10
-_ACCOUNTING: Final = 0.1
-"""Seconds of finished requests that a killed worker may take with it."""
+_ACCOUNTING: Final = 0.2
+"""Seconds of finished requests that a killed worker may take with it: it accounts every 100 ms and gathers lines for
+50 ms, and a busy loop is late."""
 _NOTICED: Final = 0.25
 """Seconds within which a client has read what a killed worker wrote last."""
 _ANY: Final = frozenset(["relayed", "refused", "failed", "broken", "abandoned"])
@@ -101,21 +102,24 @@ def outcome_laws(
     cut = f"{len(record.cut) + record.cut_unseen} cut by the death of a worker; " if kills else ""
     return [
         Law("every client gets what it has to get", record.wrong == 0, f"{record.wrong} wrong; {cut}{kinds}"),
-        _once(record, found, counted, len(at_risk)),
+        _once(record, found, counted, len(at_risk), kills),
         Law("the outcome is what the client saw", found.mistaken == 0, f"{found.mistaken} mistaken; {ends}"),
         Law("no unclassified error", found.unclassified == 0, f"{found.unclassified} internal errors or error events"),
     ], found
 
 
-def _once(record: Record, found: Audit, counted: int, at_risk: int) -> Law:
+def _once(record: Record, found: Audit, counted: int, at_risk: int, kills: Sequence[float]) -> Law:
     """One line and one count for each request, but for what a worker that was killed had not yet written."""
     unlogged, uncounted = record.requests - found.requests, record.requests - counted
     each = not (found.repeated or found.missing or record.twice)
-    logged = found.lost <= unlogged <= found.lost + record.cut_unseen
+    logged = len(found.lost) <= unlogged <= len(found.lost) + record.cut_unseen
     holds = each and logged and 0 <= uncounted <= at_risk + record.cut_unseen
     figures = f"{record.requests:,} requests, {found.requests:,} log lines, {counted:,} counted"
     figures += f"; {found.repeated} repeated, {found.missing} missing"
     if at_risk or record.cut_unseen:
-        figures += f"; {unlogged} lines and {uncounted} counts went with workers that were killed, "
-        figures += f"of {at_risk + record.cut_unseen} requests cut or ended in their last {_ACCOUNTING * 1e3:.0f} ms"
+        before = [kill - record.ended[call_id] for call_id in found.lost for kill in kills]
+        oldest = max((each for each in before if each <= _ACCOUNTING), default=0.0)
+        figures += f"; {unlogged} lines and {uncounted} counts went with {len(kills)} killed workers, the oldest "
+        figures += f"{max(0.0, oldest) * 1e3:.0f} ms old, of {at_risk + record.cut_unseen} that were cut or had ended "
+        figures += f"in the last {_ACCOUNTING * 1e3:.0f} ms"
     return Law("every request has exactly one outcome", holds, figures)

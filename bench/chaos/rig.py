@@ -49,7 +49,7 @@ class Rig:
             if (quiet and now <= self.idle_descriptors + self.spare) or time.monotonic() > deadline:
                 break
             time.sleep(0.1)
-        kept = f" and {self.spare} to Redis" if self.spare else ""
+        kept = f" and {self.spare} for Redis" if self.spare else ""
         figures = f"{now} open, {self.idle_descriptors} before{kept}"
         return (
             Law("nothing is in flight afterwards", quiet, f"{in_flight:.0f} requests, {connections:.0f} connections"),

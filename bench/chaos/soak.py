@@ -13,6 +13,7 @@ from bench.chaos.record import outcome_laws
 from bench.chaos.rig import Rig, rig
 from bench.chaos.watch import Watched, watch
 from bench.chaos.weather import Trouble, Weather
+from cache.memory import Removal
 
 __all__ = ["soak"]
 
@@ -24,9 +25,14 @@ _SLACK: Final = 48 << 20
 written to Redis, and what the allocator keeps for the next of these."""
 _REDIS_MEMORY: Final = 64 << 20
 _LINKS: Final = 4
+_STATE: Final = 2
+"""Descriptors of the file in which a worker tells others how Redis is; it has one once that has changed."""
 _EVERY: Final = 30.0
 _TROUBLES: Final = 5
 """At least so many in a short soak: each kind once."""
+_WARM: Final = 120.0
+"""Seconds until the cache is as full as it gets: a shorter soak can't tell growth from warming up."""
+_REMOVALS: Final = "askonce_cache_removals_total"
 _WITHOUT_REDIS: Final = 1.0
 """Seconds within which an answer has to be there, though nothing comes from Redis."""
 _SETTINGS: Final = f"""
@@ -51,7 +57,7 @@ def soak(seconds: float, seed: int, told: Callable[[str], None]) -> list[Law]:
     with servers.scratch_folder() as scratch:
         weather = Weather(scratch, driver, max_bytes=_REDIS_MEMORY, period=period, told=told)
         try:
-            spare = _WORKERS * _LINKS
+            spare = _WORKERS * (_LINKS + _STATE)
             with rig(_SETTINGS, workers=_WORKERS, soak=True, redis=weather.port, spare=spare) as shaken:
                 return _soak(shaken, weather, seconds, seed, told)
         finally:
@@ -79,9 +85,9 @@ def _soak(shaken: Rig, weather: Weather, seconds: float, seed: int, told: Callab
         _herds(soaked.herds, weather, watched, told),
         _in_time(soaked.prompt, weather),
         _weathered(weather),
-        _bounded(watched.entries, metric(text, "askonce_cache_removals_total")),
+        _bounded(watched.entries, text),
         cache_memory_bound(max(watched.total), idle, _MEMORY, _SLACK, _WORKERS),
-        steady(watched.eldest, "the worker that lived through all of it"),
+        *([steady(watched.eldest, "of the worker that lived through all of it")] if seconds >= 2 * _WARM else []),
         *settled,
         Law("no lease is left", leases == 0, f"{leases} in Redis"),
     ]
@@ -153,7 +159,9 @@ def _weathered(weather: Weather) -> Law:
     return Law("all kinds of trouble came", not weather.failed and every, weather.failed or troubles or "none")
 
 
-def _bounded(held: Sequence[float], removed: float) -> Law:
+def _bounded(held: Sequence[float], exposition: str) -> Law:
     bound, most = _WORKERS * _MEMORY, max(held, default=0.0)
-    figures = f"{most / 2**20:.1f} of {bound / 2**20:.0f} MiB at most; {removed:,.0f} entries left"
+    removed = ((each.value, f'reason="{each.value}"') for each in Removal)
+    left = ", ".join(f"{metric(exposition, _REMOVALS, label):,.0f} {name}" for name, label in removed)
+    figures = f"{most / 2**20:.1f} of {bound / 2**20:.0f} MiB at most; left: {left}"
     return Law(f"entries stay within {_MEMORY >> 20} MiB a worker", 0 < most <= bound, figures)
