@@ -11,6 +11,7 @@ from cache.lease import Lease, NoLease, Waited
 from cache.memory import Put
 from cache.policy import NoCacheReason, Rules
 from cache.recorder import EventRecorder, Recording
+from cache.redis import Miss
 from cache.tiers import Tiers
 from proxy.caching.flight import Flight
 from proxy.exchange import Exchange, Reply, header
@@ -158,9 +159,11 @@ class Voyage:
         tiers, key = self._keep.tiers, self._question.key
         if tiers.redis is None or self._alone or not self._question.plan.may_share:
             return None
-        if self._look and (found := await self._fetch()) is not None:
+        found = await self._fetch() if self._look else Miss.ABSENT
+        if isinstance(found, Entry):
             return found
-        if tiers.leases is None or not self._question.shared:
+        if found is Miss.DOWN or tiers.leases is None or not self._question.shared:
+            # Who has waited for Redis once does not wait for it twice.
             return None
         wanted = not self._look or self.stale is not None
         for _ in range(2):
@@ -172,19 +175,19 @@ class Voyage:
                 return None
             if lease is NoLease.OTHER and await tiers.leases.wait(key, self._keep.max_wait) is not Waited.OVER:
                 return None
-            if (found := await self._fetch()) is not None:
+            if isinstance(found := await self._fetch(), Entry):
                 return found
         return None
 
-    async def _fetch(self) -> Entry | None:
+    async def _fetch(self) -> Entry | Miss:
         found = await self._keep.tiers.fetch(self._question.key)
         if not isinstance(found, Entry):
-            return None
+            return found
         seen = judge(found.created, found.expires, found.stale_until, self._keep.wall())
         if seen.freshness is Freshness.FRESH:
             return found
         self.stale = found
-        return None
+        return Miss.ABSENT
 
     # after
 
