@@ -10,6 +10,7 @@ namespace or a threshold.
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -54,9 +55,8 @@ def directives(headers: Sequence[tuple[bytes, bytes]], body: Directives = NONE) 
     asked = body
     pragma = controlled = False
     for name, value in headers:
-        reader = _READERS.get(name)
-        if reader is not None:
-            asked = _stricter(asked, reader(value))
+        if name in _READERS:
+            asked = _stricter(asked, _said(name, value))
             controlled = controlled or name == b"cache-control"
         elif name == b"pragma":
             pragma = pragma or any(directive == "no-cache" for directive, _ in _items(value))
@@ -188,6 +188,13 @@ _READERS: Final[Mapping[bytes, Callable[[bytes], Directives]]] = MappingProxyTyp
     b"cf-aig-cache-ttl": _ttl,
     b"helicone-cache-enabled": _enabled,
 })  # fmt: skip
+
+
+@lru_cache(maxsize=512)
+def _said(name: bytes, value: bytes) -> Directives:
+    """Clients say the same few things over and over."""
+    return _READERS[name](value)
+
 
 DIRECTIVE_FIELDS: Final = frozenset(_READERS) - {b"cache-control"}
 """Header fields that speak to a cache like this one and to nobody behind it."""

@@ -12,8 +12,7 @@ is its age against its lifetime, so that neither moves its end by more than the 
 import enum
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from cache.directives import NONE, Directives
 
@@ -41,8 +40,7 @@ class Freshness(enum.Enum):
     """A miss for everyone: past `stale_until`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     freshness: Freshness
     age: int
     """Seconds, whole and never negative: the `age` field."""

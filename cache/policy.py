@@ -11,10 +11,10 @@ may be at all; the client's directives take from that and add nothing (RFC 9111 
 import enum
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from cache.directives import NONE, Directives
 
@@ -23,6 +23,8 @@ __all__ = ["DEFAULT_TTLS", "ModelRule", "NoCacheReason", "Plan", "Request", "Rul
 
 class NoCacheReason(enum.Enum):
     """Why a request was not answered from the cache, or its answer was not kept. The value is the metric label."""
+
+    __hash__ = object.__hash__  # members are one of each; an enum's own hashes the name, in Python
 
     DISABLED = "disabled"
     """The operator switched the cache off."""
@@ -127,8 +129,7 @@ _GOTTEN: Final = frozenset({"models", "models/*"})
 """Endpoints whose answers are asked for with GET; elsewhere a GET lists what the upstream keeps."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What the cache has to know of a request, beside its key."""
 
     endpoint: str
@@ -141,8 +142,7 @@ class Request:
     hosted_tools: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What may be done for one request: everything that no reason forbids."""
 
     ttl: float
@@ -166,13 +166,13 @@ class Plan:
         return not self.unread and not self.unwritten
 
     @property
-    def reasons(self) -> tuple[NoCacheReason, ...]:
-        """Why not, the most telling first, each once."""
-        return tuple(dict.fromkeys(self.unread + self.unwritten))
+    def reason(self) -> NoCacheReason:
+        """Why nothing may be done, where nothing may: the most telling."""
+        return (self.unread or self.unwritten)[0]
 
     def refused(self, reason: NoCacheReason) -> "Plan":
         """The plan of a request that turned out to have no key."""
-        return replace(self, ttl=0.0, unread=(*self.unread, reason), unwritten=(*self.unwritten, reason))
+        return self._replace(ttl=0.0, unread=(*self.unread, reason), unwritten=(*self.unwritten, reason))
 
 
 def plan(request: Request, asked: Directives, rules: Rules) -> Plan:

@@ -34,6 +34,8 @@ class CacheStatus(enum.Enum):
 class Handling(enum.Enum):
     """How a request was handled, in the words of RFC 9211 §2.1 and §2.2."""
 
+    __hash__ = object.__hash__  # as that of `NoCacheReason`
+
     HIT = "hit"
     FWD_BYPASS = "fwd=bypass"
     """The cache was configured, or told, not to handle the request."""

@@ -1,8 +1,10 @@
 """The fields that the gateway writes into answers."""
 
+from functools import lru_cache
 from typing import Final
 
-from cache.status import render_cache_status
+from cache.policy import NoCacheReason
+from cache.status import Handling, render_cache_status
 from proxy.exchange import CacheNote, Exchange, Headers
 from proxy.telemetry.timing import server_timing
 
@@ -26,15 +28,11 @@ def answer_headers(exchange: Exchange, headers: Headers, now: float) -> Headers:
 
 def cache_headers(note: CacheNote, status: int) -> Headers:
     """What the cache did (RFC 9211, RFC 9111 §5.1)."""
-    value = render_cache_status(
-        note.handling,
-        ttl=note.ttl if note.age >= 0 else None,
-        stored=note.stored,
-        collapsed=note.collapsed,
-        fwd_status=0 if note.reason is None else status,
-        reason=note.reason,
-    )
-    headers = [(b"x-cache-status", note.status.value.encode()), (b"cache-status", value)]
+    ttl = note.ttl if note.age >= 0 else None
+    fwd_status = 0 if note.reason is None else status
+    value = _cache_status(note.handling, ttl, note.stored, note.collapsed, fwd_status, note.reason)
+    # An enum's `value` takes ten times as long to find.
+    headers = [(b"x-cache-status", note.status._value_.encode()), (b"cache-status", value)]
     if note.age >= 0 and not note.collapsed:
         headers.append((b"age", b"%d" % note.age))
     if note.key:
@@ -42,3 +40,18 @@ def cache_headers(note: CacheNote, status: int) -> Headers:
     if note.saved_tokens:
         headers.append((b"x-askonce-saved-tokens", b"%d" % note.saved_tokens))
     return headers
+
+
+@lru_cache(maxsize=1_024)
+def _cache_status(
+    handling: Handling,
+    ttl: int | None,
+    stored: bool,  # noqa: FBT001
+    collapsed: bool,  # noqa: FBT001
+    fwd_status: int,
+    reason: NoCacheReason | None,
+) -> bytes:
+    """Most answers of a second are told alike."""
+    return render_cache_status(
+        handling, ttl=ttl, stored=stored, collapsed=collapsed, fwd_status=fwd_status, reason=reason
+    )

@@ -4,11 +4,11 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
-from cache.directives import NONE, Directives, directives
+from cache.directives import Directives, directives
 from cache.entry import Entry
-from cache.fingerprint import DENIED, Unkeyable, digest, key_of, qualifiers_of, quick_to_read
+from cache.fingerprint import key_of, qualifiers_of, quick_to_read
 from cache.freshness import Freshness, Judgement, judge, refresh_early
 from cache.policy import NoCacheReason, Plan, Request, Rules, plan
 from cache.status import CacheStatus, Handling
@@ -17,12 +17,11 @@ from proxy.caching.batches import Batches
 from proxy.caching.coalesce import Flights, Role
 from proxy.caching.flight import FAILING
 from proxy.caching.keep import Keep, Voyage
-from proxy.caching.pieces import ENDPOINT, Pieces, pieces_of, tokens_in
+from proxy.caching.meaning import ALIAS, Meaning, Meanings
+from proxy.caching.pieces import tokens_in
 from proxy.errors import Failure, Kind, Source
 from proxy.exchange import CacheNote, Exchange, Headers, Reply, header
 from proxy.openai.embeddings import Format
-from proxy.openai.facts import Facts, facts, strip_alias
-from proxy.openai.stream_options import ask_for_usage
 from proxy.routes import Route
 from proxy.upstream.call import UpstreamCall
 
@@ -33,21 +32,6 @@ MEMO_COST: Final = 4_096
 """What a remembered request takes beside its body, headers included."""
 MEMO_BYTES: Final = 8 << 20
 """Bodies that are remembered with what they mean: the same question comes in the same bytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    """What a body is to the cache. `content` is the digest of what counts in it."""
-
-    facts: Facts
-    asked: Directives
-    content: bytes | NoCacheReason
-    body: bytes
-    """To be sent upstream."""
-    counted: bytes
-    """The same, asking for the usage of a stream where the client did not."""
-    pieces: Pieces | None = None
-    """Of a request for embeddings: what it is looked up by instead of `content`."""
 
 
 @dataclass(slots=True)
@@ -75,8 +59,7 @@ class Question:
         return self.meaning.counted is not self.meaning.body
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """An answer that is here."""
 
     entry: Entry
@@ -86,8 +69,7 @@ class Found:
     """The form of an embedding that is kept in whichever it came in."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """A request that was understood, with all that its meaning follows from."""
 
     method: str
@@ -130,8 +112,7 @@ class Recall:
         self._on_refused = on_refused
         self._seen: OrderedDict[bytes, Seen] = OrderedDict()
         self._seen_bytes = 0
-        self._known: OrderedDict[tuple[str, bytes], Meaning] = OrderedDict()
-        self._known_bytes = 0
+        self._meanings = Meanings()
 
     def __repr__(self) -> str:
         return f"<Recall {self._tiers!r} {self._flights!r}>"
@@ -141,22 +122,16 @@ class Recall:
     async def question(self, exchange: Exchange, route: Route, body: bytes, call: UpstreamCall) -> Question | bytes:
         """Bytes to send upstream: the cache has no part in it, and `exchange.note` says why."""
         endpoint = route.name
-        if self._rules.ttls.get(endpoint, 0.0) <= 0:
-            self._refuse(exchange, NoCacheReason.ENDPOINT_OFF)
-            return (await self._meaning(endpoint, body)).body if b'"cache"' in body else body
-        meaning = await self._meaning(endpoint, body)
-        asked = directives(exchange.headers, meaning.asked)
-        known = meaning.facts
-        request = Request(
-            endpoint, exchange.method, exchange.model, stateful=known.stateful, hosted_tools=known.hosted_tools
-        )
-        planned = plan(request, asked, self._rules)
-        if isinstance(meaning.content, NoCacheReason):
-            planned = planned.refused(meaning.content)
+        asked = directives(exchange.headers)
+        planned = plan(Request(endpoint, exchange.method, exchange.model), asked, self._rules)
+        if not (planned.may_read or planned.may_write):
+            self._refuse(exchange, planned, asked)
+            return (await self._meanings.of(endpoint, body)).body if ALIAS in body else body
+        meaning = await self._meanings.of(endpoint, body)
+        if meaning.matters:
+            asked, planned = self._planned(exchange, endpoint, meaning)
         if isinstance(meaning.content, NoCacheReason) or not (planned.may_read or planned.may_write):
-            self._refuse(exchange, planned.reasons[0])
-            if asked.only_if_cached:
-                raise Failure(Kind.CACHE_MISS)
+            self._refuse(exchange, planned, asked)
             return meaning.body
         qualifiers = [*qualifiers_of(exchange.query, exchange.headers), ("upstream", call.identity)]
         if not route.json_body:
@@ -216,26 +191,23 @@ class Recall:
         exchange.credential, exchange.scope = seen.credential, seen.scope
         return found
 
-    def _refuse(self, exchange: Exchange, reason: NoCacheReason) -> None:
+    def _planned(self, exchange: Exchange, endpoint: str, meaning: Meaning) -> tuple[Directives, Plan]:
+        """What its body says included."""
+        known = meaning.facts
+        asked = directives(exchange.headers, meaning.asked)
+        request = Request(
+            endpoint, exchange.method, exchange.model, stateful=known.stateful, hosted_tools=known.hosted_tools
+        )
+        planned = plan(request, asked, self._rules)
+        return asked, planned.refused(meaning.content) if isinstance(meaning.content, NoCacheReason) else planned
+
+    def _refuse(self, exchange: Exchange, planned: Plan, asked: Directives) -> None:
+        """The cache has no part in it. Raises Failure where nothing else may."""
+        reason = planned.reason
         exchange.note = CacheNote("", CacheStatus.BYPASS, Handling.FWD_BYPASS, reason)
         self._on_refused(reason)
-
-    async def _meaning(self, endpoint: str, body: bytes) -> Meaning:
-        memo = (endpoint, body)
-        known = self._known.get(memo)
-        if known is not None:
-            return known
-        if quick_to_read(body):
-            known = mean(endpoint, body)
-        else:
-            known = await asyncio.to_thread(mean, endpoint, body)
-        if len(body) <= MEMO_BODY and not (known.pieces and known.pieces.many):
-            self._known[memo] = known
-            self._known_bytes += len(body) + 1_024
-            while self._known_bytes > MEMO_BYTES:
-                (_, old), _ = self._known.popitem(last=False)
-                self._known_bytes -= len(old) + 1_024
-        return known
+        if asked.only_if_cached:
+            raise Failure(Kind.CACHE_MISS)
 
     # what there is
 
@@ -370,31 +342,3 @@ async def _keys(scope: bytes, qualifiers: Sequence[tuple[str, bytes]], meaning: 
     if quick_to_read(meaning.body):
         return meaning.pieces.keys(scope, qualifiers)
     return await asyncio.to_thread(meaning.pieces.keys, scope, qualifiers)
-
-
-def mean(endpoint: str, body: bytes) -> Meaning:
-    """Reads a body; linear in its size."""
-    known = facts(endpoint, body) if body else _NOTHING
-    alias = known.alias
-    asked = NONE
-    if alias is not None:
-        asked = Directives(ttl=alias.ttl, max_age=alias.max_age, no_cache=alias.no_cache, no_store=alias.no_store)
-        body = strip_alias(body)
-    pieces = None
-    try:
-        content: bytes | NoCacheReason = digest(body, STORED if endpoint == "responses" else DENIED) if body else b""
-        if endpoint == ENDPOINT:
-            pieces = pieces_of(body)
-    except Unkeyable as unkeyable:
-        content = NoCacheReason(unkeyable.reason.value)
-    counted = body
-    if endpoint in COUNTED and not known.wants_usage:
-        counted = ask_for_usage(body) or body
-    return Meaning(known, asked, content, body, counted, pieces)
-
-
-STORED: Final = DENIED.keys() - {"store"}
-"""A response that the upstream keeps can be referred to by its id; one that it does not keep can't."""
-COUNTED: Final = ("chat/completions", "completions")
-"""Endpoints whose streams tell their usage only when they are asked to."""
-_NOTHING: Final = Facts(stateful=False, hosted_tools=False, wants_usage=False, choices=1, alias=None)

@@ -8,7 +8,7 @@ import enum
 import http
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import final
+from typing import NamedTuple, final
 
 from proxy.exchange import Headers
 
@@ -79,8 +79,7 @@ class Caps:
     headers: int = 128
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHead:
+class RequestHead(NamedTuple):
     """Shared by all requests that begin with the same bytes; so is the list of its headers."""
 
     method: str

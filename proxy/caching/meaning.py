@@ -1,0 +1,97 @@
+"""What a body is to the cache, read once and remembered."""
+
+import asyncio
+from collections import OrderedDict
+from typing import Final, NamedTuple, final
+
+from cache.directives import NONE, Directives
+from cache.fingerprint import DENIED, Unkeyable, digest, quick_to_read
+from cache.policy import NoCacheReason
+from proxy.caching.pieces import ENDPOINT, Pieces, pieces_of
+from proxy.openai.facts import Facts, facts, strip_alias
+from proxy.openai.stream_options import ask_for_usage
+
+__all__ = ["ALIAS", "Meaning", "Meanings", "mean"]
+
+ALIAS: Final = b'"cache"'
+"""A body without these bytes asks nothing of the cache."""
+MEMO_BODY: Final = 16_384
+MEMO_COST: Final = 1_024
+"""Bytes that a meaning takes beside its body."""
+MEMO_BYTES: Final = 8 << 20
+"""Of bodies that are remembered with what they mean: the same question comes in the same bytes."""
+STORED: Final = DENIED.keys() - {"store"}
+"""A response that the upstream keeps can be referred to by its id; one that it does not keep can't."""
+COUNTED: Final = ("chat/completions", "completions")
+"""Endpoints whose streams tell their usage only when they are asked to."""
+_NOTHING: Final = Facts(stateful=False, hosted_tools=False, wants_usage=False, choices=1, alias=None)
+
+
+class Meaning(NamedTuple):
+    """What a body is to the cache. `content` is the digest of what counts in it."""
+
+    facts: Facts
+    asked: Directives
+    content: bytes | NoCacheReason
+    body: bytes
+    """To be sent upstream."""
+    counted: bytes
+    """The same, asking for the usage of a stream where the client did not."""
+    pieces: Pieces | None = None
+    """Of a request for embeddings: what it is looked up by instead of `content`."""
+
+    @property
+    def matters(self) -> bool:
+        """It says something of what the cache may do."""
+        known = self.facts
+        refused = isinstance(self.content, NoCacheReason)
+        return refused or known.stateful or known.hosted_tools or self.asked is not NONE
+
+
+@final
+class Meanings:
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[str, bytes], Meaning] = OrderedDict()
+        self._bytes = 0
+
+    def __repr__(self) -> str:
+        return f"<Meanings {len(self._known)} known, {self._bytes} bytes>"
+
+    async def of(self, endpoint: str, body: bytes) -> Meaning:
+        memo = (endpoint, body)
+        known = self._known.get(memo)
+        if known is not None:
+            return known
+        if quick_to_read(body):
+            known = mean(endpoint, body)
+        else:
+            known = await asyncio.to_thread(mean, endpoint, body)
+        many = known.pieces is not None and known.pieces.many
+        if len(body) <= MEMO_BODY and not many and memo not in self._known:
+            self._known[memo] = known
+            self._bytes += len(body) + MEMO_COST
+            while self._bytes > MEMO_BYTES:
+                (_, old), _ = self._known.popitem(last=False)
+                self._bytes -= len(old) + MEMO_COST
+        return known
+
+
+def mean(endpoint: str, body: bytes) -> Meaning:
+    """Reads a body; linear in its size."""
+    known = facts(endpoint, body) if body else _NOTHING
+    alias = known.alias
+    asked = NONE
+    if alias is not None:
+        asked = Directives(ttl=alias.ttl, max_age=alias.max_age, no_cache=alias.no_cache, no_store=alias.no_store)
+        body = strip_alias(body)
+    pieces = None
+    try:
+        content: bytes | NoCacheReason = digest(body, STORED if endpoint == "responses" else DENIED) if body else b""
+        if endpoint == ENDPOINT:
+            pieces = pieces_of(body)
+    except Unkeyable as unkeyable:
+        content = NoCacheReason(unkeyable.reason.value)
+    counted = body
+    if endpoint in COUNTED and not known.wants_usage:
+        counted = ask_for_usage(body) or body
+    return Meaning(known, asked, content, body, counted, pieces)
