@@ -4,8 +4,11 @@ An answer follows from these three, byte by byte. So whoever gets one knows whet
 theirs, and whether it was shared: two calls never give the same bytes.
 """
 
+import base64
 import hashlib
 import re
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,15 +18,19 @@ from bench.payload import DONE, MODEL
 
 __all__ = [
     "BIG",
+    "EMBEDDER",
     "MODELS",
     "Order",
     "Reading",
     "answer",
+    "batch_body",
+    "embeddings",
     "events",
     "frames_of",
     "model_of",
     "read_answer",
     "read_beginning",
+    "read_embeddings",
     "read_events",
     "request_body",
 ]
@@ -32,6 +39,11 @@ MODELS: Final = (MODEL, "gpt-4o")
 """Even questions ask the first, odd ones the second."""
 BIG: Final = 5_000_000_000
 """Questions from here on have answers of about a megabyte."""
+EMBEDDER: Final = "text-embedding-3-small"
+TEXT: Final = "Text #%012d"
+"""An input; its number stands in it."""
+_HALF: Final = 1 << 12
+_TOKENS_EACH: Final = 5
 _PADDING: Final = "x" * 40_000
 _SERIAL: Final = re.compile(r"^[0-9a-f]{16} \d{12} (\d{12}) ")
 _LABEL: Final = "askonce-soak"
@@ -182,3 +194,66 @@ def _read(text: str, key: str, question: int) -> Reading:
     if not text.startswith(canary(key)):
         return Reading(serial, "another tenant's answer")
     return Reading(serial, f"not the whole answer to this question: {text[:46]!r}, {len(text)} characters")
+
+
+# embeddings: small whole numbers in every vector
+
+
+def _vector(key: str, text: int, serial: int) -> list[float]:
+    """A 32-bit float holds each of these exactly."""
+    owner = list(bytes.fromhex(canary(key)))
+    return [float(each) for each in (*owner, *divmod(text, _HALF), *divmod(serial, _HALF))]
+
+
+def embeddings(key: str, texts: Sequence[int], serial: int, *, packed: bool) -> bytes:
+    """The upstream's answer; `packed` is base64."""
+    data = [
+        {"object": "embedding", "index": index, "embedding": _packed(vector) if packed else vector}
+        for index, vector in enumerate(_vector(key, text, serial) for text in texts)
+    ]
+    tokens = _TOKENS_EACH * len(texts)
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return msgspec.json.encode({"object": "list", "data": data, "model": EMBEDDER, "usage": usage})
+
+
+def _packed(vector: list[float]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+
+
+def batch_body(texts: Sequence[int], order: Order, *, packed: bool) -> bytes:
+    """What the upstream shall do stands in `user`, which is no part of what is asked."""
+    inputs = [TEXT % text for text in texts]
+    form = "base64" if packed else "float"
+    user = msgspec.json.encode(order.as_metadata).decode()
+    return msgspec.json.encode({"model": EMBEDDER, "input": inputs, "encoding_format": form, "user": user})
+
+
+def read_embeddings(body: bytes, key: str, texts: Sequence[int], *, packed: bool) -> str:
+    """Why this is not a vector of one's own for each text, in order; "" where it is."""
+    try:
+        answer = msgspec.json.decode(body)
+        data = [(each["index"], _unpacked(each["embedding"], packed=packed)) for each in answer["data"]]
+        told = answer["model"], answer["object"], type(answer["usage"]["prompt_tokens"])
+    except (msgspec.DecodeError, LookupError, TypeError, ValueError, struct.error):
+        return f"no embeddings: {body[:80]!r}"
+    if told != (EMBEDDER, "list", int) or [index for index, _ in data] != list(range(len(texts))):
+        return f"not one vector for each of {len(texts)} texts: {body[:80]!r}"
+    same: dict[int, list[float]] = {}
+    for text, (index, vector) in zip(texts, data, strict=True):
+        if vector[:8] != _vector(key, 0, 0)[:8]:
+            return f"another tenant's vector in place {index}"
+        if vector[:10] != _vector(key, text, 0)[:10] or len(vector) != len(_vector(key, 0, 0)):
+            return f"another text's vector in place {index}"
+        if same.setdefault(text, vector) != vector:
+            return f"two vectors for the text of place {index}"
+    return ""
+
+
+def _unpacked(vector: object, *, packed: bool) -> list[float]:
+    """Raises TypeError, ValueError and struct.error for what is not in that form."""
+    if packed:
+        data = base64.b64decode(str(vector), validate=True)
+        return list(struct.unpack(f"<{len(data) // 4}f", data))
+    if not isinstance(vector, list):
+        raise TypeError("no list")
+    return [float(each) for each in vector]

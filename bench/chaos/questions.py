@@ -10,15 +10,17 @@ import msgspec
 
 from bench.chaos.canary import (
     BIG,
+    EMBEDDER,
     Order,
+    batch_body,
     frames_of,
     model_of,
     read_answer,
     read_beginning,
+    read_embeddings,
     read_events,
     request_body,
 )
-from bench.chaos.vectors import EMBEDDER, batch_body, read_embeddings
 
 __all__ = [
     "KEYS",

@@ -12,10 +12,10 @@ from bench.chaos.laws import Audit, Law, cache_memory_bound, metric, steady
 from bench.chaos.record import outcome_laws
 from bench.chaos.rig import Rig, rig
 from bench.chaos.watch import Watched, watch
-from bench.chaos.weather import Trouble, Weather
+from bench.chaos.weather import Spell, Trouble, Weather
 from cache.memory import Removal
 
-__all__ = ["soak"]
+__all__ = ["called", "in_time", "one_call_each", "soak"]
 
 _CLIENTS: Final = 32
 _WORKERS: Final = 2
@@ -66,7 +66,7 @@ def soak(seconds: float, seed: int, told: Callable[[str], None]) -> list[Law]:
 
 def _soak(shaken: Rig, weather: Weather, seconds: float, seed: int, told: Callable[[str], None]) -> list[Law]:
     gateway = shaken.gateway
-    before, called = metric(shaken.exposition(), "askonce_requests_total"), servers.calls(shaken.upstream)
+    before, asked = metric(shaken.exposition(), "askonce_requests_total"), servers.calls(shaken.upstream)
     idle, skip = cpu.resident(gateway.pid), gateway.log.stat().st_size
     eldest = min(stat.pid for stat in cpu.tree(gateway.pid) if stat.parent == gateway.pid)
     with watch(shaken, eldest) as watched, weather.over(gateway, shaken.upstream, eldest):
@@ -74,16 +74,16 @@ def _soak(shaken: Rig, weather: Weather, seconds: float, seed: int, told: Callab
     for complaint in soaked.record.complaints:
         told(complaint)
     settled = shaken.settled()
-    text, calls, leases = shaken.exposition(), servers.calls(shaken.upstream) - called, weather.leases()
+    text, calls, leases = shaken.exposition(), servers.calls(shaken.upstream) - asked, weather.leases()
     counted = round(metric(text, "askonce_requests_total") - before)
     gateway.end()
     laws, found = outcome_laws(soaked.record, counted, gateway.log, told, skip=skip, kills=weather.kills)
     return [
         *laws,
         *_answer_laws(soaked, weather),
-        _called(soaked, found, calls),
-        _herds(soaked.herds, weather, watched, told),
-        _in_time(soaked.prompt, weather),
+        called(soaked.record.requests, found, calls),
+        one_call_each(soaked.herds, weather.spells, watched, told),
+        in_time(soaked.prompt, weather.spells),
         _weathered(weather),
         _bounded(watched.entries, text),
         cache_memory_bound(max(watched.total), idle, _MEMORY, _SLACK, _WORKERS),
@@ -105,39 +105,39 @@ def _answer_laws(soaked: Soaked, weather: Weather) -> list[Law]:
     ]
 
 
-def _called(soaked: Soaked, found: Audit, calls: int) -> Law:
+def called(requests: int, found: Audit, calls: int) -> Law:
     """A request whose line went with its worker may have been a miss."""
-    unknown = soaked.record.requests - found.requests
+    unknown = requests - found.requests
     figures = f"{calls:,} calls, {found.misses:,} misses, {unknown} unknown; {found.requests:,} requests"
     return Law("the upstream is called at most once for each miss", calls <= found.misses + unknown, figures)
 
 
-def _herds(herds: Sequence[Herd], weather: Weather, watched: Watched, told: Callable[[str], None]) -> Law:
-    fair, slow, split = 0, 0, 0
-    worst = 0
+def one_call_each(herds: Sequence[Herd], spells: Sequence[Spell], watched: Watched, told: Callable[[str], None]) -> Law:
+    """Of herds that nothing disturbed: neither the weather, nor a Redis that was too slow for a command."""
+    fair, slow, split, worst = 0, 0, 0, 0
     for herd in herds:
-        if any(spell.touches(herd.began, herd.ended) for spell in weather.spells):
+        disturbed = any(spell.touches(herd.began, herd.ended) for spell in spells)
+        late = not disturbed and watched.slow(herd.began, herd.ended)
+        slow += late
+        if disturbed or late:
             worst = max(worst, herd.calls)
-        elif watched.slow(herd.began, herd.ended):
-            slow += 1
-            worst = max(worst, herd.calls)
-        else:
-            fair += 1
-            if herd.calls > 1:
-                split += 1
-                told(f"herd {herd.index}: {herd.calls} calls")
+            continue
+        fair += 1
+        if herd.calls > 1:
+            split += 1
+            told(f"herd {herd.index}: {herd.calls} calls")
     others = f"of {len(herds) - fair:,} others ({slow} while Redis missed a deadline) the worst was {worst}"
     promise = "a herd is one call while Redis answers and nothing is purged"
     return Law(promise, split == 0 and fair > 0, f"{split} of {fair:,} herds were more; {others}")
 
 
-def _in_time(prompt: Sequence[tuple[float, float]], weather: Weather) -> Law:
+def in_time(prompt: Sequence[tuple[float, float]], spells: Sequence[Spell]) -> Law:
     """What is asked while Redis is gone or frozen is answered as fast as its deadline allows."""
-    spells = [each for each in weather.spells if each.what in (Trouble.REDIS_KILLED, Trouble.REDIS_FROZEN)]
+    absent = [each for each in spells if each.what in (Trouble.REDIS_KILLED, Trouble.REDIS_FROZEN)]
     without: list[float] = []
     others: list[float] = []
     for asked, seconds in prompt:
-        inside = any(spell.began <= asked <= spell.ended for spell in spells)
+        inside = any(spell.began <= asked <= spell.ended for spell in absent)
         (without if inside else others).append(seconds)
     figures = f"{_spread(without)}; otherwise {_spread(others)}"
     late = sum(seconds > _WITHOUT_REDIS for seconds in without)

@@ -14,8 +14,7 @@ import httptools
 import msgspec
 import uvloop
 
-from bench.chaos.canary import Order, answer, events
-from bench.chaos.vectors import embeddings
+from bench.chaos.canary import Order, answer, embeddings, events
 
 __all__ = ["main"]
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -46,19 +47,15 @@ class Trouble(enum.StrEnum):
     WORKER_KILLED = "a worker killed"
 
 
+@dataclass(slots=True)
 class Spell:
     """From when to when something was the matter, on the monotonic clock."""
 
-    def __init__(self, what: str) -> None:
-        self.what = what
-        self.began = time.monotonic()
-        self.ended = math.inf
-        """Without what follows from it."""
-        self.over = math.inf
-
-    def end(self, after: float = 0.0) -> None:
-        self.ended = time.monotonic()
-        self.over = self.ended + after
+    what: str
+    began: float
+    ended: float = math.inf
+    """Without what follows from it."""
+    over: float = math.inf
 
     def touches(self, began: float, ended: float) -> bool:
         return self.began <= ended and began <= self.over
@@ -140,13 +137,14 @@ class Weather:
 
     @contextmanager
     def _spell(self, what: str, after: float = 0.0) -> Iterator[None]:
-        spell = Spell(what)
+        spell = Spell(what, time.monotonic())
         self.spells.append(spell)
         self.now = what
         try:
             yield
         finally:
-            spell.end(after)
+            spell.ended = time.monotonic()
+            spell.over = spell.ended + after
             self.now = FAIR
 
     def _bring(self, trouble: Trouble, seconds: float, gateway: servers.Server, eldest: int) -> None:
