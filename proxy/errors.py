@@ -131,14 +131,15 @@ class Failure(Exception):
         return b"data: %b\n\n" % self.body()
 
     def headers(self, *, safe_method: bool) -> Headers:
-        """What goes beside the body; `x-should-retry: false` where a retry may bill twice."""
+        """What goes beside the body; `x-should-retry: false` where a retry may bill twice, or can't help."""
         headers: Headers = [(b"content-type", b"application/json")]
         if self.retry_after is not None:
             headers.append((b"retry-after", b"%d" % self.retry_after))
             headers.append((b"retry-after-ms", b"%d" % (self.retry_after * 1000)))
         if self.allow:
             headers.append((b"allow", self.allow.encode()))
-        if self.kind.source is Source.UPSTREAM and not self.unprocessed and not safe_method:
+        bills = self.kind.source is Source.UPSTREAM and not self.unprocessed and not safe_method
+        if bills or self.kind is Kind.CACHE_MISS:
             headers.append((b"x-should-retry", b"false"))
         return headers
 

@@ -7,7 +7,7 @@ from typing import Any
 import brotli
 import pytest
 
-from tests.fakes.answers import Answer, Framing, event_stream, json_answer
+from tests.fakes.answers import Answer, Framing, compress, event_stream, json_answer
 from tests.fakes.asking import KEY, completion, completion_answer, herd, status_of
 from tests.fakes.frames import CHAT, COUNTED, STREAM
 from tests.fakes.gateway import Gateway, StartGateway
@@ -84,7 +84,7 @@ async def test_u16_an_encoded_stream_is_replayed(upstream: ScriptedUpstream, kep
 @pytest.mark.parametrize(
     "answer",
     [
-        Answer(200, [("content-type", "application/json"), ("content-encoding", "gzip")], gzip.compress(PLAIN)[:-9]),
+        Answer(200, [("content-type", "application/json"), ("content-encoding", "gzip")], compress(PLAIN, "gzip")[:-9]),
         Answer(200, [("content-type", "application/json"), ("content-encoding", "gzip")], PLAIN),
         Answer(200, [("content-type", "application/json"), ("content-encoding", "x-own")], PLAIN),
         completion_answer("x" * 2_000_000, encoding="gzip"),
