@@ -5,9 +5,10 @@ import gzip
 from typing import Any
 
 import brotli
+import msgspec
 import pytest
 
-from tests.fakes.answers import Answer, Framing, compress, event_stream, json_answer
+from tests.fakes.answers import Answer, Framing, compress, event_stream
 from tests.fakes.asking import KEY, completion, completion_answer, herd, status_of
 from tests.fakes.frames import CHAT, COUNTED, STREAM
 from tests.fakes.gateway import Gateway, StartGateway
@@ -17,7 +18,7 @@ from tests.fakes.streams import STREAMS
 from tests.fakes.upstream import ScriptedUpstream
 
 LONG = completion("Hello. " * 400)
-PLAIN = json_answer(LONG).body
+PLAIN = msgspec.json.encode(LONG)
 FRAMES = STREAMS["chat"].frames
 ACCEPTED = ["", "identity", "gzip", "br", "gzip, br", "*;q=0, identity"]
 
