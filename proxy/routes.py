@@ -44,14 +44,14 @@ _KNOWN: Final = {
         Route("audio/speech", ("POST",), json_body=True, streams=True, cacheable=True),
         Route("audio/transcriptions", ("POST",), form_body=True, cacheable=True),
         Route("audio/translations", ("POST",), form_body=True, cacheable=True),
-        Route("models", ("GET",)),
+        Route("models", ("GET",), cacheable=True),
         Route("files", ("GET", "POST")),
         Route("batches", ("GET", "POST")),
         Route("realtime", ("GET", "POST")),
     )
 }
 _FAMILIES: Final = {
-    name: Route(f"{name}/*")
+    name: Route(f"{name}/*", cacheable=name == "models")
     for name in (
         "assistants",
         "audio",

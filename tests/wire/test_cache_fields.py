@@ -55,6 +55,17 @@ async def test_it_stays_here_where_nothing_is_kept(gateway: Gateway, upstream: S
     assert "cache" not in upstream.request.json()
 
 
+@pytest.mark.parametrize("target", ["/v1/models", "/v1/models/m"])
+async def test_what_the_headers_ask_of_the_cache_stays_here(
+    gateway: Gateway, upstream: ScriptedUpstream, target: str
+) -> None:
+    """Of whatever can be kept; and what is to be kept is asked for uncompressed."""
+    async with gateway.client() as client:
+        await client.ask("GET", target, b"", [KEY, ("x-askonce-cache-ttl", "9"), ("accept-encoding", "gzip")])
+    assert upstream.request.header(b"x-askonce-cache-ttl") is None
+    assert upstream.request.header(b"accept-encoding") == b"identity"
+
+
 async def test_stored_is_said_of_what_is_stored(start: StartGateway, upstream: ScriptedUpstream) -> None:
     """An answer that finds no room in memory, where there is nothing else, is not."""
     upstream.script(completion_answer())
