@@ -205,7 +205,6 @@ class _Stream:
         "_exchange",
         "_heartbeat",
         "_held",
-        "_last",
         "_last_usage",
         "_recent",
         "_reply",
@@ -231,7 +230,7 @@ class _Stream:
         self._heartbeat = heartbeat
         self._last_usage = b""
         self._saw_end = False
-        self._held = self._last = b""
+        self._held = b""
         self._recent: deque[bytes] = deque(maxlen=RECENT)
         self.at_boundary = True
         """The client has been given whole events only."""
@@ -252,7 +251,6 @@ class _Stream:
         if not self._exchange.first_byte_at:
             self._exchange.first_byte_at = self._clock()
         if whole:
-            self._last = chunk
             self._write(chunk)
         else:
             self._write_events(chunk)
@@ -291,16 +289,13 @@ class _Stream:
     def end(self) -> None:
         self._catch_up()
         route = self._exchange.route
-        if not self._reply.framed and route is not None and route.streams_end and not self._ended():
+        if not self._reply.framed and route is not None and route.streams_end and not self._saw_end:
             self.fail(Failure(Kind.UPSTREAM_DISCONNECTED, detail="the stream ended before its last event"))
             return
         if self._held:
             self._write(self._held)
         self._settle()
         self._exchange.client.finish()
-
-    def _ended(self) -> bool:
-        return self._saw_end or any(event.name in ENDINGS for event in EventReader().feed(self._last))
 
     def fail(self, failure: Failure) -> None:
         exchange = self._exchange

@@ -15,7 +15,7 @@ from typing import Protocol, final
 
 from proxy.errors import Failure, Kind
 
-__all__ = ["HIGH_WATER", "Deadlines", "Flush", "Gate", "RequestBody", "has_left", "reset_connection"]
+__all__ = ["HIGH_WATER", "TICK", "Deadlines", "Flush", "Gate", "RequestBody", "has_left", "reset_connection"]
 
 HIGH_WATER = 65_536
 WRITE_HIGH_WATER = 4 * HIGH_WATER
@@ -39,19 +39,22 @@ class Deadlines:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self.now = loop.time()
+        """As of the latest tick: all that a time-out needs, at a fraction of the price of asking."""
         self._watched: set[Timed] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def watch(self, timed: Timed) -> None:
         self._watched.add(timed)
         if self._timer is None:
+            self.now = self._loop.time()
             self._timer = self._loop.call_later(TICK, self._tick)
 
     def forget(self, timed: Timed) -> None:
         self._watched.discard(timed)
 
     def _tick(self) -> None:
-        now = self._loop.time()
+        self.now = now = self._loop.time()
         self._timer = self._loop.call_later(TICK, self._tick) if self._watched else None
         for timed in [timed for timed in self._watched if timed.deadline <= now]:
             try:

@@ -1,5 +1,6 @@
 """The answer of an upstream connection while it arrives."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, final
 
 from proxy.errors import Failure
@@ -20,12 +21,13 @@ class UpstreamReply:
         "_chunks",
         "_ended",
         "_failure",
+        "_sink",
         "_size",
         "connection",
         "framed",
         "headers",
         "length",
-        "sink",
+        "push",
         "status",
         "upgrade",
     )
@@ -37,7 +39,9 @@ class UpstreamReply:
         self.length: int | None = None
         self.framed = True
         self.upgrade = b""
-        self.sink: Sink | None = None
+        self._sink: Sink | None = None
+        self.push: Callable[[bytes], None] = self._buffer
+        """Takes the body as it comes."""
         self._chunks: list[bytes] = []
         self._size = 0
         self._ended = False
@@ -58,7 +62,6 @@ class UpstreamReply:
         return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
 
     def attach(self, sink: Sink) -> None:
-        self.sink = sink
         if self._size > HIGH_WATER:
             # Before the sink may find a reason to pause again.
             self.resume()
@@ -69,6 +72,8 @@ class UpstreamReply:
             sink.end()
         elif self._failure is not None:
             sink.fail(self._failure)
+        else:
+            self._sink, self.push = sink, sink.data
 
     def pause(self) -> None:
         if self.connection is not None:
@@ -79,13 +84,14 @@ class UpstreamReply:
             self.connection.resume()
 
     def abort(self) -> None:
-        connection, self.connection = self.connection, None
+        connection = self.connection
+        self._let_go()
         if connection is not None:
             connection.abandon(self)
 
     # the connection's side
 
-    def buffer(self, chunk: bytes) -> None:
+    def _buffer(self, chunk: bytes) -> None:
         self._chunks.append(chunk)
         self._size += len(chunk)
         if self._size > HIGH_WATER:
@@ -93,12 +99,22 @@ class UpstreamReply:
 
     def finish(self) -> None:
         self._ended = True
-        self.connection = None
-        if self.sink is not None:
-            self.sink.end()
+        sink = self._let_go()
+        if sink is not None:
+            sink.end()
 
     def fail(self, failure: Failure) -> None:
         self._failure = failure
+        sink = self._let_go()
+        if sink is not None:
+            sink.fail(failure)
+
+    def _let_go(self) -> Sink | None:
+        """What is complete keeps nothing alive."""
+        sink, self._sink, self.push = self._sink, None, _nowhere
         self.connection = None
-        if self.sink is not None:
-            self.sink.fail(failure)
+        return sink
+
+
+def _nowhere(chunk: bytes) -> None:
+    """Nothing comes behind an end."""

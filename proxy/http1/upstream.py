@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast, final
 
 from proxy.errors import Failure, Kind
 from proxy.exchange import Ask, Body, PhaseTimeouts
-from proxy.http1.flow import HIGH_WATER, Gate
+from proxy.http1.flow import HIGH_WATER, TICK, Gate
 from proxy.http1.messages import BadMessage, ResponseHead, request_head_bytes
 from proxy.http1.readers import ResponseReader
 from proxy.http1.reply import UpstreamReply
@@ -34,6 +34,7 @@ class UpstreamConnection(asyncio.Protocol):
     def __init__(self, pool: "Pool") -> None:
         self._pool = pool
         self._loop = pool.loop
+        self._clock = pool.deadlines
         self._reader = ResponseReader(self, pool.caps)
         self._gate = Gate()
         self.transport: asyncio.Transport
@@ -47,6 +48,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._paused = False
         self._phase = "idle"
         self._idle_timeout = self._hard_deadline = inf
+        self._moved_at = 0.0
         self._unwritten = 0
         self._timeouts: PhaseTimeouts
         self._tunnel: Pipe | None = None
@@ -161,8 +163,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._fail(Failure(self._broken_kind(), detail=f"malformed answer: {defect}"))
             self.transport.abort()
             return
-        if self._reply is not None and self._phase is IDLE:
-            self.deadline = min(self._loop.time() + self._idle_timeout, self._hard_deadline)
+        self._moved_at = self._clock.now
 
     def response_head(self, head: ResponseHead) -> None:
         reply, waiting = self._reply, self._head
@@ -182,10 +183,7 @@ class UpstreamConnection(asyncio.Protocol):
     def response_body(self, chunk: bytes) -> None:
         reply = self._reply
         if reply is not None:
-            if reply.sink is not None:
-                reply.sink.data(chunk)
-            else:
-                reply.buffer(chunk)
+            reply.push(chunk)
 
     def response_end(self) -> None:
         reply, self._reply = self._reply, None
@@ -250,6 +248,11 @@ class UpstreamConnection(asyncio.Protocol):
             reply.fail(failure)
 
     def expire(self, now: float) -> None:
+        if self._phase is IDLE and self._reply is not None:
+            # Bytes move the deadline only now that it has come; they were seen within a tick of when they came.
+            self.deadline = min(self._moved_at + TICK + self._idle_timeout, self._hard_deadline)
+            if self.deadline > now:
+                return
         self.deadline = inf
         if self._reply is None:
             self.transport.abort()
