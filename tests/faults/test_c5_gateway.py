@@ -73,7 +73,7 @@ async def test_c5_cut_at_every_byte_of_the_wire(
 JSON = [("content-type", "application/json")]
 BODY = json_answer(completion()).body
 ERROR = {"error": {"message": "m", "type": "t", "param": None, "code": None}}
-BAD: dict[str, tuple[Answer, dict[str, object]]] = {
+BAD: dict[str, tuple[Answer, Any]] = {
     "JSON that is short": (Answer(200, JSON, BODY, length=len(BODY) + 1, end=End.CLOSE), CHAT),
     "JSON without a terminator": (Answer(200, JSON, BODY, Framing.CHUNKED, End.CLOSE, terminated=False), CHAT),
     "JSON without framing": (Answer(200, JSON, BODY, Framing.CLOSE), CHAT),
