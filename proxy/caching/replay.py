@@ -134,8 +134,8 @@ class Replay:
 
     async def serve(self, exchange: Exchange, entry: Entry, form: Form, heartbeat: Heartbeat | Silence) -> None:
         """Returns when the client has been given all of it."""
-        heartbeat.stop()
         if self.at_once(form):
+            heartbeat.stop()
             self.give(exchange, entry, form)
             return
         exchange.outcome = Outcome.RELAYED
@@ -146,8 +146,11 @@ class Replay:
         exchange.client.source = pour
         try:
             if self._original and form.gaps:
-                await pour.paced(form.gaps)
+                heartbeat.follow(pour)
+                await pour.paced(form.gaps, heartbeat)
+                heartbeat.stop()
             else:
+                heartbeat.stop()
                 await pour.all()
         finally:
             exchange.client.source = None
@@ -187,7 +190,12 @@ def _make(entry: Entry, *, stream: bool, usage: bool) -> Form:
 
 @final
 class _Pour:
-    """Stored frames on their way to a client that may hold them back. Implements `exchange.Flow`."""
+    """Stored frames on their way to a client that may hold them back.
+
+    Implements `exchange.Flow`, and `heartbeat.Boundary`: what it writes is whole frames.
+    """
+
+    at_boundary = True
 
     def __init__(self, exchange: Exchange, frames: tuple[bytes, ...]) -> None:
         self._client = exchange.client
@@ -216,11 +224,12 @@ class _Pour:
                 self._position += 1
             self._client.write(b"".join(batch))
 
-    async def paced(self, gaps: tuple[int, ...]) -> None:
+    async def paced(self, gaps: tuple[int, ...], heartbeat: Heartbeat | Silence) -> None:
         for frame, gap in zip(self._frames, gaps, strict=True):
             if gap:
                 await asyncio.sleep(gap / 1e3)
             await self._open()
+            heartbeat.moved = True
             self._client.write(frame)
 
     async def _open(self) -> None:
