@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.fakes.answers import Answer, End, Framing, event_stream, json_answer
@@ -71,7 +72,7 @@ async def test_c5_cut_at_every_byte_of_the_wire(
 
 
 JSON = [("content-type", "application/json")]
-BODY = json_answer(completion()).body
+BODY = msgspec.json.encode(completion())
 ERROR = {"error": {"message": "m", "type": "t", "param": None, "code": None}}
 BAD: dict[str, tuple[Answer, Any]] = {
     "JSON that is short": (Answer(200, JSON, BODY, length=len(BODY) + 1, end=End.CLOSE), CHAT),
