@@ -5,6 +5,7 @@ import statistics
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 __all__ = ["Audit", "Law", "audit", "cache_memory_bound", "flat", "memory_bound", "metric", "steady"]
 
@@ -99,17 +100,20 @@ def audit(
     lines: Iterable[str],
     expected: Mapping[str, frozenset[str]],
     *,
+    unseen: Mapping[frozenset[str], int] = MappingProxyType({}),
     at_risk: Collection[str] = (),
     deaths: int = 0,
     suspects: Mapping[str, str] | None = None,
 ) -> Audit:
     """Compares the log with what clients saw; `expected` holds the possible outcomes by call id.
 
-    `at_risk` are calls that may be missing, `deaths` how many workers may have died; lines about `suspects` are
-    given as examples.
+    `unseen` counts requests of which no client saw a call id by the outcomes that are possible (they may always have
+    been abandoned); `at_risk` are calls that may be missing, `deaths` how many workers may have died; lines about
+    `suspects` are given as examples.
     """
     result = Audit()
     known: set[str] = set()
+    strangers: Counter[str] = Counter()
     wanted = suspects or {}
     for line in lines:
         if not line.startswith("{"):
@@ -130,7 +134,8 @@ def audit(
             result.examples.append(f"{wanted[told['call_id']]}: {line.strip()[:600]}")
         if told["error"] == "internal_error":
             _note(result, line)
-        if told["outcome"] not in expected.get(told["call_id"], ("abandoned",)):
+        possible = expected.get(told["call_id"]) or _allowed(told["outcome"], unseen, strangers)
+        if told["outcome"] not in possible:
             result.mistaken += 1
             result.examples.append(line.strip()[:400])
     missing = expected.keys() - known
@@ -138,6 +143,13 @@ def audit(
     result.missing = len(missing - result.lost)
     del result.examples[20:]
     return result
+
+
+def _allowed(outcome: str, unseen: Mapping[frozenset[str], int], strangers: Counter[str]) -> Collection[str]:
+    """Of a call that no client knows: as many as there are requests that may have ended so."""
+    strangers[outcome] += 1
+    most = sum(count for possible, count in unseen.items() if outcome in possible)
+    return ("abandoned", outcome) if strangers[outcome] <= most else ("abandoned",)
 
 
 def _note(result: Audit, line: str) -> None:

@@ -93,7 +93,7 @@ PROMPT: Final = frozenset(
 """Those that no upstream and no client delays."""
 _POPULAR: Final = 300
 _FLAKY: Final = 20
-_BIG: Final = 10
+_BIG: Final = 20
 _BATCH: Final = 8
 _NEW: Final = 1_000_000
 _LEFT: Final = 1_000_000_000

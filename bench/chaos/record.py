@@ -30,6 +30,8 @@ class Record:
     """By call id: what the log may say of it."""
     ended: dict[str, float] = field(default_factory=dict)
     """By call id, on the monotonic clock."""
+    unseen: Counter[frozenset[str]] = field(default_factory=Counter)
+    """The same, of requests without a call id: their clients left before the head came, or were cut."""
     cut: set[str] = field(default_factory=set)
     """Calls that ended with the worker that served them."""
     cut_unseen: int = 0
@@ -49,6 +51,8 @@ class Record:
             self.twice += call_id in self.expected
             self.expected[call_id] = outcomes
             self.ended[call_id] = time.monotonic()
+        else:
+            self.unseen[outcomes] += 1
 
     def saw_cut(self, kind: str, call_id: str) -> None:
         """One request has ended because its worker was killed."""
@@ -94,7 +98,14 @@ def outcome_laws(
     with log.open("rb") as lines:
         lines.seek(skip)
         text = (line.decode("utf-8", "replace") for line in lines)
-        found = audit(text, record.expected, at_risk=at_risk, deaths=len(kills), suspects=record.suspects)
+        found = audit(
+            text,
+            record.expected,
+            unseen=record.unseen,
+            at_risk=at_risk,
+            deaths=len(kills),
+            suspects=record.suspects,
+        )
     for example in found.examples:
         told(f"log: {example}")
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(record.kinds.items()))

@@ -15,7 +15,7 @@ from bench.chaos.watch import Watched, watch
 from bench.chaos.weather import Spell, Trouble, Weather
 from cache.memory import Removal
 
-__all__ = ["called", "in_time", "one_call_each", "soak"]
+__all__ = ["bounded", "called", "in_time", "one_call_each", "soak"]
 
 _CLIENTS: Final = 32
 _WORKERS: Final = 2
@@ -85,7 +85,7 @@ def _soak(shaken: Rig, weather: Weather, seconds: float, seed: int, told: Callab
         one_call_each(soaked.herds, weather.spells, watched, told),
         in_time(soaked.prompt, weather.spells),
         _weathered(weather),
-        _bounded(watched.entries, text),
+        bounded(watched.entries, text, full=seconds >= 2 * _WARM),
         cache_memory_bound(max(watched.total), idle, _MEMORY, _SLACK, _WORKERS),
         *([steady(watched.eldest, "of the worker that lived through all of it")] if seconds >= 2 * _WARM else []),
         *settled,
@@ -159,9 +159,11 @@ def _weathered(weather: Weather) -> Law:
     return Law("all kinds of trouble came", not weather.failed and every, weather.failed or troubles or "none")
 
 
-def _bounded(held: Sequence[float], exposition: str) -> Law:
+def bounded(held: Sequence[float], exposition: str, *, full: bool) -> Law:
+    """`full`: it took so long that some must have been evicted."""
     bound, most = _WORKERS * _MEMORY, max(held, default=0.0)
-    removed = ((each.value, f'reason="{each.value}"') for each in Removal)
-    left = ", ".join(f"{metric(exposition, _REMOVALS, label):,.0f} {name}" for name, label in removed)
+    removed = {each.value: metric(exposition, _REMOVALS, f'reason="{each.value}"') for each in Removal}
+    left = ", ".join(f"{count:,.0f} {reason}" for reason, count in removed.items())
     figures = f"{most / 2**20:.1f} of {bound / 2**20:.0f} MiB at most; left: {left}"
-    return Law(f"entries stay within {_MEMORY >> 20} MiB a worker", 0 < most <= bound, figures)
+    holds = 0 < most <= bound and (removed[Removal.EVICTED.value] > 0 or not full)
+    return Law(f"entries stay within {_MEMORY >> 20} MiB a worker", holds, figures)

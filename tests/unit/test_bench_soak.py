@@ -23,7 +23,7 @@ from bench.chaos.errands import Herd
 from bench.chaos.laws import Audit, audit, cache_memory_bound, metric, steady
 from bench.chaos.questions import KEYS, SOAK, Answer, Errand, Question, errand_of, judge, judge_probe, outcomes
 from bench.chaos.record import Record, outcome_laws
-from bench.chaos.soak import called, in_time, one_call_each
+from bench.chaos.soak import bounded, called, in_time, one_call_each
 from bench.chaos.watch import Watched
 from bench.chaos.weather import Spell, Trouble
 
@@ -173,6 +173,14 @@ def test_a_killed_worker_may_take_what_it_had_not_written() -> None:
     assert audit([died, died], {}, deaths=1).unclassified == 1
 
 
+def test_who_saw_nothing_may_have_been_answered_but_only_once() -> None:
+    """An answer to a client that had just left is relayed to nobody; there are no more of those than leavers."""
+    unseen = {frozenset(["abandoned", "relayed"]): 1, frozenset(["abandoned"]): 5}
+    assert audit([_line("a"), _line("b", "abandoned")], {}, unseen=unseen).mistaken == 0
+    assert audit([_line("a"), _line("b")], {}, unseen=unseen).mistaken == 1
+    assert audit([_line("a", "failed")], {}, unseen=unseen).mistaken == 1
+
+
 def test_misses_are_those_who_may_have_made_a_call() -> None:
     """Not those who were refused, served from the cache, or by another's call."""
     lines = [_line("a"), _line("b", cache="HIT"), _line("c", cache="COALESCED"), _line("d", cache=None)]
@@ -222,6 +230,16 @@ def test_memory_is_bounded_by_the_cache_and_steady_once_it_is_full() -> None:
     assert steady(warm + [80 * MIB] * 40, "x").holds
     assert not steady([(40 + at) * MIB for at in range(80)], "x").holds
     assert not steady([1, 1], "x").holds
+
+
+def test_entries_beyond_their_bound_are_noticed_and_so_is_a_cache_that_was_never_full() -> None:
+    """To the byte; a long soak in which nothing was evicted proves nothing of the bound."""
+    text = 'askonce_cache_removals_total{reason="evicted"} 1.0\n'
+    assert bounded([0.0, 64 * MIB], text, full=True).holds
+    assert not bounded([0.0, 64 * MIB + 1], text, full=True).holds
+    assert not bounded([0.0, MIB], "", full=True).holds
+    assert bounded([0.0, MIB], "", full=False).holds
+    assert not bounded([0.0], text, full=False).holds
 
 
 def test_calls_without_a_miss_are_noticed() -> None:
