@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -53,7 +53,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     options = ["-q", "-o", f"cache_dir={folder}", "-p", "tests.conftest", "-c", str(ROOT / "pyproject.toml")]
     command = [sys.executable, "-m", "pytest", *options, f"--junitxml={folder}/outcomes", str(folder)]
     subprocess.run(command, cwd=ROOT, capture_output=True, check=False, timeout=30)
-    cases = ElementTree.parse(folder / "outcomes").getroot().iter("testcase")  # noqa: S314  (pytest's own)
+    cases = ET.parse(folder / "outcomes").getroot().iter("testcase")  # noqa: S314  (pytest's own)
     return {
         case.attrib["name"].removeprefix("test_").partition("[")[0]: "".join(
             (trouble.text or "") for trouble in case if trouble.tag in ("failure", "error")

@@ -1,17 +1,21 @@
-"""`askonce cache`, as a process, against a gateway that runs."""
+"""`askonce cache` against a gateway that runs."""
 
 import json
 import socket
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.fakes.admin import TOKEN, Operator
 from tests.fakes.asking import completion, completion_answer
+from tests.fakes.command import Printed, askonce
 from tests.fakes.frames import CHAT
-from tests.fakes.gateway import Gateway, StartGateway, spawn
+from tests.fakes.gateway import Gateway, StartGateway, environment, spawn
 from tests.fakes.upstream import ScriptedUpstream
+
+NO_MORE: Mapping[str, str] = MappingProxyType({})
 
 
 @pytest.fixture
@@ -25,21 +29,23 @@ async def gateway(start: StartGateway, upstream: ScriptedUpstream) -> Gateway:
     return gateway
 
 
-class Printed:
-    def __init__(self, code: int, out: list[str], err: list[str]) -> None:
-        self.code = code
-        self.out = "\n".join(out)
-        self.err = "\n".join(err)
-
-
-async def run(gateway: Gateway | None, *arguments: str, environ: dict[str, str] | None = None) -> Printed:
+async def run(gateway: Gateway | None, *arguments: str, environ: Mapping[str, str] = NO_MORE) -> Printed:
     """`askonce cache …` with the gateway's own configuration."""
-    port = urlsplit(gateway.admin_url).port if gateway else 0
-    settings: dict[str, Any] = {"admin__port": port} if port else {}
-    environ = {"ASKONCE_ADMIN_TOKEN": TOKEN, **(environ or {})}
-    async with spawn("http://h/v1", "cache", *arguments, listens=False, environ=environ, **settings) as process:
-        code = await process.wait()
-        return Printed(code, process.stdout, process.stderr)
+    return await askonce("cache", *arguments, environ=settings_of(gateway) | {"ASKONCE_ADMIN_TOKEN": TOKEN, **environ})
+
+
+def settings_of(gateway: Gateway | None) -> dict[str, str]:
+    port = urlsplit(gateway.admin_url).port if gateway else None
+    return environment("http://h/v1", {"admin__port": port or 0})
+
+
+async def test_a_process_of_its_own(gateway: Gateway) -> None:
+    """As people run it."""
+    port = urlsplit(gateway.admin_url).port
+    async with spawn("", "cache", "stats", listens=False, admin__port=port, admin__token=TOKEN) as process:
+        assert await process.wait() == 0
+        assert "2 entries" in "\n".join(process.stdout)
+        assert process.stderr == []
 
 
 async def test_purge(gateway: Gateway) -> None:
