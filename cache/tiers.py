@@ -7,6 +7,7 @@ bounded queue that nobody waits for.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple, Protocol, final
 
 from cache.entry import Entry
@@ -149,10 +150,13 @@ class Tiers:
         return Stored.PURGED
 
     async def close(self, seconds: float) -> None:
-        """Writes what is left, for at most so long."""
+        """Writes what is left, and gives leases back: for at most so long each."""
         if self._writers:
             await asyncio.wait(tuple(self._writers), timeout=seconds)
         for writer in tuple(self._writers):
             writer.cancel()
         if self.leases is not None:
-            await self.leases.close()
+            # Those that are left end with their time.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self.leases.close()

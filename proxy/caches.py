@@ -193,7 +193,7 @@ class Caches:
 
     async def stop(self) -> None:
         for flights in self._flights:
-            await flights.close()
+            await flights.close(FLUSH)
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])

@@ -60,7 +60,7 @@ class Flights:
         self._max_wait = max_wait
         self._on_bug = on_bug
         self._flights: dict[str, Flight] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Flight] = {}
         self._gates: dict[str, tuple[asyncio.Semaphore, int]] = {}
 
     def __repr__(self) -> str:
@@ -116,13 +116,13 @@ class Flights:
     def _start(self, key: str, voyage: Voyage) -> Flight:
         flight = Flight(voyage, self._limit, self._clock, self._loop.create_future(), self._on_bug)
         flight.task = task = self._loop.create_task(self._run(flight, voyage))
-        self._tasks.add(task)
+        self._tasks[task] = flight
         # Not in the task: one that is cancelled at once never runs.
         task.add_done_callback(lambda task: self._ended(task, key, flight, voyage))
         return flight
 
     def _ended(self, task: "asyncio.Task[None]", key: str, flight: Flight, voyage: Voyage) -> None:
-        self._tasks.discard(task)
+        del self._tasks[task]
         if self._flights.get(key) is flight:
             del self._flights[key]
         flight.at_end()
@@ -196,9 +196,14 @@ class Flights:
             self._on_bug(error)
             return None
 
-    async def close(self) -> None:
-        """Ends what nobody has ended."""
+    async def close(self, seconds: float) -> None:
+        """Ends what nobody has ended. What is over may be kept, for at most so long."""
+        for task, flight in tuple(self._tasks.items()):
+            if not flight.over:
+                task.cancel()
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=seconds)
         for task in tuple(self._tasks):
             task.cancel()
         if self._tasks:
-            await asyncio.wait(tuple(self._tasks), timeout=1.0)
+            await asyncio.wait(tuple(self._tasks), timeout=seconds)
