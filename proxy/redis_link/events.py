@@ -27,7 +27,7 @@ class LinkEvents(Protocol):
         """So many commands have no answer, or were refused."""
 
     def turned(self, server: str, state: LinkState, fault: Fault | None) -> None:
-        """The state changed. While down it turns to probing and back with every probe."""
+        """The state changed, or begins: as up. While down it turns to probing and back with every probe."""
 
     def transition(self, server: str, up: bool, fault: Fault) -> None:  # noqa: FBT001  (up or down, nothing else)
         """Worth a line in the log: the link went down because of `fault`, or is up again after it.

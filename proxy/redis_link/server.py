@@ -83,6 +83,7 @@ class Server:
         self._prober: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
+        events.turned(self.name, LinkState.UP, None)
 
     def __repr__(self) -> str:
         return f"<Server {self.name} {self._breaker!r} lanes={[*self._lanes]} waiting={len(self._queue)}>"

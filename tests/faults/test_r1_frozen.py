@@ -83,7 +83,7 @@ async def test_thawed_it_is_asked_again(redis_server: RedisServer) -> None:
         assert await faults(link, 1) == ["open"]
     await until(lambda: link.up, 2.0)
     assert await link.call("PING") == b"PONG"
-    assert heard.states[:3] == [LinkState.DOWN, LinkState.PROBING, LinkState.DOWN]
+    assert heard.states[:4] == [LinkState.UP, LinkState.DOWN, LinkState.PROBING, LinkState.DOWN]
     assert heard.states[-1] is LinkState.UP
     await link.close()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cache.link import Script
-from proxy.redis_link import LinkDown, LinkFault, LinkRefused, RedisLink, Refusal
+from proxy.redis_link import LinkDown, LinkFault, LinkRefused, LinkState, RedisLink, Refusal
 from tests.fakes.link_events import Heard
 from tests.fakes.polling import until
 from tests.fakes.redis_server import RedisServer
@@ -236,3 +236,13 @@ async def test_a_large_value_on_a_slow_network_has_the_time_it_needs(redis_serve
         assert await link.call("SET", "large", b"x" * 6_000_000) == b"OK"
         await until(lambda: redis_server.tell("STRLEN", "large") == 6_000_000)
         await link.close()
+
+
+async def test_a_server_is_said_to_be_up_from_the_start(redis_server: RedisServer) -> None:
+    """An alert on `askonce_redis_up` has a series to look at before anything has gone wrong."""
+    heard = Heard()
+    link = RedisLink(redis_server.url, events=heard)
+    assert heard.states == [LinkState.UP]
+    assert await link.call("PING") == b"PONG"
+    assert heard.states == [LinkState.UP]
+    await link.close()
