@@ -80,9 +80,15 @@ def _descriptors() -> set[str]:
 
 
 @pytest.fixture
-async def upstream() -> AsyncIterator[ScriptedUpstream]:
+def upstream_port() -> int:
+    """Any, unless a gateway is there already."""
+    return 0
+
+
+@pytest.fixture
+async def upstream(upstream_port: int) -> AsyncIterator[ScriptedUpstream]:
     """Answers 200 until scripted otherwise; malformed requests fail the test."""
-    async with ScriptedUpstream() as scripted:
+    async with ScriptedUpstream(port=upstream_port) as scripted:
         yield scripted
         assert scripted.defects == []
 

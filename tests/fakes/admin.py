@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any, final
 
-from tests.fakes.gateway import Gateway, GatewayProcess
+from tests.fakes.gateway import Running
 from tests.fakes.raw import RawClient, Response
 
 __all__ = ["TOKEN", "Operator"]
@@ -16,7 +16,7 @@ TOKEN = "the-operators-own-token"
 class Operator:
     """Every question goes over a connection of its own, so that the kernel picks a worker anew."""
 
-    def __init__(self, gateway: Gateway | GatewayProcess, token: str = TOKEN) -> None:
+    def __init__(self, gateway: Running, token: str = TOKEN) -> None:
         self._url = gateway.admin_url
         self._headers = [("authorization", f"Bearer {token}")] if token else []
 

@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, final
@@ -19,12 +19,12 @@ from tests.fakes.raw import RawClient
 if TYPE_CHECKING:
     from proxy.app import App
 
-__all__ = ["Gateway", "GatewayProcess", "StartGateway", "StartProcess", "environment", "in_process", "spawn"]
+__all__ = ["Gateway", "GatewayProcess", "Running", "StartGateway", "StartProcess", "environment", "in_process", "spawn"]
 
 ROOT = Path(__file__).resolve().parents[2]
 START = 20.0
 """Seconds that a process may take until it listens."""
-_TROUBLE = re.compile(
+TROUBLE = re.compile(
     r"Traceback|ResourceWarning|RuntimeWarning|never (awaited|retrieved)|Exception ignored|Fatal Python"
 )
 _NOT_INHERITED = re.compile(r"OPENAI_|ASKONCE_|(HTTPS?|ALL|NO)_PROXY$|PROMETHEUS_", re.IGNORECASE)
@@ -47,14 +47,20 @@ def environment(upstream: str, settings: Mapping[str, object]) -> dict[str, str]
     return {f"ASKONCE_{name.upper()}": _text(value) for name, value in tree.items()}
 
 
+def inherited() -> dict[str, str]:
+    """What a process is given of this one's variables."""
+    kept = {name: value for name, value in os.environ.items() if not _NOT_INHERITED.match(name)}
+    return kept | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default", "PYTHONUNBUFFERED": "1"}
+
+
 def _text(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ",".join(map(_text, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-class _Running:
-    """What both kinds of gateway are asked for."""
+class Running:
+    """What every kind of gateway is asked for."""
 
     url: str
     """The base URL for an SDK."""
@@ -93,7 +99,7 @@ class _Running:
 
 
 @final
-class Gateway(_Running):
+class Gateway(Running):
     """In the test's process."""
 
     def __init__(self, app: "App") -> None:
@@ -122,8 +128,14 @@ async def in_process(upstream: str, *, settles: float = 2.0, **settings: object)
         await app.stop()
 
 
+def matching(lines: Iterable[str], fields: Mapping[str, object]) -> list[dict[str, Any]]:
+    """Those of a log that carry these fields. One that is not a JSON object fails the test."""
+    read = [msgspec.json.decode(line, type=dict[str, Any]) for line in lines]
+    return [line for line in read if all(line.get(name) == value for name, value in fields.items())]
+
+
 @final
-class GatewayProcess(_Running):
+class GatewayProcess(Running):
     """`python -m proxy serve`, and what it printed."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
@@ -141,8 +153,7 @@ class GatewayProcess(_Running):
 
     def logs(self, **fields: object) -> list[dict[str, Any]]:
         """The log lines that carry these fields. A line that is not a JSON object fails the test."""
-        lines = [msgspec.json.decode(line, type=dict[str, Any]) for line in self.stdout]
-        return [line for line in lines if all(line.get(name) == value for name, value in fields.items())]
+        return matching(self.stdout, fields)
 
     async def logged(self, timeout: float = 3.0, count: int = 1, **fields: object) -> dict[str, Any]:
         """The count-th line that carries these fields."""
@@ -190,8 +201,7 @@ class GatewayProcess(_Running):
         await self.wait()
 
     def assert_clean(self) -> None:
-        trouble = [line for line in self.stderr if _TROUBLE.search(line)]
-        if trouble:
+        if any(map(TROUBLE.search, self.stderr)):
             raise AssertionError("on standard error:\n" + "\n".join(self.stderr))
 
     def _tail(self) -> str:
@@ -219,13 +229,11 @@ async def spawn(
 
     `listens=False` does not wait for it to serve; `clean=False` allows tracebacks on standard error.
     """
-    inherited = {name: value for name, value in os.environ.items() if not _NOT_INHERITED.match(name)}
-    inherited |= {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default", "PYTHONUNBUFFERED": "1"}
-    inherited |= environment(upstream, settings) | dict(environ or {})
     with tempfile.TemporaryDirectory(prefix="askonce-") as folder:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "proxy", *(arguments or ("serve",)),
-            cwd=folder, env=inherited, start_new_session=True, limit=1 << 24,
+            cwd=folder, env=inherited() | environment(upstream, settings) | dict(environ or {}),
+            start_new_session=True, limit=1 << 24,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         gateway = GatewayProcess(process)

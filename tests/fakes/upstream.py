@@ -86,6 +86,7 @@ class ScriptedUpstream:
         self,
         *answers: Answers,
         host: str = "127.0.0.1",
+        port: int = 0,
         tls: ssl.SSLContext | None = None,
         receive_buffer: int | None = None,
         send_buffer: int | None = None,
@@ -104,7 +105,7 @@ class ScriptedUpstream:
         self._buffers = {socket.SO_RCVBUF: receive_buffer, socket.SO_SNDBUF: send_buffer}
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server
-        self.port = 0
+        self.port = port
 
     def script(self, *answers: Answers) -> None:
         """Replaces what is left of the script."""

@@ -1,13 +1,15 @@
 """D1, D2, D4: clients that leave, and clients that hardly read."""
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 
 from tests.fakes.answers import Answer, Framing
-from tests.fakes.gateway import StartGateway, StartProcess
+from tests.fakes.gateway import StartGateway
 from tests.fakes.polling import until
 from tests.fakes.raw import RawClient, compose
+from tests.fakes.standing import StandingGateway, standing
 from tests.fakes.toxics import black_hole
 from tests.fakes.upstream import ScriptedUpstream
 
@@ -16,41 +18,51 @@ EVENTS = [("content-type", "text/event-stream")]
 LEAVING = ["close", "reset", "half_close"]
 
 
+@pytest.fixture(scope="module")
+def process() -> Iterator[StandingGateway]:
+    with standing() as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def upstream_port(process: StandingGateway) -> int:
+    process.forget()
+    return process.upstream_port
+
+
 @pytest.mark.parametrize("leave", LEAVING)
 @pytest.mark.parametrize("framing", [Framing.CHUNKED, Framing.CLOSE])
 async def test_d1_leaving_mid_stream(
-    start_process: StartProcess, upstream: ScriptedUpstream, leave: str, framing: Framing
+    process: StandingGateway, upstream: ScriptedUpstream, leave: str, framing: Framing
 ) -> None:
     """The upstream is closed within a second though it says nothing; the log says that the client left."""
-    gateway = await start_process()
     upstream.script(Answer(200, EVENTS, [b"data: 1\n\n", 30.0, b"data: 2\n\n"], framing))
-    async with gateway.client() as client:
+    async with process.client() as client:
         await client.send(compose(body=STREAM))
         response = await client.start()
         assert await client.chunk(response) == b"data: 1\n\n"
         begun = asyncio.get_running_loop().time()
         getattr(client, leave)()
         assert (await upstream.aborted()).at - begun < 1.0
-    assert (await gateway.logged(event="request"))["outcome"] == "abandoned"
-    await gateway.settled()
+    assert (await process.logged(event="request"))["outcome"] == "abandoned"
+    await process.settled()
 
 
 @pytest.mark.parametrize("leave", LEAVING)
 @pytest.mark.parametrize("body", [STREAM, {"model": "m"}], ids=["stream", "plain"])
 async def test_d2_leaving_before_the_answer(
-    start_process: StartProcess, upstream: ScriptedUpstream, leave: str, body: dict[str, object]
+    process: StandingGateway, upstream: ScriptedUpstream, leave: str, body: dict[str, object]
 ) -> None:
     """The upstream is closed within a second; 499 in the log."""
-    gateway = await start_process()
     upstream.script(Answer(before=30.0))
-    async with gateway.client() as client:
+    async with process.client() as client:
         await client.send(compose(body=body))
         await upstream.received()
         getattr(client, leave)()
         await upstream.aborted()
-    line = await gateway.logged(event="request")
+    line = await process.logged(event="request")
     assert (line["status"], line["outcome"], line["error"]) == (499, "abandoned", "client_closed_request")
-    await gateway.settled()
+    await process.settled()
 
 
 @pytest.mark.parametrize("leave", LEAVING)
