@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from cache.catalogue import Catalogue
 from cache.entry import Reason
@@ -26,9 +26,11 @@ from proxy.caching.recall import Recall
 from proxy.caching.replay import Replay
 from proxy.caching.snapshots import Snapshots
 from proxy.config import Cache, Config, ConfigError
-from proxy.redis_link import BadUrl, Fault, LinkState, RedisLink
 from proxy.telemetry.log import Log
 from proxy.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from proxy.redis_link import Fault, LinkState, RedisLink
 
 __all__ = ["WALL", "Caches", "rules_of"]
 
@@ -123,9 +125,11 @@ class Caches:
     def __repr__(self) -> str:
         return f"<Caches {self.tiers!r}>"
 
-    def _connect(self, config: Config) -> RedisLink | None:
+    def _connect(self, config: Config) -> "RedisLink | None":
         if not config.redis.url or not config.cache.enabled:
             return None
+        from proxy.redis_link import BadUrl, RedisLink  # a quarter of the start, for those who have a Redis
+
         try:
             return RedisLink(
                 config.redis.url.reveal(),
@@ -229,13 +233,13 @@ class _LinkEvents:
     def answered(self, commands: int, seconds: float) -> None:
         self._metrics.cache.redis_answered(commands, seconds)
 
-    def failed(self, commands: int, fault: Fault) -> None:
+    def failed(self, commands: int, fault: "Fault") -> None:
         self._metrics.cache.redis_failed(commands, fault.value)
 
-    def turned(self, server: str, state: LinkState, fault: Fault | None) -> None:
+    def turned(self, server: str, state: "LinkState", fault: "Fault | None") -> None:
         self._metrics.cache.redis_state(server, state.value)
 
-    def transition(self, server: str, up: bool, fault: Fault) -> None:  # noqa: FBT001  (as the link tells it)
+    def transition(self, server: str, up: bool, fault: "Fault") -> None:  # noqa: FBT001  (as the link tells it)
         if up:
             self._log.info("redis_up", server=server, after=fault.value)
         else:
