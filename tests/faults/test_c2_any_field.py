@@ -7,9 +7,12 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import pytest
+from openai.types.audio import transcription_create_params
 from typing_extensions import is_typeddict
 
 from cache.fingerprint import DENIED, digest
+from proxy.openai.forms import DENIED as FORM_DENIED
+from proxy.openai.forms import read_form
 
 SCHEMAS = {
     "chat/completions": ("chat.completion_create_params", "CompletionCreateParams"),
@@ -20,8 +23,6 @@ SCHEMAS = {
     "images/generations": ("image_generate_params", "ImageGenerateParams"),
     "audio/speech": ("audio.speech_create_params", "SpeechCreateParams"),
 }
-DEPTH = 5
-"""Levels of nesting; filters and lists of items contain themselves."""
 
 
 def variants_of(hint: Any) -> Iterable[Any]:
@@ -35,29 +36,26 @@ def fields_of(endpoint: str) -> dict[str, Any]:
     return {field: hint for variant in variants_of(schema) for field, hint in get_type_hints(variant).items()}
 
 
-def samples(hint: Any, depth: int = DEPTH) -> Iterator[Any]:
-    """A value of every variant of a type."""
+def samples(hint: Any, inside: tuple[Any, ...] = ()) -> Iterator[Any]:
+    """A value of every variant of a type, and of all that is in it. What contains itself does so once."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in {Union, types.UnionType}:
         for variant in arguments:
-            yield from samples(variant, depth)
+            yield from samples(variant, inside)
     elif origin is Literal:
         yield from arguments
     elif is_typeddict(hint):
-        yield from objects(get_type_hints(hint), depth - 1)
+        yield from [{}] if hint in inside else objects(get_type_hints(hint), (*inside, hint))
     elif arguments and isinstance(origin, type) and issubclass(origin, Mapping):
-        yield from ({"name": value} for value in samples(arguments[-1], depth - 1))
+        yield from ({"name": value} for value in samples(arguments[-1], inside))
     elif arguments and isinstance(origin, type) and issubclass(origin, Iterable):
-        yield from ([value] for value in samples(arguments[0], depth - 1))
+        yield from ([value] for value in samples(arguments[0], inside))
     else:
         yield {int: 1, float: 0.5, bool: True, type(None): None}.get(hint, "text")
 
 
-def objects(fields: Mapping[str, Any], depth: int) -> Iterator[dict[str, Any]]:
-    if depth <= 0:
-        yield {}
-        return
-    choices = {name: list(samples(hint, depth)) for name, hint in fields.items()}
+def objects(fields: Mapping[str, Any], inside: tuple[Any, ...]) -> Iterator[dict[str, Any]]:
+    choices = {name: list(samples(hint, inside)) for name, hint in fields.items()}
     first = {name: values[0] for name, values in choices.items()}
     yield first
     for name, values in choices.items():
@@ -112,6 +110,26 @@ def test_c2_the_schema_is_read_whole(endpoint: str) -> None:
     fields = fields_of(endpoint)
     assert "model" in fields
     assert len(fields) >= {"moderations": 2, "embeddings": 5, "audio/speech": 6}.get(endpoint, 10)
+
+
+UPLOADED = get_type_hints(get_args(transcription_create_params.TranscriptionCreateParams)[0])
+
+
+@pytest.mark.parametrize("field", [*UPLOADED, "unheard_of"])
+def test_c2_each_field_of_a_form_counts(field: str) -> None:
+    """Of a transcription: given or not, its value, and each of a list's; and none that is denied."""
+
+    def form(*fields: tuple[str, str]) -> bytes:
+        parts = "".join(
+            f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields
+        )
+        return read_form(f"{parts}--b--\r\n".encode(), b"multipart/form-data; boundary=b").digest
+
+    other = ("temperature_", "1")
+    bodies = [[other], [other, (field, "true")], [other, (field, "false")]]
+    bodies += [[other, (f"{field}[]", "true")], [other, (f"{field}[]", "true"), (f"{field}[]", "false")]]
+    known = len({form(*body) for body in bodies})
+    assert known == (3 if field in FORM_DENIED else 5)
 
 
 @pytest.mark.parametrize(
