@@ -153,3 +153,17 @@ async def test_r4_flushed_while_requests_run(
         await until(lambda: redis_server.tell("KEYS", "askonce:e:*"))
         assert status_of(await ask(client, -1)) == "HIT"
     assert await told(gateway, capfd) == []
+
+
+async def test_r7_rights_taken_away_while_requests_run(
+    start: StartGateway, upstream: ScriptedUpstream, redis_server: RedisServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever asks is answered, what is in memory is served, and the log has one line."""
+    gateway = await start(cache__enabled=True, redis__url=redis_server.url)
+    upstream.script(answer)
+    async with Traffic(gateway) as traffic:
+        redis_server.tell("ACL", "SETUSER", "default", "-@write", "-@scripting")
+        await traffic.goes_on(120)
+    traffic.all_is_well()
+    assert "HIT" in {status_of(each) for each in traffic.answers[60:]}
+    assert await told(gateway, capfd) == ["redis_down"]
