@@ -9,7 +9,8 @@ pipeline takes for an upstream's reply.
     flight:  depart (look up, send) ─▶ head ─▶ bytes ─▶ an Entry, or none
 
 An answer that is not good for more than one is the leader's alone; those who waited for it then ask for
-themselves, a few at a time. Where the upstream failed, one of those who waited leads anew.
+themselves, a few at a time. Where the upstream failed, or the answer was purged while it came, one of those who
+waited leads anew.
 """
 
 import asyncio

@@ -69,6 +69,8 @@ class Flight:
         self.entry: Entry | None = None
         self.found = False
         """The entry was elsewhere: there was no call."""
+        self.outdated = False
+        """The answer is good and was purged while it came: those who waited may share another."""
         self.open = True
         """Others may still join."""
         self.task: asyncio.Task[None] | None = None
@@ -277,4 +279,5 @@ class Flight:
         """The end of the flight, for those who waited for it."""
         self.open, self.over = False, True
         for share in self._shares:
-            share.tell(Landing.ALONE if entry is None else entry)
+            instead = Landing.AGAIN if self.outdated and not share.tried else Landing.ALONE
+            share.tell(instead if entry is None else entry)

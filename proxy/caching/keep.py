@@ -201,7 +201,7 @@ class Voyage:
             return None
         size = sum(map(len, recording.frames))
         if len(recording.frames) <= AT_ONCE and size <= AT_ONCE_BYTES and not self._coding():
-            return self._make(recording, flight.events, self._judge(recording, events=flight.events))
+            return self._make(flight, recording, flight.events, self._judge(recording, events=flight.events))
         self._recording = recording
         return None
 
@@ -215,7 +215,7 @@ class Voyage:
         except Undecodable:
             self._refuse(NoCacheReason.ENCODING)
             return None
-        return self._make(plain, events, judged)
+        return self._make(flight, plain, events, judged)
 
     def done(self, flight: Flight) -> None:
         """Whatever came of it, others may lead now, and what it used is paid for."""
@@ -262,7 +262,7 @@ class Voyage:
     def _question_endpoint(self) -> str:
         return self._exchange.route.name if self._exchange.route else ""
 
-    def _make(self, recording: Recording, events: bool, judged: Judged) -> Entry | None:  # noqa: FBT001
+    def _make(self, flight: Flight, recording: Recording, events: bool, judged: Judged) -> Entry | None:  # noqa: FBT001
         if judged.usage:
             self._counted = True
             self._keep.on_usage(self._exchange, judged.usage)
@@ -278,6 +278,7 @@ class Voyage:
         put = self._keep.tiers.keep(entry, lease)
         if put is Put.PURGED:
             self._refuse(NoCacheReason.PURGED)
+            flight.outdated = True
             return None
         if self._exchange.note is not None:
             self._exchange.note.stored = self._keep.tiers.has(put)

@@ -33,7 +33,7 @@ class Landing(enum.Enum):
     ALONE = "alone"
     """The answer is good for one only: each asks for itself."""
     AGAIN = "again"
-    """The upstream failed: one of those who waited asks anew."""
+    """The upstream failed, or what it said was purged: one of those who waited asks anew."""
 
 
 @final
