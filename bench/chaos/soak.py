@@ -25,8 +25,6 @@ _SLACK: Final = 48 << 20
 written to Redis, and what the allocator keeps for the next of these."""
 _REDIS_MEMORY: Final = 64 << 20
 _LINKS: Final = 4
-_STATE: Final = 2
-"""Descriptors of the file in which a worker tells others how Redis is; it has one once that has changed."""
 _EVERY: Final = 30.0
 _TROUBLES: Final = 5
 """At least so many in a short soak: each kind once."""
@@ -57,7 +55,7 @@ def soak(seconds: float, seed: int, told: Callable[[str], None]) -> list[Law]:
     with servers.scratch_folder() as scratch:
         weather = Weather(scratch, driver, max_bytes=_REDIS_MEMORY, period=period, told=told)
         try:
-            spare = _WORKERS * (_LINKS + _STATE)
+            spare = _WORKERS * _LINKS
             with rig(_SETTINGS, workers=_WORKERS, soak=True, redis=weather.port, spare=spare) as shaken:
                 return _soak(shaken, weather, seconds, seed, told)
         finally:
