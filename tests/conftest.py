@@ -1,9 +1,11 @@
 """Fixtures of the rig. Every asynchronous test runs on uvloop and is checked for what it leaves behind."""
 
 import asyncio
+import gc
 import inspect
 import os
 import ssl
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -18,6 +20,7 @@ from tests.fakes.raw import RawClient
 from tests.fakes.redis_server import RedisServer
 from tests.fakes.upstream import ScriptedUpstream
 
+BYTECODE = Path(__file__).resolve().parents[1] / ".cache" / "bytecode"
 SETTLING = 2.0
 """Seconds after a test in which its tasks and descriptors may still end."""
 
@@ -34,6 +37,17 @@ def pytest_configure(config: pytest.Config) -> None:  # noqa: ARG001  (pytest ca
     for name in [*os.environ]:
         if name.startswith(("OPENAI_", "ASKONCE_")) or name.lower().endswith("_proxy"):
             del os.environ[name]
+    if sys.dont_write_bytecode:
+        # Or each of some hundred processes compiles every module anew.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        sys.dont_write_bytecode = False
+        sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(BYTECODE)
+
+
+def pytest_collection_finish() -> None:
+    """What there is by now stays, so that no garbage collection need look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

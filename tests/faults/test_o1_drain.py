@@ -59,13 +59,14 @@ async def test_o1_two_hundred_streams_finish(start_process: StartProcess, upstre
 
 async def test_o1_readiness_flips_first(start_process: StartProcess) -> None:
     """/readyz says 503 while requests are still taken; only then are they refused."""
-    gateway = await start_process("", server__drain_delay=1.0)
+    gateway = await start_process("", server__drain_delay=20.0)
     assert await _ready(gateway) == 200
     async with gateway.client() as client:
         gateway.signal(signal.SIGTERM)
         await gateway.logged(event="draining")
         assert await _ready(gateway) == 503
         assert (await client.ask(body=CHAT)).status == 200
+        gateway.signal(signal.SIGTERM)
     assert await gateway.wait() == 0
 
 

@@ -20,18 +20,18 @@ async def _models(gateway: Gateway) -> set[str]:
 
 
 async def test_o7_junk_model_names_are_other(start: StartGateway, upstream: ScriptedUpstream) -> None:
-    """10,000 names that no upstream serves make no label: all of them are `other`."""
+    """Names that no upstream serves, a thousand of them, make no label: all of them are `other`."""
     upstream.script(Answer(404, headers=[("content-type", "text/event-stream")], body=b"data: no\n\n"))
     gateway = await start()
     before = len(await gateway.samples())
 
     async def ask(first: int) -> None:
         async with gateway.client() as client:
-            for number in range(first, first + 1_250):
+            for number in range(first, first + 125):
                 assert (await client.ask(body={"model": f"junk-{number}", "stream": True, **CHAT})).status == 404
 
-    await asyncio.gather(*(ask(first) for first in range(0, 10_000, 1_250)))
-    assert await gateway.sample("askonce_time_to_first_token_seconds_count") == 10_000
+    await asyncio.gather(*(ask(first) for first in range(0, 1_000, 125)))
+    assert await gateway.sample("askonce_time_to_first_token_seconds_count") == 1_000
     assert await _models(gateway) == {"other"}
     assert len(await gateway.samples()) - before < 100
 

@@ -10,6 +10,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 from websockets.frames import Close, Frame, Opcode
 
+from proxy.http1 import tunnel
 from tests.fakes.gateway import Gateway, StartGateway, StartProcess
 from tests.fakes.polling import until
 from tests.fakes.realtime import Handler, port_of, realtime_upstream, session
@@ -72,6 +73,13 @@ async def ended(gateway: Gateway, outcome: str) -> None:
     assert await gateway.sample("askonce_requests_total", outcome=outcome) == 1
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits long for a close frame that does not come."""
+    monkeypatch.setattr(tunnel, "GRACE", 0.2)
+
+
+@pytest.mark.usefixtures("impatient")
 async def test_a_client_that_falls_silent_is_ended_with_1011(start: StartGateway) -> None:
     """It does not even answer a ping; the upstream is told why, and the exchange counts as abandoned."""
     upstream = Listener()
@@ -84,6 +92,7 @@ async def test_a_client_that_falls_silent_is_ended_with_1011(start: StartGateway
         client.transport.abort()
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_an_upstream_that_falls_silent_is_ended_with_1011(start: StartGateway) -> None:
     """It hangs without closing; the client is told why, and the upstream is to blame."""
     async with realtime_upstream(Listener()) as url, ToxicProxy("127.0.0.1", port_of(url)) as proxy:

@@ -65,12 +65,15 @@ async def provoke(gateway: GatewayProcess, upstream: ScriptedUpstream) -> bytes:
     """Every way to fail, with the client's key in every place; everything that the client was told."""
     told = b""
     close = ("connection", "close")
+
+    async def ask(place: list[tuple[str, str]]) -> bytes:
+        async with gateway.client(timeout=1.5) as client:
+            await client.send(compose(body={"model": "m", "stream": True}, headers=[*place, close]))
+            return await heard(client)
+
     for answer in ANSWERS:
-        for place in PLACES:
-            upstream.script(answer)
-            async with gateway.client(timeout=1.5) as client:
-                await client.send(compose(body={"model": "m", "stream": True}, headers=[*place, close]))
-                told += await heard(client)
+        upstream.script(answer)
+        told += b"".join(await asyncio.gather(*map(ask, PLACES)))
     for place in PLACES:
         for target in ("/nowhere", "/v1/../x", "/v1/embeddings", "/healthz", "/v1/realtime?model=m"):
             upstream.script(Answer(400, (), b"no"))

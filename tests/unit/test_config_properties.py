@@ -67,7 +67,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(tables)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_tree_loads_or_gives_one_line(file: Path, tree: dict[str, Any]) -> None:
     """Whatever TOML can say ends in a Config or in one ConfigError."""
     with contextlib.suppress(UnicodeEncodeError):
@@ -79,7 +79,7 @@ def test_any_tree_loads_or_gives_one_line(file: Path, tree: dict[str, Any]) -> N
     st.dictionaries(st.sampled_from(KEYS), scalars, max_size=4),
     st.fixed_dictionaries({}, optional={"key": misplaced | scalars, "base_url": misplaced_urls | scalars}),
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_value_of_any_setting_loads_or_gives_one_line(
     file: Path, values: dict[str, Any], openai: dict[str, Any]
 ) -> None:
@@ -92,7 +92,7 @@ def test_any_value_of_any_setting_loads_or_gives_one_line(
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_file_loads_or_gives_one_line(data: bytes) -> None:
     """Also what is no TOML at all."""
     with tempfile.NamedTemporaryFile() as file:
@@ -116,7 +116,7 @@ sensitive = {
 @given(
     st.dictionaries(names.map("ASKONCE_{}".format), texts, max_size=3), st.fixed_dictionaries({}, optional=sensitive)
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_environment_loads_or_gives_one_line(environ: dict[str, str], keys: dict[str, str]) -> None:
     """Variables are as free in form as files."""
     survives(None, {"CANARY": CANARY, **environ, **keys})

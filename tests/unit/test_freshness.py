@@ -127,14 +127,14 @@ def test_what_took_no_time_is_never_refreshed_early(spent: float) -> None:
     assert not refresh_early(0, 1_000, spent, 999.999, lambda: 0.999999)
 
 
-@pytest.mark.parametrize("rate", [100, 1_000])
+@pytest.mark.parametrize("rate", [100, 500])
 def test_a_herd_refreshes_before_the_end_and_one_refresh_is_enough(rate: int) -> None:
     """Hundreds of requests a second meet a refreshed entry: the first to draw it finishes in time, nearly always."""
     random = Random(7)
     in_time = 0
-    for _ in range(50):
+    for _ in range(20):
         steps = (900 + step / rate for step in range(100 * rate))
         first = next((now for now in steps if refresh_early(0, 1_000, 5, now, random.random)), 1_000.0)
         in_time += first + 5 <= 1_000
         assert first > 930
-    assert in_time >= 48
+    assert in_time >= 19

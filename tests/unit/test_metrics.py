@@ -89,6 +89,16 @@ def test_a_name_unfit_for_a_label_stays_other(name: str) -> None:
     assert metrics.model_label(name) == "other"
 
 
+def test_junk_names_are_one_label() -> None:
+    """10,000 names that no upstream answered to."""
+    metrics = Metrics()
+    for number in range(10_000):
+        metrics.first_token("chat/completions", f"junk-{number}", 0.1)
+        metrics.tokens(f"junk-{number}", "input", 1)
+    assert named(metrics, "askonce_tokens_total") == {'askonce_tokens_total{kind="input",model="other"}': 10_000}
+    assert not any("junk" in sample for sample in samples(metrics))
+
+
 def test_two_sets_of_metrics_share_nothing() -> None:
     """Each Metrics has a registry of its own."""
     one, two = Metrics(), Metrics()

@@ -21,7 +21,7 @@ from proxy import config, workers
 from proxy.telemetry.log import Log
 workers.KILL_MARGIN = 0.1
 log = Log(style="json")
-command = [sys.executable, "-c", sys.argv[2]]
+command = [sys.executable, "-S", "-c", sys.argv[2]]
 try:
     code = workers.Supervisor(config.read(Path(sys.argv[1])), log=log, command=command).run()
 finally:
@@ -30,11 +30,12 @@ sys.exit(code)
 """
 
 # Reports its start, every signal, and the end of its supervisor. `stale`: it found the gauges of a predecessor.
+# Of the standard library alone: there are many of them.
 WORKER = """
 import json, os, select, signal, sys
 from pathlib import Path
-from proxy.workers import current
-me = current()
+from types import SimpleNamespace
+me = SimpleNamespace(**json.loads(os.environ["ASKONCE_WORKER_PLACE"]))
 directory = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
 gauges = directory / f"gauge_livesum_{me.index}.db"
 stale = gauges.exists()

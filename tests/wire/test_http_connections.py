@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from proxy.http1 import downstream
 from tests.fakes.answers import Answer, Framing
 from tests.fakes.gateway import Gateway, StartGateway
 from tests.fakes.polling import until
@@ -127,14 +128,17 @@ async def test_the_listener_speaks_tls(
 
 
 @pytest.mark.parametrize("size", [450_000, 12_000_000])
-async def test_an_answer_is_flushed_before_the_end(start: StartGateway, upstream: ScriptedUpstream, size: int) -> None:
+async def test_an_answer_is_flushed_before_the_end(
+    start: StartGateway, upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
     """A client that asked for `Connection: close` and reads slowly gets all of its answer."""
-    gateway = await start(timeouts__client_write=3.0)
+    monkeypatch.setattr(downstream, "LINGER", 0.3)
+    gateway = await start(timeouts__client_write=5.0)
     upstream.script(Answer(200, (), b"x" * size))
     async with gateway.client(receive_buffer=16_384) as client:
         await client.send(MODELS % (1, b"connection: close\r\n"))
         loop = asyncio.get_running_loop()
-        slowly_until = loop.time() + 2.6
+        slowly_until = loop.time() + 0.6
         response, taken = await client.start(), 0
         # Nothing of the small answer is read for longer than a client has that does not matter any more.
         while size < 1_000_000 and loop.time() < slowly_until:
