@@ -9,10 +9,11 @@ is trusted, as is whoever may write to the disk.
 import enum
 import hashlib
 import struct
+import types
 import zlib
 from itertools import accumulate, pairwise
 from sys import getsizeof
-from typing import Any, Final, final
+from typing import Any, Final, final, get_type_hints
 
 import msgspec
 
@@ -201,7 +202,7 @@ ENTRY_COST: Final = 16 + 8 * len(Entry.__struct_fields__) + 3 * getsizeof(()) + 
 """Bytes that hold an entry: its fields, the tuples of tags, frames and gaps, the numbers."""
 META_FIELDS: Final = len(Meta.__struct_fields__)
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder(Meta).decode
+_decode: Final = msgspec.msgpack.Decoder(types.GenericAlias(tuple, tuple(get_type_hints(Meta).values()))).decode
 
 
 def pack(entry: Entry, compress_over: int = COMPRESS_OVER) -> bytes:
@@ -229,18 +230,18 @@ def pack(entry: Entry, compress_over: int = COMPRESS_OVER) -> bytes:
 def unpack(data: bytes, key: str, max_bytes: int = MAX_UNPACKED) -> Entry:
     """The entry of this key. Raises Unreadable; in particular for frames of more than `max_bytes` together."""
     end = meta_end(data)
-    meta = unpack_meta(data)
+    fields = _fields(data)
     _, _, flags, _, count, size, digest, _ = HEAD.unpack_from(data)
     stored = data[end:]
     if _digest(stored) != digest:
         raise Unreadable(Reason.TORN)
-    if meta.key != key:
+    if fields[0] != key:
         raise Unreadable(Reason.KEY)
     if size > max_bytes:
         raise Unreadable(Reason.LARGE)
     frames, gaps = _cut(_inflate(stored, size) if flags & COMPRESSED else stored, size, count, flags)
     try:
-        return Entry(*(*msgspec.structs.astuple(meta), frames, gaps))
+        return Entry(*(*fields, frames, gaps))
     except OutOfBounds:
         raise Unreadable(Reason.TORN) from None
 
@@ -261,12 +262,21 @@ def meta_end(data: bytes) -> int:
 
 def unpack_meta(data: bytes) -> Meta:
     """The metadata of an envelope of which the first `meta_end` bytes are here. Raises Unreadable."""
+    try:
+        return Meta(*_fields(data))
+    except OutOfBounds:
+        raise Unreadable(Reason.TORN) from None
+
+
+def _fields(data: bytes) -> tuple[Any, ...]:
+    """Of a Meta, each of its type; whoever makes one of them looks at their bounds."""
     end = meta_end(data)
     meta = data[HEAD.size : end]
     if len(data) < end or _digest(data[: HEAD.size - DIGEST] + meta) != data[HEAD.size - DIGEST : HEAD.size]:
         raise Unreadable(Reason.TORN)
     try:
-        return _decode(meta)
+        fields: tuple[Any, ...] = _decode(meta)
+        return fields
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise Unreadable(Reason.TORN) from None
 

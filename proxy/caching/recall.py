@@ -77,6 +77,8 @@ class Seen(NamedTuple):
     query: bytes
     headers: Headers
     route: Route
+    upstream: bytes
+    """Whom it would be sent to: the identity that counts in its key."""
     model: str
     stream: bool
     credential: bytes
@@ -121,6 +123,10 @@ class Recall:
 
     async def question(self, exchange: Exchange, route: Route, body: bytes, call: UpstreamCall) -> Question | bytes:
         """Bytes to send upstream: the cache has no part in it, and `exchange.note` says why."""
+        seen = self._recognised(exchange, body)
+        if seen is not None and seen.upstream == call.identity:
+            exchange.note = CacheNote(seen.question.key)
+            return seen.question
         endpoint = route.name
         asked = directives(exchange.headers)
         planned = plan(Request(endpoint, exchange.method, exchange.model), asked, self._rules)
@@ -143,10 +149,10 @@ class Recall:
         exchange.note = CacheNote("" if len(keys) > 1 else key)
         question = Question(key, planned, asked, meaning, exchange.scope.hex(), shared, keys)
         if planned.may_read and len(keys) <= 1 and exchange.body.received == len(body) <= MEMO_BODY:
-            self._remember(exchange, route, body, question)
+            self._remember(exchange, route, call.identity, body, question)
         return question
 
-    def _remember(self, exchange: Exchange, route: Route, body: bytes, question: Question) -> None:
+    def _remember(self, exchange: Exchange, route: Route, upstream: bytes, body: bytes, question: Question) -> None:
         if body not in self._seen:
             self._seen_bytes += len(body) + MEMO_COST
         self._seen[body] = Seen(
@@ -155,6 +161,7 @@ class Recall:
             exchange.query,
             exchange.headers,
             route,
+            upstream,
             exchange.model,
             exchange.stream,
             exchange.credential,
@@ -165,18 +172,24 @@ class Recall:
             old, _ = self._seen.popitem(last=False)
             self._seen_bytes -= len(old) + MEMO_COST
 
-    def glance(self, exchange: Exchange) -> Found | None:
-        """An answer in memory to a request that is, byte for byte, one that was understood before."""
-        body = exchange.body.whole()
-        seen = self._seen.get(body) if body is not None else None
+    def _recognised(self, exchange: Exchange, body: bytes) -> Seen | None:
+        """The same request, byte for byte, when it came before."""
+        seen = self._seen.get(body)
         if (
             seen is None
             or seen.headers != exchange.headers
             or seen.path != exchange.path
             or seen.query != exchange.query
             or seen.method != exchange.method
-            or exchange.upgrade
         ):
+            return None
+        return seen
+
+    def glance(self, exchange: Exchange) -> Found | None:
+        """An answer in memory to a request that is, byte for byte, one that was understood before."""
+        body = exchange.body.whole()
+        seen = self._recognised(exchange, body) if body is not None else None
+        if seen is None or exchange.upgrade:
             return None
         question = seen.question
         entry = self._tiers.memory.get(question.key, self._wall())

@@ -76,7 +76,7 @@ def test_right_digests_do_not_make_an_entry() -> None:
     fields = msgspec.msgpack.decode(meta)
     assert unpack(sealed(entry, meta, body, len(body), envelopes.PACED), entry.key) == entry
     for place, value in [
-        (0, "short"),
+        (0, 7),
         (3, "200"),
         (3, 99),
         (11, ["x"] * 33),
