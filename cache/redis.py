@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, final
 
 import msgspec
 
-from cache.entry import PREFIX, Entry, Meta, Reason, Unreadable, meta_end, pack, unpack, unpack_meta
+from cache.entry import MAX_UNPACKED, PREFIX, Entry, Meta, Reason, Unreadable, meta_end, pack, unpack, unpack_meta
 from cache.lease import FENCE_LIFE, Lease, LeaseState, keys
 from cache.link import Link, Script, Word
 from cache.select import Selector
@@ -103,7 +103,10 @@ class Size(NamedTuple):
 
 @final
 class RedisTier:
-    """`wall` is the time in seconds since the epoch; `on_unreadable` hears why bytes were no entry."""
+    """`wall` is the time in seconds since the epoch; `on_unreadable` hears why bytes were no entry.
+
+    An entry that takes more than `max_value_bytes` in Redis stays out of it: nobody could read it in time.
+    """
 
     def __init__(
         self,
@@ -113,10 +116,12 @@ class RedisTier:
         max_entry_bytes: int,
         wall: Callable[[], float],
         on_unreadable: Callable[[Reason], None],
+        max_value_bytes: int = MAX_UNPACKED,
     ) -> None:
         self._link = link
         self._namespace = namespace
         self._max = max_entry_bytes
+        self._max_value = max_value_bytes
         self._wall = wall
         self._on_unreadable = on_unreadable
         self._recent: deque[tuple[float, Meta]] = deque(maxlen=MAX_RECENT)
@@ -181,6 +186,8 @@ class RedisTier:
         if size > self._max:
             return Stored.TOO_LARGE
         data = pack(entry) if size < IN_THREAD else await asyncio.to_thread(pack, entry)
+        if len(data) > self._max_value:
+            return Stored.TOO_LARGE
         self._remember(entry)
         try:
             if lease is None:

@@ -4,15 +4,14 @@ import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, final
+from typing import final
 
-from cache.memory import Count, Memory
+from cache.memory import Memory, Stats
 from cache.snapshot import Load, Save, load, save
 from proxy.telemetry.log import Log
 
 __all__ = ["Snapshots"]
 
-NEVER: Final = Count(-1, -1)
 
 
 @final
@@ -37,7 +36,7 @@ class Snapshots:
         self._max_bytes = max_bytes
         self._log = log
         self._wall = wall
-        self._saved = NEVER
+        self._saved: Stats | None = None
         self._removals = 0
 
     def __repr__(self) -> str:
@@ -58,8 +57,7 @@ class Snapshots:
     async def save(self) -> None:
         """Unless nothing has changed."""
         stats = self._memory.stats()
-        now = Count(stats.entries, stats.bytes)
-        if self._own is None or not self._active or now == self._saved:
+        if self._own is None or not self._active or stats == self._saved:
             return
         before = self._removals
         entries = await self._memory.entries(self._wall())
@@ -68,7 +66,7 @@ class Snapshots:
             # A purge came meanwhile, and what it removed stands in this file.
             await self.remove()
             return
-        self._saved = now
+        self._saved = stats
         if saved.result is not Save.SAVED:
             self._log.warning("cache_not_saved", result=saved.result.value, reason=saved.detail)
 
@@ -78,7 +76,7 @@ class Snapshots:
         False, and a line in the log, if one can't be removed.
         """
         self._removals += 1
-        self._saved = NEVER
+        self._saved = None
         if self._path is None:
             return True
         reason = await asyncio.to_thread(_remove_all, self._path)

@@ -1,5 +1,6 @@
 """Entries in Redis: kept until they are too stale, found again bit for bit, listed and purged."""
 
+import random
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -71,6 +72,16 @@ async def test_what_is_too_large_is_not_stored(made: Tier) -> None:
     """By the bytes of its frames, whatever they shrink to."""
     assert await made.tier.put(json_entry(frames=(b"x" * LIMIT,))) is Stored.STORED
     assert await made.tier.put(json_entry(frames=(b"x" * (LIMIT + 1),))) is Stored.TOO_LARGE
+
+
+async def test_what_nobody_could_read_in_time_is_not_stored(link: RedisLink) -> None:
+    """By the bytes that it takes in Redis, so that what shrinks may still be shared."""
+    tier = RedisTier(
+        link, namespace="t", max_entry_bytes=LIMIT, max_value_bytes=20_000, wall=lambda: NOW, on_unreadable=print
+    )
+    assert await tier.put(json_entry(frames=(b"x" * LIMIT,))) is Stored.STORED
+    assert await tier.put(json_entry(frames=(random.Random(1).randbytes(20_000),))) is Stored.TOO_LARGE
+    assert await tier.put(json_entry(frames=(random.Random(1).randbytes(10_000),))) is Stored.STORED
 
 
 @pytest.mark.parametrize(
