@@ -32,12 +32,14 @@ from proxy.telemetry.metrics import Metrics
 if TYPE_CHECKING:
     from proxy.redis_link import Fault, LinkState, RedisLink
 
-__all__ = ["WALL", "Caches", "rules_of"]
+__all__ = ["WALL", "Caches", "kept_routes", "rules_of"]
 
 SAVE_EVERY: Final = 60.0
 SWEEP_EVERY: Final = 30.0
 FLUSH: Final = 0.5
 """Seconds that the end of the process leaves to what is not written yet."""
+READ_RATE: Final = 80e6
+"""Bytes a second that any network gives to a read from Redis: what its deadline is too short for stays out of it."""
 WALL: Final = time.time  # noqa: TID251  (ages cross machines and restarts)
 
 
@@ -57,6 +59,7 @@ def rules_of(config: Cache) -> Rules:
             "images/generations": ttl.images_generations,
             "audio/speech": ttl.audio_speech,
             "audio/transcriptions": ttl.audio_transcriptions,
+            "audio/translations": ttl.audio_translations,
         },
         models=[ModelRule(pattern.strip(), float(seconds)) for pattern, _, seconds in pairs],
         allow_hosted_tools=config.hosted_tools,
@@ -64,6 +67,11 @@ def rules_of(config: Cache) -> Rules:
         jitter=config.jitter,
         max_entry_bytes=config.max_entry_bytes,
     )
+
+
+def kept_routes(config: Cache) -> frozenset[str]:
+    """Those whose answers are kept."""
+    return frozenset(name for name, ttl in rules_of(config).ttls.items() if config.enabled and ttl > 0)
 
 
 @final
@@ -97,6 +105,7 @@ class Caches:
                 self.link,
                 namespace=namespace,
                 max_entry_bytes=config.cache.max_entry_bytes,
+                max_value_bytes=int(config.redis.deadline * READ_RATE),
                 wall=WALL,
                 on_unreadable=self._unreadable,
             )
