@@ -15,7 +15,7 @@ from cache.redis import Miss
 from cache.tiers import Tiers
 from proxy.caching.flight import Flight
 from proxy.exchange import Exchange, Reply, header
-from proxy.openai.replies import Judged, Verdict, judge_body, judge_stream
+from proxy.openai.replies import Judged, Verdict, is_file, judge_body, judge_file, judge_stream
 from proxy.openai.usage import last_usage
 from proxy.upstream.call import UpstreamCall
 
@@ -27,8 +27,6 @@ __all__ = ["Keep", "Voyage"]
 AT_ONCE: Final = 512
 """Frames of a stream that are judged before its last goes out, so that whoever asks again is served from memory."""
 AT_ONCE_BYTES: Final = 1 << 18
-BINARY: Final = ("audio/speech",)
-"""Endpoints whose answers are sound and not read."""
 JUDGED: Final = "models"
 
 _REASONS: Final = {
@@ -110,7 +108,7 @@ class Keep:
             tags=question.asked.tags,
             created=begun,
             expires=begun + seconds,
-            stale_until=begun + seconds + self.rules.stale_if_error,
+            stale_until=begun + min(seconds + self.rules.stale_if_error, question.plan.ttl_limit),
             spent_ms=max(0, int((self.wall() - begun) * 1e3)),
             frames=frames,
             gaps=gaps,
@@ -252,8 +250,8 @@ class Voyage:
 
     def _judge(self, recording: Recording, *, events: bool) -> Judged:
         endpoint = self._question_endpoint()
-        if endpoint in BINARY:
-            return Judged(Verdict.COMPLETE if recording.frames[0] else Verdict.EMPTY)
+        if not events and is_file(endpoint, self._content_type()):
+            return judge_file(recording.frames[0])
         pieces = self._question.meaning.pieces
         if pieces is not None and not events:
             return pieces.judge(recording.frames[0])
@@ -285,9 +283,9 @@ class Voyage:
         return entry
 
     def _entry(self, recording: Recording, events: bool, judged: Judged) -> Entry:  # noqa: FBT001
-        kind = (
-            EntryKind.STREAM if events else EntryKind.BINARY if self._question_endpoint() in BINARY else EntryKind.JSON
-        )
+        kind = EntryKind.STREAM
+        if not events:
+            kind = EntryKind.BINARY if is_file(self._question_endpoint(), self._content_type()) else EntryKind.JSON
         return self._keep.entry(
             self._exchange,
             self._question,

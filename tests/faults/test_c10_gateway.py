@@ -160,6 +160,19 @@ async def test_c10_stale_if_error(
         await upstream.start()
 
 
+@pytest.mark.parametrize(("ttl", "status"), [("50", 503), ("120", 200)])
+async def test_c10_what_is_kept_for_a_while_is_gone_after_it(
+    kept: Gateway, upstream: ScriptedUpstream, wall: Wall, ttl: str, status: int
+) -> None:
+    """A client's lifetime is the end of an answer, also for a failing upstream; beyond the operator's it adds nothing."""
+    body = {**CHAT, "seed": 5}
+    async with kept.client() as client:
+        assert (await client.ask(headers=[KEY, ("x-askonce-cache-ttl", ttl)], body=body)).status == 200
+    wall.now += 110.0
+    upstream.script(json_answer({"error": {"message": "m", "type": "t", "param": None, "code": None}}, 503))
+    assert (await ask(kept, body=body)).status == status
+
+
 async def test_s7_a_herd_at_the_end_of_a_lifetime(kept: Gateway, upstream: ScriptedUpstream, wall: Wall) -> None:
     """One request asks anew, and all the others get its answer."""
     gate = asyncio.Event()
