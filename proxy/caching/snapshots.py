@@ -13,7 +13,6 @@ from proxy.telemetry.log import Log
 __all__ = ["Snapshots"]
 
 
-
 @final
 class Snapshots:
     """`path` is the configured name; a worker's own file ends in its `slot`. Not `active`, it only removes."""
