@@ -40,6 +40,7 @@ class Handling(enum.Enum):
     FWD_BYPASS = "fwd=bypass"
     """The cache was configured, or told, not to handle the request."""
     FWD_METHOD = "fwd=method"
+    """What the request's method says can't be answered from here."""
     FWD_MISS = "fwd=uri-miss"
     """Nothing under this key."""
     FWD_REQUEST = "fwd=request"

@@ -17,7 +17,7 @@ from aiohttp import web
 from proxy.accounting import Accounting
 from proxy.admin import Admin, CacheRoutes, Gate, Readiness
 from proxy.auth import Auth
-from proxy.caches import WALL, Caches
+from proxy.caches import WALL, Caches, kept_routes
 from proxy.config import Config, ConfigError, Secret, Upstream, carried_over
 from proxy.errors import Failure, Kind
 from proxy.exchange import PhaseTimeouts
@@ -228,7 +228,13 @@ class App:
         http = config.http
         pipeline = Pipeline(
             Auth(required=config.auth.require_key, scope=config.cache.scope),
-            Understand(http.max_json_bytes, http.max_upload_bytes, models_matter=len(calls) > 1),
+            Understand(
+                http.max_json_bytes,
+                http.max_upload_bytes,
+                models_matter=len(calls) > 1,
+                held=kept_routes(config.cache),
+                held_limit=config.cache.max_upload_bytes,
+            ),
             Router(calls),
             Tee(CLOCK),
             self._accounting,

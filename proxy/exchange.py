@@ -15,6 +15,7 @@ from cache.status import CacheStatus, Handling
 
 if TYPE_CHECKING:
     from proxy.errors import Failure
+    from proxy.openai.forms import Form
     from proxy.routes import Route
 
 __all__ = [
@@ -93,6 +94,9 @@ class Body(Protocol):
 
     async def peek(self, size: int, limit: int) -> bytes:
         """What is here, once it is `size` bytes or all there are; nothing is consumed. Raises as `read`."""
+
+    async def gather(self, size: int, limit: int) -> bytes | None:
+        """The whole body; None if it is more than `size` bytes, and then nothing is consumed. Raises as `read`."""
 
     async def chunk(self, limit: int) -> bytes:
         """The next bytes, b"" at the end; at most `limit` bytes in all. Raises as `read`."""
@@ -211,6 +215,7 @@ class Exchange:
         "event_stream",
         "failure",
         "first_byte_at",
+        "form",
         "headers",
         "identified_at",
         "method",
@@ -262,6 +267,8 @@ class Exchange:
         self.route: Route | None = None
         self.model = ""
         self.stream = False
+        self.form: Form | None = None
+        """What an upload asks that is held whole."""
         self.credential = b""
         self.scope = b""
         """Digest of who may share its answer."""

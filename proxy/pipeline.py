@@ -125,9 +125,12 @@ class Pipeline:
         self, exchange: Exchange, route: Route, body: bytes | Body, call: UpstreamCall, heartbeat: Heartbeat | Silence
     ) -> Reply | None:
         """The upstream's answer; None where the client has been given a stored one. Raises Failure."""
-        if self._cache is None or not isinstance(body, bytes) or exchange.upgrade:
+        if self._cache is None or exchange.upgrade:
             return await call.send(exchange, body)
         recall, replay = self._cache
+        if not isinstance(body, bytes):
+            recall.pass_by(exchange, route)
+            return await call.send(exchange, body)
         question = await recall.question(exchange, route, body, call)
         if isinstance(question, bytes):
             return await call.send(exchange, question)

@@ -41,7 +41,7 @@ _KNOWN: Final = {
         Route("images/generations", ("POST",), json_body=True, streams=True, cacheable=True),
         Route("images/edits", ("POST",), form_body=True),
         Route("images/variations", ("POST",), form_body=True),
-        Route("audio/speech", ("POST",), json_body=True, streams=True, cacheable=True),
+        Route("audio/speech", ("POST",), json_body=True, cacheable=True),
         Route("audio/transcriptions", ("POST",), form_body=True, cacheable=True),
         Route("audio/translations", ("POST",), form_body=True, cacheable=True),
         Route("models", ("GET",), cacheable=True),

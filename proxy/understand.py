@@ -1,14 +1,17 @@
 """What a request asks for, as far as a gateway must know: its model, and whether it wants a stream.
 
-A body that is JSON is read whole and checked; every other body streams through.
+A body that is JSON is read whole and checked, and so is a form whose answer may be kept; every other body
+streams through.
 """
 
 import asyncio
+from collections.abc import Collection
 from typing import Final, final
 from urllib.parse import unquote_plus
 
 from proxy.errors import Failure, Kind
 from proxy.exchange import Body, Exchange, header
+from proxy.openai.forms import MalformedForm, read_form
 from proxy.openai.requests import Inflated, InvalidJson, form_model, inflate, read_json
 from proxy.routes import Route
 
@@ -17,17 +20,31 @@ __all__ = ["Understand"]
 FORM_HEAD: Final = 65_536
 """Bytes of a form in which its model is looked for."""
 INFLATE_INLINE: Final = 16_384
+DIGEST_INLINE: Final = 131_072
 _CODINGS: Final = (b"gzip", b"x-gzip", b"deflate")
 
 
 @final
 class Understand:
-    """`json_limit` and `upload_limit` are in bytes; `models_matter` if the model decides on the upstream."""
+    """`models_matter` if the model decides on the upstream.
 
-    def __init__(self, json_limit: int, upload_limit: int, *, models_matter: bool) -> None:
+    `held` names the routes whose forms are read whole, if they are at most `held_limit` bytes. Limits are in bytes.
+    """
+
+    def __init__(
+        self,
+        json_limit: int,
+        upload_limit: int,
+        *,
+        models_matter: bool,
+        held: Collection[str] = (),
+        held_limit: int = 0,
+    ) -> None:
         self._json_limit = json_limit
         self._upload_limit = upload_limit
         self._models_matter = models_matter
+        self._held = held
+        self._held_limit = held_limit
 
     async def body(self, exchange: Exchange, route: Route) -> bytes | Body:
         """The body to send. Raises Failure."""
@@ -37,6 +54,8 @@ class Understand:
             exchange.model = _query_model(exchange.query)
         elif exchange.method == "POST" and route.form_body:
             await self._form(exchange)
+            if route.name in self._held and (form := await self._read_form(exchange)) is not None:
+                return form
         body = exchange.body
         if body.length is not None and body.length > self._upload_limit:
             raise Failure(Kind.REQUEST_TOO_LARGE)
@@ -74,6 +93,22 @@ class Understand:
             if not exchange.model and exchange.body.received >= FORM_HEAD:
                 # The wrong upstream must not get the upload, nor the key that comes with it.
                 raise Failure(Kind.INVALID_REQUEST, "The model must stand before the file in the form.", param="model")
+
+    async def _read_form(self, exchange: Exchange) -> bytes | None:
+        """The body and what it asks; None if it is too large."""
+        body = await exchange.body.gather(self._held_limit, self._upload_limit)
+        if body is None or header(exchange.headers, b"content-encoding"):
+            return body
+        kind = header(exchange.headers, b"content-type")
+        try:
+            if len(body) <= DIGEST_INLINE:
+                exchange.form = read_form(body, kind)
+            else:
+                exchange.form = await asyncio.to_thread(read_form, body, kind)
+        except MalformedForm:
+            return body
+        exchange.model = exchange.form.model
+        return body
 
 
 def _query_model(query: bytes) -> str:

@@ -9,9 +9,10 @@ from cache.fingerprint import DENIED, Unkeyable, digest, quick_to_read
 from cache.policy import NoCacheReason
 from proxy.caching.pieces import ENDPOINT, Pieces, pieces_of
 from proxy.openai.facts import Facts, facts, strip_alias
+from proxy.openai.forms import Form
 from proxy.openai.stream_options import ask_for_usage
 
-__all__ = ["ALIAS", "Meaning", "Meanings", "mean"]
+__all__ = ["ALIAS", "Meaning", "Meanings", "mean", "mean_form"]
 
 ALIAS: Final = b'"cache"'
 """A body without these bytes asks nothing of the cache."""
@@ -74,6 +75,11 @@ class Meanings:
                 (_, old), _ = self._known.popitem(last=False)
                 self._bytes -= len(old) + MEMO_COST
         return known
+
+
+def mean_form(form: Form | None, body: bytes) -> Meaning:
+    """What an upload is, of which nothing but its digest is remembered; without a form it can't be compared."""
+    return Meaning(_NOTHING, NONE, NoCacheReason.CONTENT_TYPE if form is None else form.digest, body, body)
 
 
 def mean(endpoint: str, body: bytes) -> Meaning:

@@ -17,7 +17,7 @@ from proxy.caching.batches import Batches
 from proxy.caching.coalesce import Flights, Role
 from proxy.caching.flight import FAILING
 from proxy.caching.keep import Keep, Voyage
-from proxy.caching.meaning import ALIAS, Meaning, Meanings
+from proxy.caching.meaning import ALIAS, Meaning, Meanings, mean_form
 from proxy.caching.pieces import tokens_in
 from proxy.errors import Failure, Kind, Source
 from proxy.exchange import CacheNote, Exchange, Headers, Reply, header
@@ -132,8 +132,9 @@ class Recall:
         planned = plan(Request(endpoint, exchange.method, exchange.model), asked, self._rules)
         if not (planned.may_read or planned.may_write):
             self._refuse(exchange, planned, asked)
-            return (await self._meanings.of(endpoint, body)).body if ALIAS in body else body
-        meaning = await self._meanings.of(endpoint, body)
+            speaks = not route.form_body and ALIAS in body
+            return (await self._meanings.of(endpoint, body)).body if speaks else body
+        meaning = mean_form(exchange.form, body) if route.form_body else await self._meanings.of(endpoint, body)
         if meaning.matters:
             asked, planned = self._planned(exchange, endpoint, meaning)
         if isinstance(meaning.content, NoCacheReason) or not (planned.may_read or planned.may_write):
@@ -148,9 +149,17 @@ class Recall:
         # What has several inputs has no entry of its own.
         exchange.note = CacheNote("" if len(keys) > 1 else key)
         question = Question(key, planned, asked, meaning, exchange.scope.hex(), shared, keys)
-        if planned.may_read and len(keys) <= 1 and exchange.body.received == len(body) <= MEMO_BODY:
+        memorable = not route.form_body and exchange.body.received == len(body) <= MEMO_BODY
+        if memorable and planned.may_read and len(keys) <= 1:
             self._remember(exchange, route, call.identity, body, question)
         return question
+
+    def pass_by(self, exchange: Exchange, route: Route) -> None:
+        """A body that streams through. Raises Failure."""
+        if route.form_body and self._rules.ttls.get(route.name, 0.0) > 0:
+            asked = directives(exchange.headers)
+            planned = plan(Request(route.name, exchange.method, exchange.model), asked, self._rules)
+            self._refuse(exchange, planned.refused(NoCacheReason.REQUEST_TOO_LARGE), asked)
 
     def _remember(self, exchange: Exchange, route: Route, upstream: bytes, body: bytes, question: Question) -> None:
         if body not in self._seen:
@@ -174,7 +183,7 @@ class Recall:
 
     def _recognised(self, exchange: Exchange, body: bytes) -> Seen | None:
         """The same request, byte for byte, when it came before."""
-        seen = self._seen.get(body)
+        seen = self._seen.get(body) if len(body) <= MEMO_BODY else None
         if (
             seen is None
             or seen.headers != exchange.headers
@@ -217,7 +226,8 @@ class Recall:
     def _refuse(self, exchange: Exchange, planned: Plan, asked: Directives) -> None:
         """The cache has no part in it. Raises Failure where nothing else may."""
         reason = planned.reason
-        exchange.note = CacheNote("", CacheStatus.BYPASS, Handling.FWD_BYPASS, reason)
+        handling = Handling.FWD_METHOD if reason is NoCacheReason.METHOD else Handling.FWD_BYPASS
+        exchange.note = CacheNote("", CacheStatus.BYPASS, handling, reason)
         self._on_refused(reason)
         if asked.only_if_cached:
             raise Failure(Kind.CACHE_MISS)

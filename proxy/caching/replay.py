@@ -27,6 +27,8 @@ MADE_BYTES: Final = 16 << 20
 COMPRESS_INLINE: Final = 1 << 18
 EVENTS: Final = b"text/event-stream; charset=utf-8"
 JSON: Final = b"application/json"
+AS_IT_CAME: Final = ("audio/speech", "audio/transcriptions", "audio/translations")
+"""Endpoints where the form that is asked for is part of the key."""
 COUNTED: Final = ("chat/completions", "completions")
 
 
@@ -59,9 +61,10 @@ class Replay:
         """What this client is sent of an entry; None: the entry can't be had in that form."""
         if vectors is not None:
             return self._vector(entry, vectors)
-        as_stored = exchange.stream == (entry.kind is EntryKind.STREAM)
+        streamed = entry.kind is EntryKind.STREAM
+        as_stored = exchange.stream == streamed or entry.endpoint in AS_IT_CAME
         if as_stored and not (exchange.stream and entry.endpoint in COUNTED):
-            return Form(entry.frames, entry.gaps, entry.content_type, exchange.stream)
+            return Form(entry.frames, entry.gaps, entry.content_type, streamed)
         made = self._remembered(entry, f"{exchange.stream}{usage}")
         if made is None:
             try:
@@ -183,8 +186,6 @@ def _make(entry: Entry, *, stream: bool, usage: bool) -> Form:
         # A frame more or less than came has no gap of its own.
         gaps = entry.gaps[: len(frames)] + (0,) * (len(frames) - len(entry.gaps)) if entry.gaps else ()
         return Form(frames, gaps, entry.content_type, stream=True)
-    if entry.kind is EntryKind.BINARY:
-        raise Unconvertible("sound has no other form")
     return Form(unfold(entry.endpoint, entry.frames[0], usage=usage), (), EVENTS, stream=True)
 
 

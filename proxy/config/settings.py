@@ -159,6 +159,7 @@ class CacheTtl(Section, frozen=True):
     images_generations: Ttl = 0.0
     audio_speech: Ttl = 0.0
     audio_transcriptions: Ttl = 0.0
+    audio_translations: Ttl = 0.0
 
 
 class Cache(Section, frozen=True):
@@ -168,6 +169,7 @@ class Cache(Section, frozen=True):
     scope: Literal["key", "global"] = "key"
     memory_bytes: Annotated[int, Meta(ge=0, le=1 << 40)] = 256 << 20
     max_entry_bytes: Annotated[int, Meta(ge=1_024, le=64 << 20)] = 16 << 20
+    max_upload_bytes: Annotated[int, Meta(ge=1_024, le=1 << 30)] = 25 << 20
     jitter: Annotated[float, Meta(ge=0, le=0.5)] = 0.05
     stale_if_error: Ttl = 3_600.0
     pacing: Literal["none", "original"] = "none"

@@ -259,6 +259,15 @@ class RequestBody:
         self._raise_failure()
         return b"".join(self._chunks)
 
+    async def gather(self, size: int, limit: int) -> bytes | None:
+        self._bound(limit)
+        if self.length is None:
+            while self._buffered <= size and self._open:
+                self._ask_for_more()
+                await self._wait()
+            self._raise_failure()
+        return await self.read(limit) if (self.length or self._buffered) <= size else None
+
     async def chunk(self, limit: int) -> bytes:
         self._bound(limit)
         while not self._chunks and self._open:

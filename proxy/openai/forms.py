@@ -1,4 +1,4 @@
-"""What an uploaded form asks (multipart/form-data, RFC 7578): its digest, and the fields that a gateway reads. Sans-IO.
+"""What an uploaded form asks (multipart/form-data, RFC 7578): its digest, and its model. Sans-IO.
 
 The digest counts every part by its name, the headers that it has, and its content; of a file's name only
 the extension, by which OpenAI tells the format. The order of parts counts among those of one name alone, and
@@ -21,19 +21,20 @@ from multipart import (  # type: ignore[import-untyped]  # it ships no types
 __all__ = ["DENIED", "Form", "MalformedForm", "read_form"]
 
 DENIED: Final[Mapping[str, str]] = MappingProxyType({
-    "stream": "how the answer is sent, not what it says",
     "user": "names the end user for abuse detection; scopes keep teams apart",
     "metadata": "labels for the upstream's own dashboards",
     "safety_identifier": "names the end user for abuse detection",
 })  # fmt: skip
-"""Fields that do not count, each with its reason. Every other counts, known or not."""
+"""Fields that do not count, each with its reason. Every other counts, known or not.
+
+`stream` does, because no transcript is made of the other form's.
+"""
 
 MAX_PARTS: Final = 64
 MAX_HEADERS: Final = 6
 """Of one part. RFC 7578 knows three."""
 MAX_VALUE: Final = 256
-"""Bytes of a field that is read. A larger one counts all the same."""
-READ: Final = frozenset({"model", "stream", "response_format"})
+"""Bytes of a model's name. A longer one counts all the same."""
 SAYS_NOTHING: Final = ("content-type", "application/octet-stream")
 VERSION: Final = b"askonce-form-1"
 
@@ -45,8 +46,6 @@ _DISPOSITION: Final = re.compile(
 )
 """As every client writes it. What else may stand there is read differently by different parsers."""
 _EXTENSION: Final = re.compile(r"\.([0-9A-Za-z]{1,16})$")
-_TRUE: Final = ("true", "1")
-_FALSE: Final = ("false", "0")
 
 
 @final
@@ -58,16 +57,14 @@ class Form(NamedTuple):
     digest: bytes
     """SHA-256."""
     model: str
-    """"" where none is named, as below."""
-    stream: bool
-    response_format: str
+    """"" where none is named."""
 
 
 class _Part(NamedTuple):
     name: str
     digest: bytes
-    value: str
-    """Of a field that is read."""
+    model: str
+    """Of the field that names it."""
     is_file: bool
 
 
@@ -77,20 +74,12 @@ def read_form(body: bytes, content_type: bytes) -> Form:
         parts = _parts(body, _boundary(content_type))
     except MultipartError as error:
         raise MalformedForm(type(error).__name__) from None
-    fields: dict[str, str] = {}
-    for part in parts:
-        if part.name in READ and part.name in fields:
-            raise MalformedForm("a field that is named twice")
-        fields[part.name] = part.value
-    stream = fields.get("stream", "").lower()
-    denied = DENIED.keys() if stream in _TRUE + _FALSE else DENIED.keys() - {"stream"}
-    counted = sorted((part for part in parts if part.is_file or part.name not in denied), key=_name)
-    return Form(
-        digest=_digest_of(VERSION, *[piece for part in counted for piece in (part.name.encode(), part.digest)]),
-        model=fields.get("model", ""),
-        stream=stream in _TRUE,
-        response_format=fields.get("response_format", ""),
-    )
+    models = [part.model for part in parts if part.name == "model"]
+    if len(models) > 1:
+        raise MalformedForm("two models")
+    counted = sorted((part for part in parts if part.is_file or part.name not in DENIED), key=_name)
+    digest = _digest_of(VERSION, *[piece for part in counted for piece in (part.name.encode(), part.digest)])
+    return Form(digest, models[0] if models else "")
 
 
 def _name(part: _Part) -> str:
@@ -146,20 +135,14 @@ def _part(segment: MultipartSegment, content: bytes) -> _Part:
         "\n".join(kept).encode(),
         hashlib.sha256(content).digest(),
     )
-    value = _value(content) if file is None and name in READ else ""
-    return _Part(name, digest, value, is_file=file is not None)
+    model = content.decode("utf-8", "replace") if name == "model" and file is None and len(content) <= MAX_VALUE else ""
+    return _Part(name, digest, model, is_file=file is not None)
 
 
 def _extension(file: str) -> str:
     """Of a plain one the letters, in lower case; of any other name all of it."""
     found = _EXTENSION.search(file)
     return found[1].lower() if found else f"?{file}"
-
-
-def _value(content: bytes) -> str:
-    if len(content) > MAX_VALUE:
-        return ""
-    return content.decode("utf-8", "replace")
 
 
 def _digest_of(*parts: bytes) -> bytes:

@@ -13,7 +13,7 @@ from proxy.openai.events import DONE, Recorded, read
 from proxy.openai.float32 import NotFloat32, unpack
 from proxy.openai.usage import error_of
 
-__all__ = ["Judged", "Verdict", "judge_body", "judge_stream"]
+__all__ = ["Judged", "Verdict", "is_file", "judge_body", "judge_file", "judge_stream"]
 
 
 class Verdict(enum.Enum):
@@ -50,6 +50,12 @@ FINISHED: Final = frozenset(
     ]
 )
 """OpenAI's, and what Together, TGI, Mistral and Anthropic call the same."""
+
+LAST_EVENTS: Final[Mapping[str, str]] = {
+    "audio/speech": "speech.audio.done",
+    "audio/transcriptions": "transcript.text.done",
+    "audio/translations": "transcript.text.done",
+}
 
 _NULL = msgspec.Raw(b"null")
 _NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -97,6 +103,12 @@ class _Step(msgspec.Struct, gc=False):
     response: msgspec.Raw = _NULL
 
 
+class _Heard(msgspec.Struct, gc=False):
+    type: str
+    error: msgspec.Raw = _NULL
+    usage: msgspec.Raw = _NULL
+
+
 class _Vector(msgspec.Struct):
     index: int
     embedding: msgspec.Raw
@@ -138,6 +150,7 @@ class _Transcript(_Answer):
 
 _chunks = msgspec.json.Decoder(_Chunk)
 _steps = msgspec.json.Decoder(_Step)
+_heard = msgspec.json.Decoder(_Heard)
 _responses = msgspec.json.Decoder(_Response)
 _SHAPES: Final[Mapping[str, msgspec.json.Decoder[Any]]] = {
     "chat/completions": msgspec.json.Decoder(_Choices),
@@ -168,12 +181,31 @@ def judge_body(endpoint: str, body: bytes) -> Judged:
     return Judged(verdict, _usage(answer.usage), answer.model or "", parts)
 
 
+def is_file(endpoint: str, content_type: bytes) -> bool:
+    """Whether nobody can tell from the answer itself that it is whole: sound, subtitles and other text."""
+    kind = content_type.partition(b";")[0].strip().lower()
+    if endpoint == "audio/speech":
+        return b"json" not in kind and not kind.startswith(b"text/")
+    if endpoint in LAST_EVENTS:
+        return (kind.startswith(b"text/") and kind != b"text/html") or kind == b"application/x-subrip"
+    return False
+
+
+def judge_file(body: bytes) -> Judged:
+    """All of such an answer, as its framing has it, with status 200."""
+    if not body:
+        return Judged(Verdict.EMPTY)
+    return Judged(Verdict.ERROR if error_of(body) else Verdict.COMPLETE)
+
+
 def judge_stream(endpoint: str, frames: Sequence[bytes]) -> Judged:
     """An event stream with status 200, from its first byte to its last. Linear in its size."""
     if endpoint == "responses":
         return _judge_steps(read(frames))
     if endpoint in {"chat/completions", "completions"}:
         return _judge_chunks(read(frames))
+    if endpoint in LAST_EVENTS:
+        return _judge_heard(LAST_EVENTS[endpoint], read(frames))
     return Judged(Verdict.UNKNOWN_SHAPE)
 
 
@@ -313,6 +345,25 @@ def _judge_steps(recorded: Recorded) -> Judged:
     if last.verdict is Verdict.COMPLETE and not recorded.whole:
         return last._replace(verdict=Verdict.NO_END)
     return last
+
+
+def _judge_heard(last: str, recorded: Recorded) -> Judged:
+    """Speech and transcripts: typed events, of which the last one says so."""
+    closed, usage = False, _NULL
+    for name, data in recorded.events:
+        if data.strip() == DONE:
+            continue
+        if closed or name == b"error":
+            return Judged(_stray(name, data))
+        try:
+            event = _heard.decode(data)
+        except _NOT_JSON as error:
+            return Judged(_misread(data, error))
+        if event.error != _NULL or event.type == "error":
+            return Judged(Verdict.ERROR)
+        if event.type == last:
+            closed, usage = True, event.usage
+    return Judged(Verdict.COMPLETE if closed and recorded.whole else Verdict.NO_END, _usage(usage))
 
 
 def _stray(name: bytes, message: bytes) -> Verdict:

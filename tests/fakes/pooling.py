@@ -72,6 +72,9 @@ class Upload:
     async def peek(self, size: int, limit: int) -> bytes:
         raise NotImplementedError
 
+    async def gather(self, size: int, limit: int) -> bytes | None:
+        raise NotImplementedError
+
     async def chunk(self, limit: int) -> bytes:
         chunk = await self.chunks.get()
         if isinstance(chunk, Failure):

@@ -109,6 +109,10 @@ class FakeBody:
     async def peek(self, size: int, limit: int) -> bytes:
         return await self.read(limit)
 
+    async def gather(self, size: int, limit: int) -> bytes | None:
+        data = await self.read(limit)
+        return data if len(data) <= size else None
+
     async def chunk(self, limit: int) -> bytes:
         data = await self.read(limit)
         self.data = b""
