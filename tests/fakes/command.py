@@ -27,7 +27,7 @@ async def askonce(*arguments: str, environ: Mapping[str, str]) -> Printed:
 def _run(arguments: tuple[str, ...], environ: Mapping[str, str]) -> Printed:
     from proxy.cli import main
 
-    out, err = io.StringIO(), io.StringIO()
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
     with ExitStack() as stack:
         stack.enter_context(chdir(stack.enter_context(tempfile.TemporaryDirectory(prefix="askonce-"))))
         stack.enter_context(redirect_stdout(out))
@@ -39,4 +39,9 @@ def _run(arguments: tuple[str, ...], environ: Mapping[str, str]) -> Printed:
             code = 0
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-    return Printed(code, out.getvalue().rstrip("\n"), err.getvalue().rstrip("\n"))
+    return Printed(code, _read(out), _read(err))
+
+
+def _read(stream: io.TextIOWrapper) -> str:
+    stream.seek(0)
+    return stream.read().rstrip("\n")

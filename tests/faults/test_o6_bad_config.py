@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.gateway import GatewayProcess, StartProcess
+from tests.fakes.command import askonce
+from tests.fakes.gateway import GatewayProcess, StartProcess, environment
 
 BAD = "[listen]\nprt = 1"
 LINE = "listen.prt: no such setting; did you mean listen.port?"
@@ -27,15 +28,11 @@ CHAT = b'{"model":"gpt-4o-mini","messages":[]}'
         ("ASKONCE_CONFIG", "/none", "/none: cannot be read: No such file or directory"),
     ],
 )
-async def test_the_start_is_refused_with_one_line(
-    start_process: StartProcess, variable: str, value: str, line: str
-) -> None:
+async def test_the_start_is_refused_with_one_line(variable: str, value: str, line: str) -> None:
     """On standard error, with exit code 1, before anything listens or is logged."""
-    gateway = await start_process("", listens=False, clean=False, environ={variable: value})
-    assert await gateway.wait() == 1
-    assert len(gateway.stderr) == 1
-    assert gateway.stderr[0].startswith(f"askonce: {line}")
-    assert gateway.stdout == []
+    printed = await askonce("serve", environ=environment("http://h/v1", {}) | {variable: value})
+    assert printed.err.startswith(f"askonce: {line}")
+    assert (printed.code, printed.err.count("\n"), printed.out) == (1, 0, "")
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

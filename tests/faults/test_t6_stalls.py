@@ -83,7 +83,7 @@ async def test_t6_an_early_answer_to_a_slow_upload(upstream: ScriptedUpstream, s
 
 async def test_t6_a_slow_reader_is_no_silence(start: StartGateway) -> None:
     """While the gateway itself holds the upstream back for a slow client, the idle time-out rests."""
-    body = b"x" * (4 << 20)
+    body = b"x" * (2 << 20)
     async with ScriptedUpstream(Answer(200, (), body), send_buffer=16_384) as narrow:
         gateway = await start(narrow.url, timeouts__idle=0.15)
         async with gateway.client(receive_buffer=16_384) as client:

@@ -10,8 +10,9 @@ import pytest
 
 from tests.fakes.admin import Operator
 from tests.fakes.answers import CLOSE, RESET, SILENCE, Answer, End, Framing, json_answer, websocket
+from tests.fakes.command import askonce
 from tests.fakes.connection import Connection
-from tests.fakes.gateway import Gateway, GatewayProcess, StartGateway, StartProcess, spawn
+from tests.fakes.gateway import Gateway, GatewayProcess, StartGateway, environment, spawn
 from tests.fakes.polling import until
 from tests.fakes.raw import RawClient, compose
 from tests.fakes.upstream import Request, ScriptedUpstream
@@ -147,31 +148,32 @@ async def test_x1_no_key_is_told_to_anybody(upstream: ScriptedUpstream, own_key:
 
 
 @pytest.mark.parametrize("arguments", [("check",), ("check", "--json")])
-async def test_x1_check_shows_no_key(start_process: StartProcess, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+async def test_x1_check_shows_no_key(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     """Neither written plainly, nor from a variable, nor from a file, nor a proxy's password."""
     secret = tmp_path / "key"
     secret.write_text(CANARIES[0])
+    settings = {
+        "upstreams__test__key": "env:A_KEY", "upstreams__two__base_url": "https://two.example/v1",
+        "upstreams__two__models": "two", "upstreams__two__key": f"file:{secret}", "admin__token": ADMIN,
+        "upstreams__three__base_url": "https://three.example/v1", "upstreams__three__models": "three",
+        "upstreams__three__key": UPSTREAM,
+    }  # fmt: skip
     environ = {"HTTPS_PROXY": f"http://user:{PROXY}@127.0.0.1:9", "A_KEY": UPSTREAM}
-    gateway = await start_process(
-        "https://one.example/v1", *arguments, listens=False, environ=environ,
-        upstreams__test__key="env:A_KEY", upstreams__two__base_url="https://two.example/v1",
-        upstreams__two__models="two", upstreams__two__key=f"file:{secret}", upstreams__three__base_url="https://three.example/v1",
-        upstreams__three__key=UPSTREAM, upstreams__three__models="three", admin__token=ADMIN,
-    )  # fmt: skip
-    assert await gateway.wait() == 0
-    assert len(gateway.stdout) > 10
-    assert found_in("\n".join([*gateway.stdout, *gateway.stderr]).encode()) == []
+    printed = await askonce(*arguments, environ=environ | environment("https://one.example/v1", settings))
+    assert printed.code == 0
+    assert printed.out.count("\n") > 10
+    assert found_in((printed.out + printed.err).encode()) == []
 
 
 @pytest.mark.parametrize(
     "url", [f"https://user:{UPSTREAM}@h/v1", f"https://h/v1?key={UPSTREAM}", f"ftp://h/{UPSTREAM}"]
 )
-async def test_x1_a_refused_configuration_shows_no_key(start_process: StartProcess, url: str) -> None:
+async def test_x1_a_refused_configuration_shows_no_key(url: str) -> None:
     """The line that names what is wrong does not quote what may be a password."""
-    gateway = await start_process(url, listens=False, clean=False)
-    assert await gateway.wait() != 0
-    assert gateway.stderr
-    assert found_in("\n".join([*gateway.stdout, *gateway.stderr]).encode()) == []
+    printed = await askonce("serve", environ=environment(url, {}))
+    assert printed.code != 0
+    assert printed.err
+    assert found_in((printed.out + printed.err).encode()) == []
 
 
 async def test_x1_no_repr_shows_a_key(start: StartGateway, upstream: ScriptedUpstream) -> None:
