@@ -1,0 +1,101 @@
+"""One row of the ledger: what a request was, what it used and what it cost. Sans-IO."""
+
+from typing import Final
+
+import msgspec
+
+__all__ = ["KINDS", "MAX_TAGS", "MAX_TEXT", "MAX_WEIGHT", "MICROSECONDS", "Row", "cleaned", "fitted", "weight"]
+
+KINDS: Final = ("input", "cached", "output", "reasoning")
+"""Kinds of tokens: a column each, in any store."""
+MICROSECONDS: Final = 1_000_000
+MAX_TEXT: Final = 128
+MAX_TAGS: Final = 16
+MAX_WEIGHT: Final = 4_096
+MAX_AMOUNT: Final = 1 << 53
+"""What every reader of JSON and Lua can still tell from its neighbours."""
+BARE: Final = 768
+"""Bytes of a row without its longer texts: the struct, its numbers, its id, its tokens."""
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+    """New fields come last and have a default: other versions may read and write the same store.
+
+    `call_id` is unique in the fleet: a row with the same one is the same row, and counts once.
+    """
+
+    call_id: str
+    time: float
+    """When it ended, in seconds since the epoch."""
+    key: str = ""
+    """The id of the virtual key; "" where there is none."""
+    team: str = ""
+    endpoint: str = ""
+    """The route's name."""
+    model: str = ""
+    """As asked for."""
+    served: str = ""
+    """The model that the answer names."""
+    upstream: str = ""
+    cache: str = ""
+    """As `x-cache-status` says it."""
+    tokens: dict[str, int] = {}
+    """By kind; what is not there is 0."""
+    cost: int | None = 0
+    """Nano-dollars; None where no price is known."""
+    saved: int | None = 0
+    """Nano-dollars that the answer would have cost."""
+    estimated: bool = False
+    """The tokens were counted here: the upstream did not tell."""
+    status: int = 0
+    error: str = ""
+    attempts: int = 0
+    duration: int = 0
+    """Microseconds."""
+    first_token: int | None = None
+    """Microseconds to the first byte of a stream."""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    tags: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Row {self.call_id} {self.status} {self.cost}>"
+
+
+def weight(row: Row) -> int:
+    """Around as many bytes as it takes in memory."""
+    size = BARE + len(row.model) + len(row.served) + len(row.key) + len(row.team)
+    return size + sum(map(len, row.tags)) if row.tags else size
+
+
+def fitted(row: Row) -> Row:
+    """Within MAX_WEIGHT: texts that somebody else chose are cut, and tags beyond the last are left out."""
+    return msgspec.structs.replace(
+        row,
+        **{name: getattr(row, name)[:MAX_TEXT] for name in _TEXTS},
+        tags=tuple(tag[:MAX_TEXT] for tag in row.tags[:MAX_TAGS]),
+    )
+
+
+def cleaned(row: Row) -> Row:
+    """With nothing in it that a store can't take: half characters, and numbers beyond any use."""
+    texts = {name: _text(getattr(row, name)) for name in ("call_id", *_TEXTS)}
+    amounts = {name: _amount(getattr(row, name)) for name in _AMOUNTS}
+    tokens = {kind: _whole(row.tokens.get(kind, 0)) for kind in KINDS}
+    return msgspec.structs.replace(row, **texts, **amounts, tokens=tokens, tags=tuple(map(_text, row.tags)))
+
+
+_TEXTS: Final = ("key", "team", "endpoint", "model", "served", "upstream", "cache", "error")
+_AMOUNTS: Final = ("cost", "saved", "status", "attempts", "duration", "first_token", "bytes_in", "bytes_out")
+
+
+def _text(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+def _amount(amount: int | None) -> int | None:
+    return None if amount is None else _whole(amount)
+
+
+def _whole(amount: int) -> int:
+    return max(-MAX_AMOUNT, min(MAX_AMOUNT, amount))

@@ -1,0 +1,145 @@
+"""The ledger's SQLite file: its tables, and how it is opened. Several processes may have it open."""
+
+import errno
+import os
+import sqlite3
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from proxy.ledger.fold import DIMENSIONS, MEASURES
+from proxy.ledger.row import KINDS, Row
+from proxy.ledger.writer import Stored
+
+__all__ = ["COLUMNS", "ForeignVersion", "connect", "private_folder", "same_file", "trouble"]
+
+VERSION: Final = 1
+BUSY: Final = 2.0
+"""Seconds that a process waits for another's transaction."""
+WAL_LIMIT: Final = 16 << 20
+TOKENS: Final = tuple(f"tokens_{kind}" for kind in KINDS)
+COLUMNS: Final = (
+    *("call_id", "at", "key", "team", "endpoint", "model", "served", "upstream", "cache", *TOKENS, "cost", "saved"),
+    *("estimated", "status", "error", "attempts", "duration", "first_token", "bytes_in", "bytes_out", "tags"),
+)
+"""Of `requests`, but for `seq`. `at` is in microseconds since the epoch, money in nano-dollars, `duration` and
+`first_token` in microseconds; `tags` is a JSON array."""
+_NOTHING: Final = Row(call_id="", time=0.0)
+
+_TEXTS: Final = frozenset([name for name in COLUMNS if isinstance(getattr(_NOTHING, name, None), str)] + ["tags"])
+_NULLABLE: Final = frozenset(["cost", "saved", "first_token"])
+
+
+def _column(name: str) -> str:
+    if name in _TEXTS:
+        return f"{name} TEXT NOT NULL"
+    return f"{name} INTEGER" if name in _NULLABLE else f"{name} INTEGER NOT NULL DEFAULT 0"
+
+
+_TABLES: Final = (
+    f"CREATE TABLE requests (seq INTEGER PRIMARY KEY, {', '.join(map(_column, COLUMNS))})",
+    "CREATE UNIQUE INDEX requests_call_id ON requests (call_id)",
+    "CREATE INDEX requests_at ON requests (at)",
+    "CREATE INDEX requests_key ON requests (key, at)",
+    "CREATE INDEX requests_team ON requests (team, at)",
+    f"""CREATE TABLE days (
+        {", ".join(f"{name} {'INTEGER' if name == 'day' else 'TEXT'} NOT NULL" for name in DIMENSIONS)},
+        {", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in MEASURES)},
+        PRIMARY KEY ({", ".join(DIMENSIONS)})) WITHOUT ROWID""",
+    "CREATE TABLE losses (day INTEGER PRIMARY KEY, lost INTEGER NOT NULL)",
+    "CREATE TABLE runs (run TEXT PRIMARY KEY, day INTEGER NOT NULL, through INTEGER NOT NULL, lost INTEGER NOT NULL)",
+    """CREATE TABLE changes (seq INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, who TEXT NOT NULL,
+        what TEXT NOT NULL, subject TEXT NOT NULL, details TEXT NOT NULL)""",
+    # Append-only: what was done stays on record, whoever has the file open.
+    "CREATE TRIGGER changes_stay BEFORE DELETE ON changes BEGIN SELECT RAISE(ABORT, 'append-only'); END",
+    "CREATE TRIGGER changes_are BEFORE UPDATE ON changes BEGIN SELECT RAISE(ABORT, 'append-only'); END",
+)
+
+
+class ForeignVersion(sqlite3.DatabaseError):
+    """Made by a version of the gateway that is newer than this one, or by another program."""
+
+
+def private_folder(path: Path) -> None:
+    """There, and nobody else's. Raises OSError."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        path.chmod(0o700)
+
+
+def connect(path: Path, busy: float = BUSY) -> sqlite3.Connection:
+    """For one thread at a time; `busy` is how long to wait for others. Raises sqlite3.Error and OSError."""
+    private_folder(path.parent)
+    # SQLite gives its other files the rights of this one.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(path, timeout=busy, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT}")
+        _prepare(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Makes the tables, or adds what this version has more columns for."""
+    if _version(connection) == VERSION and not _missing(connection):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if _known(connection) == 0:
+            for statement in _TABLES:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+        for table, name in _missing(connection):
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0")
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _known(connection: sqlite3.Connection) -> int:
+    """0 is that of a new file. Raises ForeignVersion."""
+    version = _version(connection)
+    if version not in (0, VERSION):
+        raise ForeignVersion(f"schema version {version}")
+    return version
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _missing(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    """Kinds of tokens that came after the file."""
+    found = []
+    for table in ("requests", "days"):
+        there = {column[1] for column in connection.execute(f"PRAGMA table_info({table})")}
+        found += [(table, name) for name in TOKENS if there and name not in there]
+    return found
+
+
+def same_file(path: Path, inode: int) -> bool:
+    """The file is still there, and not another one under its name."""
+    try:
+        return path.stat().st_ino == inode
+    except OSError:
+        return False
+
+
+def trouble(error: sqlite3.Error | OSError) -> Stored:
+    """What an error means for whoever wanted to write."""
+    if isinstance(error, OSError):
+        return Stored.FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else Stored.REFUSED
+    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+        case sqlite3.SQLITE_FULL:
+            return Stored.FULL
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED | sqlite3.SQLITE_IOERR | sqlite3.SQLITE_INTERRUPT:
+            return Stored.AWAY
+    return Stored.REFUSED

@@ -1,0 +1,211 @@
+"""The ledger in a SQLite file: one batch is one transaction, which also adds it up by day."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import starmap
+from pathlib import Path
+from typing import Final, TypeVar, final
+
+import msgspec
+
+from proxy.ledger.fold import DAY, DIMENSIONS, MAX_GROUPS, MEASURES, Group, add, day_of, folded
+from proxy.ledger.row import KINDS, MICROSECONDS, Row, cleaned
+from proxy.ledger.schema import COLUMNS, connect, same_file, trouble
+from proxy.ledger.writer import Batch, Stored
+
+__all__ = ["SqliteSink"]
+
+T = TypeVar("T")
+
+SLICE: Final = 5_000
+"""Rows that are removed in one transaction."""
+RUNS: Final = 90
+"""Days for which it is known how far a run came."""
+
+_INSERT: Final = f"INSERT INTO requests ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
+_ADD: Final = (
+    f"INSERT INTO days ({', '.join((*DIMENSIONS, *MEASURES))})"  # noqa: S608  (names of our own)
+    f" VALUES ({', '.join('?' * (len(DIMENSIONS) + len(MEASURES)))}) ON CONFLICT DO UPDATE SET"
+    f" {', '.join(f'{name} = {name} + excluded.{name}' for name in MEASURES)}"
+)
+_KNOWN: Final = f"SELECT 1 FROM days WHERE {' AND '.join(f'{name} = ?' for name in DIMENSIONS)}"  # noqa: S608
+_LOST: Final = "INSERT INTO losses VALUES (?, ?) ON CONFLICT DO UPDATE SET lost = lost + excluded.lost"
+_RUN: Final = (
+    "INSERT INTO runs VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+    " day = excluded.day, through = max(through, excluded.through), lost = max(lost, excluded.lost)"
+)
+
+
+@final
+class SqliteSink:
+    """Keeps rows for `keep_rows` days, at most `max_rows` of them, and their sums for `keep_days` days.
+
+    `wall` is in seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        wall: Callable[[], float],
+        keep_rows: float,
+        keep_days: float,
+        max_rows: int,
+        max_groups: int = MAX_GROUPS,
+    ) -> None:
+        self._path = path
+        self._wall = wall
+        self._keep_rows = keep_rows
+        self._keep_days = keep_days
+        self._max_rows = max_rows
+        self._max_groups = max_groups
+        self._thread = ThreadPoolExecutor(1, "askonce-ledger")
+        self._connection: sqlite3.Connection | None = None
+        self._inode = 0
+
+    def __repr__(self) -> str:
+        return f"<SqliteSink {self._path.name}>"
+
+    async def store(self, batch: Batch) -> Stored:
+        return await self._in_thread(self._store, batch)
+
+    async def recover(self, run: str, added: int) -> int | None:
+        return await self._in_thread(self._recover, run, added)
+
+    async def tend(self) -> bool:
+        return await self._in_thread(self._tend)
+
+    async def close(self) -> None:
+        await self._in_thread(self._shut)
+        self._thread.shutdown(wait=False)
+
+    async def _in_thread(self, work: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+    def _store(self, batch: Batch) -> Stored:
+        try:
+            try:
+                self._write(batch)
+            except (ValueError, OverflowError):
+                # Somebody's text is no text, or a number none: that row must not keep the others out.
+                self._write(batch._replace(rows=[*map(cleaned, batch.rows)]))
+        except (sqlite3.Error, OSError) as error:
+            self._shut()
+            return trouble(error)
+        return Stored.STORED
+
+    def _recover(self, run: str, added: int) -> int | None:
+        try:
+            with self._transaction() as db:
+                known = db.execute("SELECT through, lost FROM runs WHERE run = ?", (run,)).fetchone()
+                through, lost = known or (0, 0)
+                missing = max(0, added - int(through))
+                self._account(db, run, max(added, int(through)), int(lost) + missing)
+        except (sqlite3.Error, OSError):
+            self._shut()
+            return None
+        return missing
+
+    def _tend(self) -> bool:
+        """One slice of rows, and whatever days there are: they are few."""
+        now = self._wall()
+        today = day_of(now)
+        try:
+            with self._transaction() as db:
+                oldest = (int((now - self._keep_rows * DAY) * MICROSECONDS), SLICE)
+                gone = _delete(db, "SELECT seq FROM requests WHERE at < ? ORDER BY at LIMIT ?", oldest)
+                (last,) = db.execute("SELECT max(seq) FROM requests").fetchone()
+                beyond = ((last or 0) - self._max_rows, SLICE)
+                gone = max(gone, _delete(db, "SELECT seq FROM requests WHERE seq <= ? ORDER BY seq LIMIT ?", beyond))
+                for table in ("days", "losses"):
+                    db.execute(f"DELETE FROM {table} WHERE day < ?", (today - self._keep_days,))  # noqa: S608
+                db.execute("DELETE FROM runs WHERE day < ?", (today - RUNS,))
+        except (sqlite3.Error, OSError):
+            self._shut()
+            return False
+        return gone >= SLICE
+
+    def _write(self, batch: Batch) -> None:
+        with self._transaction() as db:
+            rows = _new(db, batch.rows)
+            db.executemany(_INSERT, map(_values, rows))
+            db.executemany(_ADD, starmap(_plus, self._bounded(db, folded(rows)).items()))
+            self._account(db, batch.run, batch.through, batch.lost)
+
+    def _account(self, db: sqlite3.Connection, run: str, through: int, lost: int) -> None:
+        known = db.execute("SELECT lost FROM runs WHERE run = ?", (run,)).fetchone()
+        today = day_of(self._wall())
+        db.execute(_RUN, (run, today, through, lost))
+        if (more := lost - (known[0] if known else 0)) > 0:
+            db.execute(_LOST, (today, more))
+
+    def _bounded(self, db: sqlite3.Connection, sums: dict[Group, list[int]]) -> dict[Group, list[int]]:
+        """As many groups of a day as it may have."""
+        found: dict[Group, list[int]] = {}
+        room: dict[int, int] = {}
+        for group, amounts in sums.items():
+            if db.execute(_KNOWN, group).fetchone() is None:
+                if group.day not in room:
+                    (count,) = db.execute("SELECT count(*) FROM days WHERE day = ?", (group.day,)).fetchone()
+                    room[group.day] = self._max_groups - count
+                room[group.day] -= 1
+                if room[group.day] < 0:
+                    group = group.overflow  # noqa: PLW2901
+            add(found, group, amounts)
+        return found
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing. Raises sqlite3.Error and OSError."""
+        if self._connection is not None and not same_file(self._path, self._inode):
+            self._shut()
+        if self._connection is None:
+            self._connection = connect(self._path)
+            self._inode = self._path.stat().st_ino
+        db = self._connection
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield db
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+
+    def _shut(self) -> None:
+        """The next transaction opens it anew: it may have been moved, mended or given room."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _new(db: sqlite3.Connection, rows: Sequence[Row]) -> list[Row]:
+    """Those that are not there yet, each once."""
+    unique = {row.call_id: row for row in rows}
+    names = msgspec.json.encode([*unique]).decode()
+    known = db.execute("SELECT call_id FROM requests WHERE call_id IN (SELECT value FROM json_each(?))", (names,))
+    for (call_id,) in known:
+        unique.pop(call_id, None)
+    return [*unique.values()]
+
+
+def _values(row: Row) -> tuple[object, ...]:
+    """In the order of COLUMNS."""
+    tokens = row.tokens
+    return (
+        *(row.call_id, round(row.time * MICROSECONDS), row.key, row.team, row.endpoint, row.model, row.served),
+        *(row.upstream, row.cache, *[tokens.get(kind, 0) for kind in KINDS], row.cost, row.saved, row.estimated),
+        *(row.status, row.error, row.attempts, row.duration, row.first_token, row.bytes_in, row.bytes_out),
+        msgspec.json.encode(row.tags).decode() if row.tags else "[]",
+    )
+
+
+def _plus(group: Group, amounts: Iterable[int]) -> tuple[object, ...]:
+    return (*group, *amounts)
+
+
+def _delete(db: sqlite3.Connection, which: str, arguments: tuple[int, int]) -> int:
+    return db.execute(f"DELETE FROM requests WHERE seq IN ({which})", arguments).rowcount  # noqa: S608

@@ -1,0 +1,270 @@
+"""The ledger as it is written: rows are taken at once, and stored behind, in batches.
+
+A store that fails or is away fails no request. Rows wait for it, bounded in number and bytes; those beyond are
+lost and counted. What a kill -9 takes along, a `Mark` tells the next process.
+"""
+
+import asyncio
+import enum
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol, final
+
+from proxy.ledger.mark import Mark, leftovers
+from proxy.ledger.row import MAX_WEIGHT, Row, fitted, weight
+from proxy.telemetry.log import Log
+
+__all__ = ["Backlog", "Batch", "Ledger", "LedgerEvents", "Loss", "Sink", "Stored"]
+
+EVERY: Final = 0.25
+"""Seconds in which rows are gathered."""
+BATCH: Final = 500
+MAX_ROWS: Final = 50_000
+MAX_BYTES: Final = 64 << 20
+AGAIN: Final = 5.0
+"""Seconds between two attempts at a store that fails, at most."""
+TEND: Final = 60.0
+"""Seconds between two looks for what is too old."""
+
+
+class Stored(enum.Enum):
+    """What became of a batch. The values are those of a metric's label."""
+
+    STORED = "stored"
+    AWAY = "away"
+    """It did not answer in time, or somebody else held it for too long."""
+    FULL = "full"
+    """There is no room."""
+    REFUSED = "refused"
+    """It can't be written to, or is no ledger of this version."""
+
+
+class Loss(enum.Enum):
+    """Why a row is not in the ledger. The values are those of a metric's label."""
+
+    OVERFLOW = "overflow"
+    """The store was away for so long that no more could wait for it."""
+    CRASH = "crash"
+    """The process died before it was written."""
+    TRIMMED = "trimmed"
+    """It left a stream before it was added up, or could not be read there."""
+
+
+class Batch(NamedTuple):
+    """`through` and `lost` count since the run began, so that a batch may come twice and counts once."""
+
+    run: str
+    rows: Sequence[Row]
+    through: int
+    """Rows that are accounted for once this is stored: those stored and those lost."""
+    lost: int
+
+
+class Sink(Protocol):
+    """Idempotent by call id. Nothing here raises for a store that fails; every call ends within seconds."""
+
+    async def store(self, batch: Batch) -> Stored: ...
+
+    async def recover(self, run: str, added: int) -> int | None:
+        """How many rows of a dead run are missing; they are written down as lost. None: it can't be told now."""
+
+    async def tend(self) -> bool:
+        """Removes a bounded number of rows that are too old; True if there are more."""
+
+    async def close(self) -> None: ...
+
+
+class LedgerEvents(Protocol):
+    """Called in the event loop; must not raise."""
+
+    def stored(self, outcome: Stored, rows: int, seconds: float) -> None:
+        """An attempt at a batch."""
+
+    def lost(self, loss: Loss, rows: int) -> None: ...
+
+
+class Backlog(NamedTuple):
+    rows: int
+    bytes: int
+
+
+@final
+class Ledger:
+    """One per process. `run` names it: letters, digits, `-` and `_`, never used before.
+
+    `folder` is an existing one that outlives the process; without, a kill -9 loses its last rows unmarked.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        *,
+        run: str,
+        folder: Path | None,
+        events: LedgerEvents,
+        log: Log,
+        max_rows: int = MAX_ROWS,
+        max_bytes: int = MAX_BYTES,
+        every: float = EVERY,
+    ) -> None:
+        self._sink = sink
+        self._run = run
+        self._folder = folder
+        self._events = events
+        self._log = log
+        self._max_rows = max_rows
+        self._max_bytes = max_bytes
+        self._every = every
+        self._held: deque[Row] = deque()
+        self._bytes = 0
+        self._added = 0
+        self._stored = 0
+        self._lost = 0
+        self._lost_told = 0
+        self._failing: Stored | None = None
+        self._mark: Mark | None = None
+        self._full = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        state = f" {self._failing.value}" if self._failing else ""
+        return f"<Ledger {self._run} held={len(self._held)} lost={self._lost}{state}>"
+
+    @property
+    def backlog(self) -> Backlog:
+        return Backlog(len(self._held), self._bytes)
+
+    @property
+    def failing(self) -> Stored | None:
+        """Why the last batch was not stored; None if it was."""
+        return self._failing
+
+    def add(self, row: Row) -> None:
+        """Never waits, never raises. For the event loop."""
+        size = weight(row)
+        if size > MAX_WEIGHT:
+            row = fitted(row)
+            size = weight(row)
+        self._added = added = self._added + 1
+        if self._mark is not None:
+            self._mark.set(added)
+        held = self._held
+        if len(held) >= self._max_rows or self._bytes + size > self._max_bytes:
+            self._lost += 1
+            self._events.lost(Loss.OVERFLOW, 1)
+            return
+        held.append(row)
+        self._bytes += size
+        if len(held) == BATCH:
+            self._full.set()
+
+    async def start(self) -> None:
+        """Rows may come from here on; what the dead have left is looked after behind."""
+        if self._folder is not None:
+            try:
+                self._mark = await asyncio.to_thread(Mark, self._folder, self._run)
+                self._mark.set(self._added)
+            except OSError as error:
+                self._log.warning("ledger_unmarked", reason=error.strerror or "unusable")
+        self._writer = asyncio.get_running_loop().create_task(self._write())
+
+    async def close(self, within: float) -> bool:
+        """Stores what is held, for at most `within` seconds; False if that was not enough."""
+        self._closing.set()
+        self._full.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                if self._writer is not None:
+                    await asyncio.wait([self._writer])
+                while self._held:
+                    if not await self._store_next():
+                        await asyncio.sleep(self._every)
+        if self._writer is not None and not self._writer.done():
+            self._writer.cancel()
+            await asyncio.wait([self._writer])
+        self._max_rows = 0
+        if self._held:
+            self._log.warning("ledger_rows_lost", loss="shutdown", rows=len(self._held))
+        if self._mark is not None:
+            # What was stored since is the store's to say: the next process asks it.
+            self._mark.close(keep=self._stored + self._lost_told < self._added)
+            self._mark = None
+        await self._sink.close()
+        return not self._held
+
+    async def _write(self) -> None:
+        loop = asyncio.get_running_loop()
+        pause, tended, recovered = self._every, loop.time() - TEND, self._folder is None
+        while not self._closing.is_set():
+            await self._wait(pause)
+            if await self._store_all():
+                pause = self._every
+                recovered = recovered or await self._recover()
+                if loop.time() >= tended + TEND and not await self._sink.tend():
+                    tended = loop.time()
+            else:
+                pause = min(AGAIN, 2 * pause)
+
+    async def _wait(self, pause: float) -> None:
+        """For a full batch, unless the store fails; and in any case for the end."""
+        event = self._full if self._failing is None else self._closing
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await event.wait()
+        self._full.clear()
+
+    async def _store_all(self) -> bool:
+        """Batch after batch, until less than one is left; False if the store fails."""
+        stored = True
+        while stored and (self._held or self._lost > self._lost_told):
+            stored = await self._store_next()
+            if len(self._held) < BATCH:
+                break
+        return stored
+
+    async def _store_next(self) -> bool:
+        rows = [*islice(self._held, BATCH)]
+        lost = self._lost
+        batch = Batch(self._run, rows, self._stored + len(rows) + lost, lost)
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        outcome = await self._sink.store(batch)
+        self._events.stored(outcome, len(rows), clock() - began)
+        if outcome is Stored.STORED:
+            for _ in rows:
+                self._held.popleft()
+            self._bytes -= sum(map(weight, rows))
+            self._stored += len(rows)
+            self._lost_told = lost
+        self._tell(outcome)
+        return outcome is Stored.STORED
+
+    def _tell(self, outcome: Stored) -> None:
+        """One line for a failure and one for its end, whatever comes between."""
+        if outcome is Stored.STORED:
+            if self._failing is not None:
+                self._failing = None
+                self._log.info("ledger_up", lost=self._lost, waiting=len(self._held))
+        elif self._failing is None:
+            self._failing = outcome
+            self._log.warning("ledger_down", reason=outcome.value)
+        else:
+            self._failing = outcome
+
+    async def _recover(self) -> bool:
+        """What the dead of this machine have lost. False: not all of it can be told yet."""
+        if self._folder is None:
+            return True
+        for leftover in leftovers(self._folder):
+            lost = await self._sink.recover(leftover.run, leftover.added)
+            if lost is None:
+                return False
+            leftover.path.unlink(missing_ok=True)
+            if lost:
+                self._events.lost(Loss.CRASH, lost)
+                self._log.warning("ledger_rows_lost", loss=Loss.CRASH.value, rows=lost, run=leftover.run)
+        return True
