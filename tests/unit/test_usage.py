@@ -5,13 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.openai.usage import error_of, tokens_of, usage_of
+from proxy.openai.usage import error_of, report_of, tokens_of, usage_of
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["usage", "response", "error", "type", "x"]), inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["usage", "response", "message", "x_groq", "error", "type", "x"]), inner, max_size=4
+        )
     ),
     max_leaves=12,
 )
@@ -24,10 +26,13 @@ JSON = st.recursive(
         b'{"usage":{"total_tokens":3},"choices":[]}',
         b'{"type":"response.completed","response":{"id":"r","output":[{}],"usage":{"total_tokens":3}}}',
         b'{"usage":null,"response":{"usage":{"total_tokens":3}}}',
+        b'{"type":"message_start","message":{"id":"m","usage":{"total_tokens":3}}}',
+        b'{"choices":[],"x_groq":{"id":"q","usage":{"total_tokens":3}}}',
+        b'{"response":null,"message":"text","x_groq":{"usage":{"total_tokens":3}}}',
     ],
 )
 def test_usage_is_found_where_each_api_puts_it(message: bytes) -> None:
-    """Chat, completions, embeddings and responses report usage at the top or inside `response`."""
+    """At the top, inside `response` or `message`, or where Groq's streams have it."""
     assert usage_of(message) == {"total_tokens": 3}
 
 
@@ -87,9 +92,41 @@ def test_usage_agrees_with_decoding_everything(message: bytes) -> None:
     expected = None
     if isinstance(whole, dict):
         expected = whole.get("usage")
-        if expected is None and isinstance(whole.get("response"), dict):
-            expected = whole["response"].get("usage")
+        inner = next(
+            (whole[name] for name in ("response", "message", "x_groq") if isinstance(whole.get(name), dict)), {}
+        )
+        if expected is None:
+            expected = inner.get("usage")
     assert usage_of(message) == (expected if isinstance(expected, dict) else None)
+
+
+@pytest.mark.parametrize(
+    ("message", "model", "tier"),
+    [
+        (b'{"model":"gpt-x-2026","service_tier":"flex","usage":{}}', "gpt-x-2026", "flex"),
+        (
+            b'{"type":"response.completed","response":{"model":"r","service_tier":"priority","usage":{}}}',
+            "r",
+            "priority",
+        ),
+        (b'{"model":"m","x_groq":{"usage":{}}}', "m", ""),
+        (b'{"model":"claude-x","usage":{"service_tier":"batch"}}', "claude-x", "batch"),
+        (b'{"model":"claude-x","usage":{"service_tier":"standard","speed":"fast"}}', "claude-x", "fast"),
+        (b'{"model":7,"service_tier":{},"usage":{}}', "", ""),
+    ],
+)
+def test_a_report_names_who_served(message: bytes, model: str, tier: str) -> None:
+    """Model and tier stand beside the usage, or inside of it; what is no name is none."""
+    report = report_of(message)
+    assert report is not None
+    assert (report.model, report.tier) == (model, tier)
+
+
+@given(st.binary() | JSON.map(msgspec.json.encode))
+def test_a_report_has_the_usage(message: bytes) -> None:
+    """Any bytes have a report if, and only if, they have a usage, and it is that one."""
+    report = report_of(message)
+    assert (None if report is None else report.usage) == usage_of(message)
 
 
 @pytest.mark.parametrize(
