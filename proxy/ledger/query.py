@@ -144,7 +144,8 @@ _EQUAL: Final = tuple(name for name in Wanted.__struct_fields__ if name not in (
 class Book(Protocol):
     """The ledger as it is read. Raises ConnectionError or TimeoutError where the store does not answer in time."""
 
-    async def usage(self, by: By, days: Days, where: Mapping[By, str]) -> Report: ...
+    async def usage(self, by: By, days: Days, where: Mapping[By, str]) -> Report:
+        """`where` names anything but a day."""
 
     async def requests(self, wanted: Wanted, limit: int, cursor: str | None) -> Requests:
         """Rows that are there from the first page to the last appear exactly once. Raises BadCursor."""

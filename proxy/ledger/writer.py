@@ -125,6 +125,7 @@ class Ledger:
         self._lost = 0
         self._lost_told = 0
         self._failing: Stored | None = None
+        self._unsure: Batch | None = None
         self._mark: Mark | None = None
         self._full = asyncio.Event()
         self._closing = asyncio.Event()
@@ -227,21 +228,26 @@ class Ledger:
         return stored
 
     async def _store_next(self) -> bool:
-        rows = [*islice(self._held, BATCH)]
-        lost = self._lost
-        batch = Batch(self._run, rows, self._stored + len(rows) + lost, lost)
+        # A batch of which nobody knows whether it was stored comes again as it was.
+        batch = self._unsure or self._next()
+        rows = batch.rows
         clock = asyncio.get_running_loop().time
         began = clock()
         outcome = await self._sink.store(batch)
         self._events.stored(outcome, len(rows), clock() - began)
+        self._unsure = None if outcome is Stored.STORED else batch
         if outcome is Stored.STORED:
             for _ in rows:
                 self._held.popleft()
             self._bytes -= sum(map(weight, rows))
             self._stored += len(rows)
-            self._lost_told = lost
+            self._lost_told = batch.lost
         self._tell(outcome)
         return outcome is Stored.STORED
+
+    def _next(self) -> Batch:
+        rows = [*islice(self._held, BATCH)]
+        return Batch(self._run, rows, self._stored + len(rows) + self._lost, self._lost)
 
     def _tell(self, outcome: Stored) -> None:
         """One line for a failure and one for its end, whatever comes between."""
