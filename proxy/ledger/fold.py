@@ -17,7 +17,7 @@ MAX_GROUPS: Final = 10_000
 OTHER: Final = "(other)"
 MEASURES: Final = (
     *("requests", "failed", "estimated", "unpriced", "cost", "saved", "bytes_in", "bytes_out", "duration"),
-    *(f"tokens_{kind}" for kind in KINDS),
+    *(f"used_{kind}" for kind in KINDS),
 )
 """What is added up. `failed` had a status from 400 or an error, `unpriced` no known cost; `cost` and `saved` are in
 nano-dollars, `duration` in microseconds."""
@@ -47,7 +47,7 @@ def day_of(time: float) -> int:
 
 def measured(row: Row) -> list[int]:
     """In the order of MEASURES."""
-    tokens = row.tokens
+    used = row.used
     return [
         1,
         int(row.status >= 400 or row.error != ""),
@@ -58,7 +58,7 @@ def measured(row: Row) -> list[int]:
         row.bytes_in,
         row.bytes_out,
         row.duration,
-        *(tokens.get(kind, 0) for kind in KINDS),
+        *(used.get(kind, 0) for kind in KINDS),
     ]
 
 

@@ -4,10 +4,12 @@ from typing import Final
 
 import msgspec
 
+from proxy.openai.tokens import TOKENS, UNITS
+
 __all__ = ["KINDS", "MAX_TAGS", "MAX_TEXT", "MAX_WEIGHT", "MICROSECONDS", "Row", "cleaned", "fitted", "weight"]
 
-KINDS: Final = ("input", "cached", "output", "reasoning")
-"""Kinds of tokens: a column each, in any store."""
+KINDS: Final = (*TOKENS, *UNITS)
+"""What is used, as answers tell it: a column each, in any store."""
 MICROSECONDS: Final = 1_000_000
 MAX_TEXT: Final = 128
 MAX_TAGS: Final = 16
@@ -15,7 +17,7 @@ MAX_WEIGHT: Final = 4_096
 MAX_AMOUNT: Final = 1 << 53
 """What every reader of JSON and Lua can still tell from its neighbours."""
 BARE: Final = 768
-"""Bytes of a row without its longer texts: the struct, its numbers, its id, its tokens."""
+"""Bytes of a row without its longer texts: the struct, its numbers, its id, its usage."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
@@ -39,14 +41,14 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     upstream: str = ""
     cache: str = ""
     """As `x-cache-status` says it."""
-    tokens: dict[str, int] = {}
-    """By kind; what is not there is 0."""
+    used: dict[str, int] = {}
+    """Tokens and what else is paid for, by kind (KINDS); what is not there is 0."""
     cost: int | None = 0
     """Nano-dollars; None where no price is known."""
     saved: int | None = 0
     """Nano-dollars that the answer would have cost."""
     estimated: bool = False
-    """The tokens were counted here: the upstream did not tell."""
+    """The usage was counted here: the upstream did not tell."""
     status: int = 0
     error: str = ""
     attempts: int = 0
@@ -81,8 +83,8 @@ def cleaned(row: Row) -> Row:
     """With nothing in it that a store can't take: half characters, and numbers beyond any use."""
     texts = {name: _text(getattr(row, name)) for name in ("call_id", *_TEXTS)}
     amounts = {name: _amount(getattr(row, name)) for name in _AMOUNTS}
-    tokens = {kind: _whole(row.tokens.get(kind, 0)) for kind in KINDS}
-    return msgspec.structs.replace(row, **texts, **amounts, tokens=tokens, tags=tuple(map(_text, row.tags)))
+    used = {kind: _whole(amount) for kind, amount in row.used.items() if kind in KINDS}
+    return msgspec.structs.replace(row, **texts, **amounts, used=used, tags=tuple(map(_text, row.tags)))
 
 
 _TEXTS: Final = ("key", "team", "endpoint", "model", "served", "upstream", "cache", "error")

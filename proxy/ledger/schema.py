@@ -18,9 +18,9 @@ VERSION: Final = 1
 BUSY: Final = 2.0
 """Seconds that a process waits for another's transaction."""
 WAL_LIMIT: Final = 16 << 20
-TOKENS: Final = tuple(f"tokens_{kind}" for kind in KINDS)
+USED: Final = tuple(f"used_{kind}" for kind in KINDS)
 COLUMNS: Final = (
-    *("call_id", "at", "key", "team", "endpoint", "model", "served", "upstream", "cache", *TOKENS, "cost", "saved"),
+    *("call_id", "at", "key", "team", "endpoint", "model", "served", "upstream", "cache", *USED, "cost", "saved"),
     *("estimated", "status", "error", "attempts", "duration", "first_token", "bytes_in", "bytes_out", "tags"),
 )
 """Of `requests`, but for `seq`. `at` is in microseconds since the epoch, money in nano-dollars, `duration` and
@@ -117,11 +117,11 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _missing(connection: sqlite3.Connection) -> list[tuple[str, str]]:
-    """Kinds of tokens that came after the file."""
+    """Kinds of usage that came after the file."""
     found = []
     for table in ("requests", "days"):
         there = {column[1] for column in connection.execute(f"PRAGMA table_info({table})")}
-        found += [(table, name) for name in TOKENS if there and name not in there]
+        found += [(table, name) for name in USED if there and name not in there]
     return found
 
 

@@ -194,10 +194,10 @@ def _new(db: sqlite3.Connection, rows: Sequence[Row]) -> list[Row]:
 
 def _values(row: Row) -> tuple[object, ...]:
     """In the order of COLUMNS."""
-    tokens = row.tokens
+    used = row.used
     return (
         *(row.call_id, round(row.time * MICROSECONDS), row.key, row.team, row.endpoint, row.model, row.served),
-        *(row.upstream, row.cache, *[tokens.get(kind, 0) for kind in KINDS], row.cost, row.saved, row.estimated),
+        *(row.upstream, row.cache, *[used.get(kind, 0) for kind in KINDS], row.cost, row.saved, row.estimated),
         *(row.status, row.error, row.attempts, row.duration, row.first_token, row.bytes_in, row.bytes_out),
         msgspec.json.encode(row.tags).decode() if row.tags else "[]",
     )

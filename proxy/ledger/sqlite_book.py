@@ -145,11 +145,11 @@ def _changes(db: sqlite3.Connection, limit: int, before: int) -> Changes:
 def _row(found: tuple[Any, ...]) -> Row:
     """From `seq` and COLUMNS."""
     values = dict(zip(COLUMNS, found[1:], strict=True))
-    tokens = {kind: amount for kind in KINDS if (amount := values.pop(f"tokens_{kind}"))}
+    used = {kind: amount for kind in KINDS if (amount := values.pop(f"used_{kind}"))}
     at, tags, estimated = values.pop("at"), values.pop("tags"), bool(values.pop("estimated"))
     return Row(
         time=at / MICROSECONDS,
-        tokens=tokens,
+        used=used,
         tags=msgspec.json.decode(tags, type=tuple[str, ...]),
         estimated=estimated,
         **values,
