@@ -1,20 +1,23 @@
-"""What the commands that ask a running gateway share: where its admin API is, how it is asked, how it is shown."""
+"""What commands share that ask the admin API of a running gateway: where it is, how to ask, how to show the answer."""
 
 import asyncio
 import ipaddress
 import json
 import os
+import re
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-__all__ = ["AdminUrl", "ConfigFile", "Json", "ask", "fail", "show"]
+__all__ = ["AdminUrl", "ConfigFile", "Json", "ask", "duration", "fail", "seconds", "show", "when"]
 
 CONNECT = 5.0
 PATIENCE = 900.0
-"""Seconds: a purge looks at all that Redis holds."""
+"""Seconds: some answers take a look at all that there is."""
+UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 AdminUrl = Annotated[
     str, typer.Option("--admin-url", metavar="URL", help="Default: admin.host and admin.port of the configuration.")
@@ -35,7 +38,7 @@ def ask(
     query: dict[str, Any] | None = None,
     body: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The answer's JSON; `path` is below /admin/v1. Raises ConfigError; ends the command where there is none."""
+    """The answer's JSON; `path` is behind `/admin/v1/`. Raises ConfigError; ends the command for what is no success."""
     url, token = _place(admin_url, option)
     status, text = asyncio.run(_call(method, f"{url}/admin/v1/{path}", token, query, body))
     try:
@@ -46,9 +49,47 @@ def ask(
         fail(f"what answers at {url} is no gateway of this kind (status {status})")
     if status == 401:
         fail(f"the gateway at {url} refuses the token: is ASKONCE_ADMIN_TOKEN the one that it has?")
-    if status != 200:
+    if not 200 <= status < 300:
         fail(f"{found.get('detail') or found.get('title') or 'refused'} (status {status})")
     return found
+
+
+def show(found: dict[str, Any], rows: list[list[str]], *, as_json: bool) -> None:
+    """Rows as columns, on a terminal or not; the first is no different from the others."""
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text("".join(c if c.isprintable() else "�" for c in cell), overflow="fold") for cell in row))
+    Console(highlight=False, width=None if sys.stdout.isatty() else 1_000).print(table)
+
+
+def seconds(text: str) -> float | None:
+    """Of a duration such as 30s, 5m, 1h or 2d; None for what is none."""
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)([smhd])", text)
+    return None if match is None else float(match[1]) * UNITS[match[2]]
+
+
+def duration(of: float) -> str:
+    for name in ("d", "h", "m"):
+        if abs(of) >= 2 * UNITS[name]:
+            return f"{of / UNITS[name]:.0f}{name}"
+    return f"{of:.0f}s"
+
+
+def when(at: float) -> str:
+    """Of seconds since the epoch."""
+    return datetime.fromtimestamp(at, UTC).isoformat(" ", "seconds")
+
+
+def fail(why: str) -> NoReturn:
+    print(f"askonce: {why}", file=sys.stderr)
+    raise typer.Exit(1)
 
 
 async def _call(
@@ -102,23 +143,3 @@ def _reachable(host: str) -> str:
     if address.is_unspecified:
         address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
     return f"[{address}]" if address.version == 6 else str(address)
-
-
-def show(found: dict[str, Any], rows: list[list[str]], *, as_json: bool) -> None:
-    """Rows as columns, on a terminal or not; the first is no different from the others."""
-    if as_json:
-        print(json.dumps(found, ensure_ascii=False, indent=2))
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for row in rows:
-        table.add_row(*(Text("".join(c if c.isprintable() else "�" for c in cell), overflow="fold") for cell in row))
-    Console(highlight=False, width=None if sys.stdout.isatty() else 1_000).print(table)
-
-
-def fail(why: str) -> NoReturn:
-    print(f"askonce: {why}", file=sys.stderr)
-    raise typer.Exit(1)
