@@ -92,7 +92,7 @@ def test_usage_agrees_with_decoding_everything(message: bytes) -> None:
     expected = None
     if isinstance(whole, dict):
         expected = whole.get("usage")
-        inner = next(
+        inner: dict[str, object] = next(
             (whole[name] for name in ("response", "message", "x_groq") if isinstance(whole.get(name), dict)), {}
         )
         if expected is None:

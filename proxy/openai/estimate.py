@@ -1,0 +1,251 @@
+"""Tokens of a request before it is sent: what goes in, and the most that may come out. Sans-IO.
+
+An estimate is what a limit is asked for, and is made good from what the upstream reports. It may be
+off by some percent; what it may not be is far too low, or slow. So text is counted or measured, at
+four bytes a token; images, sound and files, whose base64 says little, have a rate of their own; and
+the output is what the request allows, or else what its model's answers have come to.
+"""
+
+import enum
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, final
+
+import msgspec
+
+from proxy.openai.encodings import Counter
+
+__all__ = ["Estimate", "Method", "Outputs", "estimate", "quick_to_estimate"]
+
+QUICK: Final = 16_384
+"""Bytes of a body that an event loop may wait for: 0.6 ms of English, 4 ms of letters without a space."""
+BYTES: Final = 4
+"""A token of English, and of most code."""
+A_MESSAGE: Final = 4
+"""Tokens around each message, its role included, and one for the answer's beginning."""
+AN_IMAGE: Final = 1_000
+A_SMALL_IMAGE: Final = 85
+A_FILE: Final = 1_000
+"""One that is named by an id or a URL."""
+FILE_BYTES: Final = 50
+"""Base64 of a PDF for each token of it."""
+SOUND_BYTES: Final = 1_000
+"""Base64 of compressed sound, at ten tokens a second."""
+RAW_SOUND_BYTES: Final = 4_000
+MOST: Final = 1 << 40
+LEGACY_OUTPUT: Final = 16
+"""What completions without max_tokens are cut to, at OpenAI and vLLM."""
+
+NO_OUTPUT: Final = frozenset({"embeddings", "moderations", "audio/speech"})
+"""Routes whose answers are paid for by what goes in."""
+MAX_ANSWERS: Final = 1 << 20
+_NULL: Final = msgspec.Raw(b"null")
+
+
+class Method(enum.Enum):
+    """How text became tokens."""
+
+    TIKTOKEN = "tiktoken"
+    BYTES = "bytes"
+
+
+class Estimate(NamedTuple):
+    input: int
+    output: int
+    """Of all answers together."""
+    capped: bool
+    """The request itself says how much output there may be; else it is what was learned."""
+    method: Method
+    units: Mapping[str, int]
+    """What is no token and stands in the request alone: images asked for, characters to be spoken."""
+
+
+class _Body(msgspec.Struct, gc=False):
+    messages: Any = None
+    input: Any = None
+    prompt: Any = None
+    instructions: Any = None
+    system: Any = None
+    tools: msgspec.Raw = _NULL
+    functions: msgspec.Raw = _NULL
+    response_format: msgspec.Raw = _NULL
+    text: msgspec.Raw = _NULL
+    max_completion_tokens: Any = None
+    max_output_tokens: Any = None
+    max_tokens: Any = None
+    n: Any = None
+    best_of: Any = None
+
+
+class _Content:
+    """What the walk through a prompt has found."""
+
+    __slots__ = ("flat", "texts")
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.flat = 0
+        """Tokens of what is no text."""
+
+
+_decode = msgspec.json.Decoder(_Body).decode
+_NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_IMAGES: Final = frozenset({"image_url", "input_image", "image"})
+_SOUNDS: Final = frozenset({"input_audio"})
+_FILES: Final = frozenset({"file", "input_file", "document", "video_url", "video", "input_video"})
+_SKIPPED: Final = frozenset({"type", "role", "id", "call_id", "tool_call_id", "tool_use_id", "status", "cache_control"})
+_OPAQUE: Final = frozenset({"encrypted_content", "signature"})
+_RAW_SOUNDS: Final = frozenset({"wav", "pcm16", "pcm"})
+
+
+def quick_to_estimate(body: bytes) -> bool:
+    """Whether an event loop may wait for its estimate: 4 ms at worst. Others belong into a thread."""
+    return len(body) <= QUICK
+
+
+def estimate(route: str, body: bytes, count: Counter | None, expected: int) -> Estimate:
+    """`expected`: the output of an answer whose request does not bound it. A body that can't be read is measured."""
+    method = Method.BYTES if count is None else Method.TIKTOKEN
+    try:
+        asked = _decode(body)
+    except _NOT_JSON:
+        output = 0 if route in NO_OUTPUT else expected
+        return Estimate(-(-len(body) // BYTES), output, capped=False, method=Method.BYTES, units={})
+    output, capped = _output(route, asked, expected)
+    return Estimate(_input(asked, count), output, capped, method, _units(route, asked))
+
+
+def _input(asked: _Body, count: Counter | None) -> int:
+    content = _Content()
+    messages = asked.messages if isinstance(asked.messages, list) else ()
+    for prompt in (asked.messages, asked.input, asked.prompt, asked.instructions, asked.system):
+        if prompt is not None:
+            _walk(prompt, content)
+    for schema in (asked.tools, asked.functions, asked.response_format, asked.text):
+        if schema is not _NULL:
+            content.texts.append(bytes(schema).decode("utf-8", "replace"))
+    text = "\n".join(content.texts)
+    if count is not None:
+        tokens = count(text)
+    else:
+        tokens = -(-(len(text) if text.isascii() else len(text.encode("utf-8", "replace"))) // BYTES)
+    return min(tokens + content.flat + A_MESSAGE * (len(messages) + 1), MOST)
+
+
+def _walk(prompt: object, content: _Content) -> None:
+    texts = content.texts
+    waiting = [prompt]
+    while waiting:
+        value = waiting.pop()
+        kind = type(value)
+        if kind is str:
+            texts.append(value)  # type: ignore[arg-type]
+        elif isinstance(value, list):
+            if value and type(value[0]) is int:
+                content.flat += len(value)  # a prompt of tokens
+            else:
+                waiting.extend(value)
+        elif isinstance(value, dict) and not _is_media(value, content):
+            _open(value, waiting, content)
+
+
+def _open(value: dict[str, Any], waiting: list[object], content: _Content) -> None:
+    for name, inner in value.items():
+        if name in _SKIPPED or not isinstance(inner, (str, list, dict)):
+            continue
+        if name in _OPAQUE:
+            content.flat += len(inner) // BYTES
+        else:
+            waiting.append(inner)
+
+
+def _is_media(part: dict[str, Any], content: _Content) -> bool:
+    kind = part.get("type")
+    if type(kind) is not str:
+        return False
+    if kind in _IMAGES:
+        inner = part.get("image_url")
+        detail = inner.get("detail") if isinstance(inner, dict) else part.get("detail")
+        content.flat += A_SMALL_IMAGE if detail == "low" else AN_IMAGE
+    elif kind in _SOUNDS:
+        sound = part.get("input_audio")
+        sound = sound if isinstance(sound, dict) else {}
+        rate = RAW_SOUND_BYTES if sound.get("format") in _RAW_SOUNDS else SOUND_BYTES
+        content.flat += 1 + _length(sound.get("data")) // rate
+    elif kind in _FILES:
+        inner = part.get("file", part.get("source"))
+        held = inner if isinstance(inner, dict) else part
+        content.flat += A_FILE + max(_length(held.get("file_data")), _length(held.get("data"))) // FILE_BYTES
+    else:
+        return False
+    return True
+
+
+def _length(value: object) -> int:
+    return len(value) if isinstance(value, str) else 0
+
+
+def _output(route: str, asked: _Body, expected: int) -> tuple[int, bool]:
+    if route in NO_OUTPUT:
+        return 0, True
+    cap = _amount(asked.max_completion_tokens) or _amount(asked.max_output_tokens) or _amount(asked.max_tokens)
+    answers = max(_amount(asked.n), 1)
+    if route == "completions":
+        cap = cap or LEGACY_OUTPUT
+        answers = max(_amount(asked.best_of), answers) * _prompts(asked.prompt)
+    return min((cap or expected) * min(answers, MAX_ANSWERS), MOST), bool(cap)
+
+
+def _prompts(prompt: object) -> int:
+    """A list of texts, or of lists of tokens, is so many prompts."""
+    if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int):
+        return len(prompt)
+    return 1
+
+
+def _units(route: str, asked: _Body) -> Mapping[str, int]:
+    if route == "images/generations":
+        return {"images": min(max(_amount(asked.n), 1), MAX_ANSWERS)}
+    if route == "audio/speech" and isinstance(asked.input, str):
+        return {"characters": len(asked.input)}
+    return {}
+
+
+def _amount(value: object) -> int:
+    return min(value, MOST) if type(value) is int and value > 0 else 0
+
+
+@final
+class Outputs:
+    """What each model's answers come to: a mean and a mean deviation, learned as TCP does round trips (RFC 6298).
+
+    Expected is the mean and two deviations: of most answers no less. Bounded: a model that has not been heard of for
+    longest is forgotten.
+    """
+
+    def __init__(self, *, first: int = 1_024, models: int = 1_024) -> None:
+        self._first = first
+        self._models = models
+        self._learned: dict[str, tuple[float, float]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Outputs models={len(self._learned)}>"
+
+    def expect(self, model: str) -> int:
+        """Tokens of one answer, at least 1; `first` of a model that is not known."""
+        learned = self._learned.get(model)
+        if learned is None:
+            return self._first
+        mean, deviation = learned
+        return max(int(mean + 2 * deviation + 0.5), 1)
+
+    def learn(self, model: str, output: int) -> None:
+        """`output`: tokens of one answer that came to its own end."""
+        learned = self._learned.pop(model, None)
+        if learned is None:
+            learned = (float(output), output / 2)
+            if len(self._learned) >= self._models:
+                del self._learned[next(iter(self._learned))]
+        else:
+            mean, deviation = learned
+            learned = (mean + (output - mean) / 8, deviation + (abs(output - mean) - deviation) / 4)
+        self._learned[model] = learned
