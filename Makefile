@@ -13,7 +13,7 @@ ARGS ?=
 SUITES := $(wildcard tests/unit tests/wire tests/faults tests/fuzz tests/docs)
 PYTEST := $(TEST)/bin/python -m pytest
 COVERAGE := $(TEST)/bin/python -m coverage
-CHECKED := proxy cache tests $(wildcard bench)
+CHECKED := proxy cache limits tests $(wildcard bench)
 
 # $(call install,ENVIRONMENT,ARGUMENTS)
 install = "$$(cat .cache/python)" $(PIP)/pip --python $(1) install \

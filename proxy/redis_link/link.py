@@ -5,7 +5,7 @@ from typing import Any, Final, Protocol, final
 
 from redis.connection import HiredisRespSerializer
 
-from cache.link import Command, Script, Word
+from cache.link import Command, Word
 from proxy.redis_link.cluster import Cluster
 from proxy.redis_link.dial import dial_to
 from proxy.redis_link.errors import LinkDown, LinkRefused, Refusal
@@ -37,6 +37,15 @@ class Route(Protocol):
     async def ask_all(self, many: Sequence[Words], on: str) -> list[object]: ...
     async def primaries(self) -> list[str]: ...
     async def close(self) -> None: ...
+
+
+class Script(Protocol):
+    """A Lua program; `sha` is its digest in hexadecimal."""
+
+    @property
+    def sha(self) -> bytes: ...
+    @property
+    def source(self) -> bytes: ...
 
 
 @final

@@ -26,6 +26,7 @@ SANS_IO = names(
     " proxy.redis_link.errors proxy.redis_link.events"
     " cache.fingerprint cache.directives cache.policy cache.freshness"
     " cache.status cache.entry cache.select cache.encoding"
+    " limits.policy limits.bucket limits.budget limits.headers"
 )
 PARSERS = names("proxy.http1.messages proxy.http1.readers")
 STAGES = names(
@@ -44,8 +45,11 @@ PROTOCOLS = names(
 RULES: Mapping[str, Rule] = {
     "proxy.openai imports nothing of ours": Rule(names("proxy.openai"), OURS, but=names("proxy.openai")),
     "sans-IO modules import no I/O": Rule(SANS_IO, IO),
-    "sans-IO modules stand on sans-IO modules": Rule(SANS_IO, OURS | names("cache"), but=SANS_IO, typing_too=False),
-    "the cache imports nothing of the proxy": Rule(names("cache"), names("proxy bench tests")),
+    "sans-IO modules stand on sans-IO modules": Rule(
+        SANS_IO, OURS | names("cache limits"), but=SANS_IO, typing_too=False
+    ),
+    "the cache imports nothing of the proxy": Rule(names("cache"), names("proxy limits bench tests")),
+    "the limits import nothing of the proxy and the cache": Rule(names("limits"), names("proxy cache bench tests")),
     "llhttp is known to the readers alone": Rule(OURS, names("httptools"), except_=PARSERS),
     "sockets are known to the transport and its host alone": Rule(
         OURS, SOCKETS, except_=KNOW_SOCKETS | READS_CERTIFICATES
@@ -77,6 +81,7 @@ BROKEN: Mapping[str, Mapping[str, str]] = {
     "sans-IO modules import no I/O": {"proxy/errors.py": "def f():\n    import asyncio"},
     "sans-IO modules stand on sans-IO modules": {"proxy/http1/frames.py": "from proxy.http1 import flow"},
     "the cache imports nothing of the proxy": {"cache/memory.py": "from proxy.errors import Failure"},
+    "the limits import nothing of the proxy and the cache": {"limits/redis.py": "from cache.link import Link"},
     "llhttp is known to the readers alone": {"proxy/http1/upstream.py": "import httptools.parser"},
     "sockets are known to the transport and its host alone": {"proxy/tee.py": "from socket import socket"},
     "the stages know no transport and no host": {"proxy/upstream/call.py": "from proxy.http1.upstream import Pool"},
@@ -103,14 +108,14 @@ def build(tmp_path: Path) -> Callable[[Mapping[str, str]], House]:
         for path, text in {**{f"proxy/{name}.py": "" for name in FURNITURE}, **sources}.items():
             (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / path).write_text(text)
-        return House(tmp_path, "proxy", "cache")
+        return House(tmp_path, "proxy", "cache", "limits")
 
     return build_house
 
 
 @pytest.fixture(scope="module")
 def house() -> House:
-    return House(ROOT, "proxy", "cache")
+    return House(ROOT, "proxy", "cache", "limits")
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -151,7 +156,7 @@ def test_a_stray_protocol_is_found(build: Callable[[Mapping[str, str]], House], 
 
 def test_no_module_imports_itself_through_others() -> None:
     """There is no cycle at run time, in the product, the rig and the bench."""
-    assert House(ROOT, "proxy", "cache", "tests/fakes", "bench").cycles() == []
+    assert House(ROOT, "proxy", "cache", "limits", "tests/fakes", "bench").cycles() == []
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def test_the_product_imports_what_it_declares_and_declares_what_it_imports() -> 
     distributions = packages_distributions()
     imported = {
         canonicalize_name(distributions[name][0])
-        for name in House(ROOT, "proxy", "cache").foreign()
+        for name in House(ROOT, "proxy", "cache", "limits").foreign()
         if name not in sys.stdlib_module_names
     }
     assert imported == {canonicalize_name(dependency.name) for dependency in DEPENDENCIES}
@@ -63,7 +63,7 @@ def test_every_pin_has_hashes_and_no_place(lock: str) -> None:
 
 
 def test_the_wheel_holds_the_product_and_its_data(tmp_path: Path) -> None:
-    """Every file under proxy/ and cache/, the licence, the command; no test, no bench."""
+    """Every file under proxy/, cache/ and limits/, the licence, the command; no test, no bench."""
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
     (wheel,) = tmp_path.glob("askonce-*.whl")
@@ -72,7 +72,7 @@ def test_the_wheel_holds_the_product_and_its_data(tmp_path: Path) -> None:
         (entry_points,) = (archive.read(name) for name in names if name.endswith("/entry_points.txt"))
     product = {
         str(path.relative_to(ROOT))
-        for room in ("proxy", "cache")
+        for room in ("proxy", "cache", "limits")
         for path in (ROOT / room).rglob("*")
         if path.is_file()
     }

@@ -1,0 +1,79 @@
+-- Times in milliseconds, amounts in requests, tokens or nano-dollars.
+-- ARGV: name of the hold, its life, names of the subjects, then for each demand: subject, kind, amount, burst, cost,
+-- "1" in shadow mode.
+-- Returns which demand is refused, or 0, and its wait; for each demand what remains and the time until all of it is
+-- there again; and then which demands were over a limit in shadow mode.
+local function wait_for(of, kind, amount, burst, cost)
+  local found = meter(of, kind)
+  local need = cost == 0 and 1 or cost
+  if kind <= 2 then
+    refill(of, found, amount)
+    local over = found[1] + (need - burst) * UNIT
+    if over <= 0 then
+      return 0
+    end
+    return (need > burst or amount <= 0) and NEVER or math.ceil(over / amount)
+  end
+  if found[begin(found, period_of(kind))] + need <= amount then
+    return 0
+  end
+  return need <= amount and left_of(kind) or NEVER
+end
+
+local function figures(found, kind, amount, burst)
+  if kind <= 2 then
+    local reset = amount > 0 and math.ceil(found[1] / amount) or (found[1] == 0 and 0 or NEVER)
+    return math.max(0, math.floor((burst * UNIT - found[1]) / UNIT)), reset
+  end
+  return math.max(0, amount - found[begin(found, period_of(kind))]), kind == CONCURRENT and 0 or left_of(kind)
+end
+
+local FIRST, WORDS = 4, 6
+local refused, worst, over, taken = 0, 0, {}, {}
+for at = FIRST, #ARGV, WORDS do
+  local index, kind, amount, cost = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), ARGV[at + 4]
+  local of, number = subject(index), (at - FIRST) / WORDS + 1
+  local wait = wait_for(of, kind, amount, tonumber(ARGV[at + 3]), tonumber(cost))
+  if wait == 0 then
+    local where = kind <= 2 and amount or period_of(kind)
+    add(of, kind, where, tonumber(cost))
+    taken[number] = string.format('%d %d %.0f %s', index, kind, where, cost)
+  else
+    taken[number] = '1 0 0 0'
+    if ARGV[at + 5] == '1' then
+      over[#over + 1] = number
+    elseif refused == 0 or (worst ~= NEVER and (wait == NEVER or wait > worst)) then
+      refused, worst = number, wait
+    end
+  end
+end
+
+local record = table.concat(taken, ' ')
+if refused == 0 then
+  redis.call('HSET', HOLDS, ARGV[1], record .. '\n' .. ARGV[3])
+  redis.call('ZADD', ENDS, now + ARGV[2], ARGV[1])
+  save_all()
+else
+  local same = {}
+  for index in pairs(subjects) do
+    same[index] = index
+  end
+  apply(record, same, -1)
+  for _, of in pairs(subjects) do
+    if of.went_back then
+      save(of)
+    end
+  end
+end
+
+local answer = {refused, worst}
+for at = FIRST, #ARGV, WORDS do
+  local kind = tonumber(ARGV[at + 1])
+  local found = meter(subject(tonumber(ARGV[at])), kind)
+  local size = #answer
+  answer[size + 1], answer[size + 2] = figures(found, kind, tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]))
+end
+for _, number in ipairs(over) do
+  answer[#answer + 1] = number
+end
+return answer

@@ -1,0 +1,127 @@
+"""What Redis is still to be told: nobody waits for it, it is told once, and it keeps while Redis is away."""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, NamedTuple, TypeAlias, final
+
+from limits.concurrency import Keys
+from limits.link import Link, Script, Word
+
+__all__ = ["Charge", "Outbox", "Settlement"]
+
+SETTLE: Final = Script.read("settle")
+CHARGE: Final = Script.read("charge")
+MAX_WAITING: Final = 65_536
+MANY: Final = 64
+"""Settlements that go together, under load."""
+KEEPS: Final = 1_800.0
+"""Seconds after which something is too old to be told; Redis knows it for longer."""
+PAUSES: Final = (0.05, 1.0)
+"""Seconds between attempts, the first and the longest."""
+
+
+class Settlement(NamedTuple):
+    """What the demands of a hold have cost."""
+
+    name: str
+    subjects: Sequence[str]
+    costs: Sequence[int]
+
+
+class Charge(NamedTuple):
+    """What was used without Redis: subject, code of a kind, period, cost."""
+
+    name: str
+    entries: Sequence[tuple[str, int, int, int]]
+
+
+_Item: TypeAlias = Settlement | Charge
+
+
+@final
+class Outbox:
+    """Works through a task that runs while something waits."""
+
+    def __init__(self, link: Link, keys: Keys) -> None:
+        self._link = link
+        self._keys = keys
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[tuple[float, _Item]] = deque()
+        self._sending: list[tuple[float, _Item]] = []
+        self._sender: asyncio.Task[None] | None = None
+        self.lost = 0
+        """What could not be told. Holds among it come back with their time; what they have cost is not counted."""
+
+    def __repr__(self) -> str:
+        return f"<Outbox {len(self)} waiting>"
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._sending)
+
+    def put(self, item: _Item) -> None:
+        if len(self._waiting) >= MAX_WAITING:
+            self._waiting.popleft()
+            self.lost += 1
+        self._waiting.append((self._loop.time(), item))
+        if self._sender is None:
+            self._sender = self._loop.create_task(self._send())
+
+    async def close(self, seconds: float) -> None:
+        """Tells what is left, for so long at most."""
+        sender = self._sender
+        if sender is not None:
+            await asyncio.wait([sender], timeout=seconds)
+            sender.cancel()
+            await asyncio.wait([sender])
+            self._sender = None
+        self.lost += len(self)
+        self._waiting.clear()
+        self._sending.clear()
+
+    async def _send(self) -> None:
+        pause, longest = PAUSES
+        while self._waiting or self._sending:
+            if not self._sending:
+                self._sending = self._next()
+            items = [item for _, item in self._sending]
+            try:
+                await self._tell(items)
+            except (ConnectionError, TimeoutError):
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, longest)
+                self._forget()
+            else:
+                self._sending = []
+                pause = PAUSES[0]
+        self._sender = None
+
+    def _next(self) -> list[tuple[float, _Item]]:
+        """Some settlements, or one charge."""
+        batch = [self._waiting.popleft()]
+        if isinstance(batch[0][1], Settlement):
+            while self._waiting and len(batch) < MANY and isinstance(self._waiting[0][1], Settlement):
+                batch.append(self._waiting.popleft())
+        return batch
+
+    def _forget(self) -> None:
+        """What is too old."""
+        oldest = self._loop.time() - KEEPS
+        young = [each for each in self._sending if each[0] >= oldest]
+        self.lost += len(self._sending) - len(young)
+        self._sending = young
+
+    async def _tell(self, items: Sequence[_Item]) -> None:
+        numbers: dict[str, int] = {}
+        words: list[Word] = []
+        script = SETTLE
+        for item in items:
+            if isinstance(item, Charge):
+                script = CHARGE
+                words.append(item.name)
+                for subject, code, period, cost in item.entries:
+                    words += (numbers.setdefault(subject, len(numbers) + 1), code, period, cost)
+                continue
+            places = [numbers.setdefault(subject, len(numbers) + 1) for subject in item.subjects]
+            words += (item.name, len(places), *places, len(item.costs), *item.costs)
+        await self._link.script(script, self._keys([*numbers]), words)

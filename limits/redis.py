@@ -1,0 +1,156 @@
+"""The limiter that all workers and replicas share: one script takes all or nothing, by Redis's own clock.
+
+Everything that one request may demand has to lie in one slot of a cluster, or it could not be taken at once: the
+limits of a key, its team, its upstream and all together. As any two requests meet in the last of these, all subjects
+of a namespace share the hash tag `{namespace:limits}`: one primary of a cluster counts for everybody, and the cache
+is spread over all of them. It answers some 20,000 reservations a second on a modest core.
+
+Every reservation is a hold with a name. It is settled by its name, so that it does not matter how often, and it is a
+lease (`concurrency.py`): what the dead have taken comes back. An answer that nobody heard is a hold that nobody renews.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from typing import Final, cast, final
+
+import msgspec
+
+from limits.concurrency import Hold, Leases
+from limits.fallback import Alone, Fallback
+from limits.grant import Grant
+from limits.link import Link, Script, Word
+from limits.outbox import Outbox, Settlement
+from limits.policy import Demand, Kind, Mode, Store
+
+__all__ = ["RedisLimiter"]
+
+_encode: Final = msgspec.json.Encoder().encode
+
+RESERVE: Final = Script.read("reserve")
+RESTORE: Final = Script.read("restore")
+LIFE: Final = 10.0
+RESTORED: Final = 256
+"""Counters that are restored at once."""
+
+
+@final
+class RedisLimiter:
+    """Made in its event loop. `owner` is a text that no other process uses; `workers` is the number of processes that
+    share the store; `monotonic` and `wall` are in seconds, for what is counted without it; `life` is that of a hold
+    whose owner has died, in seconds.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        namespace: str,
+        owner: str,
+        workers: int,
+        monotonic: Callable[[], float],
+        wall: Callable[[], float],
+        life: float = LIFE,
+    ) -> None:
+        self._link = link
+        tag = f"{{{namespace}:limits}}:"
+        self._shared = [tag + name for name in ("ends", "holds", "lost", "forgotten")]
+        self._prefix = tag + "of:"
+        self._names = map(f"{owner}:{{:x}}".format, count())
+        self._life = int(life * 1_000)
+        self._fallback = Fallback(workers, monotonic, wall)
+        self._leases = Leases(link, self._keys, life)
+        self._outbox = Outbox(link, self._keys)
+
+    def __repr__(self) -> str:
+        return f"<RedisLimiter {self.store.value} {self._leases!r} {self._outbox!r}>"
+
+    @property
+    def store(self) -> Store:
+        return self._fallback.store
+
+    @property
+    def waiting(self) -> int:
+        """Settlements that Redis is still to be told."""
+        return len(self._outbox)
+
+    @property
+    def lost(self) -> int:
+        """Settlements that it was never told."""
+        return self._outbox.lost
+
+    @property
+    def given_up(self) -> int:
+        """Holds that Redis gave up although their owner lived; they were taken again."""
+        return self._leases.given_up
+
+    async def reserve(self, demands: Sequence[Demand]) -> Grant:
+        hold = Hold(demands)
+        hold.name = next(self._names)
+        numbers: dict[str, int] = {}
+        words: list[Word] = [hold.name, self._life, b""]
+        for (subject, kind, amount, burst, mode, _, _), cost in demands:
+            number = numbers.setdefault(subject, len(numbers) + 1)
+            words += (number, kind.code, amount, burst, cost, 1 if mode is Mode.SHADOW else 0)
+        hold.subjects = [*numbers]
+        words[2] = _encode(hold.subjects)
+        try:
+            answer = await self._link.script(RESERVE, self._keys(hold.subjects), words)
+        except (ConnectionError, TimeoutError):
+            return self._unheard(hold)
+        except asyncio.CancelledError:
+            self._outbox.put(_refund(hold))
+            raise
+        return self._heard(hold, cast("list[int]", answer))
+
+    def _heard(self, hold: Hold, answer: list[int]) -> Grant:
+        self._fallback.up()
+        demands = hold.demands
+        end = 2 + 2 * len(demands)
+        refused, wait, *_ = answer
+        hold.figures = answer[2:end]
+        hold.over = tuple([demands[at - 1] for at in answer[end:]])
+        self._fallback.learn(demands, hold.figures)
+        if refused:
+            hold.refused, hold.retry_after_ms = demands[refused - 1], wait
+        else:
+            self._leases.add(hold)
+        return hold
+
+    def _unheard(self, hold: Hold) -> Grant:
+        """While the store is away nothing was taken; when it goes, something may have been."""
+        if self.store is Store.UP:
+            self._outbox.put(_refund(hold))
+        self._fallback.down()
+        return self._fallback.reserve(hold.demands)
+
+    async def settle(self, grant: Grant, costs: Sequence[int]) -> None:
+        if isinstance(grant, Hold):
+            if self._leases.end(grant):
+                self._outbox.put(Settlement(grant.name, grant.subjects, costs))
+        elif isinstance(grant, Alone):
+            charge = await self._fallback.settle(grant, costs, next(self._names))
+            if charge is not None:
+                self._outbox.put(charge)
+
+    async def restore(self, used: Mapping[tuple[str, Kind], int]) -> None:
+        counters = [*used.items()]
+        for at in range(0, len(counters), RESTORED):
+            numbers: dict[str, int] = {}
+            words: list[Word] = []
+            for (subject, kind), amount in counters[at : at + RESTORED]:
+                words += (numbers.setdefault(subject, len(numbers) + 1), kind.code, amount)
+            await self._link.script(RESTORE, self._keys([*numbers]), words)
+
+    async def close(self, seconds: float) -> None:
+        await self._leases.close()
+        await self._outbox.close(seconds)
+
+    def _keys(self, subjects: Sequence[str]) -> list[str]:
+        keys = [*self._shared]
+        keys += [self._prefix + subject for subject in subjects]
+        return keys
+
+
+def _refund(hold: Hold) -> Settlement:
+    return Settlement(hold.name, hold.subjects, [0] * len(hold.demands))
