@@ -12,7 +12,7 @@ from proxy.ledger.fold import DIMENSIONS, MEASURES
 from proxy.ledger.row import KINDS, Row
 from proxy.ledger.writer import Stored
 
-__all__ = ["COLUMNS", "ForeignVersion", "connect", "private_folder", "same_file", "trouble"]
+__all__ = ["BUSY", "COLUMNS", "ForeignVersion", "connect", "private_folder", "same_file", "trouble"]
 
 VERSION: Final = 1
 BUSY: Final = 2.0
@@ -68,7 +68,7 @@ def private_folder(path: Path) -> None:
         path.chmod(0o700)
 
 
-def connect(path: Path, busy: float = BUSY) -> sqlite3.Connection:
+def connect(path: Path, busy: float) -> sqlite3.Connection:
     """For one thread at a time; `busy` is how long to wait for others. Raises sqlite3.Error and OSError."""
     private_folder(path.parent)
     # SQLite gives its other files the rights of this one.

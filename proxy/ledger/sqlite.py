@@ -13,7 +13,7 @@ import msgspec
 
 from proxy.ledger.fold import DAY, DIMENSIONS, MAX_GROUPS, MEASURES, Group, add, day_of, folded
 from proxy.ledger.row import KINDS, MICROSECONDS, Row, cleaned
-from proxy.ledger.schema import COLUMNS, connect, same_file, trouble
+from proxy.ledger.schema import BUSY, COLUMNS, connect, same_file, trouble
 from proxy.ledger.writer import Batch, Stored
 
 __all__ = ["SqliteSink"]
@@ -43,7 +43,7 @@ _RUN: Final = (
 class SqliteSink:
     """Keeps rows for `keep_rows` days, at most `max_rows` of them, and their sums for `keep_days` days.
 
-    `wall` is in seconds since the epoch.
+    `busy` is how long it waits for other processes, in seconds; `wall` is in seconds since the epoch.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class SqliteSink:
         keep_days: float,
         max_rows: int,
         max_groups: int = MAX_GROUPS,
+        busy: float = BUSY,
     ) -> None:
         self._path = path
         self._wall = wall
@@ -62,9 +63,11 @@ class SqliteSink:
         self._keep_days = keep_days
         self._max_rows = max_rows
         self._max_groups = max_groups
+        self._busy = busy
         self._thread = ThreadPoolExecutor(1, "askonce-ledger")
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
+        self._closed = False
 
     def __repr__(self) -> str:
         return f"<SqliteSink {self._path.name}>"
@@ -79,8 +82,12 @@ class SqliteSink:
         return await self._in_thread(self._tend)
 
     async def close(self) -> None:
-        await self._in_thread(self._shut)
-        self._thread.shutdown(wait=False)
+        """Harmless when repeated."""
+        if not self._closed:
+            self._closed = True
+            shut = self._thread.submit(self._shut)
+            self._thread.shutdown(wait=False)
+            await asyncio.wrap_future(shut)
 
     async def _in_thread(self, work: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
@@ -163,7 +170,7 @@ class SqliteSink:
         if self._connection is not None and not same_file(self._path, self._inode):
             self._shut()
         if self._connection is None:
-            self._connection = connect(self._path)
+            self._connection = connect(self._path, self._busy)
             self._inode = self._path.stat().st_ino
         db = self._connection
         db.execute("BEGIN IMMEDIATE")

@@ -23,6 +23,8 @@ REMEMBERED: Final = 900
 RUNS: Final = 90 * DAY
 """Seconds for which it is known how far a run came."""
 MINUTE: Final = 60
+SLICE: Final = 10_000
+"""Rows that are removed at once."""
 PIECE: Final = 250
 """Rows that one script adds: the server serves nobody else meanwhile."""
 
@@ -113,7 +115,11 @@ class RedisSink:
         first = day_of(now) - self._keep_days
         oldest = max(0, int((now - self._keep_rows * DAY) * 1_000))
         try:
-            await self._link.call("XTRIM", self._keys.stream, "MINID", "~", oldest)
+            gone = await self._link.call("XTRIM", self._keys.stream, "MINID", "~", oldest, "LIMIT", SLICE)
+            if isinstance(gone, int) and gone >= SLICE:
+                return True
+            # Whole nodes are gone; what is left is part of one.
+            await self._link.call("XTRIM", self._keys.stream, "MINID", "=", oldest)
             days = await self._link.call("SMEMBERS", self._keys.days)
             old = [int(day) for day in days if int(day) < first] if isinstance(days, list) else []
             for day in old:

@@ -26,6 +26,8 @@ MAX_ROWS: Final = 50_000
 MAX_BYTES: Final = 64 << 20
 AGAIN: Final = 5.0
 """Seconds between two attempts at a store that fails, at most."""
+CLOSING: Final = 0.5
+"""Seconds that a store may take to close; one that hangs is left to hang."""
 TEND: Final = 60.0
 """Seconds between two looks for what is too old."""
 
@@ -174,7 +176,9 @@ class Ledger:
         self._writer = asyncio.get_running_loop().create_task(self._write())
 
     async def close(self, within: float) -> bool:
-        """Stores what is held, for at most `within` seconds; False if that was not enough."""
+        """Stores what is held, for at most `within` seconds; False if that was not enough. Harmless when repeated."""
+        if self._closing.is_set():
+            return not self._held
         self._closing.set()
         self._full.set()
         with suppress(TimeoutError):
@@ -194,7 +198,9 @@ class Ledger:
             # What was stored since is the store's to say: the next process asks it.
             self._mark.close(keep=self._stored + self._lost_told < self._added)
             self._mark = None
-        await self._sink.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING):
+                await self._sink.close()
         return not self._held
 
     async def _write(self) -> None:

@@ -1,0 +1,81 @@
+"""O3: a kill -9 loses at most the last second of the ledger, and the next process says how much."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from proxy.ledger.mark import leftovers
+from proxy.ledger.query import By
+from proxy.ledger.writer import Ledger, Loss
+from proxy.telemetry.log import Log
+from tests.fakes.gateway import ROOT
+from tests.fakes.ledger import EVER, STORES, Heard, shelf
+from tests.fakes.polling import until
+from tests.fakes.redis_server import RedisServer
+
+WRITER = """
+import asyncio, os, sys
+from pathlib import Path
+from proxy.ledger.writer import Ledger
+from proxy.telemetry.log import Log
+from tests.fakes.ledger import Heard, row, shelf
+
+async def write(store, folder, redis):
+    async with shelf(store, file=folder / "ledger.sqlite3", redis=redis) as there:
+        ledger = Ledger(there.sink, run=f"pid{os.getpid()}", folder=folder, events=Heard(), log=Log())
+        await ledger.start()
+        for number in range(10**9):
+            ledger.add(row(number, call_id=f"{os.getpid()}-{number}"))
+            if number % 50 == 0:
+                print(number + 1, flush=True)
+                await asyncio.sleep(0.005)
+
+asyncio.run(write(sys.argv[1], Path(sys.argv[2]), sys.argv[3]))
+"""
+
+
+@asynccontextmanager
+async def writing(store: str, folder: Path, redis: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A process that writes a row after the other."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", WRITER, store, str(folder), redis), stdout=asyncio.subprocess.PIPE, cwd=ROOT
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+@pytest.mark.parametrize("store", STORES)
+async def test_a_killed_process_is_accounted_for(store: str, tmp_path: Path, redis_server: RedisServer) -> None:
+    """Rows in the ledger and rows that are told to be missing add up to those that it took on."""
+    said: list[tuple[float, int]] = []
+    clock = asyncio.get_running_loop().time
+    async with writing(store, tmp_path, redis_server.url) as process:
+        assert process.stdout is not None
+        while not said or clock() < said[0][0] + 1.2:
+            said.append((clock(), int(await process.stdout.readline())))
+        process.kill()
+        killed = clock()
+        await process.wait()
+    (dead,) = leftovers(tmp_path)
+    assert dead.added >= said[-1][1]
+    async with shelf(store, file=tmp_path / "ledger.sqlite3", redis=redis_server.url) as there:
+        heard, log = Heard(), Log()
+        ledger = Ledger(there.sink, run="next", folder=tmp_path, events=heard, log=log, every=0.01)
+        await ledger.start()
+        await until(lambda: heard.losses)
+        await ledger.close(2.0)
+        log.close()
+        report = await there.usage(By.KEY, EVER)
+    kept, lost = report.total.sums[0], report.lost
+    assert kept + lost == dead.added
+    assert heard.losses == {Loss.CRASH: lost}
+    assert kept >= max(number for at, number in said if at <= killed - 1.0)
+    assert [*leftovers(tmp_path)] == []

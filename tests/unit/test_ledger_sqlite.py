@@ -1,0 +1,134 @@
+"""The ledger's file: whose it is, of which version, and what happens to it behind its back."""
+
+import sqlite3
+import stat
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from proxy.ledger.query import By, Days, Wanted
+from proxy.ledger.sqlite_book import SqliteBook
+from proxy.ledger.writer import Batch, Stored
+from tests.fakes.ledger import EVER, Shelf, row, shelf
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "ledger.sqlite3"
+
+
+@pytest.fixture
+async def store(file: Path) -> AsyncIterator[Shelf]:
+    async with shelf("sqlite", file=file) as opened:
+        yield opened
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(file, isolation_level=None)) as db:
+        yield db
+
+
+async def test_nobody_else_may_read_it(store: Shelf, file: Path) -> None:
+    """Neither the folder, nor the file and what SQLite puts beside it, whatever the folder was before."""
+    file.parent.mkdir(mode=0o755)
+    await store.put(row(1))
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    files = [*file.parent.iterdir()]
+    assert len(files) == 3
+    assert {stat.S_IMODE(each.stat().st_mode) for each in files} == {0o600}
+
+
+async def test_a_later_version_is_left_alone(store: Shelf, file: Path) -> None:
+    """It is refused, for as long as it is there."""
+    await store.put(row(1))
+    with opened(file) as db:
+        db.execute("PRAGMA user_version = 99")
+    await store.sink.close()
+    async with shelf("sqlite", file=file) as other:
+        assert await other.sink.store(Batch("r", [row(2)], 1, 0)) is Stored.REFUSED
+        with pytest.raises(ConnectionError):
+            await other.usage()
+        with opened(file) as db:
+            db.execute("PRAGMA user_version = 1")
+        assert await other.sink.store(Batch("r", [row(2)], 1, 0)) is Stored.STORED
+
+
+async def test_what_is_no_ledger_is_left_alone(store: Shelf, file: Path) -> None:
+    """Not a byte of it changes; once it is out of the way, all is well."""
+    file.parent.mkdir()
+    file.write_bytes(b"somebody's notes " * 100)
+    assert await store.sink.store(Batch("r", [row(1)], 1, 0)) is Stored.REFUSED
+    assert file.read_bytes() == b"somebody's notes " * 100
+    file.unlink()
+    await store.put(row(1))
+
+
+async def test_kinds_of_usage_that_came_later_have_their_column(store: Shelf, file: Path) -> None:
+    """A file that was made before is given them."""
+    await store.put(row(1))
+    with opened(file) as db:
+        for table in ("requests", "days"):
+            db.execute(f"ALTER TABLE {table} DROP COLUMN used_reasoning")
+    await store.sink.close()
+    async with shelf("sqlite", file=file) as later:
+        await later.put(row(2, used={"reasoning": 9}), run="later")
+        assert [each.used for each in await later.all(call_id=row(2).call_id)] == [{"reasoning": 9}]
+
+
+async def test_a_file_that_was_moved_away_is_made_anew(store: Shelf, file: Path) -> None:
+    """Nothing is written to what has no name any more."""
+    await store.put(row(1))
+    for each in file.parent.iterdir():
+        each.rename(each.with_name(f"old-{each.name}"))
+    await store.put(row(2))
+    assert [each.call_id for each in await store.all()] == [row(2).call_id]
+
+
+async def test_rows_are_bounded_in_number(file: Path) -> None:
+    """The oldest go."""
+    async with shelf("sqlite", file=file, max_rows=10) as store:
+        await store.put(*(row(number) for number in range(25)))
+        assert not await store.sink.tend()
+        assert {each.call_id for each in await store.all()} == {row(number).call_id for number in range(15, 25)}
+
+
+async def test_changes_can_only_be_added(store: Shelf, file: Path) -> None:
+    """By nobody who uses the file as it is."""
+    await SqliteBook(file).record("admin", "key.revoke", "key:1", 1.0, {})
+    with opened(file) as db:
+        for statement in ("DELETE FROM changes", "UPDATE changes SET who = 'nobody'"):
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+                db.execute(statement)
+    assert len((await store.book.changes(10, None)).changes) == 1
+
+
+async def test_somebody_who_holds_the_file_is_waited_for(file: Path) -> None:
+    """For a while; then the batch comes again later. Meanwhile the ledger can be read."""
+    async with shelf("sqlite", file=file, busy=0.02) as store:
+        await store.put(row(1))
+        with opened(file) as db:
+            db.execute("BEGIN IMMEDIATE")
+            assert await store.sink.store(Batch("run", [row(2)], 2, 0)) is Stored.AWAY
+            assert (await store.usage()).total.sums[0] == 1
+            db.execute("ROLLBACK")
+        assert await store.sink.store(Batch("run", [row(2)], 2, 0)) is Stored.STORED
+
+
+async def test_a_question_has_an_end(file: Path, store: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much there is to look at."""
+    monkeypatch.setattr("proxy.ledger.sqlite_book.STEPS", 1)
+    await store.put(*(row(number) for number in range(100)))
+    book = SqliteBook(file, patience=0.0)
+    with pytest.raises(TimeoutError):
+        await book.usage(By.KEY, EVER, {})
+    with pytest.raises(TimeoutError):
+        await book.requests(Wanted(), 10, None)
+
+
+async def test_the_cost_of_a_day_is_beyond_no_number(store: Shelf) -> None:
+    """A thousand requests at a million dollars each add up."""
+    await store.put(*(row(number, cost=1_000_000_000_000_000) for number in range(1_000)))
+    assert (await store.usage(days=Days(0, 1 << 20))).total.sums[4] == 10**18
