@@ -4,6 +4,7 @@ All of SQLite happens in one thread of its own: the event loop waits for no disk
 """
 
 import asyncio
+import fcntl
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -43,8 +44,9 @@ _TABLES: Final = (
 class StoreFailed(ConnectionError):
     """The file can't be read or written. Says what SQLite calls it, and nothing of what was to be written."""
 
-    def __init__(self, error: sqlite3.Error) -> None:
-        super().__init__(getattr(error, "sqlite_errorname", type(error).__name__))
+    def __init__(self, error: sqlite3.Error | OSError) -> None:
+        said = error.strerror if isinstance(error, OSError) else getattr(error, "sqlite_errorname", None)
+        super().__init__(said or type(error).__name__)
 
 
 @final
@@ -104,25 +106,25 @@ class SqliteStore:
             if self._database is None:
                 self._database = self._open()
             return work(self._database)
-        except sqlite3.Error as error:
+        except WrongPepper:
+            raise
+        except (sqlite3.Error, OSError) as error:
             self._shut()
             raise StoreFailed(error) from None
 
     def _open(self) -> sqlite3.Connection:
-        # SQLite gives the files that it makes beside this one the same mode.
-        try:
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        except OSError as error:
-            raise sqlite3.OperationalError(error.strerror) from None
-        database = sqlite3.connect(self._path, timeout=BUSY, isolation_level=None, check_same_thread=False)
-        try:
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA synchronous = FULL")  # a revocation that was confirmed outlives a power cut
-            self._prepare(database)
-        except BaseException:
-            database.close()
-            raise
-        return database
+        with _locked(self._path.parent):
+            # SQLite gives the files that it makes beside this one the same mode.
+            self._path.touch(0o600)
+            database = sqlite3.connect(self._path, timeout=BUSY, isolation_level=None, check_same_thread=False)
+            try:
+                database.execute("PRAGMA journal_mode = WAL")
+                database.execute("PRAGMA synchronous = FULL")  # a revocation that was confirmed outlives a power cut
+                self._prepare(database)
+            except BaseException:
+                database.close()
+                raise
+            return database
 
     def _prepare(self, database: sqlite3.Connection) -> None:
         with _transaction(database):
@@ -189,6 +191,17 @@ def _last_used(database: sqlite3.Connection, ids: Sequence[str]) -> dict[str, in
         marks = ",".join("?" * len(some))
         found.update(database.execute(f"SELECT id, at FROM used WHERE id IN ({marks})", some))  # noqa: S608  (marks)
     return found
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Of several who start at the same time one goes first: SQLite waits for no lock where it turns to WAL."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
