@@ -2,11 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Final, NoReturn, TypeVar, final
+from typing import Any, Final, TypeVar, final
 
-import msgspec
 from aiohttp import web
 
+from proxy.admin.bodies import answered, page_of, refused
 from proxy.admin.problems import Problem
 from proxy.ledger.fold import MEASURES, day_of
 from proxy.ledger.query import (
@@ -27,8 +27,6 @@ __all__ = ["UsageRoutes"]
 T = TypeVar("T")
 
 SINCE: Final = "7d"
-LIMIT: Final = 100
-MAX_LIMIT: Final = 1_000
 MAX_VALUE: Final = 256
 _FILTERS: Final[dict[str, By]] = {by.value: by for by in By if by is not By.DAY}
 _NAMES: Final = {"served_model": "served"}
@@ -53,15 +51,15 @@ class UsageRoutes:
         try:
             by = By(asked.pop("by", By.DAY.value))
         except ValueError:
-            _refuse("by", f"one of {', '.join(each.value for each in By)}")
+            raise refused("by", f"one of {', '.join(each.value for each in By)}") from None
         try:
             days = parse_days(asked.pop("since", SINCE), asked.pop("until", ""), day_of(self._wall()))
         except BadQuestion as bad:
-            raise _problem(bad) from None
+            raise refused(bad.field, bad.why) from None
         where: dict[By, str] = {_FILTERS[name]: value for name, value in asked.items()}
-        report = await _answered(self._book.usage(by, days, where))
+        report = await _asked_of(self._book.usage(by, days, where))
         since, until = days.as_dates()
-        return _json(
+        return answered(
             {
                 "by": by.value,
                 "since": since,
@@ -75,22 +73,22 @@ class UsageRoutes:
 
     async def _requests(self, request: web.Request) -> web.Response:
         asked = _asked(request, {"limit", "cursor", "served_model", *Wanted.__struct_fields__} - {"served"})
-        limit, cursor = _limit(asked.pop("limit", str(LIMIT))), asked.pop("cursor", None)
-        page = await _answered(self._book.requests(_wanted(asked), limit, cursor))
-        return _json({"requests": [_described(row) for row in page.rows], "cursor": page.cursor})
+        limit, cursor = page_of(asked)
+        page = await _asked_of(self._book.requests(_wanted(asked), limit, cursor or None))
+        return answered({"requests": [_described(row) for row in page.rows], "cursor": page.cursor})
 
     async def _audit(self, request: web.Request) -> web.Response:
-        asked = _asked(request, {"limit", "cursor"})
-        page = await _answered(self._book.changes(_limit(asked.get("limit", str(LIMIT))), asked.get("cursor")))
-        return _json({"changes": [_told(change) for change in page.changes], "cursor": page.cursor})
+        limit, cursor = page_of(_asked(request, {"limit", "cursor"}))
+        page = await _asked_of(self._book.changes(limit, cursor or None))
+        return answered({"changes": [_told(change) for change in page.changes], "cursor": page.cursor})
 
 
-async def _answered(answer: Awaitable[T]) -> T:
+async def _asked_of(answer: Awaitable[T]) -> T:
     """Raises Problem."""
     try:
         return await answer
     except BadCursor:
-        raise _problem(BadQuestion("cursor", "not one that a page gave")) from None
+        raise refused("cursor", "not one that a page gave") from None
     except TimeoutError:
         raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "the ledger takes too long; ask for less") from None
     except ConnectionError:
@@ -101,9 +99,9 @@ def _asked(request: web.Request, known: set[str]) -> dict[str, str]:
     """What the query says. Raises Problem."""
     for name, value in request.query.items():
         if name not in known:
-            _refuse(name[:64], "no such field")
+            raise refused(name[:64], "no such field")
         if len(value) > MAX_VALUE:
-            _refuse(name, f"at most {MAX_VALUE} characters")
+            raise refused(name, f"at most {MAX_VALUE} characters")
     return dict(request.query)
 
 
@@ -114,18 +112,12 @@ def _wanted(asked: Mapping[str, str]) -> Wanted:
             if name in found:
                 found[name] = parse_time(name, found[name])
     except BadQuestion as bad:
-        raise _problem(bad) from None
+        raise refused(bad.field, bad.why) from None
     if "status" in found:
         if not (found["status"].isascii() and found["status"].isdigit() and len(found["status"]) == 3):
-            _refuse("status", "three digits")
+            raise refused("status", "three digits")
         found["status"] = int(found["status"])
     return Wanted(**found)
-
-
-def _limit(value: str) -> int:
-    if not (value.isascii() and value.isdigit() and len(value) < 6 and 1 <= int(value) <= MAX_LIMIT):
-        _refuse("limit", f"a whole number from 1 to {MAX_LIMIT}")
-    return int(value)
 
 
 def _sums(sums: Sequence[int]) -> dict[str, object]:
@@ -176,15 +168,3 @@ def _told(change: Change) -> dict[str, object]:
         "subject": change.subject,
         "details": change.details,
     }
-
-
-def _problem(bad: BadQuestion) -> Problem:
-    return Problem(HTTPStatus.BAD_REQUEST, str(bad), {"field": bad.field})
-
-
-def _refuse(field: str, why: str) -> NoReturn:
-    raise _problem(BadQuestion(field, why))
-
-
-def _json(document: object) -> web.Response:
-    return web.Response(content_type="application/json", body=msgspec.json.encode(document))

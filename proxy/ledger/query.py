@@ -52,6 +52,7 @@ class BadQuestion(ValueError):
     def __init__(self, field: str, why: str) -> None:
         super().__init__(f"{field}: {why}")
         self.field = field
+        self.why = why
 
 
 class BadCursor(ValueError):

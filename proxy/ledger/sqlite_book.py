@@ -64,7 +64,10 @@ class SqliteBook:
     async def record(self, who: str, what: str, subject: str, when: float, details: Mapping[str, Detail]) -> None:
         """As `proxy.keys.audit.Audit` has it."""
         values = (when, who, what, subject, msgspec.json.encode(details).decode())
-        await asyncio.to_thread(_in_file, self._path, BUSY, lambda db: db.execute(_RECORD, values))
+        try:
+            await asyncio.to_thread(_in_file, self._path, BUSY, lambda db: db.execute(_RECORD, values))
+        except TimeoutError as error:
+            raise ConnectionError("the change was not written down in time") from error
 
     async def _ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
         async with self._turns:

@@ -1,7 +1,6 @@
 """O11: the ledger's store is away. No request waits, what waits is bounded, what is lost is counted."""
 
 import asyncio
-import os
 import resource
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.ledger.mark import leftovers
 from proxy.ledger.query import By
 from proxy.ledger.writer import Ledger, Loss, Stored
 from proxy.telemetry.log import Log
@@ -53,7 +53,7 @@ async def start(file: Path, tmp_path: Path, redis_server: RedisServer) -> AsyncI
         yield make
 
 
-async def goes_on(ledger: Ledger, there: Shelf, heard: Heard) -> None:
+async def goes_on(ledger: Ledger, heard: Heard) -> None:
     """Three times as many requests as may wait, while the store is away and when it is back."""
     for number in range(1, 3 * ROWS):
         ledger.add(row(number))
@@ -62,15 +62,19 @@ async def goes_on(ledger: Ledger, there: Shelf, heard: Heard) -> None:
     await until(lambda: ledger.failing, 5.0)
 
 
-async def is_whole(ledger: Ledger, there: Shelf, heard: Heard, log: Path) -> None:
+async def is_whole(ledger: Ledger, there: Shelf, log: Path) -> None:
     """What waited is in the ledger, what did not is known to be missing; two lines told of it."""
     await until(lambda: not ledger.backlog.rows and not ledger.failing, 10.0)
     ledger.add(row(1_000_000))
     await until(lambda: not ledger.backlog.rows)
     report = await there.usage(By.KEY, EVER)
     assert (report.total.sums[0], report.lost) == (ROWS + 2, 2 * ROWS - 1)
-    await until(lambda: log.read_text().count("ledger_up") == 1)
-    assert log.read_text().count("ledger_down") == 1
+    await until(lambda: told(log).count("ledger_up") == 1)
+    assert told(log).count("ledger_down") == 1
+
+
+def told(log: Path) -> str:
+    return log.read_text()
 
 
 @contextmanager
@@ -127,33 +131,33 @@ async def test_o11_the_file_can_not_be_written(
     """A full disk, somebody else's file, a volume that is gone, a lock that is held."""
     ledger, there, heard = await start("sqlite")
     with fault(file):  # type: ignore[attr-defined]
-        await goes_on(ledger, there, heard)
-    await is_whole(ledger, there, heard, tmp_path / "log")
+        await goes_on(ledger, heard)
+    await is_whole(ledger, there, tmp_path / "log")
 
 
 async def test_o11_redis_is_frozen(start: Start, redis_server: RedisServer, tmp_path: Path) -> None:
     """Nothing answers; whether the batch that was under way was stored, nobody knows, and it counts once."""
     ledger, there, heard = await start("redis")
     with redis_server.frozen():
-        await goes_on(ledger, there, heard)
-    await is_whole(ledger, there, heard, tmp_path / "log")
+        await goes_on(ledger, heard)
+    await is_whole(ledger, there, tmp_path / "log")
 
 
 async def test_o11_redis_has_no_memory_left(start: Start, redis_server: RedisServer, tmp_path: Path) -> None:
     """It refuses to write."""
     ledger, there, heard = await start("redis")
     redis_server.tell("CONFIG", "SET", "maxmemory", "1")
-    await goes_on(ledger, there, heard)
+    await goes_on(ledger, heard)
     assert ledger.failing is Stored.FULL
     redis_server.tell("CONFIG", "SET", "maxmemory", "0")
-    await is_whole(ledger, there, heard, tmp_path / "log")
+    await is_whole(ledger, there, tmp_path / "log")
 
 
 async def test_o11_redis_dies(start: Start, redis_server: RedisServer) -> None:
     """And comes back with nothing of what it had: what waited is in it then."""
     ledger, there, heard = await start("redis")
     redis_server.kill()
-    await goes_on(ledger, there, heard)
+    await goes_on(ledger, heard)
     redis_server.start()
     await until(lambda: not ledger.backlog.rows, 10.0)
     report = await there.usage(By.KEY, EVER)
@@ -163,9 +167,9 @@ async def test_o11_redis_dies(start: Start, redis_server: RedisServer) -> None:
 @pytest.mark.parametrize("store", STORES)
 async def test_o11_the_end_is_in_time(start: Start, store: str, file: Path, redis_server: RedisServer) -> None:
     """Though the store is away: what is held is left behind, and known to be."""
-    ledger, there, heard = await start(store)
+    ledger, _, heard = await start(store)
     with held(file) if store == "sqlite" else redis_server.frozen():
-        await goes_on(ledger, there, heard)
+        await goes_on(ledger, heard)
         async with asyncio.timeout(1.0):
             assert not await ledger.close(0.05)
-    assert os.listdir(file.parents[1]).count("ledger-run.mark") == 1
+    assert [each.added for each in leftovers(file.parents[1])] == [3 * ROWS]

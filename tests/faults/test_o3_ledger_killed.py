@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
-
 from proxy.ledger.mark import leftovers
 from proxy.ledger.query import By
 from proxy.ledger.writer import Ledger, Loss
@@ -52,30 +50,46 @@ async def writing(store: str, folder: Path, redis: str) -> AsyncIterator[asyncio
         await process.communicate()
 
 
-@pytest.mark.parametrize("store", STORES)
-async def test_a_killed_process_is_accounted_for(store: str, tmp_path: Path, redis_server: RedisServer) -> None:
+async def test_a_killed_process_is_accounted_for(tmp_path: Path, redis_server: RedisServer) -> None:
     """Rows in the ledger and rows that are told to be missing add up to those that it took on."""
+    folders = [tmp_path / store for store in STORES]
+    for folder in folders:
+        folder.mkdir()
+    said = await asyncio.gather(
+        *(killed(store, folder, redis_server.url) for store, folder in zip(STORES, folders, strict=True))
+    )
+    for store, folder, (known, sure) in zip(STORES, folders, said, strict=True):
+        (dead,) = leftovers(folder)
+        assert dead.added >= known
+        kept, lost = await accounted(store, folder, redis_server.url)
+        assert kept + lost == dead.added
+        assert kept >= sure
+        assert [*leftovers(folder)] == []
+
+
+async def killed(store: str, folder: Path, redis: str) -> tuple[int, int]:
+    """How many rows it had taken on when it was killed, and how many a second before."""
     said: list[tuple[float, int]] = []
     clock = asyncio.get_running_loop().time
-    async with writing(store, tmp_path, redis_server.url) as process:
+    async with writing(store, folder, redis) as process:
         assert process.stdout is not None
         while not said or clock() < said[0][0] + 1.2:
             said.append((clock(), int(await process.stdout.readline())))
         process.kill()
-        killed = clock()
+        end = clock()
         await process.wait()
-    (dead,) = leftovers(tmp_path)
-    assert dead.added >= said[-1][1]
-    async with shelf(store, file=tmp_path / "ledger.sqlite3", redis=redis_server.url) as there:
+    return said[-1][1], max(number for at, number in said if at <= end - 1.0)
+
+
+async def accounted(store: str, folder: Path, redis: str) -> tuple[int, int]:
+    """What the next process finds, and what it says is missing."""
+    async with shelf(store, file=folder / "ledger.sqlite3", redis=redis) as there:
         heard, log = Heard(), Log()
-        ledger = Ledger(there.sink, run="next", folder=tmp_path, events=heard, log=log, every=0.01)
+        ledger = Ledger(there.sink, run="next", folder=folder, events=heard, log=log, every=0.01)
         await ledger.start()
         await until(lambda: heard.losses)
         await ledger.close(2.0)
         log.close()
         report = await there.usage(By.KEY, EVER)
-    kept, lost = report.total.sums[0], report.lost
-    assert kept + lost == dead.added
-    assert heard.losses == {Loss.CRASH: lost}
-    assert kept >= max(number for at, number in said if at <= killed - 1.0)
-    assert [*leftovers(tmp_path)] == []
+    assert heard.losses == {Loss.CRASH: report.lost}
+    return report.total.sums[0], report.lost

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxy.ledger.fold import MEASURES, measured
+from proxy.ledger.fold import measured
 from proxy.ledger.folding import COUNT, GROUP, Folder
-from proxy.ledger.query import By, Days, Wanted
+from proxy.ledger.query import By, Wanted
 from proxy.ledger.row import Row
 from proxy.ledger.stream import RedisSink
 from proxy.ledger.stream_book import StreamBook
@@ -18,7 +18,6 @@ from proxy.ledger.writer import Batch, Loss, Stored
 from proxy.redis_link import RedisLink
 from tests.fakes.clock import Clock
 from tests.fakes.ledger import EVER, NOW, Heard, row
-from tests.fakes.polling import until
 from tests.fakes.redis_server import RedisServer, cluster, settled
 
 STREAM = "test:{ledger}:rows"

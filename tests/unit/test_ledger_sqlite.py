@@ -1,5 +1,6 @@
 """The ledger's file: whose it is, of which version, and what happens to it behind its back."""
 
+import asyncio
 import sqlite3
 import stat
 from collections.abc import AsyncIterator, Iterator
@@ -58,11 +59,12 @@ async def test_a_later_version_is_left_alone(store: Shelf, file: Path) -> None:
 
 async def test_what_is_no_ledger_is_left_alone(store: Shelf, file: Path) -> None:
     """Not a byte of it changes; once it is out of the way, all is well."""
+    notes = b"somebody's notes " * 100
     file.parent.mkdir()
-    file.write_bytes(b"somebody's notes " * 100)
+    await asyncio.to_thread(file.write_bytes, notes)
     assert await store.sink.store(Batch("r", [row(1)], 1, 0)) is Stored.REFUSED
-    assert file.read_bytes() == b"somebody's notes " * 100
-    file.unlink()
+    assert await asyncio.to_thread(file.read_bytes) == notes
+    await asyncio.to_thread(file.unlink)
     await store.put(row(1))
 
 

@@ -89,6 +89,14 @@ async def start(sink: Sink, heard: Heard, log: Path, tmp_path: Path) -> AsyncIte
         yield make
 
 
+def told(log: Path) -> str:
+    return log.read_text()
+
+
+def marks(folder: Path) -> set[str]:
+    return {each.name for each in folder.glob("ledger-*")}
+
+
 def ids(numbers: range) -> list[str]:
     return [row(number).call_id for number in numbers]
 
@@ -133,8 +141,8 @@ async def test_a_store_that_fails_is_asked_again(start: Start, sink: Sink, heard
     await until(lambda: len(sink.ids) == 2)
     assert [len(batch.rows) for batch in sink.batches] == [1, 1]
     await ledger.close(1.0)
-    await until(lambda: log.read_text().count("ledger_up") == 1)
-    assert log.read_text().count("ledger_down") == 1
+    await until(lambda: told(log).count("ledger_up") == 1)
+    assert told(log).count("ledger_down") == 1
     assert heard.losses == {}
 
 
@@ -184,7 +192,7 @@ async def test_the_end_comes_in_time(start: Start, sink: Sink, log: Path, tmp_pa
     ledger.add(row(1))
     await until(lambda: sink.asked)
     assert not await ledger.close(0.02)
-    await until(lambda: '"loss":"shutdown","rows":1' in log.read_text())
+    await until(lambda: '"loss":"shutdown","rows":1' in told(log))
     assert [(each.run, each.added) for each in leftovers(tmp_path)] == [("run", 1)]
 
 
@@ -208,8 +216,8 @@ async def test_the_next_process_tells_what_the_dead_had_taken_on(
     await until(lambda: sink.recovered)
     assert sink.recovered == [("dead", 7)]
     assert heard.losses == {Loss.CRASH: 7}
-    await until(lambda: '"rows":7,"run":"dead"' in log.read_text())
-    assert {each.name for each in tmp_path.glob("ledger-*")} == {"ledger-living.mark", "ledger-run.mark"}
+    await until(lambda: '"rows":7,"run":"dead"' in told(log))
+    assert marks(tmp_path) == {"ledger-living.mark", "ledger-run.mark"}
     living.close(keep=False)
 
 
@@ -218,7 +226,7 @@ async def test_without_a_folder_it_serves(start: Start, sink: Sink, log: Path, t
     ledger = await start(folder=tmp_path / "absent")
     ledger.add(row(1))
     await until(lambda: sink.ids)
-    await until(lambda: "ledger_unmarked" in log.read_text())
+    await until(lambda: "ledger_unmarked" in told(log))
 
 
 async def test_what_somebody_else_chose_is_cut(start: Start, sink: Sink) -> None:
