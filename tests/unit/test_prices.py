@@ -165,6 +165,7 @@ def test_an_override_stands_before_the_list() -> None:
     overrides = (override_of("MODEL-?", {"output": 5}), override_of("*", {"input": 100, "output": 100}))
     assert cost(shop(**CHAT), {"input": 1000, "cached_input": 800, "output": 100}, *overrides) == 2_000_000
     assert cost(shop(**CHAT), {"input": 1000}, override_of("model-10", {"input": 0})) == 2_500_000
+    assert Prices(None, overrides).cost("Model-X", "", {"output": 1}, Tier.STANDARD, NOW) == 5_000
 
 
 def test_an_override_makes_a_price_where_there_was_none() -> None:

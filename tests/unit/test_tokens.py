@@ -1,7 +1,7 @@
 """Usage objects of every API → tokens by kind. Shapes are those of the references named; the numbers are made up."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.openai.tokens import PARTS, TOKENS, UNITS, reported_cost, sum_usages, tokens_of, units_of
@@ -223,6 +223,14 @@ GOLDEN: dict[str, tuple[dict[str, object], dict[str, int]]] = {
         },
         {"input": 33, "output": 28000, "reasoning": 19000, "citation": 2000},
     ),
+    "reasoning told on the top, as part of the output": (
+        {"prompt_tokens": 3, "completion_tokens": 10, "reasoning_tokens": 4, "total_tokens": 13},
+        {"input": 3, "output": 10, "reasoning": 4},
+    ),
+    "reasoning told on the top, beside the output": (
+        {"prompt_tokens": 3, "completion_tokens": 10, "reasoning_tokens": 40, "total_tokens": 53},
+        {"input": 3, "output": 50, "reasoning": 40},
+    ),
     "Voyage, embeddings": ({"total_tokens": 10}, {"input": 10}),
 }
 
@@ -246,8 +254,24 @@ USAGES = st.dictionaries(
     max_size=8,
 )
 
+DETAILED = st.fixed_dictionaries(
+    {
+        "prompt_tokens": COUNTS,
+        "prompt_tokens_details": st.fixed_dictionaries(
+            {}, optional=dict.fromkeys(("cached_tokens", "cache_write_tokens", "audio_tokens", "image_tokens"), COUNTS)
+        ),
+        "completion_tokens": COUNTS,
+        "completion_tokens_details": st.fixed_dictionaries(
+            {}, optional=dict.fromkeys(("reasoning_tokens", "audio_tokens", "image_tokens"), COUNTS)
+        ),
+    },
+    optional={"cache_creation": st.fixed_dictionaries({"ephemeral_1h_input_tokens": COUNTS}), "total_tokens": COUNTS},
+)
 
-@given(USAGES)
+
+@given(USAGES | DETAILED)
+@example({"input_tokens": 10, "input_tokens_details": {"cache_write_tokens": 8, "audio_tokens": 8}})
+@example({"completion_tokens": 10, "reasoning_tokens": 9, "citation_tokens": 1 << 52, "total_tokens": 1})
 def test_parts_never_exceed_their_whole(usage: dict[str, object]) -> None:
     """Whatever an upstream says: kinds are known ones above 0, and all that is apart fits into its whole."""
     tokens = tokens_of(usage)

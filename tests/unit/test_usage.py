@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.openai.usage import error_of, report_of, tokens_of, usage_of
@@ -123,6 +123,7 @@ def test_a_report_names_who_served(message: bytes, model: str, tier: str) -> Non
 
 
 @given(st.binary() | JSON.map(msgspec.json.encode))
+@example(b'{"usage":{"a":1},"response":{"usage":{"b":2}}}')
 def test_a_report_has_the_usage(message: bytes) -> None:
     """Any bytes have a report if, and only if, they have a usage, and it is that one."""
     report = report_of(message)
