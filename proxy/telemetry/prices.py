@@ -172,7 +172,8 @@ class Prices:
         total = 0
         try:
             for kind, amount in used.items():
-                total += amount * amounts[kind]
+                if amount:
+                    total += amount * amounts[kind]
         except KeyError:
             return None
         # Nothing, or less: it is free, or it is not known what was used.

@@ -81,6 +81,7 @@ WHOLE = {"input": "1", "output": "3"}
         ({**WHOLE, "request": "0.012"}, {"input": 10}, 12_010_000),
         (WHOLE, {"input": 10, "images": 1}, 10_000),
         ({"input": "0", "output": "0"}, {"input": 10, "output": 10}, 0),
+        ({"input": "1"}, {"input": 10, "output": 0}, 10_000),
     ],
 )
 def test_each_kind_has_its_price(prices: dict[str, str], used: dict[str, int], nano: int) -> None:
