@@ -49,24 +49,33 @@ _Taken: TypeAlias = tuple[_Subject, _Meter | None, int, int]
 class _Held(Grant):
     """Gives back what it holds when nobody holds it any more."""
 
-    __slots__ = ("taken",)
+    __slots__ = ("monotonic", "taken")
 
-    def __init__(self, demands: Sequence[Demand]) -> None:
+    def __init__(self, demands: Sequence[Demand], monotonic: Callable[[], float]) -> None:
         super().__init__(demands)
+        self.monotonic = monotonic
         self.taken: list[_Taken] = []
 
-    def give_back(self) -> None:
+    def settle(self, costs: Sequence[int]) -> None:
+        now = round(self.monotonic() * 1_000)
         taken, self.taken = self.taken, []
-        for subject, meter, where, cost in taken:
+        for (subject, meter, where, cost), (limit, _), used in zip(taken, self.demands, costs, strict=True):
             subject.holds -= 1
+            more = -cost if limit.kind is CONCURRENT else used - cost
+            if not more or meter is None:
+                continue
             if isinstance(meter, Bucket):
-                meter.add(-cost)
-            elif meter is not None:
-                meter.add(-cost, where)
+                meter.refill(where, now)
+                meter.add(more)
+            else:
+                meter.add(more, where)
+
+    def refund(self) -> None:
+        self.settle((0,) * len(self.taken))
 
     def __del__(self) -> None:
         if self.taken:
-            self.give_back()
+            self.refund()
 
 
 @final
@@ -100,7 +109,7 @@ class MemoryLimiter:
         """What `reserve` answers."""
         now = round(self._monotonic() * 1_000)
         self._calendar.turn(round(self._wall() * 1_000))
-        grant = _Held(demands)
+        grant = _Held(demands, self._monotonic)
         for demand in demands:
             wait = self._take(grant, demand, now)
             if not wait:
@@ -109,10 +118,8 @@ class MemoryLimiter:
                 grant.over += (demand,)
             elif grant.refused is None or (grant.retry_after_ms != NEVER and not 0 < wait <= grant.retry_after_ms):
                 grant.refused, grant.retry_after_ms = demand, wait
-        if grant.refused is None:
-            grant.figures = self._figures(demands)
-            return grant
-        grant.give_back()
+        if grant.refused is not None:
+            grant.refund()
         grant.figures = self._figures(demands)
         return grant
 
@@ -154,17 +161,8 @@ class MemoryLimiter:
         return figures
 
     async def settle(self, grant: Grant, costs: Sequence[int]) -> None:
-        if not isinstance(grant, _Held) or not grant.taken:
-            return
-        now = round(self._monotonic() * 1_000)
-        taken, grant.taken = grant.taken, []
-        for (subject, meter, where, cost), (limit, _), actual in zip(taken, grant.demands, costs, strict=True):
-            subject.holds -= 1
-            if isinstance(meter, Bucket):
-                meter.refill(where, now)
-                meter.add(actual - cost)
-            elif meter is not None:
-                meter.add(-cost if limit.kind is CONCURRENT else actual - cost, where)
+        if isinstance(grant, _Held) and grant.taken:
+            grant.settle(costs)
 
     async def restore(self, used: Mapping[tuple[str, Kind], int]) -> None:
         now = round(self._monotonic() * 1_000)

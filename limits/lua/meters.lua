@@ -98,13 +98,11 @@ local function meter(of, kind)
   return found
 end
 
-local function refill(of, bucket, rate)
+local function refill(bucket, rate)
   local elapsed = now - bucket[2]
   bucket[2] = now
   if elapsed > 0 then
     bucket[1] = math.max(0, bucket[1] - elapsed * rate)
-  elseif elapsed < 0 then
-    of.went_back = true
   end
 end
 
@@ -129,7 +127,7 @@ end
 local function add(of, kind, where, cost)
   local found = meter(of, kind)
   if kind <= 2 then
-    refill(of, found, where)
+    refill(found, where)
     found[1] = math.min(LARGEST, math.max(0, found[1] + cost * UNIT))
   elseif where >= found[2] or where == found[4] then
     local at = begin(found, where)

@@ -7,7 +7,7 @@ local function wait_for(of, kind, amount, burst, cost)
   local found = meter(of, kind)
   local need = cost == 0 and 1 or cost
   if kind <= 2 then
-    refill(of, found, amount)
+    refill(found, amount)
     local over = found[1] + (need - burst) * UNIT
     if over <= 0 then
       return 0
@@ -52,19 +52,14 @@ local record = table.concat(taken, ' ')
 if refused == 0 then
   redis.call('HSET', HOLDS, ARGV[1], record .. '\n' .. ARGV[3])
   redis.call('ZADD', ENDS, now + ARGV[2], ARGV[1])
-  save_all()
 else
   local same = {}
   for index in pairs(subjects) do
     same[index] = index
   end
   apply(record, same, -1)
-  for _, of in pairs(subjects) do
-    if of.went_back then
-      save(of)
-    end
-  end
 end
+save_all()
 
 local answer = {refused, worst}
 for at = FIRST, #ARGV, WORDS do

@@ -1,0 +1,101 @@
+"""Limiters whose clocks a test moves, Redis's included, and links that lose what a test tells them to."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, final
+
+import redis
+from redis.exceptions import NoScriptError
+
+from limits import Demand, Grant, Kind, Limit, Mode, OnFailure, RedisLimiter
+from limits.link import Script, Word
+from tests.fakes.redis_server import RedisServer
+
+__all__ = ["NOON", "ClockedRedis", "Time", "given", "limit", "limiter_on", "told"]
+
+NOON: Final = 1_790_769_600_000
+"""A day's noon, in milliseconds since the epoch."""
+CLOCK: Final = "{t:limits}:clock"
+ASKED: Final = b"redis.call('TIME')"
+ANSWERED: Final = f"redis.call('LRANGE', '{CLOCK}', 0, 1)".encode()
+
+
+@final
+class Time:
+    """In milliseconds; called, it is in seconds. It may go back."""
+
+    def __init__(self, now: int = NOON) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now / 1_000
+
+
+@final
+class ClockedRedis:
+    """A link on which the scripts ask `time` instead of the server, and nothing waits.
+
+    `loses` is the error that the next script ends with: before it is sent, or (`acts`) when it has been carried out.
+    """
+
+    def __init__(self, server: RedisServer, time: Time) -> None:
+        self.client = redis.Redis(unix_socket_path=str(server.socket), protocol=2)
+        self.time = time
+        self.loses: BaseException | None = None
+        self.acts = False
+        self._shas: dict[bytes, str] = {}
+        self._said = -1
+
+    async def script(self, script: Script, keys: Sequence[str], args: Sequence[Word]) -> object:
+        loses, self.loses = self.loses, None
+        if loses is not None and not self.acts:
+            raise loses
+        answer = self._run(script, keys, args)
+        if loses is not None:
+            raise loses
+        return answer
+
+    def _run(self, script: Script, keys: Sequence[str], args: Sequence[Word]) -> object:
+        if self._said != self.time.now:
+            self._said = self.time.now
+            seconds, ms = divmod(self.time.now, 1_000)
+            self.client.delete(CLOCK)
+            self.client.rpush(CLOCK, seconds, ms * 1_000 + 999)
+        sha = self._shas.get(script.sha)
+        try:
+            return self.client.execute_command("EVALSHA", sha or "0" * 40, len(keys), *keys, *args)
+        except NoScriptError:
+            source = script.source.replace(ASKED, ANSWERED)
+            self._shas[script.sha] = str(self.client.script_load(source))
+            return self.client.execute_command("EVAL", source, len(keys), *keys, *args)
+
+    def flush(self) -> None:
+        self.client.flushall()
+        self._said = -1
+
+    def close(self) -> None:
+        self.client.close()
+
+
+def limiter_on(link: ClockedRedis, owner: str = "a", workers: int = 1, life: float = 10.0) -> RedisLimiter:
+    time = link.time
+    return RedisLimiter(link, namespace="t", owner=owner, workers=workers, monotonic=time, wall=time, life=life)
+
+
+def limit(kind: Kind, amount: int, subject: str = "key:k", **more: int | Mode | OnFailure) -> Limit:
+    """Of which a burst is all, unless it is said."""
+    return Limit(subject, kind, amount, **{"burst": amount, **more})  # type: ignore[arg-type]
+
+
+async def told(limiter: RedisLimiter) -> None:
+    """Redis knows what was settled."""
+    while limiter.waiting:
+        await asyncio.sleep(0.001)
+
+
+def given(grant: Grant) -> bool:
+    return grant.refused is None
+
+
+def demands(*pairs: tuple[Limit, int]) -> list[Demand]:
+    return [Demand(*pair) for pair in pairs]

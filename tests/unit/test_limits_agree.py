@@ -1,0 +1,106 @@
+"""Memory and Redis are one limiter: the same questions at the same times have the same answers."""
+
+import asyncio
+from itertools import accumulate
+from typing import TypeAlias
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from limits import Demand, Grant, Kind, Limit, MemoryLimiter, Mode
+from limits.link import Script
+from tests.fakes.limiting import NOON, ClockedRedis, Time, limiter_on, told
+from tests.fakes.redis_server import RedisServer
+
+DAY = 86_400_000
+
+Step: TypeAlias = tuple[int, list[Demand] | tuple[int, list[int]]]
+LIMITS = st.builds(
+    Limit,
+    st.sampled_from(["key:a", "key:b 1 2 3 4", 'team:"ä"\n']),
+    st.sampled_from(Kind),
+    st.one_of(st.integers(0, 12), st.integers(13, 10**9)),
+    st.one_of(st.integers(1, 12), st.integers(13, 10**9)),
+    st.sampled_from([Mode.ENFORCE, Mode.ENFORCE, Mode.SHADOW]),
+)
+MOVES = st.one_of(
+    st.just(0),
+    st.integers(0, 90_000),
+    st.integers(-90_000, 0),
+    st.sampled_from([-40 * DAY, -DAY, DAY, 31 * DAY]),
+)
+
+
+@st.composite
+def steps(draw: st.DrawFn) -> list[Step]:
+    """Questions about a few limits, for about what they allow, and what some of the answers have cost in the end."""
+    limits = draw(st.lists(LIMITS, min_size=1, max_size=4))
+    demands = [
+        st.builds(Demand, st.just(limit), st.integers(0, max(limit.amount if n % 2 else limit.burst, 2)))
+        for n, limit in enumerate(limits)
+    ]
+    reserve = st.lists(st.one_of(demands), min_size=1, max_size=6)
+    costs = st.one_of(st.integers(0, 12), st.integers(0, 10**9))
+    settle = st.tuples(st.integers(0, 5), st.lists(costs, min_size=6, max_size=6))
+    return draw(st.lists(st.tuples(MOVES, st.one_of(reserve, reserve, settle)), min_size=4, max_size=16))
+
+
+def answer(grant: Grant) -> tuple[object, ...]:
+    return grant.refused, grant.retry_after_ms, grant.over, grant.states
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(story=steps())
+def test_they_answer_alike(redis_server: RedisServer, story: list[Step]) -> None:
+    """Whatever is asked and settled in whatever order, while the clock goes on, leaps, or goes back."""
+    asyncio.run(play(redis_server, story))
+
+
+async def play(server: RedisServer, story: list[Step]) -> None:
+    time = Time()
+    link = ClockedRedis(server, time)
+    link.flush()
+    shared, alone = limiter_on(link), MemoryLimiter(time, time)
+    grants: list[tuple[Grant, Grant]] = []
+    try:
+        for move, step in story:
+            time.now += move
+            if isinstance(step, list):
+                both = await shared.reserve(step), await alone.reserve(step)
+                assert answer(both[0]) == answer(both[1])
+                grants.append(both)
+            elif step[0] < len(grants):
+                pair = grants[step[0]]
+                costs = step[1][: len(pair[0].demands)]
+                await shared.settle(pair[0], costs)
+                await alone.settle(pair[1], costs)
+                await told(shared)
+    finally:
+        await shared.close(1.0)
+        link.close()
+
+
+MONTHS = Script(
+    "months", Script.read("restore").source.partition(b"-- Amounts")[0] + b"return {period_of(6), left_of(6)}"
+)
+
+
+@pytest.mark.parametrize("years", range(0, 401, 8))
+def test_they_know_the_same_months(redis_server: RedisServer, years: int) -> None:
+    """Every month of a year, for centuries: when it begins, and when it ends."""
+    asyncio.run(compare_months(redis_server, years))
+
+
+async def compare_months(server: RedisServer, years: int) -> None:
+    from limits.budget import Calendar
+
+    time, calendar = Time(), Calendar()
+    link = ClockedRedis(server, time)
+    days = accumulate([10] * 37, initial=int(years * 365.2425) - 3)
+    for day in days:
+        time.now = day * DAY + NOON % DAY if day >= 0 else 0
+        calendar.turn(time.now)
+        code = Kind.SPEND_MONTH.code
+        assert await link.script(MONTHS, ["k"] * 4, []) == [calendar.period[code], calendar.left[code]]
+    link.close()
