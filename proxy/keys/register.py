@@ -133,10 +133,12 @@ class Register:
         now = self._wall()
 
         def edit(key: VirtualKey) -> VirtualKey | Undone:
-            return key if key.revoked is not None else msgspec.structs.replace(key, revoked=now)
+            return Undone.REVOKED if key.revoked is not None else msgspec.structs.replace(key, revoked=now)
 
         done = await self._edit(self._table.key, key_id, edit)
-        if isinstance(done, VirtualKey) and done.revoked == now:
+        if done is Undone.REVOKED:
+            return self._table.key(key_id) or Undone.NOT_FOUND
+        if isinstance(done, VirtualKey):
             await self._record(who, "key.revoke", done.subject, {})
         return done
 
@@ -196,7 +198,7 @@ class Register:
             if known.source == "config":
                 return Undone.DECLARED
             edited = edit(known)
-            if edited is known or isinstance(edited, Undone):
+            if isinstance(edited, Undone):
                 return edited
             done = await self._sync.put(edited, known.revision)
             if not isinstance(done, NotPut):
@@ -231,9 +233,11 @@ def _merged(known: Mapping[Any, Any], given: Mapping[Any, Any]) -> dict[Any, Any
 
 def _told(fields: Mapping[str, Any]) -> dict[str, Detail]:
     """As JSON has them, for the audit."""
-    return {
-        name: sorted(value) if name in PRIVATE else msgspec.to_builtins(value) for name, value in sorted(fields.items())
-    }
+    return {name: sorted(value) if name in PRIVATE else _plain(value) for name, value in sorted(fields.items())}
+
+
+def _plain(value: object) -> Any:
+    return list(value) if isinstance(value, tuple) else msgspec.to_builtins(value)
 
 
 def _dead_since(key: VirtualKey) -> float:

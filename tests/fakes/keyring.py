@@ -87,6 +87,7 @@ class WorkerKeys:
         self.audit = Auditor()
         self._fd = os.open(log, os.O_RDWR | os.O_CREAT)
         self._path = log
+        self._closed = False
         self.log = Log(style="json", fd=self._fd)
         self.table = Table(pepper)
         self.sync = Sync(store, self.table, log=self.log, copy=copy, every=EVERY)
@@ -115,6 +116,9 @@ class WorkerKeys:
         return [line["event"] for line in self.lines()]
 
     async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
         await self.sync.close()
         await asyncio.to_thread(self.log.close)
         os.close(self._fd)

@@ -231,8 +231,9 @@ async def test_a_file_that_is_none_is_away(stack: AsyncExitStack, tmp_path: Path
 
 async def test_nobody_waits_for_a_locked_file(stack: AsyncExitStack, tmp_path: Path) -> None:
     """Beyond the deadline; what waits does not pile up, and a change that was begun is made whole."""
-    store = opened(Medium(tmp_path), stack, deadline=0.03)
+    store = opened(Medium(tmp_path), stack)
     await look(store)
+    store._deadline = 0.03  # type: ignore[attr-defined]
     key = virtual_key()
     with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as file:
         file.execute("BEGIN EXCLUSIVE")
