@@ -101,13 +101,12 @@ class Folder:
 
     async def _step(self, overdue: int) -> bool:
         """Entries that could not be added up the last time come first. False: there is nothing more."""
-        again = bool(self._held)
-        if not again:
+        if not self._held:
             self._held = await self._read(overdue)
         full = len(self._held) >= COUNT
         await self._fold(self._held)
         self._held = []
-        return full or again
+        return full
 
     async def _read(self, overdue: int) -> list[tuple[bytes, bytes]]:
         """Ids and packed rows."""

@@ -8,12 +8,14 @@ import fcntl
 import mmap
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple, final
 
-__all__ = ["Leftover", "Mark", "leftovers"]
+__all__ = ["Leftover", "Mark", "leftovers", "private_folder"]
 
 SIZE: Final = 8
 PREFIX: Final = "ledger-"
@@ -27,11 +29,20 @@ class Leftover(NamedTuple):
     path: Path
 
 
+def private_folder(path: Path) -> None:
+    """There, and nobody else's, if it is ours to say. Raises OSError."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        with suppress(PermissionError):
+            path.chmod(0o700)
+
+
 @final
 class Mark:
-    """Of one run, in an existing folder. Raises OSError where no file can be made."""
+    """Of one run, in a folder that is made if need be. Raises OSError where no file can be made."""
 
     def __init__(self, folder: Path, run: str) -> None:
+        private_folder(folder)
         self._path = folder / f"{PREFIX}{run}{SUFFIX}"
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:

@@ -3,16 +3,16 @@
 import errno
 import os
 import sqlite3
-import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from proxy.ledger.fold import DIMENSIONS, MEASURES
+from proxy.ledger.mark import private_folder
 from proxy.ledger.row import KINDS, Row
 from proxy.ledger.writer import Stored
 
-__all__ = ["BUSY", "COLUMNS", "ForeignVersion", "connect", "private_folder", "same_file", "trouble"]
+__all__ = ["BUSY", "COLUMNS", "ForeignVersion", "connect", "same_file", "trouble"]
 
 VERSION: Final = 1
 BUSY: Final = 2.0
@@ -59,13 +59,6 @@ _TABLES: Final = (
 
 class ForeignVersion(sqlite3.DatabaseError):
     """Made by a version of the gateway that is newer than this one, or by another program."""
-
-
-def private_folder(path: Path) -> None:
-    """There, and nobody else's. Raises OSError."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        path.chmod(0o700)
 
 
 def connect(path: Path, busy: float) -> sqlite3.Connection:

@@ -97,7 +97,7 @@ class Backlog(NamedTuple):
 class Ledger:
     """One per process. `run` names it: letters, digits, `-` and `_`, never used before.
 
-    `folder` is an existing one that outlives the process; without, a kill -9 loses its last rows unmarked.
+    `folder` outlives the process, and is made if need be; without, a kill -9 loses its last rows unmarked.
     """
 
     def __init__(

@@ -108,6 +108,16 @@ async def test_more_than_one_read_holds(link: RedisLink) -> None:
     assert await counted(link) == 2 * COUNT + 3
 
 
+async def test_somebody_else_was_quicker_with_some(link: RedisLink) -> None:
+    """The others are added up at once."""
+    await put(link, [row(number) for number in range(5)])
+    folder = folder_on(link)
+    held = await folder._read(0)
+    await link.call("XACK", STREAM, GROUP, held[0][0], held[3][0])
+    await folder._fold(held)
+    assert await counted(link) == 3
+
+
 async def test_it_folds_by_itself(link: RedisLink) -> None:
     """Soon after the start, and once more at the end."""
     folder = folder_on(link)
@@ -152,7 +162,8 @@ async def test_what_is_no_row_holds_up_nothing(link: RedisLink, packed: bytes) -
     await link.call("XADD", STREAM, "*", "n", 2, "row", packed)
     folder = folder_on(link, heard=heard)
     await folder.fold_new()
-    assert (await counted(link), heard.losses) == (1, {Loss.TRIMMED: 1})
+    report = await StreamBook(link, "test").usage(By.KEY, EVER, {})
+    assert (report.total.sums[0], report.lost, heard.losses) == (1, 1, {Loss.TRIMMED: 1})
     assert len((await StreamBook(link, "test").requests(Wanted(), 10, None)).rows) == 1
 
 
@@ -167,6 +178,18 @@ async def test_an_emptied_redis_begins_anew(link: RedisLink, redis_server: Redis
         assert await counted(link) == 1
         redis_server.tell("FLUSHALL")
     assert heard.losses == {}
+
+
+async def test_a_count_that_begins_anew_is_no_loss(link: RedisLink) -> None:
+    """Rows that were counted before it stand in the stream beside those that came after."""
+    heard = Heard()
+    await put(link, [row(number) for number in range(5)])
+    await folder_on(link, heard=heard).fold_new()
+    await put(link, [row(number) for number in range(5, 8)], run="before")
+    await link.call("DEL", "test:{ledger}:state")
+    await put(link, [row(8)], run="after")
+    await folder_on(link, heard=heard).fold_new()
+    assert (await counted(link), heard.losses) == (9, {})
 
 
 async def test_the_stream_is_bounded(link: RedisLink) -> None:
@@ -187,7 +210,9 @@ async def test_consumers_of_long_ago_are_forgotten(link: RedisLink, monkeypatch:
     await asyncio.sleep(0.005)
     await folder_on(link, "last", overdue=60.0).fold_overdue()
     known: Any = await link.call("XINFO", "CONSUMERS", STREAM, GROUP)
-    assert {consumer[1] for consumer in known} <= {b"holds", b"last"}
+    assert {b"holds"} <= {consumer[1] for consumer in known} <= {b"holds", b"last"}
+    await folder_on(link, "heir").fold_overdue()
+    assert await counted(link) == 1
 
 
 async def test_call_ids_are_not_remembered_for_ever(link: RedisLink, redis_server: RedisServer) -> None:

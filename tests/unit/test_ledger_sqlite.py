@@ -89,11 +89,12 @@ async def test_a_file_that_was_moved_away_is_made_anew(store: Shelf, file: Path)
     assert [each.call_id for each in await store.all()] == [row(2).call_id]
 
 
-async def test_rows_are_bounded_in_number(file: Path) -> None:
-    """The oldest go."""
+async def test_rows_are_bounded_in_number(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest go, some at a time."""
+    monkeypatch.setattr("proxy.ledger.sqlite.SLICE", 6)
     async with shelf("sqlite", file=file, max_rows=10) as store:
         await store.put(*(row(number) for number in range(25)))
-        assert not await store.sink.tend()
+        assert [await store.sink.tend() for _ in range(3)] == [True, True, False]
         assert {each.call_id for each in await store.all()} == {row(number).call_id for number in range(15, 25)}
 
 

@@ -223,7 +223,8 @@ async def test_the_next_process_tells_what_the_dead_had_taken_on(
 
 async def test_without_a_folder_it_serves(start: Start, sink: Sink, log: Path, tmp_path: Path) -> None:
     """One line says that a kill -9 will go unmarked."""
-    ledger = await start(folder=tmp_path / "absent")
+    (tmp_path / "taken").touch()
+    ledger = await start(folder=tmp_path / "taken")
     ledger.add(row(1))
     await until(lambda: sink.ids)
     await until(lambda: "ledger_unmarked" in told(log))
