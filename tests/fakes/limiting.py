@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final, final
+from typing import Any, Final, final
 
 import redis
 from redis.exceptions import NoScriptError
@@ -39,7 +39,7 @@ class ClockedRedis:
     """
 
     def __init__(self, server: RedisServer, time: Time) -> None:
-        self.client = redis.Redis(unix_socket_path=str(server.socket), protocol=2)
+        self.client: Any = redis.Redis(unix_socket_path=str(server.socket), protocol=2)
         self.time = time
         self.loses: BaseException | None = None
         self.acts = False

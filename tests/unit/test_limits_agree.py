@@ -1,14 +1,14 @@
 """Memory and Redis are one limiter: the same questions at the same times have the same answers."""
 
 import asyncio
-from itertools import accumulate
+from datetime import UTC, datetime
 from typing import TypeAlias
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from limits import Demand, Grant, Kind, Limit, MemoryLimiter, Mode
+from limits.budget import Calendar
 from limits.link import Script
 from tests.fakes.limiting import NOON, ClockedRedis, Time, limiter_on, told
 from tests.fakes.redis_server import RedisServer
@@ -50,7 +50,7 @@ def answer(grant: Grant) -> tuple[object, ...]:
     return grant.refused, grant.retry_after_ms, grant.over, grant.states
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(story=steps())
 def test_they_answer_alike(redis_server: RedisServer, story: list[Step]) -> None:
     """Whatever is asked and settled in whatever order, while the clock goes on, leaps, or goes back."""
@@ -86,21 +86,19 @@ MONTHS = Script(
 )
 
 
-@pytest.mark.parametrize("years", range(0, 401, 8))
-def test_they_know_the_same_months(redis_server: RedisServer, years: int) -> None:
-    """Every month of a year, for centuries: when it begins, and when it ends."""
-    asyncio.run(compare_months(redis_server, years))
+def test_they_know_the_same_months(redis_server: RedisServer) -> None:
+    """Every month of some years, for centuries: when it begins, and when it ends."""
+    asyncio.run(compare_months(redis_server))
 
 
-async def compare_months(server: RedisServer, years: int) -> None:
-    from limits.budget import Calendar
-
+async def compare_months(server: RedisServer) -> None:
     time, calendar = Time(), Calendar()
     link = ClockedRedis(server, time)
-    days = accumulate([10] * 37, initial=int(years * 365.2425) - 3)
-    for day in days:
-        time.now = day * DAY + NOON % DAY if day >= 0 else 0
-        calendar.turn(time.now)
-        code = Kind.SPEND_MONTH.code
-        assert await link.script(MONTHS, ["k"] * 4, []) == [calendar.period[code], calendar.left[code]]
+    code = Kind.SPEND_MONTH.code
+    for year in (1970, 1999, 2000, 2024, 2026, 2100, 2400):
+        first = int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) * 1_000
+        for day in (*range(58, 62), *range(0, 366, 15), 364, 365, 366):
+            time.now = first + day * DAY + NOON % DAY
+            calendar.turn(time.now)
+            assert await link.script(MONTHS, ["k"] * 4, []) == [calendar.period[code], calendar.left[code]]
     link.close()
