@@ -180,6 +180,14 @@ async def test_an_emptied_redis_begins_anew(link: RedisLink, redis_server: Redis
     assert heard.losses == {}
 
 
+async def test_a_large_day_is_read_whole(link: RedisLink) -> None:
+    """Slice by slice, each field once."""
+    await put(link, [row(number, key=f"key-{number}") for number in range(80)])
+    await folder_on(link).fold_new()
+    report = await StreamBook(link, "test", slice_size=20).usage(By.KEY, EVER, {})
+    assert {line.name: line.sums[0] for line in report.lines} == {f"key-{number}": 1 for number in range(80)}
+
+
 async def test_a_count_that_begins_anew_is_no_loss(link: RedisLink) -> None:
     """Rows that were counted before it stand in the stream beside those that came after."""
     heard = Heard()

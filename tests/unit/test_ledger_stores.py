@@ -164,6 +164,7 @@ async def test_rows_are_found_by_their_fields(opening: Open) -> None:
         assert [each.time for each in await store.all(since=NOW + 50, until=NOW + 52)] == [NOW + 51, NOW + 50]
         assert len(await store.all(call_id=row(7).call_id)) == 1
         assert await store.all(team="nobody") == []
+        assert len(await store.all(50, upstream="openai")) == 100
         assert len(await store.all(upstream="openai", model="gpt-5", endpoint="chat/completions", error="")) == 100
 
 

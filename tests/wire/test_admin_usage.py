@@ -160,6 +160,15 @@ async def test_odd_names_find_nothing(listener: Listener, path: str) -> None:
     assert (found.get("lines"), found.get("requests")) in (([], None), (None, []))
 
 
+async def test_a_store_that_takes_too_long(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """503 after a while, in which nobody else waits."""
+    monkeypatch.setattr("proxy.ledger.sqlite_book.STEPS", 1)
+    monkeypatch.setattr("proxy.ledger.stream_book.PATIENCE", 0.0)
+    monkeypatch.setattr(listener.store.book, "_patience", 0.0, raising=False)
+    response = await listener.ask("usage")
+    assert (response.status, response.json()["detail"]) == (503, "the ledger takes too long; ask for less")
+
+
 async def test_a_store_that_is_away(listener: Listener, redis_server: RedisServer, tmp_path: Path) -> None:
     """503, and nothing of where it is."""
     file = tmp_path / "data"
