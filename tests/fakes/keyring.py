@@ -80,7 +80,9 @@ class Medium:
 class WorkerKeys:
     """One worker."""
 
-    def __init__(self, store: Store, clock: Clock, log: Path, copy: Copy | None, pepper: Pepper) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, log: Path, copy: Copy | None, pepper: Pepper, every: float = EVERY
+    ) -> None:
         self.clock = clock
         self.store = store
         self.pepper = pepper
@@ -90,7 +92,7 @@ class WorkerKeys:
         self._closed = False
         self.log = Log(style="json", fd=self._fd)
         self.table = Table(pepper)
-        self.sync = Sync(store, self.table, log=self.log, copy=copy, every=EVERY)
+        self.sync = Sync(store, self.table, log=self.log, copy=copy, every=every)
         self.register = Register(self.sync, self.table, pepper, self.audit, log=self.log, wall=clock)
 
     async def made(self, **fields: Any) -> Made:
@@ -139,9 +141,10 @@ class WorkerKeys:
 
 @final
 class Keyring:
-    """Starts workers that share a medium; their clock is one."""
+    """Starts workers that share a medium and look at it every so many seconds; their clock is one."""
 
-    def __init__(self, medium: Medium, folder: Path, stack: AsyncExitStack) -> None:
+    def __init__(self, medium: Medium, folder: Path, stack: AsyncExitStack, every: float = EVERY) -> None:
+        self._every = every
         self.medium = medium
         self.clock = Clock(NOW)
         self._folder = folder
@@ -150,7 +153,9 @@ class Keyring:
     async def start(self, *, copy: bool = False, pepper: Pepper = PEPPER, **options: Any) -> WorkerKeys:
         store = self.medium.store(self._stack, pepper, **options)
         kept = Copy(self._folder, "t", pepper, self.clock) if copy else None
-        worker = WorkerKeys(store, self.clock, self._folder / f"log-{next(_NUMBERS)}", kept, pepper)
+        worker = WorkerKeys(
+            store, self.clock, self._folder / f"log-{os.getpid()}-{next(_NUMBERS)}", kept, pepper, self._every
+        )
         self._stack.push_async_callback(worker.close)
         await worker.sync.start()
         return worker
