@@ -231,6 +231,16 @@ async def test_call_ids_are_not_remembered_for_ever(link: RedisLink, redis_serve
     assert all(redis_server.tell("TTL", name) > 0 for name in names)
 
 
+async def test_a_batch_is_known_for_longer_than_its_call_ids(link: RedisLink, redis_server: RedisServer) -> None:
+    """Nobody knew whether it was stored, and Redis was away for an hour."""
+    rows = [row(number) for number in range(3)]
+    await put(link, rows)
+    redis_server.tell("DEL", *(name for name in redis_server.tell("KEYS", "*") if b":seen:" in name))
+    await put(link, rows)
+    await folder_on(link).fold_new()
+    assert await counted(link) == 3
+
+
 async def test_it_works_on_a_cluster() -> None:
     """All of it lies in one slot."""
     with cluster(1) as servers:
