@@ -110,7 +110,7 @@ class Fallback:
         entries = [
             (limit.subject, limit.kind.code, period, cost)
             for (limit, _), period, cost in zip(grant.demands, grant.periods, costs, strict=True)
-            if cost and limit.kind in COUNTERS
+            if cost > 0 and limit.kind in COUNTERS
         ]
         return Charge(name, entries) if entries else None
 

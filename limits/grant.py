@@ -54,7 +54,7 @@ class Limiter(Protocol):
     async def settle(self, grant: Grant, costs: Sequence[int]) -> None:
         """Actual costs in the order of the demands: less is given back, more is charged. No cost is a refund.
 
-        Ends what was concurrent. Only the first one of a grant counts. Never waits, so that nothing can be cancelled.
+        A cost below nothing is none. Ends what was concurrent. Only the first one of a grant counts. Never waits, so that nothing can be cancelled.
         """
 
     async def restore(self, used: Mapping[tuple[str, Kind], int]) -> None:

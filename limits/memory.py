@@ -61,7 +61,7 @@ class _Held(Grant):
         taken, self.taken = self.taken, []
         for (subject, meter, where, cost), (limit, _), used in zip(taken, self.demands, costs, strict=True):
             subject.holds -= 1
-            more = -cost if limit.kind is CONCURRENT else used - cost
+            more = -cost if limit.kind is CONCURRENT else max(0, used) - cost
             if not more or meter is None:
                 continue
             if isinstance(meter, Bucket):

@@ -76,7 +76,7 @@ class Limit(NamedTuple):
 
 
 class Demand(NamedTuple):
-    """A demand of nothing is refused where nothing is left."""
+    """`cost` is not negative. A demand of nothing is refused where nothing is left."""
 
     limit: Limit
     cost: int

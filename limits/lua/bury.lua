@@ -1,5 +1,5 @@
--- Holds that have ended without their owner give back what they took. Their names are kept for an hour, in case that he
--- lives after all.
+-- Times in milliseconds. Holds that have ended without their owner give back what they took. Their names are kept for
+-- an hour, in case that he lives after all.
 -- ARGV, for each: name, how many subjects, which.
 -- Returns how many had ended.
 local buried = 0

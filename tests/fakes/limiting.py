@@ -1,17 +1,21 @@
 """Limiters whose clocks a test moves, Redis's included, and links that lose what a test tells them to."""
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any, Final, final
 
 import redis
 from redis.exceptions import NoScriptError
 
-from limits import Demand, Grant, Kind, Limit, Mode, OnFailure, RedisLimiter
-from limits.link import Script, Word
+from limits import Demand, Grant, Kind, Limit, Limiter, Mode, OnFailure, RedisLimiter, Store
+from limits.link import Link, Script, Word
+from proxy.redis_link import RedisLink
 from tests.fakes.redis_server import RedisServer
 
-__all__ = ["NOON", "ClockedRedis", "Time", "given", "limit", "limiter_on", "told"]
+__all__ = ["NOON", "ClockedRedis", "Time", "demands", "given", "limit", "limiter_on", "spend", "told", "workers"]
 
 NOON: Final = 1_790_769_600_000
 """A day's noon, in milliseconds since the epoch."""
@@ -77,9 +81,8 @@ class ClockedRedis:
         self.client.close()
 
 
-def limiter_on(link: ClockedRedis, owner: str = "a", workers: int = 1, life: float = 10.0) -> RedisLimiter:
-    time = link.time
-    return RedisLimiter(link, namespace="t", owner=owner, workers=workers, monotonic=time, wall=time, life=life)
+def limiter_on(link: Link, clock: Time, owner: str = "a", life: float = 10.0) -> RedisLimiter:
+    return RedisLimiter(link, namespace="t", owner=owner, workers=1, monotonic=clock, wall=clock, life=life)
 
 
 def limit(kind: Kind, amount: int, subject: str = "key:k", **more: int | Mode | OnFailure) -> Limit:
@@ -99,3 +102,36 @@ def given(grant: Grant) -> bool:
 
 def demands(*pairs: tuple[Limit, int]) -> list[Demand]:
     return [Demand(*pair) for pair in pairs]
+
+
+@asynccontextmanager
+async def workers(
+    server: RedisServer, count: int = 2, life: float = 10.0, deadline: float = 1.0
+) -> AsyncIterator[list[RedisLimiter]]:
+    """Limiters with links of their own, in front of one server and by its clock."""
+    async with AsyncExitStack() as stack:
+        limiters = []
+        for n in range(count):
+            link = RedisLink(server.url, deadline=deadline)
+            stack.push_async_callback(link.close)
+            limiter = RedisLimiter(
+                link,
+                namespace="t",
+                owner=f"worker {n}",
+                workers=count,
+                monotonic=time.monotonic,
+                wall=datetime.now(UTC).timestamp,
+                life=life,
+            )
+            stack.push_async_callback(limiter.close, 0.1)
+            limiters.append(limiter)
+        yield limiters
+
+
+async def spend(limiter: Limiter, *pairs: tuple[Limit, int]) -> Grant:
+    """Reserves and settles the same; Redis, if it is there, knows it."""
+    grant = await limiter.reserve(demands(*pairs))
+    await limiter.settle(grant, [cost for _, cost in pairs])
+    if isinstance(limiter, RedisLimiter) and limiter.store is Store.UP:
+        await told(limiter)
+    return grant

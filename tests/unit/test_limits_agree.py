@@ -61,7 +61,7 @@ async def play(server: RedisServer, story: list[Step]) -> None:
     time = Time()
     link = ClockedRedis(server, time)
     link.flush()
-    shared, alone = limiter_on(link), MemoryLimiter(time, time)
+    shared, alone = limiter_on(link, link.time), MemoryLimiter(time, time)
     grants: list[tuple[Grant, Grant]] = []
     try:
         for move, step in story:

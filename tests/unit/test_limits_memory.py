@@ -95,6 +95,13 @@ async def test_a_budget_warns_before_it_ends(limiter: MemoryLimiter) -> None:
     assert passed == [False, True, True]
 
 
+async def test_a_cost_below_nothing_is_none(limiter: MemoryLimiter) -> None:
+    """An upstream that says so gives nobody's money back but what was reserved."""
+    await limiter.settle(await limiter.reserve(demands((MONEY, 50))), [50])
+    await limiter.settle(await limiter.reserve(demands((MONEY, 10))), [-40])
+    assert (await limiter.reserve(demands((MONEY, 1)))).states[0].remaining == 49
+
+
 async def test_idle_subjects_are_forgotten_as_others_come(time: Time) -> None:
     """So that there are no more of them than there need be."""
     limiter = MemoryLimiter(time, time, max_subjects=100)

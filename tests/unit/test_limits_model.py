@@ -278,6 +278,6 @@ def test_redis_does_as_the_model_does(clocked: ClockedRedis) -> None:
         async def begin(self) -> list[Limiter]:
             clocked.time = self.time
             clocked.flush()
-            return [limiter_on(clocked, owner, life=LIFE / 1_000) for owner in "ab"]
+            return [limiter_on(clocked, self.time, owner, life=LIFE / 1_000) for owner in "ab"]
 
     run_state_machine_as_test(InRedis, settings=STORIES)

@@ -10,8 +10,10 @@ from redis.crc import key_slot
 from cache.lease import Lease, Leases
 from cache.redis import RedisTier, Stored
 from cache.select import Selector
+from limits import Kind
 from proxy.redis_link import LinkDown, LinkRefused, RedisLink, Refusal
 from tests.fakes.entries import NOW, json_entry, key
+from tests.fakes.limiting import Time, demands, given, limit, limiter_on, told
 from tests.fakes.link_events import Heard
 from tests.fakes.polling import until
 from tests.fakes.redis_server import RedisServer, cluster, sentinel, settled
@@ -54,6 +56,21 @@ async def test_keys_are_found_wherever_they_lie(servers: list[RedisServer], link
     assert all(server.tell("DBSIZE") > 10 for server in servers)
     assert len(await link.primaries()) == 3
     assert link.up
+
+
+async def test_all_that_a_request_demands_is_taken_at_once(link: RedisLink) -> None:
+    """By two workers: of a key, a team and all, in one slot."""
+    both = [limiter_on(link, Time(), owner) for owner in "ab"]
+    wanted = demands(
+        (limit(Kind.CONCURRENT, 1), 1), (limit(Kind.SPEND, 90, "team:t"), 40), (limit(Kind.TOKENS, 90, "global"), 30)
+    )
+    grants = [await limiter.reserve(wanted) for limiter in both]
+    assert [given(grant) for grant in grants] == [True, False]
+    await both[0].settle(grants[0], [0, 100, 10])
+    await told(both[0])
+    assert (await both[1].reserve(wanted)).refused == wanted[1]
+    for limiter in both:
+        await limiter.close(1.0)
 
 
 async def test_entries_leases_and_purges(link: RedisLink) -> None:

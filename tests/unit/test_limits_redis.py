@@ -1,0 +1,187 @@
+"""The limiter that workers share: leases, what is told late, what is lost, and a cluster."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from limits import Kind, RedisLimiter, Store
+from limits.link import LUA
+from tests.fakes.limiting import ClockedRedis, Time, demands, given, limit, limiter_on, spend, told, workers
+from tests.fakes.polling import until
+from tests.fakes.redis_server import RedisServer
+
+REQUESTS = limit(Kind.REQUESTS, 60, burst=3)
+SLOTS = limit(Kind.CONCURRENT, 1)
+MONEY = limit(Kind.SPEND, 100, "team:t")
+
+
+@pytest.fixture
+def link(redis_server: RedisServer) -> Iterator[ClockedRedis]:
+    clocked = ClockedRedis(redis_server, Time())
+    yield clocked
+    clocked.close()
+
+
+@pytest.fixture
+async def limiter(link: ClockedRedis) -> AsyncIterator[RedisLimiter]:
+    made = limiter_on(link, link.time)
+    yield made
+    await made.close(1.0)
+
+
+async def test_a_lease_lasts_while_its_owner_lives(redis_server: RedisServer) -> None:
+    """Through several of its lives; and ends with his."""
+    async with workers(redis_server, life=0.12) as (one, other):
+        grant = await one.reserve(demands((SLOTS, 1), (MONEY, 60)))
+        loop = asyncio.get_running_loop()
+        end = loop.time() + 0.4
+        while loop.time() < end:
+            assert not given(await other.reserve(demands((SLOTS, 1))))
+            await asyncio.sleep(0.02)
+        assert one.given_up == other.given_up == 0
+        one._leases._keeper.cancel()
+        await until(lambda: other._leases.buried == 1)
+        assert given(await other.reserve(demands((SLOTS, 1), (MONEY, 100))))
+        await one.settle(grant, [1, 30])
+        await told(one)
+        assert not given(await other.reserve(demands((MONEY, 1))))
+
+
+async def test_a_grant_that_nobody_holds_is_not_kept_alive(redis_server: RedisServer) -> None:
+    """Its request is gone, though the process lives."""
+    async with workers(redis_server, 1, life=0.06) as (one,):
+        grant = await one.reserve(demands((SLOTS, 1)))
+        assert given(grant)
+        del grant
+        await until(lambda: one._leases.buried == 1)
+        assert given(await one.reserve(demands((SLOTS, 1))))
+
+
+async def test_what_was_given_up_too_early_is_taken_again(link: ClockedRedis, limiter: RedisLimiter) -> None:
+    """The clock leapt, or the process slept: what it holds counts again, beyond the limit if need be."""
+    sleeper = limiter_on(link, link.time, "sleeper")
+    grant = await sleeper.reserve(demands((SLOTS, 1), (MONEY, 60)))
+    link.time.now += 60_000
+    await limiter._leases.bury()
+    assert given(await limiter.reserve(demands((SLOTS, 1), (MONEY, 50))))
+    sleeper._leases._held[next(iter(sleeper._leases._held))].began = -1e9
+    await sleeper._leases.renew()
+    assert sleeper.given_up == 1
+    assert not given(await limiter.reserve(demands((SLOTS, 1))))
+    await sleeper.settle(grant, [1, 50])
+    await told(sleeper)
+    grant = await limiter.reserve(demands((MONEY, 0)))
+    assert (given(grant), grant.states[0].remaining) == (False, 0)
+    await sleeper.close(1.0)
+
+
+async def test_a_clock_that_went_back_keeps_no_dead_alive(link: ClockedRedis, limiter: RedisLimiter) -> None:
+    """Their leases are as long as ever, from then on."""
+    dead = limiter_on(link, link.time, "dead")
+    await dead.reserve(demands((SLOTS, 1)))
+    link.time.now -= 3_600_000
+    await limiter._leases.bury()
+    link.time.now += 10_001
+    await limiter._leases.bury()
+    assert given(await limiter.reserve(demands((SLOTS, 1))))
+    await dead.close(1.0)
+
+
+async def test_a_late_word_about_the_dead_is_kept_for_an_hour(link: ClockedRedis, limiter: RedisLimiter) -> None:
+    """Then Redis has forgotten them."""
+    for n, wait in enumerate((3_000_000, 3_700_000)):
+        late = limiter_on(link, link.time, f"late {n}")
+        grant = await late.reserve(demands((MONEY, 60)))
+        link.time.now += 11_000
+        await limiter._leases.bury()
+        link.time.now += wait
+        await limiter._leases.bury()
+        await late.settle(grant, [40])
+        await told(late)
+        await late.close(1.0)
+    assert (await limiter.reserve(demands((MONEY, 1)))).states[0].remaining == 59
+    assert link.client.hlen("{t:limits}:lost") == link.client.zcard("{t:limits}:forgotten") == 0
+
+
+async def test_a_settlement_whose_answer_was_lost_counts_once(link: ClockedRedis, limiter: RedisLimiter) -> None:
+    """It is sent again, and found to be done."""
+    grant = await limiter.reserve(demands((MONEY, 10)))
+    link.loses, link.acts = ConnectionError(), True
+    await limiter.settle(grant, [70])
+    await told(limiter)
+    assert (await limiter.reserve(demands((MONEY, 1)))).states[0].remaining == 29
+    assert limiter.lost == 0
+
+
+async def test_settlements_of_many_go_together(redis_server: RedisServer) -> None:
+    """As many as came while the last were on their way."""
+    async with workers(redis_server, 1) as (one,):
+        grants = [await one.reserve(demands((limit(Kind.SPEND, 10, f"key:{n % 7}"), 1))) for n in range(64)]
+        await asyncio.gather(*(one.settle(grant, [0]) for grant in grants))
+        await told(one)
+        assert redis_server.tell("HLEN", "{t:limits}:holds") == 0
+        calls = redis_server.tell("INFO", "commandstats")
+        scripts = calls["cmdstat_evalsha"]["calls"] + calls.get("cmdstat_eval", {"calls": 0})["calls"]
+        assert scripts - calls["cmdstat_evalsha"].get("failed_calls", 0) <= 64 + 5
+
+
+async def test_what_cannot_be_told_is_bounded_and_counted(
+    link: ClockedRedis, limiter: RedisLimiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest goes first; closing ends the rest."""
+    grants = [await limiter.reserve(demands((MONEY, 1))) for _ in range(4)]
+    monkeypatch.setattr("limits.outbox.MAX_WAITING", 2)
+    for grant in grants:
+        await limiter.settle(grant, [1])
+    assert (limiter.waiting, limiter.lost) == (2, 2)
+    link.loses, link.acts = ConnectionError(), False
+    await limiter.close(0.0)
+    assert (limiter.waiting, limiter.lost) == (0, 4)
+
+
+async def test_states_do_not_stay_for_ever(link: ClockedRedis, limiter: RedisLimiter) -> None:
+    """Only what counts for all time does, from when it does."""
+    await spend(limiter, (REQUESTS, 1), (limit(Kind.SPEND_DAY, 5, "team:t"), 1))
+    lives = [link.client.ttl(f"{{t:limits}}:of:{name}") for name in ("key:k", "team:t")]
+    assert all(63 * 86_400 < life <= 64 * 86_400 for life in lives)
+    await spend(limiter, (MONEY, 1))
+    await spend(limiter, (limit(Kind.SPEND_DAY, 5, "team:t"), 1))
+    assert link.client.ttl("{t:limits}:of:team:t") == -1
+
+
+async def test_what_others_remember_is_restored(link: ClockedRedis, limiter: RedisLimiter) -> None:
+    """After Redis has lost everything the ledger still knows; said twice, it counts once."""
+    await spend(limiter, (MONEY, 60))
+    link.flush()
+    for _ in range(2):
+        await limiter.restore({("team:t", Kind.SPEND): 60, ("key:k", Kind.SPEND_MONTH): 5})
+    assert not given(await limiter.reserve(demands((MONEY, 41))))
+    assert given(await limiter.reserve(demands((MONEY, 40), (limit(Kind.SPEND_MONTH, 10), 5))))
+
+
+@pytest.mark.parametrize("path", sorted(LUA.glob("*.lua")), ids=lambda path: path.stem)
+def test_scripts_name_their_units(path: Path) -> None:
+    """In the first line of each."""
+    first = path.read_text("utf-8").partition("\n")[0]
+    assert any(unit in first for unit in ("milliseconds", "tokens", "dollars"))
+
+
+async def test_a_cost_below_nothing_is_none(limiter: RedisLimiter) -> None:
+    """An upstream that says so gives nobody's money back but what was reserved."""
+    await spend(limiter, (MONEY, 50))
+    await limiter.settle(await limiter.reserve(demands((MONEY, 10))), [-40])
+    await told(limiter)
+    assert (await limiter.reserve(demands((MONEY, 1)))).states[0].remaining == 49
+
+
+async def test_an_answer_that_is_none_is_no_grant(link: ClockedRedis, limiter: RedisLimiter) -> None:
+    """Something answers that is not Redis: the worker counts for itself."""
+
+    async def nonsense(*_: object) -> object:
+        return b"OK"
+
+    link.script = nonsense  # type: ignore[method-assign]
+    grant = await limiter.reserve(demands((REQUESTS, 1)))
+    assert (given(grant), grant.store) == (True, Store.DOWN)
