@@ -54,7 +54,8 @@ class Limiter(Protocol):
     async def settle(self, grant: Grant, costs: Sequence[int]) -> None:
         """Actual costs in the order of the demands: less is given back, more is charged. No cost is a refund.
 
-        A cost below nothing is none. Ends what was concurrent. Only the first one of a grant counts. Never waits, so that nothing can be cancelled.
+        A cost below nothing is none, and what was concurrent ends whatever is said of it. The first settlement of a
+        grant counts. It never waits, so that it can't be cancelled half way.
         """
 
     async def restore(self, used: Mapping[tuple[str, Kind], int]) -> None:

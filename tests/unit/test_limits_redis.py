@@ -182,6 +182,6 @@ async def test_an_answer_that_is_none_is_no_grant(link: ClockedRedis, limiter: R
     async def nonsense(*_: object) -> object:
         return b"OK"
 
-    link.script = nonsense  # type: ignore[method-assign]
+    link.script = nonsense  # type: ignore[method-assign, assignment]
     grant = await limiter.reserve(demands((REQUESTS, 1)))
     assert (given(grant), grant.store) == (True, Store.DOWN)
