@@ -44,4 +44,4 @@ async def test_in_one_process(full: Limit) -> None:
 async def test_in_redis(full: Limit, redis_server: RedisServer) -> None:
     """Nor there."""
     async with workers(redis_server, 1) as (limiter,):
-        await check(limiter, full._replace(subject=full.subject))
+        await check(limiter, full)

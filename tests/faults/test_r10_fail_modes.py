@@ -41,7 +41,8 @@ async def test_money_of_which_nothing_is_known_is_not_spent(redis_server: RedisS
     async with workers(redis_server) as (one, other):
         await spend(one, (budget, 60))
         redis_server.kill()
-        assert not given(await spend(other, (budget, 1)))
+        refused = await spend(other, (budget, 1))
+        assert (refused.refused, refused.retry_after_ms) == (Demand(budget, 1), 1_000)
         assert [given(await spend(one, (budget, 5))) for _ in range(3)] == [True, True, True]
         redis_server.start()
 

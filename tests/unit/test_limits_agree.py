@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from itertools import permutations
 from typing import TypeAlias
 
 from hypothesis import HealthCheck, given, settings
@@ -79,6 +80,17 @@ async def play(server: RedisServer, story: list[Step]) -> None:
     finally:
         await shared.close(1.0)
         link.close()
+
+
+def test_they_agree_on_the_longest_wait(redis_server: RedisServer) -> None:
+    """Never is longer than any."""
+    never, long, short = (
+        Demand(Limit("key:a", kind, 10, 10), cost)
+        for kind, cost in ((Kind.SPEND, 11), (Kind.DAILY, 1), (Kind.REQUESTS, 1))
+    )
+    used: list[Step] = [(0, [long._replace(cost=10), short._replace(cost=10)]), (0, (0, [10, 10]))]
+    asked: list[Step] = [(0, [*order]) for order in permutations([never, long, short])]
+    asyncio.run(play(redis_server, used + asked))
 
 
 MONTHS = Script(

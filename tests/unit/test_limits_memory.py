@@ -67,10 +67,13 @@ async def test_a_grant_that_nobody_holds_gives_back(limiter: MemoryLimiter) -> N
 async def test_the_longest_wait_is_told(limiter: MemoryLimiter) -> None:
     """Of all that refuse, as the others would refuse until then."""
     await limiter.settle(await limiter.reserve(demands((REQUESTS, 3), (MONEY, 100))), [3, 100])
-    grant = await limiter.reserve(demands((REQUESTS, 2), (MONEY, 1), (SLOTS, 1)))
-    assert grant.refused == Demand(MONEY, 1)
-    assert grant.retry_after_ms == 43_200_000
+    for wanted in ([(REQUESTS, 2), (MONEY, 1), (SLOTS, 1)], [(MONEY, 1), (REQUESTS, 2)]):
+        grant = await limiter.reserve(demands(*wanted))
+        assert grant.refused == Demand(MONEY, 1)
+        assert grant.retry_after_ms == 43_200_000
     assert repr(grant) == "<Grant refused by usd_per_day of key:k, again in 43200000 ms>"
+    for wanted in ([(REQUESTS, 4), (MONEY, 1)], [(MONEY, 1), (REQUESTS, 4)]):
+        assert (await limiter.reserve(demands(*wanted))).retry_after_ms == NEVER
 
 
 async def test_a_shadow_refuses_nobody(limiter: MemoryLimiter) -> None:
@@ -123,6 +126,16 @@ async def test_there_are_never_too_many_subjects(time: Time) -> None:
     assert limiter.forgotten == 40
     await limiter.settle(holding, [4])
     assert not given(await limiter.reserve(demands((limit(Kind.SPEND, 5, "key:0"), 2))))
+
+
+async def test_who_holds_something_is_not_forgotten(limiter: MemoryLimiter, time: Time) -> None:
+    """Though it looks idle: what is held may cost more than it seems."""
+    grant = await limiter.reserve(demands((REQUESTS, 1)))
+    time.now += 60_000
+    for n in range(100):
+        await limiter.settle(await limiter.reserve(demands((limit(Kind.REQUESTS, 60, f"key:{n}"), 1))), [1])
+    await limiter.settle(grant, [5])
+    assert not given(await limiter.reserve(demands((REQUESTS, 1))))
 
 
 async def test_what_others_remember_is_restored(limiter: MemoryLimiter) -> None:

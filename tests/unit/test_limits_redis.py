@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from limits import Kind, RedisLimiter, Store
+from limits import Kind, OnFailure, RedisLimiter, Store
 from limits.link import LUA
 from tests.fakes.limiting import ClockedRedis, Time, demands, given, limit, limiter_on, spend, told, workers
 from tests.fakes.polling import until
@@ -115,6 +115,19 @@ async def test_a_settlement_whose_answer_was_lost_counts_once(link: ClockedRedis
     assert limiter.lost == 0
 
 
+async def test_a_charge_whose_answer_was_lost_counts_once(link: ClockedRedis, limiter: RedisLimiter) -> None:
+    """What was used without Redis is told again, and found to be counted."""
+    money = MONEY._replace(on_failure=OnFailure.OPEN)
+    link.loses = ConnectionError()
+    grant = await limiter.reserve(demands((money, 10)))
+    assert (given(grant), grant.store) == (True, Store.DOWN)
+    await told(limiter)
+    link.loses, link.acts = ConnectionError(), True
+    await limiter.settle(grant, [70])
+    await told(limiter)
+    assert (await limiter.reserve(demands((money, 1)))).states[0].remaining == 29
+
+
 async def test_settlements_of_many_go_together(redis_server: RedisServer) -> None:
     """As many as came while the last were on their way."""
     async with workers(redis_server, 1) as (one,):
@@ -155,8 +168,8 @@ async def test_what_others_remember_is_restored(link: ClockedRedis, limiter: Red
     """After Redis has lost everything the ledger still knows; said twice, it counts once."""
     await spend(limiter, (MONEY, 60))
     link.flush()
-    for _ in range(2):
-        await limiter.restore({("team:t", Kind.SPEND): 60, ("key:k", Kind.SPEND_MONTH): 5})
+    for used in (60, 60, 20):
+        await limiter.restore({("team:t", Kind.SPEND): used, ("key:k", Kind.SPEND_MONTH): 5})
     assert not given(await limiter.reserve(demands((MONEY, 41))))
     assert given(await limiter.reserve(demands((MONEY, 40), (limit(Kind.SPEND_MONTH, 10), 5))))
 
