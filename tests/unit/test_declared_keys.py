@@ -1,5 +1,7 @@
 """Keys and teams that stand in the configuration, and amounts as people write them."""
 
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -34,6 +36,17 @@ def test_a_declared_key_is_a_key() -> None:
     assert [team.budgets for team in table.teams()] == [{Kind.SPEND_MONTH: 2_000_000_000}]
 
 
+@pytest.fixture
+def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The machine's own zone."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "UTC-9")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_east")
 @pytest.mark.parametrize("zone", [None, UTC, timezone(timedelta(hours=2))])
 def test_a_date_without_a_zone_is_in_utc(zone: timezone | None) -> None:
     """As TOML's local dates are."""

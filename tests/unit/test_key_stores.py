@@ -12,11 +12,12 @@ import msgspec
 import pytest
 
 from proxy.keys.key import Pepper, Team
+from proxy.keys.pepper import data_directory
 from proxy.keys.redis import PAGE
-from proxy.keys.sqlite import FILE, SCHEMA
+from proxy.keys.sqlite import FILE, SCHEMA, SqliteStore
 from proxy.keys.store import BEGINNING, Changes, NotPut, Position, Store, WrongPepper
 from proxy.keys.table import Record
-from tests.fakes.keyring import NOW, Medium, virtual_key
+from tests.fakes.keyring import NOW, PEPPER, Medium, virtual_key
 from tests.fakes.redis_server import RedisServer
 
 
@@ -75,6 +76,18 @@ async def test_nobody_overwrites_what_he_has_not_seen(medium: Medium, stack: Asy
     changed = await asyncio.gather(*(store.put(key, revision) for store in stores))
     for outcome in (created, changed):
         assert [each for each in outcome if not isinstance(each, int)] == [NotPut.CONFLICT] * 2
+
+
+async def test_many_may_start_at_the_same_time(tmp_path: Path) -> None:
+    """Where there is nothing yet: one makes it, and nobody fails."""
+    for attempt in range(30):
+        folder = data_directory(tmp_path / f"{attempt}")
+        stores = [SqliteStore(folder, PEPPER) for _ in range(3)]
+        try:
+            seen = await asyncio.gather(*map(look, stores))
+        finally:
+            await asyncio.gather(*(store.close() for store in stores))
+        assert len({changes.position.epoch for changes in seen}) == 1
 
 
 async def test_there_is_an_end_to_how_many(medium: Medium, stack: AsyncExitStack) -> None:
@@ -198,7 +211,8 @@ async def test_the_file_is_ours_alone(stack: AsyncExitStack, tmp_path: Path) -> 
 
 
 async def test_a_file_of_a_later_version_is_left_alone(stack: AsyncExitStack, tmp_path: Path) -> None:
-    """It is refused whole."""
+    """It is refused whole, though its tables may look like ours."""
+    await look(opened(Medium(tmp_path), stack))
     with closing(sqlite3.connect(tmp_path / FILE)) as file:
         file.execute(f"PRAGMA user_version = {SCHEMA + 1}")
     with pytest.raises(ConnectionError):

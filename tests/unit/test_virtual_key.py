@@ -77,6 +77,12 @@ def test_no_clock_brings_a_revoked_key_back(clock: float) -> None:
     assert {key.refusal(each, NOW + clock) for each in (key.digest, key.previous)} == {Refusal.REVOKED}
 
 
+def test_no_clock_brings_a_secret_without_grace_back() -> None:
+    """One that is set back finds no moment at which it opened."""
+    key = virtual_key("old").rotated(PEPPER.digest(b"new"), "", NOW, 0.0)
+    assert key.refusal(PEPPER.digest(b"old"), NOW - 60.0) is Refusal.UNKNOWN
+
+
 STEPS = st.lists(st.tuples(st.floats(0, 1e5), st.sampled_from([0.0, 1.0, 60.0, 86_400.0])), max_size=6)
 
 
