@@ -18,6 +18,7 @@ from proxy.config.reload import _AT_START
 from proxy.config.settings import CacheTtl, Redis
 from proxy.exchange import CacheNote
 from proxy.fields import cache_headers
+from proxy.openai import forms
 from proxy.redis_link.url import FORMS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,8 +86,9 @@ def test_every_field_that_speaks_to_the_cache_is_explained() -> None:
 
 def test_what_does_not_count_is_listed_and_what_qualifies() -> None:
     """Members of the body that are left out of the key, header fields that are in it."""
-    same = section("## The cache").partition("**Who shares answers**")[0]
+    same, uploads, _ = re.split(r"\*\*(?:The same upload|Who shares answers)\*\*", section("## The cache"), maxsplit=2)
     assert set(re.findall(r"`([a-z_]+)`", same)) == DENIED.keys() | {"responses"}
+    assert set(re.findall(r"`([a-z_]+)`", uploads)) == forms.DENIED.keys() | {"stream"}
     assert set(re.findall(r"`([a-z]+-[a-z]+)`", same)) == {name.decode() for name in QUALIFYING}
 
 
@@ -98,8 +100,6 @@ def test_lifetimes_are_the_defaults() -> None:
         seconds = 0.0 if lifetime == "off" else float(number) * UNITS[unit]
         shown |= {name.replace("/", "_"): seconds for name in re.findall(r"`([a-z/]+)`", names)}
     defaults = {name: getattr(CacheTtl(), name) for name in CacheTtl.__struct_fields__}
-    # Uploads are not kept, whatever is configured.
-    del defaults["audio_transcriptions"]
     assert shown == defaults
 
 
