@@ -16,6 +16,7 @@ from proxy.demo.model.embeddings import embed, vector
 from tests.fakes.answers import Answer, Framing
 from tests.fakes.gateway import Gateway, StartGateway
 from tests.fakes.raw import Response
+from tests.fakes.sdk import asynchronous
 from tests.fakes.upstream import Request, ScriptedUpstream
 
 SIZE = 8
@@ -127,7 +128,7 @@ async def test_either_form_from_either(
 async def test_the_official_client_sees_no_difference(upstream: ScriptedUpstream, cached: Gateway) -> None:
     """It asks for base64 and reads decimals, from the upstream and from here."""
     upstream.script(_embedded)
-    clients = [openai.AsyncOpenAI(api_key="sk-t", base_url=url, max_retries=0) for url in (upstream.url, cached.url)]
+    clients = [asynchronous(url) for url in (upstream.url, cached.url)]
     try:
         for texts in (["a", "b"], ["c", "a", "b", "c"], ["c"], ["b", "a"]):
             answers = [
