@@ -65,10 +65,9 @@ class Cursor(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Entries, newest first; `matched` counts them with those of all later pages. No cursor: nothing is left."""
+    """Entries, newest first. No cursor: nothing is left."""
 
     entries: list[Entry]
-    matched: Count
     cursor: Cursor | None
 
 
@@ -174,22 +173,22 @@ class Memory:
         """The newest `limit` entries (1,000 at most) among those selected, or among those older than the cursor."""
         limit = max(1, min(limit, MAX_PAGE))
         newest: list[tuple[Cursor, Entry]] = []
-        entries = size = 0
+        matched = 0
         async for some in self._slices():
-            for entry, cost in some:
+            for entry, _ in some:
                 if entry.stale_until <= now or not selector.matches(entry, now):
                     continue
                 place = Cursor(entry.created, entry.key)
                 if after is not None and place >= after:
                     continue
-                entries, size = entries + 1, size + cost
+                matched += 1
                 if len(newest) < limit:
                     heapq.heappush(newest, (place, entry))
                 elif place > newest[0][0]:
                     heapq.heapreplace(newest, (place, entry))
         newest.sort(reverse=True)
-        cursor = newest[-1][0] if entries > len(newest) else None
-        return Page([entry for _, entry in newest], Count(entries, size), cursor)
+        cursor = newest[-1][0] if matched > len(newest) else None
+        return Page([entry for _, entry in newest], cursor)
 
     async def entries(self, now: float) -> list[Entry]:
         """All that can still be served, in no order."""

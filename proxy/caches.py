@@ -47,7 +47,6 @@ def rules_of(config: Cache) -> Rules:
     ttl = config.ttl
     pairs = [rule.rpartition("=") for rule in config.models]
     return Rules(
-        enabled=config.enabled,
         ttls={
             "chat/completions": ttl.chat_completions,
             "completions": ttl.completions,
@@ -90,7 +89,6 @@ class Caches:
         slot: str,
     ) -> None:
         """`folder` is shared by the workers of one machine. Raises ConfigError."""
-        self._config = config
         self._metrics = metrics
         self._log = log
         self._accounting = accounting
@@ -240,7 +238,7 @@ class _LinkEvents:
         self._log = log
 
     def answered(self, commands: int, seconds: float) -> None:
-        self._metrics.cache.redis_answered(commands, seconds)
+        self._metrics.cache.redis_answered(seconds)
 
     def failed(self, commands: int, fault: "Fault") -> None:
         self._metrics.cache.redis_failed(commands, fault.value)

@@ -27,7 +27,6 @@ __all__ = ["Keep", "Voyage"]
 AT_ONCE: Final = 512
 """Frames of a stream that are judged before its last goes out, so that whoever asks again is served from memory."""
 AT_ONCE_BYTES: Final = 1 << 18
-JUDGED: Final = "models"
 
 _REASONS: Final = {
     Verdict.NOT_JSON: NoCacheReason.UNREADABLE,

@@ -90,7 +90,6 @@ _decode_string = msgspec.json.Decoder(str).decode
 _decode_number = msgspec.json.Decoder(float).decode
 
 _DOUBTFUL: Final = Facts(stateful=True, hosted_tools=True, wants_usage=False, choices=1, alias=None)
-_PLAIN: Final = Facts(stateful=False, hosted_tools=False, wants_usage=False, choices=1, alias=None)
 
 
 def facts(endpoint: str, body: bytes) -> Facts:

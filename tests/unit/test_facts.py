@@ -149,8 +149,10 @@ def test_models_that_look_things_up() -> None:
     [({"include_usage": True}, True), ({"include_usage": 1}, False), ({}, False), ("x", False), ([], False)],
 )
 def test_usage_is_wanted_by_exactly_true(options: object, wants: bool) -> None:  # noqa: FBT001  (a case)
-    """As the upstream has it."""
-    assert facts("chat/completions", body(stream_options=options)).wants_usage is wants
+    """As the upstream has it, however the member's name is spelt."""
+    asked = body(stream_options=options)
+    assert facts("chat/completions", asked).wants_usage is wants
+    assert facts("chat/completions", asked.replace(b"stream_options", rb"stream\u005foptions")).wants_usage is wants
 
 
 @pytest.mark.parametrize(("n", "choices"), [(1, 1), (3, 3), (0, 0), (-1, 1), ("3", 1), (2.0, 1), (10**9, 1), ([], 1)])
