@@ -10,9 +10,10 @@ from cache.policy import NoCacheReason
 from proxy.caching.pieces import ENDPOINT, Pieces, pieces_of
 from proxy.openai.facts import Facts, facts, strip_alias
 from proxy.openai.forms import Form
+from proxy.openai.replies import LAST_EVENTS
 from proxy.openai.stream_options import ask_for_usage
 
-__all__ = ["ALIAS", "Meaning", "Meanings", "mean", "mean_form"]
+__all__ = ["ALIAS", "AS_IT_COMES", "Meaning", "Meanings", "mean", "mean_form"]
 
 ALIAS: Final = b'"cache"'
 """A body without these bytes asks nothing of the cache."""
@@ -25,6 +26,8 @@ STORED: Final = DENIED.keys() - {"store"}
 """A response that the upstream keeps can be referred to by its id; one that it does not keep can't."""
 COUNTED: Final = ("chat/completions", "completions")
 """Endpoints whose streams tell their usage only when they are asked to."""
+AS_IT_COMES: Final = frozenset(LAST_EVENTS)
+"""Endpoints where whether an answer is a stream is part of what is asked: no form is made of another."""
 _NOTHING: Final = Facts(stateful=False, hosted_tools=False, wants_usage=False, choices=1, alias=None)
 
 

@@ -17,7 +17,7 @@ from proxy.caching.batches import Batches
 from proxy.caching.coalesce import Flights, Role
 from proxy.caching.flight import FAILING
 from proxy.caching.keep import Keep, Voyage
-from proxy.caching.meaning import ALIAS, Meaning, Meanings, mean_form
+from proxy.caching.meaning import ALIAS, AS_IT_COMES, Meaning, Meanings, mean_form
 from proxy.caching.pieces import tokens_in
 from proxy.errors import Failure, Kind, Source
 from proxy.exchange import CacheNote, Exchange, Headers, Reply, header
@@ -335,7 +335,7 @@ class Recall:
         return await self._flights.board(
             question.key,
             voyage,
-            stream=exchange.stream,
+            stream=exchange.stream or (exchange.route is not None and exchange.route.name in AS_IT_COMES),
             strip=exchange.stream and question.counted,
             shared=shared and question.shared,
         )

@@ -13,7 +13,7 @@ from proxy.openai.events import DONE, Recorded, read
 from proxy.openai.float32 import NotFloat32, unpack
 from proxy.openai.usage import error_of
 
-__all__ = ["Judged", "Verdict", "is_file", "judge_body", "judge_file", "judge_stream"]
+__all__ = ["LAST_EVENTS", "Judged", "Verdict", "is_file", "judge_body", "judge_file", "judge_stream"]
 
 
 class Verdict(enum.Enum):
@@ -56,6 +56,7 @@ LAST_EVENTS: Final[Mapping[str, str]] = {
     "audio/transcriptions": "transcript.text.done",
     "audio/translations": "transcript.text.done",
 }
+"""Of streams of speech and transcripts, by endpoint: the type of the event that ends them."""
 
 _NULL = msgspec.Raw(b"null")
 _NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
