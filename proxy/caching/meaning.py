@@ -63,7 +63,7 @@ class Meanings:
 
     async def of(self, endpoint: str, body: bytes) -> Meaning:
         memo = (endpoint, body)
-        known = self._known.get(memo)
+        known = self._known.get(memo) if len(body) <= MEMO_BODY else None
         if known is not None:
             return known
         if quick_to_read(body):

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from proxy.openai.replies import Judged, Verdict, judge_body, judge_stream
+from proxy.openai.replies import LAST_EVENTS, Judged, Verdict, is_file, judge_body, judge_file, judge_stream
 from tests.fakes.frames import DONE
 from tests.fakes.streams import STREAMS
 from tests.fakes.streams.writing import OPENAI, USED, chunk, event
@@ -251,3 +251,45 @@ def test_labels_are_those_of_a_metric() -> None:
     labels = [verdict.value for verdict in Verdict]
     assert len({*labels}) == len(labels)
     assert all(label == label.lower().replace(" ", "-").replace("_", "-") for label in labels)
+
+
+@pytest.mark.parametrize("endpoint", LAST_EVENTS)
+def test_speech_and_transcripts_by_their_last_event(endpoint: str) -> None:
+    """Nothing may follow it but `[DONE]`; an error, or something unreadable, spoils all."""
+    part, last = event({"type": "x.delta"}), event({"type": LAST_EVENTS[endpoint], "usage": USED})
+    assert judge_stream(endpoint, [part, last]) == Judged(Verdict.COMPLETE, USAGE)
+    for frames, verdict in (
+        ([part, last, DONE], Verdict.COMPLETE),
+        ([part, last[:-1]], Verdict.NO_END),
+        ([part], Verdict.NO_END),
+        ([part, DONE], Verdict.NO_END),
+        ([], Verdict.NO_END),
+        ([last, part], Verdict.UNKNOWN_SHAPE),
+        ([event({"error": {"message": "no"}}), last], Verdict.ERROR),
+        ([event({"type": "error"}), last], Verdict.ERROR),
+        ([b"event: error\ndata: {}\n\n", last], Verdict.ERROR),
+        ([b"data: {\n\n", last], Verdict.NOT_JSON),
+        ([event({"delta": "x"}), last], Verdict.UNKNOWN_SHAPE),
+    ):
+        assert judge_stream(endpoint, frames).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "yes", "no"),
+    [
+        ("audio/speech", [b"audio/mpeg", b"", b"application/octet-stream"], [b"application/json", b"text/html"]),
+        ("audio/transcriptions", [b"text/plain", b"Text/VTT; charset=utf-8", b"application/x-subrip"],
+         [b"application/json", b"text/html", b"", b"audio/mpeg"]),
+        ("chat/completions", [], [b"text/plain", b"audio/mpeg", b""]),
+    ],
+)  # fmt: skip
+def test_what_is_a_file(endpoint: str, yes: list[bytes], no: list[bytes]) -> None:
+    """By its type."""
+    assert [kind for kind in (*yes, *no) if is_file(endpoint, kind)] == yes
+
+
+def test_a_file_says_nothing_but_that_it_failed() -> None:
+    """Or that there is none."""
+    bodies = (b"Hello", b"{}", b"", b'{"error": {"message": "no"}}', b'He said: "error"')
+    kinds = [judge_file(body).verdict for body in bodies]
+    assert kinds == [Verdict.COMPLETE, Verdict.COMPLETE, Verdict.EMPTY, Verdict.ERROR, Verdict.COMPLETE]

@@ -55,6 +55,13 @@ async def test_it_stays_here_where_nothing_is_kept(gateway: Gateway, upstream: S
     assert "cache" not in upstream.request.json()
 
 
+async def test_a_method_that_is_never_kept(gateway: Gateway) -> None:
+    """A list of what the upstream keeps is another thing each time (RFC 9211 §2.2)."""
+    async with gateway.client() as client:
+        response = await client.ask("GET", "/v1/chat/completions", b"", [KEY])
+    assert response.header(b"cache-status") == b"askonce; fwd=method; fwd-status=200; detail=method"
+
+
 @pytest.mark.parametrize("target", ["/v1/models", "/v1/models/m"])
 async def test_what_the_headers_ask_of_the_cache_stays_here(
     gateway: Gateway, upstream: ScriptedUpstream, target: str
