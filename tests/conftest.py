@@ -72,12 +72,14 @@ async def leaves_nothing() -> AsyncIterator[None]:
     tasks, descriptors = asyncio.all_tasks(), _descriptors()
     yield
     own = asyncio.current_task()
-    await until(
-        lambda: not (asyncio.all_tasks() - tasks - {own}) and not (_descriptors() - descriptors),
-        SETTLING,
-        "the test cleans up; it left behind"
-        f" {[*(asyncio.all_tasks() - tasks - {own}), *(_descriptors() - descriptors)]}",
-    )
+
+    def left() -> list[object]:
+        return [*(asyncio.all_tasks() - tasks - {own}), *(_descriptors() - descriptors)]
+
+    try:
+        await until(lambda: not left(), SETTLING)
+    except AssertionError:
+        raise AssertionError(f"the test left behind {left()}") from None
     assert not unnoticed
 
 
