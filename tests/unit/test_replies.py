@@ -261,6 +261,7 @@ def test_speech_and_transcripts_by_their_last_event(endpoint: str) -> None:
     for frames, verdict in (
         ([part, last, DONE], Verdict.COMPLETE),
         ([part, last[:-1]], Verdict.NO_END),
+        ([part, last, b"data: {"], Verdict.NO_END),
         ([part], Verdict.NO_END),
         ([part, DONE], Verdict.NO_END),
         ([], Verdict.NO_END),
