@@ -80,6 +80,7 @@ async def test_o8_as_large_and_odd_as_may_be(start_process: StartProcess, name: 
     assert best < 0.5
 
 
+@pytest.mark.alone
 async def test_o8_a_form_can_not_be_made_slow(start_process: StartProcess) -> None:
     """A form in which a model is hinted at thousands of times is searched once."""
     process = await start_process(
