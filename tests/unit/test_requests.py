@@ -87,9 +87,12 @@ def test_the_model_of_a_form(form: bytes, model: str) -> None:
 )
 def test_forms_are_read_in_linear_time(form: bytes) -> None:
     """64 KiB of hints at a model cost milliseconds."""
-    started = time.thread_time()
-    form_model(form)
-    assert time.thread_time() - started < 0.05
+    took = []
+    for _ in range(3):
+        started = time.thread_time()
+        form_model(form)
+        took.append(time.thread_time() - started)
+    assert min(took) < 0.05
 
 
 @pytest.mark.parametrize("encode", [gzip.compress, zlib.compress])
