@@ -28,7 +28,7 @@ COUNTED: Final = ("chat/completions", "completions")
 """Endpoints whose streams tell their usage only when they are asked to."""
 AS_IT_COMES: Final = frozenset(LAST_EVENTS)
 """Endpoints where whether an answer is a stream is part of what is asked: no form is made of another."""
-_NOTHING: Final = Facts(stateful=False, hosted_tools=False, wants_usage=False, choices=1, alias=None)
+_NOTHING: Final = Facts(stateful=False, hosted_tools=False, wants_usage=False, alias=None)
 
 
 class Meaning(NamedTuple):

@@ -45,8 +45,6 @@ class Facts(NamedTuple):
     """The upstream may run a tool or a search for the answer."""
     wants_usage: bool
     """A stream's client asked for the frame of usage."""
-    choices: int
-    """How many answers are asked for."""
     alias: Alias | None
 
 
@@ -61,7 +59,6 @@ class _Body(msgspec.Struct, gc=False):
     search_parameters: msgspec.Raw = _NULL
     plugins: msgspec.Raw = _NULL
     stream_options: msgspec.Raw = _NULL
-    n: msgspec.Raw = _NULL
     cache: msgspec.Raw = _NULL
 
 
@@ -89,7 +86,7 @@ _decode_alias = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_string = msgspec.json.Decoder(str).decode
 _decode_number = msgspec.json.Decoder(float).decode
 
-_DOUBTFUL: Final = Facts(stateful=True, hosted_tools=True, wants_usage=False, choices=1, alias=None)
+_DOUBTFUL: Final = Facts(stateful=True, hosted_tools=True, wants_usage=False, alias=None)
 
 
 def facts(endpoint: str, body: bytes) -> Facts:
@@ -102,7 +99,6 @@ def facts(endpoint: str, body: bytes) -> Facts:
         stateful=_keeps(endpoint, found),
         hosted_tools=_looks_up(endpoint, found),
         wants_usage=found.stream_options != _NULL and _wants_usage(found.stream_options),
-        choices=1 if found.n == _NULL else _count(bytes(found.n)),
         alias=None if found.cache == _NULL else _alias(bytes(found.cache)),
     )
 
@@ -186,10 +182,6 @@ def _inner(value: msgspec.Raw) -> _Inner | None:
         return _decode_inner(value)
     except _NOT_JSON:
         return None
-
-
-def _count(raw: bytes) -> int:
-    return int(raw) if raw.isdigit() and len(raw) <= 4 else 1
 
 
 def _alias(raw: bytes) -> Alias | None:

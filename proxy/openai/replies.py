@@ -39,8 +39,6 @@ class Judged(NamedTuple):
     """The usage object as sent, JSON; the last one of a stream."""
     model: str = ""
     """The upstream's word for it."""
-    parts: int = 0
-    """Choices, output items, vectors, results, images or models."""
 
 
 FINISHED: Final = frozenset(
@@ -178,8 +176,7 @@ def judge_body(endpoint: str, body: bytes) -> Judged:
         return Judged(_misread(body, error))
     if answer.error != _NULL or answer.object == "error":
         return Judged(Verdict.ERROR)
-    verdict, parts = _weigh(endpoint, answer)
-    return Judged(verdict, _usage(answer.usage), answer.model or "", parts)
+    return Judged(_weigh(endpoint, answer), _usage(answer.usage), answer.model or "")
 
 
 def is_file(endpoint: str, content_type: bytes) -> bool:
@@ -210,35 +207,35 @@ def judge_stream(endpoint: str, frames: Sequence[bytes]) -> Judged:
     return Judged(Verdict.UNKNOWN_SHAPE)
 
 
-def _weigh(endpoint: str, answer: _Answer) -> tuple[Verdict, int]:
+def _weigh(endpoint: str, answer: _Answer) -> Verdict:
     match answer:
         case _Choices():
             return _weigh_choices(answer.choices or [], chat=endpoint == "chat/completions")
         case _Response():
-            return _weigh_response(answer), len(answer.output or ())
+            return _weigh_response(answer)
         case _Embeddings():
             return _weigh_vectors(answer.data or [])
         case _Moderations():
             return _some(answer.results)
         case _Models():
-            return (Verdict.COMPLETE, 1) if answer.id else _some(answer.data)
+            return Verdict.COMPLETE if answer.id else _some(answer.data)
         case _Images():
             return _weigh_images(answer.data or [])
         case _Transcript(text=str()):
-            return Verdict.COMPLETE, 1
+            return Verdict.COMPLETE
         case _:
-            return Verdict.EMPTY, 0
+            return Verdict.EMPTY
 
 
-def _some(parts: Sequence[object] | None) -> tuple[Verdict, int]:
-    return (Verdict.COMPLETE, len(parts)) if parts else (Verdict.EMPTY, 0)
+def _some(parts: Sequence[object] | None) -> Verdict:
+    return Verdict.COMPLETE if parts else Verdict.EMPTY
 
 
-def _weigh_choices(choices: Sequence[_Choice], *, chat: bool) -> tuple[Verdict, int]:
+def _weigh_choices(choices: Sequence[_Choice], *, chat: bool) -> Verdict:
     for choice in choices:
         if (bytes(choice.message)[:1] != b"{") if chat else (bytes(choice.text)[:1] != b'"'):
-            return Verdict.UNKNOWN_SHAPE, len(choices)
-    return _weigh_finishes([choice.finish_reason for choice in choices]), len(choices)
+            return Verdict.UNKNOWN_SHAPE
+    return _weigh_finishes([choice.finish_reason for choice in choices])
 
 
 def _weigh_finishes(reasons: Sequence[str | None]) -> Verdict:
@@ -272,23 +269,23 @@ def _weigh_response(response: _Response) -> Verdict:
             return Verdict.UNKNOWN_SHAPE
 
 
-def _weigh_vectors(vectors: Sequence[_Vector]) -> tuple[Verdict, int]:
+def _weigh_vectors(vectors: Sequence[_Vector]) -> Verdict:
     if not vectors:
-        return Verdict.EMPTY, 0
+        return Verdict.EMPTY
     complete = sorted(vector.index for vector in vectors) == [*range(len(vectors))]
     try:
         for vector in vectors:
             unpack(bytes(vector.embedding))
     except NotFloat32:
         complete = False
-    return Verdict.COMPLETE if complete else Verdict.UNKNOWN_SHAPE, len(vectors)
+    return Verdict.COMPLETE if complete else Verdict.UNKNOWN_SHAPE
 
 
-def _weigh_images(images: Sequence[_Image]) -> tuple[Verdict, int]:
+def _weigh_images(images: Sequence[_Image]) -> Verdict:
     if not images:
-        return Verdict.EMPTY, 0
+        return Verdict.EMPTY
     complete = all(image.url or len(bytes(image.b64_json)) > len(b"null") for image in images)
-    return Verdict.COMPLETE if complete else Verdict.UNKNOWN_SHAPE, len(images)
+    return Verdict.COMPLETE if complete else Verdict.UNKNOWN_SHAPE
 
 
 def _judge_chunks(recorded: Recorded) -> Judged:
@@ -320,7 +317,7 @@ def _judge_chunks(recorded: Recorded) -> Judged:
         verdict = Verdict.NO_FINISH_REASON
     if verdict is Verdict.COMPLETE and not (ended and recorded.whole):
         verdict = Verdict.NO_END
-    return Judged(verdict, _usage(usage), model, len(finishes))
+    return Judged(verdict, _usage(usage), model)
 
 
 def _judge_steps(recorded: Recorded) -> Judged:
@@ -339,8 +336,7 @@ def _judge_steps(recorded: Recorded) -> Judged:
             if step.type in {"response.completed", "response.incomplete"}:
                 response = _responses.decode(step.response)
                 closed = True
-                parts = len(response.output or ())
-                last = Judged(_weigh_response(response), _usage(response.usage), response.model or "", parts)
+                last = Judged(_weigh_response(response), _usage(response.usage), response.model or "")
         except _NOT_JSON as error:
             return Judged(_misread(data, error))
     if last.verdict is Verdict.COMPLETE and not recorded.whole:

@@ -27,8 +27,8 @@ def hosted(**members: object) -> bool:
 def test_a_plain_request() -> None:
     """Nothing stands against the cache, with or without members that could."""
     found = facts("chat/completions", body())
-    assert found == (False, False, False, 1, None)
-    nulls = dict.fromkeys(["conversation", "background", "prompt", "tools", "web_search_options", "n", "cache"])
+    assert found == (False, False, False, None)
+    nulls = dict.fromkeys(["conversation", "background", "prompt", "tools", "web_search_options", "cache"])
     assert facts("responses", body(**nulls, stream_options=None)) == found
     assert facts("responses", body(background=False, tools=[], previous_response_id="resp_1")) == found
 
@@ -153,12 +153,6 @@ def test_usage_is_wanted_by_exactly_true(options: object, wants: bool) -> None: 
     asked = body(stream_options=options)
     assert facts("chat/completions", asked).wants_usage is wants
     assert facts("chat/completions", asked.replace(b"stream_options", rb"stream\u005foptions")).wants_usage is wants
-
-
-@pytest.mark.parametrize(("n", "choices"), [(1, 1), (3, 3), (0, 0), (-1, 1), ("3", 1), (2.0, 1), (10**9, 1), ([], 1)])
-def test_choices(n: object, choices: int) -> None:
-    """One, unless a number says otherwise."""
-    assert facts("chat/completions", body(n=n)).choices == choices
 
 
 @pytest.mark.parametrize(
