@@ -39,6 +39,10 @@ class Link(Protocol):
     Commands that name a key name it first. ConnectionError: there is no answer, or Redis refused.
     """
 
+    @property
+    def answers(self) -> bool:
+        """Something was answered within the last second, and nothing speaks against another question."""
+
     async def call(self, *command: Word) -> object: ...
 
     async def many(self, commands: Sequence[Command], on: str = "") -> list[object]:

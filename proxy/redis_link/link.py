@@ -33,6 +33,8 @@ class Route(Protocol):
 
     @property
     def up(self) -> bool: ...
+    @property
+    def answers(self) -> bool: ...
     async def ask(self, words: Words) -> object: ...
     async def ask_all(self, many: Sequence[Words], on: str) -> list[object]: ...
     async def primaries(self) -> list[str]: ...
@@ -44,7 +46,8 @@ class RedisLink:
     """One per process, made in its event loop. `url` as in `proxy.redis_link.url`; `deadline` in seconds.
 
     Answers are bytes, int, list or None. Raises LinkDown and LinkRefused, both ConnectionErrors, and nothing
-    else; every call ends within the deadline, or a little later where large values travel.
+    else; every call ends within the deadline, or later where large values travel, or where this process is so busy
+    that it can't read the answer: within four of them then.
     """
 
     def __init__(
@@ -72,6 +75,10 @@ class RedisLink:
     def up(self) -> bool:
         """Calls are not refused unasked."""
         return self._route.up
+
+    @property
+    def answers(self) -> bool:
+        return self._route.answers
 
     async def call(self, *command: Word) -> object:
         answer = await self._route.ask(_words(*command))
