@@ -15,6 +15,7 @@ from typing import final
 from proxy import routes
 from proxy.accounting import Accounting
 from proxy.auth import Auth
+from proxy.caching.meaning import without_alias
 from proxy.caching.recall import Found, Recall
 from proxy.caching.replay import Replay
 from proxy.errors import Failure, Kind, Source
@@ -126,7 +127,8 @@ class Pipeline:
     ) -> Reply | None:
         """The upstream's answer; None where the client has been given a stored one. Raises Failure."""
         if self._cache is None or exchange.upgrade:
-            return await call.send(exchange, body)
+            plain = await without_alias(route.name, body) if isinstance(body, bytes) else body
+            return await call.send(exchange, plain)
         recall, replay = self._cache
         if not isinstance(body, bytes):
             recall.pass_by(exchange, route)

@@ -13,7 +13,7 @@ from proxy.openai.forms import Form
 from proxy.openai.replies import LAST_EVENTS
 from proxy.openai.stream_options import ask_for_usage
 
-__all__ = ["ALIAS", "AS_IT_COMES", "Meaning", "Meanings", "mean", "mean_form"]
+__all__ = ["AS_IT_COMES", "Meaning", "Meanings", "mean", "mean_form", "without_alias"]
 
 ALIAS: Final = b'"cache"'
 """A body without these bytes asks nothing of the cache."""
@@ -78,6 +78,17 @@ class Meanings:
                 (_, old), _ = self._known.popitem(last=False)
                 self._bytes -= len(old) + MEMO_COST
         return known
+
+
+async def without_alias(endpoint: str, body: bytes) -> bytes:
+    """JSON for an upstream where the cache has no part in the request: what it asks of the cache stays here."""
+    if ALIAS not in body:
+        return body
+    return _plain(endpoint, body) if quick_to_read(body) else await asyncio.to_thread(_plain, endpoint, body)
+
+
+def _plain(endpoint: str, body: bytes) -> bytes:
+    return body if facts(endpoint, body).alias is None else strip_alias(body)
 
 
 def mean_form(form: Form | None, body: bytes) -> Meaning:

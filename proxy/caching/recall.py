@@ -17,7 +17,7 @@ from proxy.caching.batches import Batches
 from proxy.caching.coalesce import Flights, Role
 from proxy.caching.flight import FAILING
 from proxy.caching.keep import Keep, Voyage
-from proxy.caching.meaning import ALIAS, AS_IT_COMES, Meaning, Meanings, mean_form
+from proxy.caching.meaning import AS_IT_COMES, Meaning, Meanings, mean_form, without_alias
 from proxy.caching.pieces import tokens_in
 from proxy.errors import Failure, Kind, Source
 from proxy.exchange import CacheNote, Exchange, Headers, Reply, header
@@ -132,8 +132,7 @@ class Recall:
         planned = plan(Request(endpoint, exchange.method, exchange.model), asked, self._rules)
         if not (planned.may_read or planned.may_write):
             self._refuse(exchange, planned, asked)
-            speaks = not route.form_body and ALIAS in body
-            return (await self._meanings.of(endpoint, body)).body if speaks else body
+            return body if route.form_body else await without_alias(endpoint, body)
         meaning = mean_form(exchange.form, body) if route.form_body else await self._meanings.of(endpoint, body)
         if meaning.matters:
             asked, planned = self._planned(exchange, endpoint, meaning)

@@ -62,6 +62,25 @@ async def test_a_method_that_is_never_kept(gateway: Gateway) -> None:
     assert response.header(b"cache-status") == b"askonce; fwd=method; fwd-status=200; detail=method"
 
 
+async def test_it_stays_here_where_the_cache_is_off(start: StartGateway, upstream: ScriptedUpstream) -> None:
+    """No client has to change when an operator switches it off; a member of that name that is none of ours goes on."""
+    gateway = await start(cache__enabled=False)
+    await ask(gateway, cache={"ttl": 60})
+    assert upstream.requests[0].json() == CHAT
+    await ask(gateway, cache={"type": "ephemeral"})
+    assert upstream.requests[1].json() == {**CHAT, "cache": {"type": "ephemeral"}}
+
+
+async def test_what_is_no_directive_goes_on_and_counts(gateway: Gateway, upstream: ScriptedUpstream) -> None:
+    """Another gateway's member of that name is asked for as it is, and another value is another question."""
+    for member in ({"type": "ephemeral"}, {"type": "other"}, True, [{"ttl": 5}], {"ttl": 5, "type": "x"}):
+        assert status_of(await ask(gateway, cache=member)) == "MISS"
+        assert upstream.requests[-1].json()["cache"] == member
+    assert status_of(await ask(gateway, cache={"type": "other"})) == "HIT"
+    assert status_of(await ask(gateway)) == "MISS"
+    assert status_of(await ask(gateway, cache={"ttl": 5})) == "HIT"
+
+
 @pytest.mark.parametrize("target", ["/v1/models", "/v1/models/m"])
 async def test_what_the_headers_ask_of_the_cache_stays_here(
     gateway: Gateway, upstream: ScriptedUpstream, target: str
