@@ -1,11 +1,13 @@
 """Which entries a purge or a listing means. Sans-IO."""
 
 import math
+import re
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Final, NamedTuple, final
 
+from cache.directives import TAG
 from cache.entry import Meta
 
 __all__ = ["AHEAD", "BadSelector", "Purges", "Selector"]
@@ -13,6 +15,14 @@ __all__ = ["AHEAD", "BadSelector", "Purges", "Selector"]
 MAX_TEXT: Final = 512
 MAX_SECONDS: Final = 1e10
 TEXTS: Final = frozenset(["key", "tag", "model", "team", "endpoint", "scope"])
+DIGEST: Final = re.compile("[0-9a-f]{64}")
+FORMS: Final = {
+    "key": (DIGEST, "64 hexadecimal digits, lower case"),
+    "scope": (DIGEST, "64 hexadecimal digits, lower case"),
+    "tag": (TAG, "a tag that an answer can have"),
+    "model": (re.compile(r"[^*?]+"), "a name, not a pattern"),
+}
+"""A condition that no entry could meet would look like one that was met."""
 SECONDS: Final = frozenset(["older_than", "before"])
 AHEAD: Final = 2.0
 """Seconds by which the clock of whoever made an entry may be ahead of the clock here."""
@@ -88,6 +98,9 @@ def _checked(name: object, value: object) -> str | float | bool:
     if name in TEXTS:
         if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT:
             raise BadSelector(str(name), f"must be a text of 1 to {MAX_TEXT} characters")
+        form, meant = FORMS.get(str(name), (None, ""))
+        if form is not None and not form.fullmatch(value):
+            raise BadSelector(str(name), f"must be {meant}")
         return value
     if name in SECONDS:
         if type(value) not in (int, float) or not 0 <= value < MAX_SECONDS:  # type: ignore[operator]
