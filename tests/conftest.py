@@ -6,6 +6,7 @@ import inspect
 import os
 import ssl
 import sys
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -79,6 +80,8 @@ async def leaves_nothing() -> AsyncIterator[None]:
     try:
         await until(lambda: not left(), SETTLING)
     except AssertionError:
+        # What is open at its end uvloop closes with a warning, and if that is an error it waits for it for ever.
+        warnings.simplefilter("ignore", ResourceWarning)
         raise AssertionError(f"the test left behind {left()}") from None
     assert not unnoticed
 
