@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +31,6 @@ class Sample:
 
     cpu_seconds: float
     rss_bytes: int
-    wall: float
 
 
 def parse_stat(text: str) -> ProcStat:
@@ -71,7 +69,7 @@ def _cpu_seconds(stat: ProcStat) -> float:
 def sample(root: int) -> Sample:
     stats = tree(root)
     cpu = sum(_cpu_seconds(stat) for stat in stats)
-    return Sample(cpu, sum(stat.pages for stat in stats) * _PAGE, time.monotonic())
+    return Sample(cpu, sum(stat.pages for stat in stats) * _PAGE)
 
 
 def resident(root: int) -> int:
