@@ -138,7 +138,7 @@ def scope_of(kind: str, *parts: bytes) -> bytes:
 
 
 def qualifiers_of(query: bytes, headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, bytes]]:
-    """What counts beside the body: the query as it stands, and the QUALIFYING fields and families (names in lower case)."""
+    """What counts beside the body: the query and fields (in lower case) that choose what answers."""
     found = [(name.decode("latin-1"), value) for name, value in headers if name in QUALIFYING or _chooses(name)]
     if query:
         found.append(("?", query))

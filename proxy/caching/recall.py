@@ -28,8 +28,12 @@ from proxy.upstream.call import UpstreamCall
 __all__ = ["Found", "Question", "Recall"]
 
 MEMO_BODY: Final = 16_384
-MEMO_COST: Final = 4_096
-"""What a remembered request takes beside its body, headers included."""
+MEMO_HEAD: Final = 4_096
+"""Bytes of a head that is remembered: longer ones are costly to compare and rare."""
+MEMO_COST: Final = 2_048
+"""What a remembered request takes beside its body and its head."""
+LINE_COST: Final = 128
+"""What a field takes beside its bytes."""
 MEMO_BYTES: Final = 8 << 20
 """Bodies that are remembered with what they mean: the same question comes in the same bytes."""
 
@@ -84,6 +88,8 @@ class Seen(NamedTuple):
     credential: bytes
     scope: bytes
     question: Question
+    cost: int
+    """Bytes that remembering it takes."""
 
 
 @final
@@ -161,13 +167,18 @@ class Recall:
             self._refuse(exchange, planned.refused(NoCacheReason.REQUEST_TOO_LARGE), asked)
 
     def _remember(self, exchange: Exchange, route: Route, upstream: bytes, body: bytes, question: Question) -> None:
-        if body not in self._seen:
-            self._seen_bytes += len(body) + MEMO_COST
+        headers = exchange.headers
+        head = sum([len(name) + len(value) for name, value in headers]) + len(exchange.path) + len(exchange.query)
+        if head > MEMO_HEAD:
+            return
+        cost = len(body) + head + LINE_COST * len(headers) + MEMO_COST
+        before = self._seen.get(body)
+        self._seen_bytes += cost - (before.cost if before is not None else 0)
         self._seen[body] = Seen(
             exchange.method,
             exchange.path,
             exchange.query,
-            exchange.headers,
+            headers,
             route,
             upstream,
             exchange.model,
@@ -175,10 +186,10 @@ class Recall:
             exchange.credential,
             exchange.scope,
             question,
+            cost,
         )
         while self._seen_bytes > MEMO_BYTES:
-            old, _ = self._seen.popitem(last=False)
-            self._seen_bytes -= len(old) + MEMO_COST
+            self._seen_bytes -= self._seen.popitem(last=False)[1].cost
 
     def _recognised(self, exchange: Exchange, body: bytes) -> Seen | None:
         """The same request, byte for byte, when it came before."""
@@ -226,6 +237,8 @@ class Recall:
         """The cache has no part in it. Raises Failure where nothing else may."""
         reason = planned.reason
         handling = Handling.FWD_METHOD if reason is NoCacheReason.METHOD else Handling.FWD_BYPASS
+        if asked.only_if_cached:
+            handling = Handling.ANSWERED
         exchange.note = CacheNote("", CacheStatus.BYPASS, handling, reason)
         self._on_refused(reason)
         if asked.only_if_cached:

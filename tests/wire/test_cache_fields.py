@@ -123,3 +123,17 @@ async def test_a_model_is_asked_for_alone_where_the_list_is(start: StartGateway,
         await until(lambda: len(upstream.requests) == 2, why="each is asked for")
         gate.set()
         assert {(await client.response()).status for client in (one, other)} == {200}
+
+
+@pytest.mark.parametrize(
+    ("said", "detail"), [("no-store", "no-store"), ("max-age=5", "stateful")], ids=["by the client", "by the body"]
+)
+async def test_what_is_refused_unasked_was_not_forwarded(
+    start: StartGateway, upstream: ScriptedUpstream, said: str, detail: str
+) -> None:
+    """`only-if-cached` of what the cache has no part in: the gateway answered, and says why (RFC 9211 §2)."""
+    gateway = await start(cache__enabled=True)
+    stateful = {"conversation": "c"} if detail == "stateful" else {}
+    answer = await ask(gateway, f"{said}, only-if-cached", **stateful)
+    assert (answer.status, answer.header(b"cache-status")) == (504, b"askonce; detail=%b" % detail.encode())
+    assert not upstream.requests
