@@ -17,9 +17,16 @@ from cache.link import Link, Script, Word
 
 __all__ = ["FENCE_LIFE", "Lease", "LeaseState", "Leases", "NoLease", "Waited", "keys"]
 
-TTL: Final = 5.0
+TTL: Final = 3.0
+"""Seconds for which others wait for one who was killed. Renewed every second, so that two renewals may go astray; a
+loop that stands still for longer finds its lease again if nobody took it, and is refused by the fence if somebody did.
+"""
 FENCE_LIFE: Final = 3_600_000
 """Milliseconds: longer than an answer may take."""
+USED: Final = "+"
+UNSHARED: Final = "-"
+"""Behind a fence whose lease has ended."""
+MARK: Final = UNSHARED.encode()
 FIRST_LOOK: Final = 0.01
 LAST_LOOK: Final = 0.1
 
@@ -45,6 +52,8 @@ class Waited(enum.Enum):
 
     OVER = "over"
     """The lease has ended: with an entry, or without one."""
+    UNSHARED = "unshared"
+    """It has ended with an answer that is good for one only: who waited asks for himself, whoever else does."""
     TIMEOUT = "timeout"
     DOWN = "down"
 
@@ -59,15 +68,19 @@ class LeaseState(enum.Enum):
 
 @final
 class Lease:
-    """Proof of leadership, for `RedisTier.put`. `fence` is a decimal number."""
+    """Proof of leadership, for `RedisTier.put`. `fence` is a decimal number.
 
-    __slots__ = ("fence", "key", "state", "token")
+    `unshared`: the answer was good for one only. Whoever releases it sets that.
+    """
+
+    __slots__ = ("fence", "key", "state", "token", "unshared")
 
     def __init__(self, key: str, token: str, fence: str) -> None:
         self.key = key
         self.token = token
         self.fence = fence
         self.state = LeaseState.HELD
+        self.unshared = False
 
     def __repr__(self) -> str:
         return f"<Lease {self.key[:12]} {self.state.value} fence={self.fence}>"
@@ -91,19 +104,28 @@ class Leases:
     def __repr__(self) -> str:
         return f"<Leases held={len(self._held)}>"
 
-    async def acquire(self, key: str, *, needed: bool = False) -> Lease | NoLease:
-        """`needed` even if there is an entry, to make it anew. Whoever gets a lease must release it."""
-        token = self._token()
-        life = int(self._ttl * 1_000)
-        try:
-            answer = await self._link.script(
-                TAKE, keys(self._namespace, key), [token, life, FENCE_LIFE, 0 if needed else 1]
-            )
-        except (ConnectionError, TimeoutError):
-            return NoLease.DOWN
+    @property
+    def answers(self) -> bool:
+        """Redis did, just now."""
+        return self._link.answers
+
+    async def acquire(self, key: str, *, needed: bool = False, tries: int = 1) -> Lease | NoLease:
+        """`needed` even if there is an entry, to make it anew. Whoever gets a lease must release it.
+
+        `tries`: of a Redis that has just answered others.
+        """
+        words: Sequence[Word] = [self._token(), int(self._ttl * 1_000), FENCE_LIFE, 0 if needed else 1]
+        while True:
+            try:
+                answer = await self._link.script(TAKE, keys(self._namespace, key), words)
+                break
+            except (ConnectionError, TimeoutError):
+                tries -= 1
+                if not tries or not self._link.answers:
+                    return NoLease.DOWN
         if not isinstance(answer, int) or answer <= 0:
             return NoLease.ANSWERED if answer == -1 else NoLease.OTHER
-        lease = Lease(key, token, str(answer))
+        lease = Lease(key, str(words[0]), str(answer))
         self._held.add(lease)
         if self._keeper is None:
             self._keeper = asyncio.get_running_loop().create_task(self._keep())
@@ -115,21 +137,27 @@ class Leases:
         if lease.state is not LeaseState.HELD:
             return
         lease.state = LeaseState.ENDED
+        words: Sequence[Word] = [lease.token, lease.fence, FENCE_LIFE, UNSHARED if lease.unshared else USED]
         try:
-            await self._link.script(DROP, keys(self._namespace, lease.key)[:2], [lease.token, lease.fence, FENCE_LIFE])
+            await self._link.script(DROP, keys(self._namespace, lease.key)[:2], words)
         except (ConnectionError, TimeoutError):
             return
+
+    def forget(self, lease: Lease) -> None:
+        """It ends with its time."""
+        self._held.discard(lease)
 
     async def wait(self, key: str, seconds: float) -> Waited:
         """Until nobody holds the lease of this key, for so many seconds at most."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + seconds
-        lease = keys(self._namespace, key)[0]
+        lease, fence, _ = keys(self._namespace, key)
         pause = FIRST_LOOK
         while True:
             try:
                 if not await self._link.call("EXISTS", lease):
-                    return Waited.OVER
+                    last = await self._link.call("GET", fence)
+                    return Waited.UNSHARED if isinstance(last, bytes) and last.endswith(MARK) else Waited.OVER
             except (ConnectionError, TimeoutError):
                 return Waited.DOWN
             left = deadline - clock()

@@ -32,6 +32,8 @@ class TiersEvents(Protocol):
 class _Job(NamedTuple):
     entry: Entry | None
     lease: Lease | None
+    part: bool = False
+    """The lease is of more than this entry."""
 
 
 @final
@@ -52,6 +54,8 @@ class Tiers:
         self._events = events
         self._wall = wall
         self._jobs: deque[_Job] = deque()
+        self._parts: dict[Lease, int] = {}
+        """How often each lease of several entries is still to be met in a job, its release included."""
         self._bytes = 0
         self._writers: set[asyncio.Task[None]] = set()
 
@@ -98,12 +102,27 @@ class Tiers:
 
     def keep(self, entry: Entry, lease: Lease | None) -> Put:
         """In memory now, in Redis soon; `lease` is released with that."""
-        put = self.memory.put(entry, self._wall())
-        self._events.written("memory", put.value)
+        put = self._remember(entry)
         if put is Put.PURGED:
             self.release(lease)
         elif self.redis is not None:
             self._enqueue(_Job(entry, lease))
+        return put
+
+    def keep_part(self, entry: Entry, lease: Lease | None) -> Put:
+        """The same for one of several entries; `lease`, of all of them, is released by `release` and not before
+        they are written.
+        """
+        put = self._remember(entry)
+        if put is not Put.PURGED and self.redis is not None:
+            if lease is not None:
+                self._parts[lease] = self._parts.get(lease, 1) + 1
+            self._enqueue(_Job(entry, lease, part=True))
+        return put
+
+    def _remember(self, entry: Entry) -> Put:
+        put = self.memory.put(entry, self._wall())
+        self._events.written("memory", put.value)
         return put
 
     def has(self, put: Put) -> bool:
@@ -111,15 +130,16 @@ class Tiers:
         return put is Put.STORED or (self.redis is not None and put is not Put.PURGED)
 
     def release(self, lease: Lease | None) -> None:
-        """There will be no entry."""
+        """There will be no entry, or no more."""
         if lease is not None:
             self._enqueue(_Job(None, lease))
 
     def _enqueue(self, job: _Job) -> None:
         size = job.entry.size if job.entry else 0
         if len(self._jobs) >= MAX_QUEUED or self._bytes + size > MAX_QUEUED_BYTES:
-            # An unreleased lease ends with its time.
             self._events.written("redis", "dropped")
+            if job.lease is not None and self._last(job.lease) and self.leases is not None:
+                self.leases.forget(job.lease)
             return
         self._bytes += size
         self._jobs.append(job)
@@ -133,9 +153,17 @@ class Tiers:
             job = self._jobs.popleft()
             if job.entry is not None:
                 self._bytes -= job.entry.size
-                self._events.written("redis", (await self._put(job.entry, job.lease)).value)
-            if job.lease is not None and self.leases is not None:
+                stored = await self._put(job.entry, None if job.part else job.lease)
+                self._events.written("redis", stored.value)
+            if job.lease is not None and self._last(job.lease) and self.leases is not None:
                 await self.leases.release(job.lease)
+
+    def _last(self, lease: Lease) -> bool:
+        """Nothing else is to be written before it is released."""
+        left = self._parts.pop(lease, 1) - 1
+        if left:
+            self._parts[lease] = left
+        return not left
 
     async def _put(self, entry: Entry, lease: Lease | None) -> Stored:
         """What was purged while it waited, or while it was on its way, does not stay."""
