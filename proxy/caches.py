@@ -19,12 +19,13 @@ from cache.purge import Purger
 from cache.redis import RedisTier
 from cache.tiers import Tiers
 from proxy.accounting import Accounting
-from proxy.caching.batches import MAX_ANSWER, Batches
+from proxy.caching.batches import Batches
 from proxy.caching.coalesce import Flights
 from proxy.caching.keep import Keep
 from proxy.caching.recall import Recall
 from proxy.caching.replay import Replay
 from proxy.caching.snapshots import Snapshots
+from proxy.caching.trip import MAX_ANSWER
 from proxy.config import Cache, Config, ConfigError
 from proxy.telemetry.log import Log
 from proxy.telemetry.metrics import Metrics

@@ -145,6 +145,7 @@ class Flights:
 
     async def _alone(self, key: str, voyage: Voyage, *, stream: bool, strip: bool) -> Share | Entry:
         """A call of one's own, once few others are making theirs; not forever, though."""
+        voyage.part()
         gate, waiting = self._gates.get(key, (asyncio.Semaphore(PARALLEL), 0))
         self._gates[key] = gate, waiting + 1
         passed = False

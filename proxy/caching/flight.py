@@ -33,6 +33,9 @@ TAIL: Final = 8
 class Voyage(Protocol):
     """What a flight is for."""
 
+    def part(self) -> None:
+        """It is for one client alone, whatever others ask at the same time."""
+
     async def depart(self) -> Entry | Reply:
         """An entry found elsewhere, or the upstream's reply. Raises Failure."""
 

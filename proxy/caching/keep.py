@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final, final
 from cache.encoding import Undecodable, decode
 from cache.entry import Entry, EntryKind, OutOfBounds
 from cache.freshness import Freshness, judge, lifetime
-from cache.lease import Lease, NoLease, Waited
 from cache.memory import Put
 from cache.policy import NoCacheReason, Rules
 from cache.recorder import EventRecorder, Recording
 from cache.redis import Miss
 from cache.tiers import Tiers
-from proxy.caching.flight import Flight
+from proxy.caching.flight import FAILING, Flight
+from proxy.caching.turn import Turn
 from proxy.exchange import Exchange, Reply, header
 from proxy.openai.replies import Judged, Verdict, is_file, judge_body, judge_file, judge_stream
 from proxy.openai.usage import last_usage
@@ -129,7 +129,8 @@ class Voyage:
         self._call = call
         self._look = look
         self._alone = alone
-        self._lease: Lease | None = None
+        self._turn = Turn(keep.tiers, question.key, keep.max_wait)
+        self._unshared = False
         self._begun = keep.wall()
         self._recording: Recording | None = None
         self._reply: Reply | None = None
@@ -139,6 +140,9 @@ class Voyage:
         return f"<Voyage {self._question.key[:12]}>"
 
     # before
+
+    def part(self) -> None:
+        self._alone = True
 
     async def depart(self) -> Entry | Reply:
         found = await self._elsewhere()
@@ -153,28 +157,19 @@ class Voyage:
 
     async def _elsewhere(self) -> Entry | None:
         """In Redis, or with another worker who is just asking."""
-        tiers, key = self._keep.tiers, self._question.key
-        if tiers.redis is None or self._alone or not self._question.plan.may_share:
+        if self._keep.tiers.redis is None or self._alone or not self._question.plan.may_share:
             return None
         found = await self._fetch() if self._look else Miss.ABSENT
         if isinstance(found, Entry):
             return found
-        if found is Miss.DOWN or tiers.leases is None or not self._question.shared:
-            # Who has waited for Redis once does not wait for it twice.
+        if not self._question.shared:
             return None
         wanted = not self._look or self.stale is not None
-        for _ in range(2):
-            lease = await tiers.leases.acquire(key, needed=wanted)
-            if isinstance(lease, Lease):
-                self._lease = lease
-                return None
-            if lease is NoLease.DOWN:
-                return None
-            if lease is NoLease.OTHER and await tiers.leases.wait(key, self._keep.max_wait) is not Waited.OVER:
-                return None
-            if isinstance(found := await self._fetch(), Entry):
-                return found
-        return None
+        return await self._turn.take(self._again, needed=wanted, looked=found is not Miss.DOWN)
+
+    async def _again(self) -> Entry | None:
+        found = await self._fetch()
+        return found if isinstance(found, Entry) else None
 
     async def _fetch(self) -> Entry | Miss:
         found = await self._keep.tiers.fetch(self._question.key)
@@ -216,8 +211,7 @@ class Voyage:
 
     def done(self, flight: Flight) -> None:
         """Whatever came of it, others may lead now, and what it used is paid for."""
-        lease, self._lease = self._lease, None
-        self._keep.tiers.release(lease)
+        self._turn.end(unshared=self._unshared)
         if not self._counted and (usage := last_usage(b"".join(flight.tail()))):
             self._keep.on_usage(self._exchange, usage)
 
@@ -271,7 +265,7 @@ class Voyage:
         except OutOfBounds:
             self._refuse(NoCacheReason.UNREADABLE)
             return None
-        lease, self._lease = self._lease, None
+        lease, self._turn.lease = self._turn.lease, None
         put = self._keep.tiers.keep(entry, lease)
         if put is Put.PURGED:
             self._refuse(NoCacheReason.PURGED)
@@ -299,6 +293,8 @@ class Voyage:
         )
 
     def _refuse(self, reason: NoCacheReason) -> None:
+        failing = self._reply is not None and self._reply.status in FAILING
+        self._unshared = not failing and reason is not NoCacheReason.PURGED
         self._keep.on_refused(reason)
         note = self._exchange.note
         if note is not None and note.reason is None:
