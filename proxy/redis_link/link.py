@@ -104,9 +104,9 @@ class RedisLink:
     async def script(self, script: Script, keys: Sequence[str], args: Sequence[Word]) -> object:
         """All keys lie in one slot. A server that does not know the script gets it with the same call, once."""
         rest = (len(keys), *keys, *args)
-        answer = await self._route.ask(_words("EVALSHA", script.sha, *rest))
+        answer = await self._route.ask(_words("EVALSHA", script.sha, *rest, name=script.name))
         if isinstance(answer, NewScript):
-            answer = await self._route.ask(_words("EVAL", script.source, *rest))
+            answer = await self._route.ask(_words("EVAL", script.source, *rest, name=script.name))
         if isinstance(answer, ConnectionError):
             raise _told(answer)
         return answer
@@ -120,10 +120,11 @@ class RedisLink:
         await self._route.close()
 
 
-def _words(*command: Any) -> Words:
-    name: str = command[0]
-    key = "" if name in KEYLESS else command[3 if name in SCRIPTS else 1]
-    return Words(name, key, _pack(*command)[0])
+def _words(*command: Any, name: str = "") -> Words:
+    """`name` is that of a script: what one is refused says nothing of another."""
+    verb: str = command[0]
+    key = "" if verb in KEYLESS else command[3 if verb in SCRIPTS else 1]
+    return Words(name or verb, key, _pack(*command)[0])
 
 
 def _told(answer: ConnectionError) -> LinkDown | LinkRefused:
