@@ -8,6 +8,7 @@ import enum
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple, final
 
@@ -125,6 +126,7 @@ class RedisTier:
         self._wall = wall
         self._on_unreadable = on_unreadable
         self._recent: deque[tuple[float, Meta]] = deque(maxlen=MAX_RECENT)
+        self._weighing: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"<RedisTier {self._namespace} {self._link!r}>"
@@ -144,6 +146,7 @@ class RedisTier:
                 await self._link.call("UNLINK", name)
                 return Miss.UNREADABLE
         except (ConnectionError, TimeoutError):
+            self._suspect([key])
             return Miss.DOWN
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, Entry]:
@@ -165,8 +168,25 @@ class RedisTier:
                         bad.append(key)
                 await self._unlink(bad)
             except (ConnectionError, TimeoutError):
+                self._suspect(some)
                 break
         return found
+
+    def _suspect(self, keys: Sequence[str]) -> None:
+        """Redis answers others: what takes too long to read may be no entry, and would stand there for ever."""
+        if (self._weighing is None or self._weighing.done()) and self._link.answers:
+            self._weighing = asyncio.get_running_loop().create_task(self._weigh(keys))
+
+    async def _weigh(self, keys: Sequence[str]) -> None:
+        """Deletes what is no entry by its beginning, or is larger than any that could be read."""
+        with suppress(ConnectionError, TimeoutError):
+            names = [self._name(key) for key in keys]
+            sizes = await self._link.many([("STRLEN", name) for name in names])
+            heads = await self._link.many([("GETRANGE", name, 0, PREFIX - 1) for name in names])
+            found = {key: _unfit(head, size, self._max) for key, size, head in zip(keys, sizes, heads, strict=True)}
+            for reason in filter(None, found.values()):
+                self._on_unreadable(reason)
+            await self._unlink([key for key, reason in found.items() if reason is not None])
 
     def _unpack(self, here: Sequence[tuple[str, bytes]]) -> dict[str, Entry | Reason]:
         entries: dict[str, Entry | Reason] = {}
@@ -353,6 +373,16 @@ _START: Final = _Cursor("", 0)
 class _Slice(NamedTuple):
     found: list[Listed]
     next: _Cursor | None
+
+
+def _unfit(head: object, size: object, most: int) -> Reason | None:
+    """Why a large value that begins like this can be no entry with frames of `most` bytes."""
+    if not isinstance(head, bytes) or not isinstance(size, int) or size < IN_THREAD:
+        return None
+    try:
+        return Reason.LARGE if size > meta_end(head) + most else None
+    except Unreadable as unreadable:
+        return unreadable.reason
 
 
 def _pattern(namespace: str) -> str:

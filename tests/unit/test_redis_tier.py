@@ -11,7 +11,9 @@ from cache.redis import BadCursor, Miss, Purged, RedisTier, Stored
 from cache.select import Selector
 from proxy.redis_link import RedisLink
 from tests.fakes.entries import NOW, json_entry, key, stream_entry
+from tests.fakes.polling import until
 from tests.fakes.redis_server import RedisServer
+from tests.fakes.toxics import ToxicProxy
 
 LIMIT = 1 << 20
 
@@ -103,6 +105,30 @@ async def test_bytes_that_are_no_entry_are_deleted(
     assert await made.tier.get(entry.key) is Miss.UNREADABLE
     assert made.unreadable == [reason]
     assert await made.tier.get(entry.key) is Miss.ABSENT
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["alone", "among others"])
+@pytest.mark.parametrize(("head", "reason"), [(b"somebody else's", Reason.FOREIGN), (pack(json_entry()), Reason.LARGE)])
+async def test_what_takes_too_long_to_read_and_is_no_entry_is_deleted(
+    redis_server: RedisServer,
+    head: bytes,
+    reason: Reason,
+    many: bool,  # noqa: FBT001  (a parameter of the test)
+) -> None:
+    """By its beginning or its size, behind the request that could not wait for it."""
+    redis_server.tell("SET", name(json_entry()), head.ljust(30_000_000))
+    async with ToxicProxy("127.0.0.1", redis_server.port) as network:
+        network.down.bandwidth = 20e6
+        link = RedisLink(f"redis://127.0.0.1:{network.port}", deadline=0.1)
+        made = Tier(link)
+        assert await made.tier.get(key("nothing")) is Miss.ABSENT
+        if many:
+            assert await made.tier.get_many([json_entry().key, key("nothing")]) == {}
+        else:
+            assert await made.tier.get(json_entry().key) is Miss.DOWN
+        await until(lambda: redis_server.tell("EXISTS", name(json_entry())) == 0)
+        assert made.unreadable == [reason]
+        await link.close()
 
 
 async def test_a_value_of_another_type_is_a_miss(redis_server: RedisServer, made: Tier) -> None:
