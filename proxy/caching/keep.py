@@ -248,7 +248,10 @@ class Voyage:
         pieces = self._question.meaning.pieces
         if pieces is not None and not events:
             return pieces.judge(recording.frames[0])
-        return judge_stream(endpoint, recording.frames) if events else judge_body(endpoint, recording.frames[0])
+        wanted = self._question.meaning.facts.choices
+        if events:
+            return judge_stream(endpoint, recording.frames, wanted)
+        return judge_body(endpoint, recording.frames[0], wanted)
 
     def _question_endpoint(self) -> str:
         return self._exchange.route.name if self._exchange.route else ""

@@ -59,6 +59,7 @@ def test_data_in_several_lines() -> None:
     assert _stream(*TEXT, b"data: \ndata\ndata: [DONE]\n\n") is Verdict.COMPLETE
 
 
+UNFILTERED = [{"prompt_index": 0, "content_filter_results": {"error": {"code": "content_filter_error"}}}]
 STREAM_DEFECTS = {
     "nothing": ([], Verdict.EMPTY),
     "comments": ([b": ping\n\n"], Verdict.EMPTY),
@@ -79,6 +80,17 @@ STREAM_DEFECTS = {
     "an array": ([b"data: []\n\n", *TEXT, DONE], Verdict.UNKNOWN_SHAPE),
     "too deep": ([b'data: {"x":' + b"[" * 100_000 + b"\n\n", *TEXT, DONE], Verdict.NOT_JSON),
     "more behind the end": ([*TEXT, DONE, TEXT[0]], Verdict.UNKNOWN_SHAPE),
+    "an error in a choice": ([TEXT[0], chunk({}, "stop", error={"code": 502}), DONE], Verdict.ERROR),
+    "an error in a delta": ([TEXT[0], chunk({"error": "no"}, "stop"), DONE], Verdict.ERROR),
+    "errors": ([*TEXT, event({"choices": [], "errors": [{"message": "no"}]}), DONE], Verdict.ERROR),
+    "unfiltered": (
+        [TEXT[0], chunk({}, "stop", content_filter_results={"error": {"code": "content_filter_error"}}), DONE],
+        Verdict.ERROR,
+    ),
+    "a prompt unfiltered": ([event({"choices": [], "prompt_filter_results": UNFILTERED}), *TEXT, DONE], Verdict.ERROR),
+    "nothing said": ([chunk({"role": "assistant", "content": ""}), chunk({}, "stop"), DONE], Verdict.EMPTY),
+    "one of two says nothing": ([*TEXT, chunk({}, "stop", index=1), DONE], Verdict.EMPTY),
+    "not UTF-8 in what is not read": ([TEXT[0], TEXT[1].replace(b"fp_6", b"fp_\xff"), DONE], Verdict.NOT_JSON),
     "two ends": ([*TEXT, DONE, DONE], Verdict.UNKNOWN_SHAPE),
 }
 
@@ -169,6 +181,22 @@ BODIES: list[tuple[str, Any, Verdict]] = [
     (CHAT, _choices(finish_reason="abort"), Verdict.UNKNOWN_FINISH_REASON),
     (CHAT, _choices(finish_reason=1), Verdict.UNKNOWN_SHAPE),
     (CHAT, _choices(message=None), Verdict.UNKNOWN_SHAPE),
+    (CHAT, _choices(message={}), Verdict.EMPTY),
+    (CHAT, _choices(message={"role": "assistant", "content": "", "tool_calls": [], "annotations": []}), Verdict.EMPTY),
+    (CHAT, {"choices": [STOP, STOP | {"message": {"role": "assistant", "content": None}}]}, Verdict.EMPTY),
+    (CHAT, _choices(message={"content": " "}), Verdict.COMPLETE),
+    (CHAT, _choices(message={"content": "", "images": [{}]}), Verdict.COMPLETE),
+    (CHAT, _choices(message={"content": None, "tool_calls": [{}]}), Verdict.COMPLETE),
+    (CHAT, _choices(message={"reasoning_content": "x"}, finish_reason="length"), Verdict.COMPLETE),
+    (CHAT, _choices(error={"code": 502, "message": "no"}), Verdict.ERROR),
+    (CHAT, _choices(error=None), Verdict.COMPLETE),
+    (CHAT, _choices(message={"content": "x", "error": "no"}), Verdict.ERROR),
+    (CHAT, _choices() | {"errors": ["no"]}, Verdict.ERROR),
+    (CHAT, _choices() | {"errors": []}, Verdict.COMPLETE),
+    (CHAT, _choices() | {"errors": None}, Verdict.COMPLETE),
+    (CHAT, _choices(content_filter_results={"error": {"code": "content_filter_error"}}), Verdict.ERROR),
+    (CHAT, _choices(content_filter_results={"error": None, "hate": {"filtered": False}}), Verdict.COMPLETE),
+    (CHAT, _choices() | {"prompt_filter_results": UNFILTERED}, Verdict.ERROR),
     (CHAT, {"choices": []}, Verdict.EMPTY),
     (CHAT, {"choices": None}, Verdict.EMPTY),
     (CHAT, {}, Verdict.EMPTY),
@@ -178,6 +206,8 @@ BODIES: list[tuple[str, Any, Verdict]] = [
     (CHAT, {"object": "error", "message": "no", "code": 400}, Verdict.ERROR),
     (CHAT, {"error": {}, "choices": "none"}, Verdict.ERROR),
     ("completions", {"choices": [{"text": "x", "finish_reason": "stop"}]}, Verdict.COMPLETE),
+    ("completions", {"choices": [{"text": "", "finish_reason": "stop"}]}, Verdict.COMPLETE),
+    ("completions", {"choices": [{"text": "x", "finish_reason": "stop", "error": {}}]}, Verdict.ERROR),
     ("completions", {"choices": [{"text": None, "finish_reason": "stop"}]}, Verdict.UNKNOWN_SHAPE),
     ("responses", {"status": "completed", "output": [{}], "error": None}, Verdict.COMPLETE),
     ("responses", {"status": "completed", "output": [], "error": None}, Verdict.EMPTY),
@@ -186,6 +216,8 @@ BODIES: list[tuple[str, Any, Verdict]] = [
     ("responses", {"status": "failed", "output": [{}]}, Verdict.ERROR),
     ("responses", FILTERED, Verdict.CONTENT_FILTER),
     ("embeddings", _vectors([0.5, -1.0], [1, 2]), Verdict.COMPLETE),
+    ("embeddings", _vectors([0.5, -1.0], [1, 2, 3]), Verdict.UNKNOWN_SHAPE),
+    ("embeddings", _vectors([0.5, -1.0], _floats(1)), Verdict.UNKNOWN_SHAPE),
     ("embeddings", _vectors(_floats(0.5, -1.0)), Verdict.COMPLETE),
     ("embeddings", _vectors(), Verdict.EMPTY),
     ("embeddings", _vectors([]), Verdict.UNKNOWN_SHAPE),
@@ -293,3 +325,32 @@ def test_a_file_says_nothing_but_that_it_failed() -> None:
     bodies = (b"Hello", b"{}", b"", b'{"error": {"message": "no"}}', b'He said: "error"')
     kinds = [judge_file(body).verdict for body in bodies]
     assert kinds == [Verdict.COMPLETE, Verdict.COMPLETE, Verdict.EMPTY, Verdict.ERROR, Verdict.COMPLETE]
+
+
+def test_fewer_than_were_asked_for() -> None:
+    """Choices that never came leave an answer incomplete; more than were asked for do not."""
+    two = msgspec.json.encode({"choices": [STOP, STOP]})
+    assert [judge_body(CHAT, two, n).verdict for n in (1, 2)] == [Verdict.COMPLETE] * 2
+    assert judge_body(CHAT, two, 3).verdict is Verdict.NO_FINISH_REASON
+    frames = [*TEXT, chunk({"content": "y"}, "stop", index=1), DONE]
+    assert [judge_stream(CHAT, frames, n).verdict for n in (1, 2)] == [Verdict.COMPLETE] * 2
+    assert judge_stream(CHAT, frames, 3).verdict is Verdict.NO_FINISH_REASON
+    images = msgspec.json.encode({"data": [{"url": "https://x/y.png"}]})
+    assert judge_body("images/generations", images, 1).verdict is Verdict.COMPLETE
+    assert judge_body("images/generations", images, 2).verdict is Verdict.UNFINISHED
+
+
+def test_text_that_is_none() -> None:
+    """Wherever in an answer bytes are no UTF-8, read or not; letters beyond ASCII are."""
+    for endpoint, value in ((CHAT, _choices()), ("embeddings", _vectors([1.0]))):
+        body = msgspec.json.encode(value | {"x": "é🌍 mark"})
+        assert judge_body(endpoint, body).verdict is Verdict.COMPLETE
+        for wrong in (b"\xff", b"\xc3", b"\xed\xa0\x80"):
+            assert judge_body(endpoint, body.replace(b"mark", wrong)).verdict is Verdict.NOT_JSON
+
+
+def test_error_is_a_word_that_may_be_said() -> None:
+    """By a model, in quotation marks of its own or as a member of what it calls."""
+    said = {"content": '{"error": "no"}', "tool_calls": [{"function": {"arguments": '{"error":1}'}}]}
+    assert _stream(chunk(said, "stop"), DONE) is Verdict.COMPLETE
+    assert _body(CHAT, _choices(message=said)) is Verdict.COMPLETE
