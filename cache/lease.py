@@ -105,14 +105,14 @@ class Leases:
         return f"<Leases held={len(self._held)}>"
 
     @property
-    def answers(self) -> bool:
-        """Redis did, just now."""
-        return self._link.answers
+    def excused(self) -> bool:
+        """Redis is there, and did not answer because this process had no time to read it."""
+        return self._link.excused
 
     async def acquire(self, key: str, *, needed: bool = False, tries: int = 1) -> Lease | NoLease:
         """`needed` even if there is an entry, to make it anew. Whoever gets a lease must release it.
 
-        `tries`: of a Redis that has just answered others.
+        `tries`: of a Redis that is there, where this process was too busy to read the answer.
         """
         words: Sequence[Word] = [self._token(), int(self._ttl * 1_000), FENCE_LIFE, 0 if needed else 1]
         while True:
@@ -121,7 +121,7 @@ class Leases:
                 break
             except (ConnectionError, TimeoutError):
                 tries -= 1
-                if not tries or not self._link.answers:
+                if not tries or not self._link.excused:
                     return NoLease.DOWN
         if not isinstance(answer, int) or answer <= 0:
             return NoLease.ANSWERED if answer == -1 else NoLease.OTHER

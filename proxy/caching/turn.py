@@ -39,9 +39,9 @@ class Turn:
         `needed`: an entry that is there already won't do. Not `looked`: Redis did not answer the first look.
         """
         leases = self._tiers.leases
-        if leases is None or not (looked or leases.answers):
+        if leases is None or not (looked or leases.excused):
             return None
-        for _ in range(ROUNDS):
+        for _ in range(ROUNDS if looked else 1):
             lease = await leases.acquire(self._key, needed=needed, tries=TRIES if looked else 1)
             if isinstance(lease, Lease):
                 self.lease = lease

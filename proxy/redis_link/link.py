@@ -35,6 +35,8 @@ class Route(Protocol):
     def up(self) -> bool: ...
     @property
     def answers(self) -> bool: ...
+    @property
+    def excused(self) -> bool: ...
     async def ask(self, words: Words) -> object: ...
     async def ask_all(self, many: Sequence[Words], on: str) -> list[object]: ...
     async def primaries(self) -> list[str]: ...
@@ -79,6 +81,10 @@ class RedisLink:
     @property
     def answers(self) -> bool:
         return self._route.answers
+
+    @property
+    def excused(self) -> bool:
+        return self._route.excused
 
     async def call(self, *command: Word) -> object:
         answer = await self._route.ask(_words(*command))

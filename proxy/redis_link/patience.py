@@ -48,7 +48,7 @@ class Patience:
         self.step = max(deadline / PARTS, SHORTEST)
         """From one pulse to the next."""
         self._lost = 0.0
-        self._seen = deque([Seen(0.0, 0.0)] * (TURNS + 1), maxlen=TURNS + 1)
+        self._seen = deque([Seen(0.0, 0.0)] * PARTS, maxlen=PARTS)
 
     def __repr__(self) -> str:
         return f"<Patience lost={self._lost:.3f}>"
@@ -56,13 +56,18 @@ class Patience:
     def term(self, now: float, seconds: float) -> Term:
         return Term(now - self._lost + seconds, now + LONGEST * seconds)
 
+    @property
+    def busy(self) -> bool:
+        """In one of the last pulses."""
+        return self._seen[-1].clock - self._seen[-1].calm > self._seen[0].clock - self._seen[0].calm
+
     def pulse(self, due: float, now: float) -> tuple[bool, Seen]:
         """Whether it was late, and what is certain by it."""
         late = now > due + LATE
         if late:
             self._lost += now - due
         self._seen.append(Seen(now - self._lost, now))
-        return late, self._seen[0 if late else -1]
+        return late, self._seen[-1 - TURNS if late else -1]
 
     def pause(self, end: float, *, late: bool) -> float:
         """Until the next pulse, where something ends at `end` of calm time."""

@@ -85,6 +85,8 @@ class Server:
         """The earliest end of what is waited for, in calm time."""
         self._heard = -FRESH
         """When Redis answered last."""
+        self._busy = False
+        """This process was, when something went unanswered last."""
         self._prober: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -101,6 +103,11 @@ class Server:
     def answers(self) -> bool:
         """It is asked, and answered something just now."""
         return self.up and self._loop.time() < self._heard + FRESH
+
+    @property
+    def excused(self) -> bool:
+        """It answers; what went unanswered last did so while this process was busy."""
+        return self.answers and self._busy
 
     async def ask(self, words: Words) -> object:
         """What went wrong is an answer."""
@@ -272,6 +279,7 @@ class Server:
         self._give_up(late, LinkFault.TIMEOUT)
         self._cut(stuck, LinkFault.TIMEOUT)
         if late or stuck:
+            self._busy = self._patience.busy
             self._failed(LinkFault.TIMEOUT)
         left = [ask.term.calm for lane in self._lanes for ask in lane.unanswered]
         left += [ask.term.calm for ask in self._queue]

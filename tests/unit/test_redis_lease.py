@@ -1,6 +1,7 @@
 """One leader per key among all workers: leases are given once, renewed, lost, and waited for."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from itertools import count
@@ -177,22 +178,23 @@ async def test_who_waited_hears_that_there_is_nothing_to_share(worker: Workers) 
 
 
 async def test_an_answer_that_was_lost_is_asked_for_again(worker: Workers, redis_server: RedisServer) -> None:
-    """Redis froze behind the request: whoever asks twice holds the lease, and does not wait for himself."""
+    """Whoever was too busy to read it and asks twice holds the lease, and does not wait for himself."""
     leases, other = await worker(deadline=0.05), await worker()
     await other.acquire(key("another"))
     assert await leases.wait(KEY, 0.0) is Waited.OVER
     with redis_server.frozen():
         asking = asyncio.Task(leases.acquire(KEY, tries=2))
-        await asyncio.sleep(0.04)
-        assert not asking.done()
-        await until(lambda: "failures=1/3" in repr(leases._link))
+        while "failures=1/3" not in repr(leases._link):
+            time.sleep(0.02)  # noqa: ASYNC251, TID251  (the fault: a busy process)
+            await asyncio.sleep(0)
     assert isinstance(await asking, Lease)
     assert await other.acquire(KEY) is NoLease.OTHER
 
 
-async def test_a_redis_that_has_answered_nobody_is_asked_once(worker: Workers, redis_server: RedisServer) -> None:
-    """However many tries there are."""
+async def test_a_redis_that_is_silent_is_asked_once(worker: Workers, redis_server: RedisServer) -> None:
+    """However many tries there are, where nobody was too busy to hear it."""
     leases = await worker(deadline=0.05)
+    assert await leases.wait(KEY, 0.0) is Waited.OVER
     with redis_server.frozen():
         assert await leases.acquire(KEY, tries=5) is NoLease.DOWN
     assert "failures=1/3" in repr(leases._link)
