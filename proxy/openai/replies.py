@@ -278,14 +278,15 @@ def _judge_chunks(recorded: Recorded, wanted: int) -> Judged:
             chunk = CHUNKS.decode(data)
             if _failed(chunk) or (b'"error"' in data and _failed_within(chunk)):
                 return Judged(Verdict.ERROR)
-            if chunk.choices:
-                said.update([piece.index for piece in chunk.choices if piece.index not in said and _begins(piece)])
+            for piece in chunk.choices or ():
+                index = piece.index
+                if index not in said and _begins(piece):
+                    said.add(index)
+                # What a filter took away stays away, whatever is said behind it.
+                if finishes.get(index) != "content_filter":
+                    finishes[index] = piece.finish_reason or finishes.get(index)
         except _NOT_JSON as error:
             return Judged(_misread(data, error))
-        for piece in chunk.choices or ():
-            # What a filter took away stays away, whatever is said behind it.
-            if finishes.get(piece.index) != "content_filter":
-                finishes[piece.index] = piece.finish_reason or finishes.get(piece.index)
         model = model or chunk.model or ""
         if chunk.usage != NULL:
             usage = chunk.usage
