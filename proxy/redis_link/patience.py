@@ -58,8 +58,9 @@ class Patience:
 
     @property
     def busy(self) -> bool:
-        """In one of the last pulses."""
-        return self._seen[-1].clock - self._seen[-1].calm > self._seen[0].clock - self._seen[0].calm
+        """For a part of a deadline or more, lately."""
+        first, last = self._seen[0], self._seen[-1]
+        return (last.clock - last.calm) - (first.clock - first.calm) >= self.step
 
     def pulse(self, due: float, now: float) -> tuple[bool, Seen]:
         """Whether it was late, and what is certain by it."""
