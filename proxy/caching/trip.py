@@ -244,7 +244,7 @@ class Trip:
                 self._entry = await self._make(self._known | entries, read.usage)
                 held.put([line for line in held.headers if line[0] != b"content-encoding"], self._entry.frames[0])
             else:
-                self._entry = self._one(list(entries.values()), body, read.usage)
+                self._entry = self._one(list(entries.values()), body, read.usage, b"as it came")
         except Undecodable:
             return self._unread(held, NoCacheReason.ENCODING, part=part)
         except (NotVectors, OutOfBounds):
@@ -299,11 +299,13 @@ class Trip:
         if self._pieces.batch.format is Format.FLOAT:
             size *= DECIMALS_COST
         made = await _done(size, make, self._pieces, chosen, used)
-        return self._one(chosen, made.body, made.usage)
+        return self._one(chosen, made.body, made.usage, b"put together" if used is None else used)
 
-    def _one(self, chosen: Sequence[Entry], body: bytes, usage: bytes) -> Entry:
-        """All of these as one."""
-        of = b"".join([b"%b%f;" % (entry.key.encode(), entry.created) for entry in chosen])
+    def _one(self, chosen: Sequence[Entry], body: bytes, usage: bytes, told: bytes) -> Entry:
+        """All of these as one. `told` is what tells apart the bodies made of them in one form."""
+        # What is made of an entry is remembered by its key and time: one key, one body.
+        parts = [b"%b%f;" % (entry.key.encode(), entry.created) for entry in chosen]
+        of = b"".join([self._pieces.batch.format.value.encode(), b";", *parts, told])
         return replace(
             max(chosen, key=_created),
             key=key_of(b"", ENDPOINT, (), of),

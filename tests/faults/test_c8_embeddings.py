@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gzip
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from proxy.demo.checks import Embeddings
 from proxy.demo.model.embeddings import embed, vector
 from tests.fakes.answers import Answer, Framing
 from tests.fakes.gateway import Gateway, StartGateway
+from tests.fakes.polling import until
 from tests.fakes.raw import Response
 from tests.fakes.sdk import asynchronous
 from tests.fakes.upstream import Request, ScriptedUpstream
@@ -196,3 +198,31 @@ async def test_identical_batches_in_flight_share_a_call(upstream: ScriptedUpstre
     assert _asked(upstream) == [["one"], ["two", "three"]]
     assert len({answer.body for answer in answers}) == 1
     assert sorted(map(_status, answers)) == [b"COALESCED"] * 19 + [b"PARTIAL-HIT"]
+
+
+async def test_a_compressed_batch_is_of_the_form_that_was_asked_for(cached: Gateway) -> None:
+    """What was compressed of the same vectors in another form, or with what another call used, is another body."""
+    zipped = [("accept-encoding", "gzip")]
+    texts = [f"text {number}" for number in range(24)]
+    await _ask(cached, texts)
+    for form in ("float", "base64", "float"):
+        plain = await _ask(cached, texts, form)
+        packed = await _ask(cached, texts, form, zipped)
+        assert (_status(packed), packed.header(b"content-encoding")) == (b"HIT", b"gzip")
+        assert gzip.decompress(packed.body) == plain.body
+
+
+async def test_a_compressed_batch_tells_what_it_would_have_used(upstream: ScriptedUpstream, cached: Gateway) -> None:
+    """Not what the call for a part of it used, whose answer was compressed for somebody who shared it."""
+    zipped = [("accept-encoding", "gzip")]
+    texts = [f"text {number}" for number in range(24)]
+    await _ask(cached, texts[1:])
+    gate = asyncio.Event()
+    upstream.script(lambda request: replace(_embedded(request), before=gate))
+    both = [asyncio.Task(_ask(cached, texts, "float", zipped)) for _ in range(2)]
+    await until(lambda: cached.app._accounting.in_flight == 2 and len(upstream.requests) == 2)
+    await asyncio.sleep(0.02)
+    gate.set()
+    assert {_status(each) for each in await asyncio.gather(*both)} == {b"PARTIAL-HIT", b"COALESCED"}
+    packed, plain = await _ask(cached, texts, "float", zipped), await _ask(cached, texts)
+    assert gzip.decompress(packed.body) == plain.body
