@@ -217,7 +217,7 @@ class App:
         pipeline.draining = self._pipeline.draining
         self._pipeline, self._pools = pipeline, pools
         self.clients.serve, self.clients.glance = pipeline.serve, pipeline.glance
-        self.clients.limits = _client_limits(config)
+        self.clients.limit(_client_limits(config))
         self.clients.peers = Peers(config.listen.trusted_proxies)
         self._gate.token = config.admin.token or self._gate.token
         self.log.info("reloaded")
