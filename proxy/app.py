@@ -17,7 +17,7 @@ from aiohttp import web
 from proxy.accounting import Accounting
 from proxy.admin import Admin, CacheRoutes, Gate, Readiness
 from proxy.auth import Auth
-from proxy.caches import WALL, Caches, kept_routes, rules_of
+from proxy.caches import Caches, kept_routes, rules_of
 from proxy.config import Config, ConfigError, Secret, Upstream, carried_over
 from proxy.errors import Failure, Kind
 from proxy.exchange import PhaseTimeouts
@@ -139,7 +139,7 @@ class App:
             caches.purger,
             endpoints=rules_of(self.config.cache).ttls,
             log=self.log,
-            wall=WALL,
+            wall=caches.wall,
             worker=worker,
         )
         application = Admin(self.metrics, self.readiness, self._gate, routes).application()

@@ -33,7 +33,7 @@ from proxy.telemetry.metrics import Metrics
 if TYPE_CHECKING:
     from proxy.redis_link import Fault, LinkState, RedisLink
 
-__all__ = ["WALL", "Caches", "kept_routes", "rules_of"]
+__all__ = ["Caches", "kept_routes", "rules_of"]
 
 SAVE_EVERY: Final = 60.0
 SWEEP_EVERY: Final = 30.0
@@ -96,6 +96,7 @@ class Caches:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         memory = Memory(config.cache.memory_bytes if config.cache.enabled else 0)
+        self.wall = WALL
         self.link = self._connect(config)
         redis = leases = None
         namespace = config.redis.namespace
@@ -105,11 +106,11 @@ class Caches:
                 namespace=namespace,
                 max_entry_bytes=config.cache.max_entry_bytes,
                 max_value_bytes=int(config.redis.deadline * READ_RATE),
-                wall=WALL,
+                wall=self.wall,
                 on_unreadable=self._unreadable,
             )
             leases = Leases(self.link, namespace, lambda: secrets.token_hex(16))
-        self.tiers = Tiers(memory, redis, leases, metrics.cache, WALL)
+        self.tiers = Tiers(memory, redis, leases, metrics.cache, self.wall)
         metrics.cache.memory_stats = memory.stats
         self._snapshots = Snapshots(
             Path(config.cache.snapshot) if config.cache.snapshot else None,
@@ -117,16 +118,16 @@ class Caches:
             memory,
             config.cache.memory_bytes,
             log,
-            WALL,
+            self.wall,
             active=self.link is None,
         )
-        self.catalogue = Catalogue(self.tiers, WALL)
-        self.purger = Purger(memory, redis, wall=WALL, unlink=self._snapshots.remove, on_gap=self._missed)
+        self.catalogue = Catalogue(self.tiers, self.wall)
+        self.purger = Purger(memory, redis, wall=self.wall, unlink=self._snapshots.remove, on_gap=self._missed)
         hear, gap = self.purger.hear, self.purger.forget
         if self.link is not None:
             self.purger.notices = RedisNotices(self.link, namespace, hear=hear, gap=gap, draw=secrets.randbelow)
         elif folder is not None:
-            self.purger.notices = FileNotices(folder, hear=hear, gap=gap, wall=WALL)
+            self.purger.notices = FileNotices(folder, hear=hear, gap=gap, wall=self.wall)
         self._flights: list[Flights] = []
         self._keeper: asyncio.Task[None] | None = None
 
@@ -161,7 +162,7 @@ class Caches:
         keep = Keep(
             self.tiers,
             rules,
-            wall=WALL,
+            wall=self.wall,
             random=draw,
             max_wait=config.coalesce.max_wait,
             on_refused=self._metrics.cache.not_cached,
@@ -180,7 +181,7 @@ class Caches:
             Batches(self._new_flights(config, MAX_ANSWER), keep, draw),
             rules,
             off=off,
-            wall=WALL,
+            wall=self.wall,
             random=draw,
             on_refused=self._metrics.cache.not_cached,
         )
@@ -220,7 +221,7 @@ class Caches:
         saved = self._clock()
         while True:
             await asyncio.sleep(SWEEP_EVERY)
-            await self.tiers.memory.sweep(WALL())
+            await self.tiers.memory.sweep(self.wall())
             if self._clock() - saved >= SAVE_EVERY:
                 saved = self._clock()
                 await self._snapshots.save()
