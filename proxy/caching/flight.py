@@ -261,7 +261,7 @@ class Flight:
                 self._recorder.abort()
             self._conclude()
         for share in self._shares:
-            share.tell(failure)
+            share.tell(failure.copy())
 
     def _let_go(self) -> None:
         """Of what has no end yet, and will have none."""

@@ -96,7 +96,7 @@ class Share:
     def whole(self) -> bytes | None:
         failure = self._cut or self._flight.failure
         if failure is not None:
-            raise failure
+            raise failure.copy()
         return self._flight.body()
 
     def attach(self, sink: Sink) -> None:
@@ -147,7 +147,7 @@ class Share:
         if failure is None:
             sink.end()
         else:
-            sink.fail(failure)
+            sink.fail(failure.copy())
 
 
 News = Share | Entry | Landing | Failure

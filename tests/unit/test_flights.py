@@ -1,0 +1,70 @@
+"""What those who share a flight get of it, one by one."""
+
+import asyncio
+
+import pytest
+
+from cache.entry import Entry
+from proxy.caching.coalesce import Flights, Role
+from proxy.caching.flight import Flight
+from proxy.caching.share import Share
+from proxy.errors import Failure, Kind
+from proxy.exchange import Reply
+
+MANY = 40
+
+
+class Failing:
+    """A call that fails once `gate` is open."""
+
+    def __init__(self, gate: asyncio.Event) -> None:
+        self._gate = gate
+
+    def part(self) -> None: ...
+
+    async def depart(self) -> Entry | Reply:
+        await self._gate.wait()
+        raise Failure(Kind.UPSTREAM_TIMEOUT, "slow", unprocessed=True, retry_after=3, detail="of the log")
+
+    def landed(self, flight: Flight) -> Entry | None: ...
+    async def unloaded(self, flight: Flight) -> Entry | None: ...
+    def done(self, flight: Flight) -> None: ...
+
+
+def flights(max_wait: float = 5.0) -> Flights:
+    loop = asyncio.get_running_loop()
+    bugs: list[BaseException] = []
+    return Flights(loop, loop.time, limit=1 << 20, max_wait=max_wait, on_bug=bugs.append)
+
+
+async def board(some: Flights, voyage: Failing) -> tuple[Share | Entry, Role]:
+    return await some.board("k", voyage, stream=False, strip=False, shared=True)
+
+
+async def test_each_has_a_failure_of_his_own() -> None:
+    """One that many raise would hold the frames of all of them; each says the same."""
+    gate = asyncio.Event()
+    some = flights()
+    waiting = [asyncio.Task(board(some, Failing(gate))) for _ in range(MANY)]
+    await asyncio.sleep(0)
+    gate.set()
+    failures = await asyncio.gather(*waiting, return_exceptions=True)
+    assert len({id(failure) for failure in failures}) == MANY
+    for failure in failures:
+        assert isinstance(failure, Failure)
+        said = failure.kind, str(failure), failure.unprocessed, failure.retry_after, failure.detail
+        assert said == (Kind.UPSTREAM_TIMEOUT, "slow", True, 3, "of the log")
+        frames, trace = 0, failure.__traceback__
+        while trace is not None:
+            frames, trace = frames + 1, trace.tb_next
+        assert frames < 10
+    await some.close(0.1)
+
+
+@pytest.mark.parametrize("param", ["model", None])
+def test_a_copy_of_a_failure_is_the_same_answer(param: str | None) -> None:
+    """To the byte."""
+    failure = Failure(Kind.METHOD_NOT_ALLOWED, "no", param=param, allow="GET", retry_after=1)
+    copy = failure.copy()
+    assert copy is not failure
+    assert (copy.body(), copy.headers(safe_method=False)) == (failure.body(), failure.headers(safe_method=False))
