@@ -1,12 +1,14 @@
 """The cache's part of the composition root: what it is made of, and in which order it starts and stops."""
 
 import asyncio
+import itertools
 import random
 import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
+from weakref import WeakValueDictionary
 
 from cache.catalogue import Catalogue
 from cache.entry import Reason
@@ -41,6 +43,8 @@ FLUSH: Final = 0.5
 """Seconds that the end of the process leaves to what is not written yet."""
 READ_RATE: Final = 80e6
 """Bytes a second that any network gives to a read from Redis: what its deadline is too short for stays out of it."""
+MAX_ENTRY: Final = 64 << 20
+"""Bytes: the most that `cache.max_entry_bytes` may be. What it is bounds what is kept, and changes with a reload."""
 WALL: Final = time.time  # noqa: TID251  (ages cross machines and restarts)
 
 
@@ -94,9 +98,9 @@ class Caches:
         self._log = log
         self._accounting = accounting
         self._clock = clock
+        self.wall = WALL
         self._loop = asyncio.get_running_loop()
         memory = Memory(config.cache.memory_bytes if config.cache.enabled else 0)
-        self.wall = WALL
         self.link = self._connect(config)
         redis = leases = None
         namespace = config.redis.namespace
@@ -104,7 +108,7 @@ class Caches:
             redis = RedisTier(
                 self.link,
                 namespace=namespace,
-                max_entry_bytes=config.cache.max_entry_bytes,
+                max_entry_bytes=MAX_ENTRY,
                 max_value_bytes=int(config.redis.deadline * READ_RATE),
                 wall=self.wall,
                 on_unreadable=self._unreadable,
@@ -128,7 +132,9 @@ class Caches:
             self.purger.notices = RedisNotices(self.link, namespace, hear=hear, gap=gap, draw=secrets.randbelow)
         elif folder is not None:
             self.purger.notices = FileNotices(folder, hear=hear, gap=gap, wall=self.wall)
-        self._flights: list[Flights] = []
+        self._flights: WeakValueDictionary[int, Flights] = WeakValueDictionary()
+        """Those of pipelines that may still be asked: a reload that fails leaves the one before where it was."""
+        self._numbers = itertools.count()
         self._keeper: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -157,7 +163,6 @@ class Caches:
             return None
         rules = rules_of(config.cache)
         draw = random.random
-        self._flights = [some for some in self._flights if len(some)]
         flights = self._new_flights(config, config.cache.max_entry_bytes)
         keep = Keep(
             self.tiers,
@@ -195,7 +200,7 @@ class Caches:
             max_wait=config.coalesce.max_wait,
             on_bug=lambda error: self._log.failure("internal_error", error),
         )
-        self._flights.append(flights)
+        self._flights[next(self._numbers)] = flights
         return flights
 
     # start and stop
@@ -205,7 +210,7 @@ class Caches:
         self._keeper = self._loop.create_task(self._keep_house())
 
     async def stop(self) -> None:
-        for flights in self._flights:
+        for flights in [*self._flights.values()]:
             await flights.close(FLUSH)
         if self._keeper is not None:
             self._keeper.cancel()
