@@ -23,6 +23,8 @@ loop that stands still for longer finds its lease again if nobody took it, and i
 """
 FENCE_LIFE: Final = 3_600_000
 """Milliseconds: longer than an answer may take."""
+LIFE: Final = FENCE_LIFE / 1_000
+"""Seconds after which no lease is renewed any more, whoever forgot to release it."""
 USED: Final = "+"
 UNSHARED: Final = "-"
 """Behind a fence whose lease has ended."""
@@ -88,17 +90,22 @@ class Lease:
 
 @final
 class Leases:
-    """Of this process. `token` makes a text that nobody else makes; `ttl` in seconds.
+    """Of this process. `token` makes a text that nobody else makes; `ttl` and `life` in seconds.
 
-    One task renews all leases that are held, each in a third of its time; it runs while there are any.
+    One task renews all leases that are held, each in a third of its `ttl` and for `life` at most; it runs while
+    there are any.
     """
 
-    def __init__(self, link: Link, namespace: str, token: Callable[[], str], ttl: float = TTL) -> None:
+    def __init__(
+        self, link: Link, namespace: str, token: Callable[[], str], ttl: float = TTL, life: float = LIFE
+    ) -> None:
         self._link = link
         self._namespace = namespace
         self._token = token
         self._ttl = ttl
-        self._held: set[Lease] = set()
+        self._life = life
+        self._held: dict[Lease, float] = {}
+        """The time of the event loop at which each is given up."""
         self._keeper: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -126,14 +133,15 @@ class Leases:
         if not isinstance(answer, int) or answer <= 0:
             return NoLease.ANSWERED if answer == -1 else NoLease.OTHER
         lease = Lease(key, str(words[0]), str(answer))
-        self._held.add(lease)
+        loop = asyncio.get_running_loop()
+        self._held[lease] = loop.time() + self._life
         if self._keeper is None:
-            self._keeper = asyncio.get_running_loop().create_task(self._keep())
+            self._keeper = loop.create_task(self._keep())
         return lease
 
     async def release(self, lease: Lease) -> None:
         """Others may lead now. One that was committed or lost is only forgotten; an unreachable one ends by itself."""
-        self._held.discard(lease)
+        self.forget(lease)
         if lease.state is not LeaseState.HELD:
             return
         lease.state = LeaseState.ENDED
@@ -144,8 +152,8 @@ class Leases:
             return
 
     def forget(self, lease: Lease) -> None:
-        """It ends with its time."""
-        self._held.discard(lease)
+        """It is renewed no more and ends with its time, within `ttl`."""
+        self._held.pop(lease, None)
 
     async def wait(self, key: str, seconds: float) -> Waited:
         """Until nobody holds the lease of this key, for so many seconds at most."""
@@ -176,6 +184,9 @@ class Leases:
     async def _keep(self) -> None:
         while self._held:
             await asyncio.sleep(self._ttl / 3)
+            now = asyncio.get_running_loop().time()
+            for lease in [lease for lease, until in self._held.items() if until <= now]:
+                self.forget(lease)
             await asyncio.gather(*map(self._renew, [*self._held]))
         self._keeper = None
 
@@ -188,7 +199,7 @@ class Leases:
             return
         if not kept and lease.state is LeaseState.HELD:
             lease.state = LeaseState.LOST
-            self._held.discard(lease)
+            self.forget(lease)
 
 
 def keys(namespace: str, key: str) -> list[str]:

@@ -14,7 +14,19 @@ from typing import Final, NamedTuple, final
 
 import msgspec
 
-from cache.entry import MAX_UNPACKED, PREFIX, Entry, Meta, Reason, Unreadable, meta_end, pack, unpack, unpack_meta
+from cache.entry import (
+    MAX_UNPACKED,
+    PREFIX,
+    Entry,
+    Meta,
+    OutOfBounds,
+    Reason,
+    Unreadable,
+    meta_end,
+    pack,
+    unpack,
+    unpack_meta,
+)
 from cache.lease import FENCE_LIFE, Lease, LeaseState, keys
 from cache.link import Link, Script, Word
 from cache.select import Selector
@@ -56,6 +68,7 @@ class Stored(enum.Enum):
 
     STORED = "stored"
     TOO_LARGE = "too_large"
+    """For the limits, or for an envelope."""
     EXPIRED = "expired"
     FENCED = "fenced"
     """Somebody was given a lease after this answer's maker."""
@@ -205,7 +218,10 @@ class RedisTier:
         size = sum(map(len, entry.frames))
         if size > self._max:
             return Stored.TOO_LARGE
-        data = pack(entry) if size < IN_THREAD else await asyncio.to_thread(pack, entry)
+        try:
+            data = pack(entry) if size < IN_THREAD else await asyncio.to_thread(pack, entry)
+        except OutOfBounds:
+            return Stored.TOO_LARGE
         if len(data) > self._max_value:
             return Stored.TOO_LARGE
         self._remember(entry)

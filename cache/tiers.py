@@ -58,6 +58,7 @@ class Tiers:
         """How often each lease of several entries is still to be met in a job, its release included."""
         self._bytes = 0
         self._writers: set[asyncio.Task[None]] = set()
+        self._closing = False
 
     def __repr__(self) -> str:
         return f"<Tiers {self.memory!r} {self.redis!r} {len(self._jobs)} to write>"
@@ -138,32 +139,52 @@ class Tiers:
         size = job.entry.size if job.entry else 0
         if len(self._jobs) >= MAX_QUEUED or self._bytes + size > MAX_QUEUED_BYTES:
             self._events.written("redis", "dropped")
-            if job.lease is not None and self._last(job.lease) and self.leases is not None:
-                self.leases.forget(job.lease)
+            self._give_up(self._due(job))
             return
         self._bytes += size
         self._jobs.append(job)
         if len(self._writers) < WRITERS:
-            writer = asyncio.get_running_loop().create_task(self._write())
-            self._writers.add(writer)
-            writer.add_done_callback(self._writers.discard)
+            self._writers.add(asyncio.get_running_loop().create_task(self._write()))
 
     async def _write(self) -> None:
         while self._jobs:
-            job = self._jobs.popleft()
+            try:
+                await self._do(self._jobs.popleft())
+            except Exception as error:  # noqa: BLE001  (the boundary: a bug costs this entry, not those that wait)
+                self._events.written("redis", "failed")
+                told = {"message": "an entry could not be written to Redis", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(told)
+        # Not when the task is over: what is put into the queue until then would have no writer.
+        if (writer := asyncio.current_task()) is not None:
+            self._writers.discard(writer)
+
+    async def _do(self, job: _Job) -> None:
+        lease = self._due(job)
+        try:
             if job.entry is not None:
                 self._bytes -= job.entry.size
                 stored = await self._put(job.entry, None if job.part else job.lease)
                 self._events.written("redis", stored.value)
-            if job.lease is not None and self._last(job.lease) and self.leases is not None:
-                await self.leases.release(job.lease)
+            if lease is not None and self.leases is not None:
+                await self.leases.release(lease)
+        finally:
+            # What is cut short by `close` is released there.
+            if not self._closing:
+                self._give_up(lease)
 
-    def _last(self, lease: Lease) -> bool:
-        """Nothing else is to be written before it is released."""
-        left = self._parts.pop(lease, 1) - 1
+    def _due(self, job: _Job) -> Lease | None:
+        """The lease to release with this job: nothing else is to be written before."""
+        if job.lease is None:
+            return None
+        left = self._parts.pop(job.lease, 1) - 1
         if left:
-            self._parts[lease] = left
-        return not left
+            self._parts[job.lease] = left
+        return None if left else job.lease
+
+    def _give_up(self, lease: Lease | None) -> None:
+        """Nobody will release it: it ends with its time."""
+        if lease is not None and self.leases is not None:
+            self.leases.forget(lease)
 
     async def _put(self, entry: Entry, lease: Lease | None) -> Stored:
         """What was purged while it waited, or while it was on its way, does not stay."""
@@ -181,6 +202,7 @@ class Tiers:
         """Writes what is left, and gives leases back: for at most so long each."""
         if self._writers:
             await asyncio.wait(tuple(self._writers), timeout=seconds)
+        self._closing = True
         for writer in tuple(self._writers):
             writer.cancel()
         if self.leases is not None:

@@ -1,0 +1,165 @@
+"""Memory at once, Redis behind it: nothing waits for ever, nothing older replaces what is newer, no lease is left."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from itertools import count
+
+import pytest
+
+from cache.entry import MAX_UNPACKED, Entry
+from cache.lease import Lease, Leases
+from cache.memory import Memory, Put
+from cache.redis import RedisTier, Stored
+from cache.select import Selector
+from cache.tiers import WRITERS, Tiers
+from proxy.redis_link import RedisLink
+from tests.fakes.entries import NOW, json_entry, key, stream_entry
+from tests.fakes.polling import until
+from tests.fakes.redis_server import RedisServer
+
+TOKENS = map("token {}".format, count())
+LEASE = f"t:l:{{{key(1)}}}"
+
+
+class Counted:
+    """What is told to whoever counts."""
+
+    def __init__(self) -> None:
+        self.looks: list[tuple[str, str]] = []
+        self.writes: list[str] = []
+
+    def looked_up(self, tier: str, result: str) -> None:
+        self.looks.append((tier, result))
+
+    def written(self, tier: str, result: str) -> None:
+        if tier == "redis":
+            self.writes.append(result)
+
+
+class Worker:
+    """The tiers of one worker. `ttl` and `life` are those of its leases."""
+
+    def __init__(self, link: RedisLink, ttl: float = 3.0, life: float = 60.0) -> None:
+        self.counted = Counted()
+        self.redis = RedisTier(link, namespace="t", max_entry_bytes=MAX_UNPACKED, wall=lambda: NOW, on_unreadable=print)
+        self.leases = Leases(link, "t", TOKENS.__next__, ttl, life)
+        self.memory = Memory(1 << 30)
+        self.tiers = Tiers(self.memory, self.redis, self.leases, self.counted, lambda: NOW)
+
+    async def lead(self) -> Lease:
+        lease = await self.leases.acquire(key(1))
+        assert isinstance(lease, Lease)
+        return lease
+
+
+Start = Callable[..., Worker]
+
+
+@pytest.fixture
+async def start(redis_server: RedisServer) -> AsyncIterator[Start]:
+    links: list[RedisLink] = []
+    workers: list[Worker] = []
+
+    def make(**options: float) -> Worker:
+        links.append(RedisLink(redis_server.url, deadline=1.0))
+        workers.append(Worker(links[-1], **options))
+        return workers[-1]
+
+    yield make
+    for worker in workers:
+        await worker.tiers.close(1.0)
+    for link in links:
+        await link.close()
+
+
+def written(worker: Worker) -> Callable[[], bool]:
+    return lambda: not worker.tiers.waiting and not worker.tiers._writers
+
+
+async def test_a_lease_whose_entry_is_dropped_ends_with_its_time(
+    start: Start, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue was full: nobody renews what nobody will release."""
+    monkeypatch.setattr("cache.tiers.MAX_QUEUED", 0)
+    worker = start(ttl=0.3)
+    worker.tiers.keep(json_entry(), await worker.lead())
+    assert worker.counted.writes == ["dropped"]
+    await until(lambda: not redis_server.tell("EXISTS", LEASE))
+    assert not worker.leases._held
+
+
+async def test_a_lease_that_nobody_releases_is_not_renewed_for_ever(start: Start, redis_server: RedisServer) -> None:
+    """Whoever forgot it: it has a longest life."""
+    worker = start(ttl=0.15, life=0.3)
+    await worker.lead()
+    await until(lambda: not redis_server.tell("EXISTS", LEASE))
+    assert not worker.leases._held
+
+
+async def test_an_entry_that_no_envelope_holds_gives_its_lease_back(start: Start, redis_server: RedisServer) -> None:
+    """It stays in memory, and whoever waits in another worker may lead."""
+    worker = start()
+    worker.tiers.keep(stream_entry(gaps=(1 << 33,) * 10), await worker.lead())
+    await until(written(worker), 5.0)
+    assert worker.counted.writes == ["too_large"]
+    assert not redis_server.tell("EXISTS", LEASE)
+
+
+async def test_a_bug_costs_one_entry(start: Start, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told; the lease ends, and those that wait behind it are written by the same writer."""
+    monkeypatch.setattr("cache.tiers.WRITERS", 1)
+    worker, told = start(ttl=0.3), []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    whole = worker.redis.put
+
+    async def broken(entry: Entry, lease: Lease | None) -> Stored:
+        if lease is not None:
+            raise ArithmeticError
+        return await whole(entry)
+
+    monkeypatch.setattr(RedisTier, "put", lambda _, entry, lease: broken(entry, lease))
+    worker.tiers.keep(json_entry(1), await worker.lead())
+    worker.tiers.keep(json_entry(2), None)
+    await until(written(worker))
+    assert worker.counted.writes == ["failed", "stored"]
+    assert isinstance(told[0]["exception"], ArithmeticError)
+    await until(lambda: not redis_server.tell("EXISTS", LEASE))
+
+
+async def test_no_entry_waits_for_the_next(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that comes in the turn of the loop in which all writers finish is written as well."""
+    worker, gate = start(), asyncio.Event()
+    late = json_entry("late")
+
+    async def put(_: RedisTier, _entry: Entry, _lease: Lease | None) -> Stored:
+        await gate.wait()
+        return Stored.STORED
+
+    monkeypatch.setattr(RedisTier, "put", put)
+    for n in range(WRITERS):
+        worker.tiers.keep(json_entry(n), None)
+    await asyncio.sleep(0)
+
+    async def come() -> None:
+        await gate.wait()
+        worker.tiers.keep(late, None)
+
+    coming = asyncio.Task(come())
+    await asyncio.sleep(0)
+    gate.set()
+    await coming
+    await until(written(worker))
+    assert len(worker.counted.writes) == WRITERS + 1
+
+
+async def test_what_nobody_may_keep_gives_its_lease_back(start: Start, redis_server: RedisServer) -> None:
+    """At once, not with its time: what was refused, and what was purged meanwhile."""
+    worker = start()
+    worker.tiers.release(await worker.lead())
+    await until(written(worker))
+    assert not redis_server.tell("EXISTS", LEASE)
+    lease = await worker.lead()
+    await worker.memory.purge(Selector(all=True), NOW)
+    assert worker.tiers.keep(json_entry(), lease) is Put.PURGED
+    await until(written(worker))
+    assert not redis_server.tell("EXISTS", LEASE)
