@@ -1,6 +1,7 @@
 """What the answers say of the cache, and what of the requests stays here."""
 
 import asyncio
+import dataclasses
 
 import pytest
 
@@ -137,3 +138,23 @@ async def test_what_is_refused_unasked_was_not_forwarded(
     answer = await ask(gateway, f"{said}, only-if-cached", **stateful)
     assert (answer.status, answer.header(b"cache-status")) == (504, b"askonce; detail=%b" % detail.encode())
     assert not upstream.requests
+
+
+async def test_what_another_cache_upstream_says_is_not_taken_for_ours(
+    gateway: Gateway, upstream: ScriptedUpstream
+) -> None:
+    """Only in `cache-status` has each its place, and the nearest is last (RFC 9211 §2)."""
+    answer = completion_answer()
+    theirs = [
+        *(("x-cache-status", "HIT"), ("x-askonce-cache-key", "theirs"), ("x-askonce-saved-tokens", "9")),
+        *(("age", "70"), ("cache-status", "theirs; hit"), ("x-other", "stays")),
+    ]
+    upstream.script(dataclasses.replace(answer, headers=[*answer.headers, *theirs]))
+    response = await ask(gateway)
+    assert response.all(b"x-cache-status") == [b"MISS"]
+    assert response.all(b"cache-status") == [b"theirs; hit", b"askonce; fwd=uri-miss; stored"]
+    assert b"theirs" not in response.all(b"x-askonce-cache-key")
+    assert len(response.all(b"x-askonce-cache-key")) == 1
+    assert not response.all(b"x-askonce-saved-tokens")
+    assert not response.all(b"age")
+    assert response.all(b"x-other") == [b"stays"]
