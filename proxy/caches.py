@@ -123,7 +123,7 @@ class Caches:
             config.cache.memory_bytes,
             log,
             self.wall,
-            active=self.link is None,
+            active=config.cache.enabled and self.link is None,
         )
         self.catalogue = Catalogue(self.tiers, self.wall)
         self.purger = Purger(memory, redis, wall=self.wall, unlink=self._snapshots.remove, on_gap=self._missed)
