@@ -7,7 +7,7 @@ import asyncio
 import enum
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple, final
@@ -25,13 +25,13 @@ from cache.entry import (
     meta_end,
     pack,
     unpack,
-    unpack_meta,
 )
 from cache.lease import FENCE_LIFE, Lease, LeaseState, keys
 from cache.link import Link, Script, Word
+from cache.search import START, Cursor, Listed, Search, entry_name
 from cache.select import Selector
 
-__all__ = ["BadCursor", "Listed", "Listing", "Miss", "Purged", "RedisTier", "Size", "Stored"]
+__all__ = ["Listing", "Miss", "Purged", "RedisTier", "Size", "Stored"]
 
 PUT: Final = Script.read("entry_put")
 
@@ -39,12 +39,9 @@ IN_THREAD: Final = 1 << 16
 """Bytes from which an envelope is made and read beside the event loop."""
 MANY: Final = 128
 """Entries that are asked for at once."""
-SLICE: Final = 64
-"""Keys that Redis, and then this process, looks at before others get their turn."""
 MAX_SLICES: Final = 256
 """Of one page, so that a listing of little among much answers."""
 MAX_PAGE: Final = 1_000
-MAX_CURSOR: Final = 300
 RECENT: Final = 5.0
 """Seconds in which every worker has heard of a purge, with plenty to spare."""
 MAX_RECENT: Final = 4_096
@@ -78,11 +75,6 @@ class Stored(enum.Enum):
 
 
 @final
-class BadCursor(ValueError):
-    """Not one that a listing gave."""
-
-
-@final
 @dataclass(frozen=True, slots=True)
 class Purged:
     """What was removed, or in a dry run would be, in entries and stored bytes. Not complete: Redis failed meanwhile."""
@@ -90,12 +82,6 @@ class Purged:
     entries: int
     bytes: int
     complete: bool
-
-
-class Listed(NamedTuple):
-    meta: Meta
-    bytes: int
-    """As stored, compressed where that paid."""
 
 
 @final
@@ -133,6 +119,7 @@ class RedisTier:
         max_value_bytes: int = MAX_UNPACKED,
     ) -> None:
         self._link = link
+        self._search = Search(link, namespace)
         self._namespace = namespace
         self._max = max_entry_bytes
         self._max_value = max_value_bytes
@@ -248,7 +235,7 @@ class RedisTier:
         """Looks at every entry of the namespace, a slice at a time; of a selector with a key at that one alone."""
         entries = size = 0
         try:
-            async for part in self._slices(selector, _START):
+            async for part in self._search.slices(selector, START, self._wall()):
                 entries += len(part.found)
                 size += sum(listed.bytes for listed in part.found)
                 if part.found and not dry_run:
@@ -272,11 +259,11 @@ class RedisTier:
 
     async def page(self, selector: Selector, limit: int, cursor: str | None = None) -> Listing:
         """Raises BadCursor."""
-        start = _START if cursor is None else _Cursor.parse(cursor)
+        start = START if cursor is None else Cursor.parse(cursor)
         entries: list[Listed] = []
         slices = 0
         try:
-            async for part in self._slices(selector, start):
+            async for part in self._search.slices(selector, start, self._wall()):
                 entries += part.found
                 slices += 1
                 if part.next is None:
@@ -302,7 +289,7 @@ class RedisTier:
         return found
 
     def _name(self, key: str) -> str:
-        return f"{self._namespace}:e:{{{key}}}"
+        return entry_name(self._namespace, key)
 
     def _remember(self, entry: Entry) -> None:
         self._recent.append((self._wall(), Meta(*msgspec.structs.astuple(entry)[:META])))
@@ -313,83 +300,6 @@ class RedisTier:
             if isinstance(gone, ConnectionError):
                 raise gone
 
-    async def _slices(self, selector: Selector, start: "_Cursor") -> AsyncIterator["_Slice"]:
-        """Every entry that was there from beginning to end appears, perhaps twice."""
-        if selector.key is not None:
-            yield _Slice(await self._look(selector, [self._name(selector.key).encode()], ""), None)
-            return
-        servers = sorted(await self._link.primaries())
-        if not servers:
-            raise ConnectionError("no server is known")
-        first = start.server or servers[0]
-        for at, server in enumerate(servers):
-            if server < first:
-                continue
-            scan = start.scan if server == start.server else 0
-            while True:
-                (answer,) = await self._link.many(
-                    [("SCAN", scan, "MATCH", _pattern(self._namespace), "COUNT", SLICE)], server
-                )
-                if isinstance(answer, ConnectionError):
-                    raise answer
-                scan, names = _scanned(answer)
-                found = await self._look(selector, names, server)
-                if not scan:
-                    break
-                yield _Slice(found, _Cursor(server, scan))
-            last = at + 1 == len(servers)
-            yield _Slice(found, None if last else _Cursor(servers[at + 1], 0))
-
-    async def _look(self, selector: Selector, names: Sequence[bytes], on: str) -> "list[Listed]":
-        """The entries of these names that are meant. Reads no more of them than the metadata."""
-        asked: list[Sequence[bytes | str | int]] = []
-        for name in names:
-            asked += [("GETRANGE", name, 0, PREFIX - 1), ("STRLEN", name)]
-        answers = await self._link.many(asked, on)
-        now = self._wall()
-        found = []
-        for at, name in enumerate(names):
-            data, size = answers[2 * at], answers[2 * at + 1]
-            if not isinstance(data, bytes) or not isinstance(size, int):
-                continue
-            meta = await self._meta(name, data, on)
-            if meta is not None and selector.matches(meta, now) and self._name(meta.key).encode() == name:
-                found.append(Listed(meta, size))
-        return found
-
-    async def _meta(self, name: bytes, data: bytes, on: str) -> Meta | None:
-        try:
-            if len(data) == PREFIX and (end := meta_end(data)) > PREFIX:
-                (more,) = await self._link.many([("GETRANGE", name, 0, end - 1)], on)
-                data = more if isinstance(more, bytes) else b""
-            return unpack_meta(data)
-        except Unreadable:
-            # It is deleted when somebody asks for it, or ends with its time.
-            return None
-
-
-class _Cursor(NamedTuple):
-    server: str
-    scan: int
-
-    def __str__(self) -> str:
-        return f"{self.scan}@{self.server}"
-
-    @classmethod
-    def parse(cls, text: str) -> "_Cursor":
-        scan, at, server = text.partition("@")
-        if not (at and server and scan.isascii() and scan.isdigit() and len(text) < MAX_CURSOR):
-            raise BadCursor("not a cursor of a listing")
-        return cls(server, int(scan))
-
-
-_START: Final = _Cursor("", 0)
-
-
-class _Slice(NamedTuple):
-    found: list[Listed]
-    next: _Cursor | None
-
 
 def _unfit(head: object, size: object, most: int) -> Reason | None:
     """Why a large value that begins like this can be no entry with frames of `most` bytes."""
@@ -399,15 +309,3 @@ def _unfit(head: object, size: object, most: int) -> Reason | None:
         return Reason.LARGE if size > meta_end(head) + most else None
     except Unreadable as unreadable:
         return unreadable.reason
-
-
-def _pattern(namespace: str) -> str:
-    """What the names of all entries match. What means something in a pattern means itself."""
-    return re.sub(r"([\\*?\[\]^])", r"\\\1", namespace) + ":e:*"
-
-
-def _scanned(answer: object) -> tuple[int, list[bytes]]:
-    match answer:
-        case [bytes(scan), list(names)]:
-            return int(scan), names
-    raise ConnectionError("not what SCAN answers")
