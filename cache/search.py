@@ -51,7 +51,7 @@ class Slice(NamedTuple):
 
 @final
 class Search:
-    """Through the entries of one namespace. Raises what the link raises."""
+    """Through the entries of one namespace. Raises the ConnectionError or TimeoutError of its link."""
 
     def __init__(self, link: Link, namespace: str) -> None:
         self._link = link

@@ -15,7 +15,7 @@ from aiohttp import web
 from cache.catalogue import Catalogue, Shown
 from cache.entry import Entry, Meta
 from cache.purge import Outcome, Purger, Unfinished
-from cache.redis import BadCursor
+from cache.search import BadCursor
 from cache.select import BadSelector, Selector
 from proxy.admin.problems import Problem
 from proxy.telemetry.log import Log

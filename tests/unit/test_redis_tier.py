@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from cache.entry import Entry, Reason, pack
-from cache.redis import BadCursor, Miss, Purged, RedisTier, Stored
+from cache.redis import Miss, Purged, RedisTier, Stored
+from cache.search import BadCursor
 from cache.select import Selector
 from proxy.redis_link import RedisLink
 from tests.fakes.entries import NOW, json_entry, key, stream_entry
