@@ -226,3 +226,19 @@ async def test_a_compressed_batch_tells_what_it_would_have_used(upstream: Script
     assert {_status(each) for each in await asyncio.gather(*both)} == {b"PARTIAL-HIT", b"COALESCED"}
     packed, plain = await _ask(cached, texts, "float", zipped), await _ask(cached, texts)
     assert gzip.decompress(packed.body) == plain.body
+
+
+async def test_c5_a_batch_that_only_ends_with_its_connection_is_not_kept(
+    upstream: ScriptedUpstream, cached: Gateway
+) -> None:
+    """Nobody can tell whether it was whole."""
+
+    def unframed(request: Request) -> Answer:
+        return replace(_embedded(request), framing=Framing.CLOSE)
+
+    upstream.script(unframed)
+    for count in (1, 2):
+        response = await _ask(cached, ["one", "two"])
+        assert (response.status, len(response.json()["data"])) == (200, 2)
+        assert (_status(response), len(upstream.requests)) == (b"MISS", count)
+        assert b"detail=incomplete" in (response.header(b"cache-status") or b"")
