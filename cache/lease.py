@@ -1,8 +1,9 @@
 """Who of all workers and replicas asks upstream for a key: the holder of its lease in Redis.
 
 A lease ends when its holder commits or releases it, or with its time if the holder dies. Each has a fence, a
-number that grows from lease to lease of a key: an answer is refused if somebody was given a lease after its maker,
-so that a leader who slept through the end of his lease overwrites nothing younger.
+number that grows from lease to lease of a key: an answer is refused if somebody was given a lease after its maker.
+So a leader who slept through the end of his lease overwrites nothing that a later one made; what was made without
+a lease is told from older answers by its age, when it is put.
 
 Others poll. A subscription would tell them sooner, by some 50 ms after seconds of waiting for a model, and would
 have to be looked after where it matters least to save milliseconds: while Redis freezes or changes masters.

@@ -69,9 +69,15 @@ class Stored(enum.Enum):
     EXPIRED = "expired"
     FENCED = "fenced"
     """Somebody was given a lease after this answer's maker."""
+    OLDER = "older"
+    """There is one that was made later."""
     PURGED = "purged"
     """Somebody wanted it gone before it was here."""
     DOWN = "down"
+
+
+_STORED: Final = {1: Stored.STORED, 0: Stored.FENCED, -1: Stored.OLDER}
+"""By what the script answers."""
 
 
 @final
@@ -198,7 +204,10 @@ class RedisTier:
         return entries
 
     async def put(self, entry: Entry, lease: Lease | None = None) -> Stored:
-        """Until `stale_until`. A lease is ended by STORED and lost by FENCED."""
+        """Until `stale_until`, unless one that was made later is there.
+
+        A lease is ended by STORED and OLDER, and lost by FENCED.
+        """
         life = int((entry.stale_until - self._wall()) * 1_000)
         if life <= 0:
             return Stored.EXPIRED
@@ -213,15 +222,14 @@ class RedisTier:
             return Stored.TOO_LARGE
         self._remember(entry)
         try:
-            if lease is None:
-                await self._link.call("SET", self._name(entry.key), data, "PX", life)
-                return Stored.STORED
-            words: Sequence[Word] = [lease.token, lease.fence, FENCE_LIFE, life, data]
+            held = ("", "") if lease is None else (lease.token, lease.fence)
+            words: Sequence[Word] = [*held, FENCE_LIFE, life, data]
             kept = await self._link.script(PUT, keys(self._namespace, entry.key), words)
         except (ConnectionError, TimeoutError):
             return Stored.DOWN
-        lease.state = LeaseState.ENDED if kept else LeaseState.LOST
-        return Stored.STORED if kept else Stored.FENCED
+        if lease is not None:
+            lease.state = LeaseState.ENDED if kept else LeaseState.LOST
+        return _STORED[kept] if isinstance(kept, int) and kept in _STORED else Stored.DOWN
 
     async def drop(self, key: str) -> Purged:
         """One entry."""

@@ -20,6 +20,7 @@ __all__ = ["Tiers", "TiersEvents"]
 MAX_QUEUED: Final = 4_096
 MAX_QUEUED_BYTES: Final = 64 << 20
 WRITERS: Final = 4
+_UNWANTED: Final = frozenset([Put.PURGED, Put.OLDER])
 
 
 class TiersEvents(Protocol):
@@ -102,9 +103,9 @@ class Tiers:
         return {key: entry for key, entry in found.items() if self.memory.put(entry, now) is not Put.PURGED}
 
     def keep(self, entry: Entry, lease: Lease | None) -> Put:
-        """In memory now, in Redis soon; `lease` is released with that."""
+        """In memory now, in Redis soon; `lease` is released with that. Not what is older than what memory has."""
         put = self._remember(entry)
-        if put is Put.PURGED:
+        if put in _UNWANTED:
             self.release(lease)
         elif self.redis is not None:
             self._enqueue(_Job(entry, lease))
@@ -115,7 +116,7 @@ class Tiers:
         they are written.
         """
         put = self._remember(entry)
-        if put is not Put.PURGED and self.redis is not None:
+        if put not in _UNWANTED and self.redis is not None:
             if lease is not None:
                 self._parts[lease] = self._parts.get(lease, 1) + 1
             self._enqueue(_Job(entry, lease, part=True))
@@ -128,7 +129,7 @@ class Tiers:
 
     def has(self, put: Put) -> bool:
         """Whether what was to be kept, with this outcome in memory, is in some tier, or soon will be."""
-        return put is Put.STORED or (self.redis is not None and put is not Put.PURGED)
+        return put is Put.STORED or (self.redis is not None and put not in _UNWANTED)
 
     def release(self, lease: Lease | None) -> None:
         """There will be no entry, or no more."""

@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from cache.entry import MAX_UNPACKED, Entry
+from cache.entry import MAX_UNPACKED, Entry, pack
 from cache.lease import Lease, Leases
 from cache.memory import Memory, Put
 from cache.redis import RedisTier, Stored
@@ -163,3 +163,65 @@ async def test_what_nobody_may_keep_gives_its_lease_back(start: Start, redis_ser
     assert worker.tiers.keep(json_entry(), lease) is Put.PURGED
     await until(written(worker))
     assert not redis_server.tell("EXISTS", LEASE)
+
+
+YOUNG = json_entry(created=NOW - 1, frames=(b'"young"',))
+OLD = json_entry(created=NOW - 30, frames=(b'"old"',))
+
+
+async def test_what_is_older_than_what_memory_has_goes_nowhere(start: Start, redis_server: RedisServer) -> None:
+    """Its lease is given back all the same."""
+    worker = start()
+    assert worker.tiers.keep(YOUNG, None) is Put.STORED
+    await until(written(worker))
+    lease = await worker.leases.acquire(key(1), needed=True)
+    assert isinstance(lease, Lease)
+    assert worker.tiers.keep(OLD, lease) is Put.OLDER
+    assert not worker.tiers.has(Put.OLDER)
+    await until(written(worker))
+    assert worker.counted.writes == ["stored"]
+    assert not redis_server.tell("EXISTS", LEASE)
+
+
+@pytest.mark.parametrize("order", [(OLD, YOUNG), (YOUNG, OLD)], ids=["in order", "overtaken"])
+async def test_of_two_that_wait_the_younger_stays(start: Start, order: tuple[Entry, Entry]) -> None:
+    """Whichever is written first; memory keeps nothing, so that it can't tell."""
+    worker = start()
+    worker.tiers.memory = Memory(0)
+    for entry in order:
+        assert worker.tiers.keep(entry, None) is Put.OFF
+    await until(written(worker))
+    assert await worker.redis.get(key(1)) == YOUNG
+    assert set(worker.counted.writes) <= {"stored", "older"}
+
+
+async def test_a_leader_does_not_overwrite_what_was_asked_after_him(start: Start, redis_server: RedisServer) -> None:
+    """Another worker refreshed the entry without a lease; his own ends."""
+    leader, other = start(), start()
+    lease = await leader.lead()
+    other.tiers.keep(YOUNG, None)
+    await until(written(other))
+    leader.tiers.keep(OLD, lease)
+    await until(written(leader))
+    assert leader.counted.writes == ["older"]
+    assert await other.redis.get(key(1)) == YOUNG
+    assert not redis_server.tell("EXISTS", LEASE)
+
+
+@pytest.mark.parametrize("there", [b"", b"x" * 100, b"\xa5ask\x01" + pack(YOUNG)[5:]], ids=["none", "other", "version"])
+async def test_what_is_no_entry_gives_way(start: Start, redis_server: RedisServer, there: bytes) -> None:
+    """It has no age."""
+    redis_server.tell("SET", f"t:e:{{{key(1)}}}", there)
+    worker = start()
+    worker.tiers.keep(OLD, None)
+    await until(written(worker))
+    assert await worker.redis.get(key(1)) == OLD
+
+
+async def test_a_list_by_the_name_of_an_entry_gives_way(start: Start, redis_server: RedisServer) -> None:
+    """As everything does that is no entry."""
+    redis_server.tell("LPUSH", f"t:e:{{{key(1)}}}", "x")
+    worker = start()
+    worker.tiers.keep(OLD, None)
+    await until(written(worker))
+    assert await worker.redis.get(key(1)) == OLD
