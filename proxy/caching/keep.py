@@ -1,6 +1,7 @@
 """What is kept of an upstream's answer: only what is complete, as an entry, in every tier."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, final
 
@@ -27,6 +28,11 @@ __all__ = ["Keep", "Voyage"]
 AT_ONCE: Final = 512
 """Frames of a stream that are judged before its last goes out, so that whoever asks again is served from memory."""
 AT_ONCE_BYTES: Final = 1 << 18
+REFUSED: Final = (400, 422)
+"""What an upstream says to a member that it does not know; it has done nothing then."""
+REMEMBERED: Final = 3_600.0
+"""Seconds for which nobody asks again whether an upstream has learnt it."""
+MOST_REFUSING: Final = 256
 
 _REASONS: Final = {
     Verdict.NOT_JSON: NoCacheReason.UNREADABLE,
@@ -39,6 +45,27 @@ _REASONS: Final = {
     Verdict.UNFINISHED: NoCacheReason.INCOMPLETE,
     Verdict.NO_END: NoCacheReason.INCOMPLETE,
 }
+
+
+@final
+class Refusing:
+    """Upstreams and their models that take no `stream_options`. `clock` is steady."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._until: OrderedDict[tuple[bytes, str], float] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"<Refusing {len(self._until)} known>"
+
+    def knows(self, upstream: bytes, model: str) -> bool:
+        return bool(self._until) and self._until.get((upstream, model), 0.0) > self._clock()
+
+    def remember(self, upstream: bytes, model: str) -> None:
+        self._until.pop((upstream, model), None)
+        self._until[upstream, model] = self._clock() + REMEMBERED
+        if len(self._until) > MOST_REFUSING:
+            self._until.popitem(last=False)
 
 
 @final
@@ -63,6 +90,7 @@ class Keep:
         self.max_wait = max_wait
         self.on_refused = on_refused
         self.on_usage = on_usage
+        self.refusing = Refusing(asyncio.get_running_loop().time)
 
     def __repr__(self) -> str:
         return f"<Keep {self.tiers!r}>"
@@ -149,11 +177,23 @@ class Voyage:
         if found is not None:
             return found
         self._begun = self._keep.wall()
-        question = self._question
-        self._reply = await self._call.send(
-            self._exchange, question.meaning.counted if self._exchange.stream else question.meaning.body
-        )
+        self._reply = await self._send()
         return self._reply
+
+    async def _send(self) -> Reply:
+        """Asks for usage where the client did not, and then, of an upstream that refuses that, as the client did."""
+        meaning, exchange, call = self._question.meaning, self._exchange, self._call
+        refusing = self._keep.refusing
+        if not (exchange.stream and self._question.counted) or refusing.knows(call.identity, exchange.model):
+            return await call.send(exchange, meaning.body)
+        reply = await call.send(exchange, meaning.counted)
+        if reply.status not in REFUSED:
+            return reply
+        reply.abort()
+        reply = await call.send(exchange, meaning.body)
+        if reply.status not in REFUSED:
+            refusing.remember(call.identity, exchange.model)
+        return reply
 
     async def _elsewhere(self) -> Entry | None:
         """In Redis, or with another worker who is just asking."""
