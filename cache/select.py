@@ -128,13 +128,15 @@ class Purges:
     kept that should be gone.
     """
 
-    __slots__ = ("_latest", "_limit", "_said", "_seconds")
+    __slots__ = ("_latest", "_limit", "_said", "_seconds", "count")
 
     def __init__(self, seconds: float = 3_600.0, limit: int = 256) -> None:
         self._seconds = seconds
         self._limit = max(2, limit)
         self._said: deque[_Said] = deque()
         self._latest = -math.inf
+        self.count = 0
+        """How many there ever were: what was begun at another count is from before a purge."""
 
     def __len__(self) -> int:
         return len(self._said)
@@ -145,6 +147,7 @@ class Purges:
         selector = replace(selector, before=before)
         if selector.empty:
             return selector
+        self.count += 1
         self._forget(now)
         if len(self._said) >= self._limit:
             older = max(self._said.popleft().before, self._said.popleft().before)

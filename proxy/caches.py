@@ -19,6 +19,7 @@ from cache.notices_file import FileNotices
 from cache.policy import ModelRule, Rules
 from cache.purge import Purger
 from cache.redis import RedisTier
+from cache.select import Purges
 from cache.tiers import Tiers
 from proxy.accounting import Accounting
 from proxy.caching.batches import Batches
@@ -100,7 +101,8 @@ class Caches:
         self._clock = clock
         self.wall = WALL
         self._loop = asyncio.get_running_loop()
-        memory = Memory(config.cache.memory_bytes if config.cache.enabled else 0)
+        self._purges = Purges()
+        memory = Memory(config.cache.memory_bytes if config.cache.enabled else 0, self._purges)
         self.link = self._connect(config)
         redis = leases = None
         namespace = config.redis.namespace
@@ -198,6 +200,7 @@ class Caches:
             self._clock,
             limit=limit,
             max_wait=config.coalesce.max_wait,
+            purges=lambda: self._purges.count,
             on_bug=lambda error: self._log.failure("internal_error", error),
         )
         self._flights[next(self._numbers)] = flights

@@ -1,5 +1,6 @@
 """Whose turn it is to ask upstream: of all workers and replicas one asks, and the others look for what it brought."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, final
 
@@ -17,16 +18,16 @@ TRIES: Final = 2
 
 @final
 class Turn:
-    """For one key and one call. `max_wait` in seconds, for another worker's answer."""
+    """For one key and one call. `max_wait` in seconds from now, for all answers of other workers."""
 
-    __slots__ = ("_key", "_max_wait", "_tiers", "lease")
+    __slots__ = ("_key", "_tiers", "_until", "lease")
 
     def __init__(self, tiers: Tiers, key: str, max_wait: float) -> None:
         self.lease: Lease | None = None
         """What it is asked under."""
         self._tiers = tiers
         self._key = key
-        self._max_wait = max_wait
+        self._until = asyncio.get_running_loop().time() + max_wait
 
     def __repr__(self) -> str:
         return f"<Turn {self._key[:12]} {self.lease!r}>"
@@ -48,7 +49,8 @@ class Turn:
                 return None
             if lease is NoLease.DOWN:
                 return None
-            waited = await leases.wait(self._key, self._max_wait) if lease is NoLease.OTHER else Waited.OVER
+            left = self._until - asyncio.get_running_loop().time()
+            waited = await leases.wait(self._key, max(0.0, left)) if lease is NoLease.OTHER else Waited.OVER
             if waited is not Waited.OVER:
                 return None
             if (found := await look()) is not None:

@@ -1,6 +1,7 @@
 """What those who share a flight get of it, one by one."""
 
 import asyncio
+import math
 
 import pytest
 
@@ -10,6 +11,7 @@ from proxy.caching.flight import Flight
 from proxy.caching.share import Share
 from proxy.errors import Failure, Kind
 from proxy.exchange import Reply
+from tests.fakes.polling import until
 
 MANY = 40
 
@@ -34,11 +36,11 @@ class Failing:
 def flights(max_wait: float = 5.0) -> Flights:
     loop = asyncio.get_running_loop()
     bugs: list[BaseException] = []
-    return Flights(loop, loop.time, limit=1 << 20, max_wait=max_wait, on_bug=bugs.append)
+    return Flights(loop, loop.time, limit=1 << 20, max_wait=max_wait, purges=lambda: 0, on_bug=bugs.append)
 
 
-async def board(some: Flights, voyage: Failing) -> tuple[Share | Entry, Role]:
-    return await some.board("k", voyage, stream=False, strip=False, shared=True)
+async def board(some: Flights, voyage: Failing, until: float = math.inf) -> tuple[Share | Entry, Role]:
+    return await some.board("k", voyage, stream=False, strip=False, shared=True, until=until)
 
 
 async def test_each_has_a_failure_of_his_own() -> None:
@@ -68,3 +70,26 @@ def test_a_copy_of_a_failure_is_the_same_answer(param: str | None) -> None:
     copy = failure.copy()
     assert copy is not failure
     assert (copy.body(), copy.headers(safe_method=False)) == (failure.body(), failure.headers(safe_method=False))
+
+
+class Waiting(Failing):
+    """Says when it departs."""
+
+    departed = 0
+
+    async def depart(self) -> Entry | Reply:
+        Waiting.departed += 1
+        return await super().depart()
+
+
+async def test_max_wait_is_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has waited for a leader has no time left to wait at the gate."""
+    monkeypatch.setattr(Waiting, "departed", 0)
+    some = flights(max_wait=60.0)
+    soon = asyncio.get_running_loop().time() + 0.05
+    waiting = [asyncio.Task(board(some, Waiting(asyncio.Event()), soon)) for _ in range(MANY)]
+    await until(lambda: Waiting.departed == MANY)
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
+    await some.close(0.1)
