@@ -45,6 +45,10 @@ MAX_PAGE: Final = 1_000
 RECENT: Final = 5.0
 """Seconds in which every worker has heard of a purge, with plenty to spare."""
 MAX_RECENT: Final = 4_096
+MAX_OWED: Final = 4_096
+FIRST_TRY: Final = 0.25
+LAST_TRY: Final = 5.0
+"""Seconds between two tries to delete what must go."""
 
 META: Final = len(Meta.__struct_fields__)
 
@@ -133,6 +137,9 @@ class RedisTier:
         self._on_unreadable = on_unreadable
         self._recent: deque[tuple[float, Meta]] = deque(maxlen=MAX_RECENT)
         self._weighing: asyncio.Task[None] | None = None
+        self._owed: dict[str, None] = {}
+        """Keys of what was purged and is still there, the oldest debt first."""
+        self._paying: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"<RedisTier {self._namespace} {self._link!r}>"
@@ -232,12 +239,42 @@ class RedisTier:
         return _STORED[kept] if isinstance(kept, int) and kept in _STORED else Stored.DOWN
 
     async def drop(self, key: str) -> Purged:
-        """One entry."""
+        """One entry. Where Redis fails it goes as soon as Redis can, if this process lives to see it."""
         try:
             gone = await self._link.call("UNLINK", self._name(key))
         except (ConnectionError, TimeoutError):
+            self._owe([key])
             return Purged(0, 0, complete=False)
         return Purged(int(bool(gone)), 0, complete=True)
+
+    def _owe(self, keys: Sequence[str]) -> None:
+        self._owed |= dict.fromkeys(keys)
+        while len(self._owed) > MAX_OWED:
+            del self._owed[next(iter(self._owed))]
+        if self._owed and self._paying is None:
+            self._paying = asyncio.get_running_loop().create_task(self._pay())
+
+    async def _pay(self) -> None:
+        """Tries until nothing is owed. What was stored anew meanwhile may go with it: it is asked for again."""
+        pause = FIRST_TRY
+        while self._owed:
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LAST_TRY)
+            with suppress(ConnectionError, TimeoutError):
+                some = [*self._owed][:MANY]
+                await self._unlink(some)
+                for key in some:
+                    self._owed.pop(key, None)
+                pause = 0.0 if self._owed else pause
+        self._paying = None
+
+    async def close(self) -> None:
+        """What is still owed is told by nobody else: it has its last try here."""
+        if self._paying is not None:
+            self._paying.cancel()
+            await asyncio.wait([self._paying])
+        with suppress(ConnectionError, TimeoutError):
+            await self._unlink([*self._owed])
 
     async def purge(self, selector: Selector, *, dry_run: bool = False) -> Purged:
         """Looks at every entry of the namespace, a slice at a time; of a selector with a key at that one alone."""
@@ -255,13 +292,15 @@ class RedisTier:
     async def purge_recent(self, selector: Selector) -> bool:
         """What this process stored just now, perhaps behind the back of a purge that it had not heard of yet.
 
-        False: Redis failed meanwhile.
+        False: Redis failed meanwhile. They go as soon as it can.
         """
         now = self._wall()
         recent = [meta for stored, meta in self._recent if stored > now - RECENT]
+        meant = [meta.key for meta in recent if selector.matches(meta, now)]
         try:
-            await self._unlink([meta.key for meta in recent if selector.matches(meta, now)])
+            await self._unlink(meant)
         except (ConnectionError, TimeoutError):
+            self._owe(meant)
             return False
         return True
 

@@ -188,7 +188,9 @@ class Tiers:
             self.leases.forget(lease)
 
     async def _put(self, entry: Entry, lease: Lease | None) -> Stored:
-        """What was purged while it waited, or while it was on its way, does not stay."""
+        """What was purged while it waited, or while it was on its way, does not stay: where Redis fails over it, it
+        goes later.
+        """
         if self.redis is None:
             return Stored.DOWN
         if self.memory.purged(entry, self._wall()):
@@ -200,7 +202,7 @@ class Tiers:
         return Stored.PURGED
 
     async def close(self, seconds: float) -> None:
-        """Writes what is left, and gives leases back: for at most so long each."""
+        """Writes what is left, gives leases back, deletes what must go: for at most so long each."""
         if self._writers:
             await asyncio.wait(tuple(self._writers), timeout=seconds)
         self._closing = True
@@ -211,3 +213,7 @@ class Tiers:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self.leases.close()
+        if self.redis is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self.redis.close()

@@ -235,6 +235,7 @@ async def test_without_redis_everything_has_a_name() -> None:
     assert await tier.drop(key(1)) == Purged(0, 0, complete=False)
     assert not (await tier.page(Selector(all=True), 10)).complete
     assert await tier.size() is None
+    await tier.close()
     await link.close()
 
 

@@ -1,15 +1,17 @@
 """Memory at once, Redis behind it: nothing waits for ever, nothing older replaces what is newer, no lease is left."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from itertools import count
+from typing import Any
 
 import pytest
 
 from cache.entry import MAX_UNPACKED, Entry, pack
 from cache.lease import Lease, Leases
+from cache.link import Script, Word
 from cache.memory import Memory, Put
-from cache.redis import RedisTier, Stored
+from cache.redis import Miss, RedisTier, Stored
 from cache.select import Selector
 from cache.tiers import WRITERS, Tiers
 from proxy.redis_link import RedisLink
@@ -19,6 +21,7 @@ from tests.fakes.redis_server import RedisServer
 
 TOKENS = map("token {}".format, count())
 LEASE = f"t:l:{{{key(1)}}}"
+ENTRY = f"t:e:{{{key(1)}}}"
 
 
 class Counted:
@@ -36,11 +39,34 @@ class Counted:
             self.writes.append(result)
 
 
+class Slow:
+    """The way from a worker to Redis. `before` and `after` are awaited around every write."""
+
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
+        self.before: Callable[[], Awaitable[object]] = nothing
+        self.after: Callable[[], Awaitable[object]] = nothing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._link, name)
+
+    async def script(self, script: Script, keys: Sequence[str], args: Sequence[Word]) -> object:
+        await self.before()
+        answer = await self._link.script(script, keys, args)
+        await self.after()
+        return answer
+
+
+async def nothing() -> None:
+    """Nothing happens meanwhile."""
+
+
 class Worker:
     """The tiers of one worker. `ttl` and `life` are those of its leases."""
 
-    def __init__(self, link: RedisLink, ttl: float = 3.0, life: float = 60.0) -> None:
+    def __init__(self, direct: RedisLink, ttl: float = 3.0, life: float = 60.0) -> None:
         self.counted = Counted()
+        self.slow = link = Slow(direct)
         self.redis = RedisTier(link, namespace="t", max_entry_bytes=MAX_UNPACKED, wall=lambda: NOW, on_unreadable=print)
         self.leases = Leases(link, "t", TOKENS.__next__, ttl, life)
         self.memory = Memory(1 << 30)
@@ -211,7 +237,7 @@ async def test_a_leader_does_not_overwrite_what_was_asked_after_him(start: Start
 @pytest.mark.parametrize("there", [b"", b"x" * 100, b"\xa5ask\x01" + pack(YOUNG)[5:]], ids=["none", "other", "version"])
 async def test_what_is_no_entry_gives_way(start: Start, redis_server: RedisServer, there: bytes) -> None:
     """It has no age."""
-    redis_server.tell("SET", f"t:e:{{{key(1)}}}", there)
+    redis_server.tell("SET", ENTRY, there)
     worker = start()
     worker.tiers.keep(OLD, None)
     await until(written(worker))
@@ -220,8 +246,58 @@ async def test_what_is_no_entry_gives_way(start: Start, redis_server: RedisServe
 
 async def test_a_list_by_the_name_of_an_entry_gives_way(start: Start, redis_server: RedisServer) -> None:
     """As everything does that is no entry."""
-    redis_server.tell("LPUSH", f"t:e:{{{key(1)}}}", "x")
+    redis_server.tell("LPUSH", ENTRY, "x")
     worker = start()
     worker.tiers.keep(OLD, None)
     await until(written(worker))
     assert await worker.redis.get(key(1)) == OLD
+
+
+async def test_what_is_purged_while_it_waits_is_not_written(start: Start, redis_server: RedisServer) -> None:
+    """The purge has been through Redis, and would not come back."""
+    worker = start()
+    worker.tiers.keep(json_entry(), None)
+    await worker.memory.purge(Selector(all=True), NOW)
+    redis_server.tell("CONFIG", "RESETSTAT")
+    await until(written(worker))
+    assert worker.counted.writes == ["purged"]
+    assert "cmdstat_evalsha" not in redis_server.tell("INFO", "commandstats")
+
+
+async def test_what_is_purged_while_it_is_written_is_taken_back(start: Start, redis_server: RedisServer) -> None:
+    """By whoever wrote it."""
+    worker = start()
+    worker.slow.after = lambda: worker.memory.purge(Selector(all=True), NOW)
+    worker.tiers.keep(json_entry(), None)
+    await until(written(worker))
+    assert worker.counted.writes == ["purged"]
+    assert not redis_server.tell("EXISTS", ENTRY)
+
+
+async def test_what_can_not_be_taken_back_goes_later(start: Start, redis_server: RedisServer) -> None:
+    """A worker that is started afterwards knows nothing of the purge, and finds nothing."""
+    worker = start()
+
+    async def purge() -> None:
+        await worker.memory.purge(Selector(all=True), NOW)
+        redis_server.tell("ACL", "SETUSER", "default", "-unlink")
+
+    worker.slow.after = purge
+    worker.tiers.keep(json_entry(), None)
+    await until(written(worker))
+    assert redis_server.tell("EXISTS", ENTRY)
+    redis_server.tell("ACL", "SETUSER", "default", "+unlink")
+    await until(lambda: not redis_server.tell("EXISTS", ENTRY), 5.0)
+    assert await start().tiers.fetch(key(1)) is Miss.ABSENT
+
+
+async def test_what_must_go_has_a_last_try(start: Start, redis_server: RedisServer) -> None:
+    """When the worker stops."""
+    worker = start()
+    worker.tiers.keep(json_entry(), None)
+    await until(written(worker))
+    redis_server.tell("ACL", "SETUSER", "default", "-unlink")
+    assert not (await worker.redis.drop(key(1))).complete
+    redis_server.tell("ACL", "SETUSER", "default", "+unlink")
+    await worker.tiers.close(1.0)
+    assert not redis_server.tell("EXISTS", ENTRY)
