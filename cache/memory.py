@@ -8,6 +8,7 @@ quickly, and the order of use, which every `get` changes, cannot be walked while
 import asyncio
 import enum
 import heapq
+import math
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -87,6 +88,7 @@ class Memory:
         self._max_bytes = max(0, max_bytes)
         self._purges = Purges() if purges is None else purges
         self._bytes = 0
+        self._youngest = -math.inf
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._keys: dict[str, set[str]] = {a + b: set() for a in HEXADECIMAL for b in HEXADECIMAL}
         self._removed = dict.fromkeys(Removal, 0)
@@ -129,6 +131,7 @@ class Memory:
         while self._bytes + size > self._max_bytes:
             self._remove(next(iter(self._held)), Removal.EVICTED)
         self._held[key] = entry, size
+        self._youngest = max(self._youngest, entry.created)
         self._keys[key[:2]].add(key)
         self._bytes += size
         return Put.STORED
@@ -147,7 +150,7 @@ class Memory:
 
         Without `before` it means all that is here by now.
         """
-        meant = selector.here(now) if selector.before is None else selector
+        meant = selector.here(now, self._youngest) if selector.before is None else selector
         if not dry_run:
             self._purges.add(selector, now)
         entries = size = 0

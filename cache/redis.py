@@ -292,9 +292,11 @@ class RedisTier:
     async def purge_recent(self, selector: Selector) -> bool:
         """What this process stored just now, perhaps behind the back of a purge that it had not heard of yet.
 
+        Without `before` it means all of that, whatever the clock says.
         False: Redis failed meanwhile. They go as soon as it can.
         """
         now = self._wall()
+        selector = selector.here(now) if selector.before is None else selector
         recent = [meta for stored, meta in self._recent if stored > now - RECENT]
         meant = [meta.key for meta in recent if selector.matches(meta, now)]
         try:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, final
 from cache.directives import TAG
 from cache.entry import Meta
 
-__all__ = ["AHEAD", "BadSelector", "Purges", "Selector"]
+__all__ = ["BadSelector", "Purges", "Selector"]
 
 MAX_TEXT: Final = 512
 MAX_SECONDS: Final = 1e10
@@ -24,8 +24,6 @@ FORMS: Final = {
 }
 """A condition that no entry could meet would look like one that was met."""
 SECONDS: Final = frozenset(["older_than", "before"])
-AHEAD: Final = 2.0
-"""Seconds by which the clock of whoever made an entry may be ahead of the clock here."""
 
 
 @final
@@ -76,9 +74,12 @@ class Selector:
             and not self.empty
         )
 
-    def here(self, now: float) -> "Selector":
-        """For what is stored already: a purge that is said now means it, though its maker's clock may be ahead."""
-        return replace(self, before=now if self.older_than is not None else now + AHEAD)
+    def here(self, now: float, youngest: float = math.inf) -> "Selector":
+        """For what is stored already, of which nothing was made after `youngest`.
+
+        A purge that is said now means it, though its maker's clock may be ahead, or this one has been set back.
+        """
+        return replace(self, before=now if self.older_than is not None else youngest)
 
     def as_dict(self) -> dict[str, str | float | bool]:
         """The fields that are given, fit for JSON."""

@@ -9,7 +9,7 @@ import pytest
 
 from cache.entry import Entry, pack, unpack
 from cache.memory import PLACE_COST, SLICE, Count, Cursor, Memory, Put, Removal
-from cache.select import AHEAD, Purges, Selector
+from cache.select import Purges, Selector
 from tests.fakes.entries import NOW, json_entry, key, stream_entry
 
 COST = json_entry().size + PLACE_COST
@@ -183,7 +183,7 @@ async def test_entries_that_come_and_go_during_a_purge(monkeypatch: pytest.Monke
             memory.drop(key(dice.randrange(2_000)))
             memory.get(key(dice.randrange(2_000)), NOW)
             assert memory.put(aged(dice.randrange(2_000)), NOW) is Put.PURGED
-            later = NOW + AHEAD + 1
+            later = NOW + 1
             assert memory.put(json_entry(i, created=later), later) is Put.STORED
             await asyncio.sleep(0)
 
