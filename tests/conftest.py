@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import trustme
 import uvloop
+from hypothesis import is_hypothesis_test
 
 from tests.fakes.gateway import Gateway, GatewayProcess, StartGateway, StartProcess, in_process, spawn
 from tests.fakes.polling import until
@@ -53,6 +54,8 @@ def pytest_collection_finish() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if isinstance(item, pytest.Function) and is_hypothesis_test(item.function):
+            item.fixturenames.insert(0, "untraced")
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.function):
             wider = [name for name in item.fixturenames if _is_shared(item, name)]
             item.fixturenames.insert(max(map(item.fixturenames.index, wider), default=-1) + 1, "leaves_nothing")
@@ -62,6 +65,15 @@ def _is_shared(item: pytest.Function, name: str) -> bool:
     """The fixture outlives its test, so what it opens is no leak: it is set up before the counting starts."""
     definitions = item._fixtureinfo.name2fixturedefs.get(name, ())
     return any(definition.scope != "function" for definition in definitions[-1:])
+
+
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """For tests that run the same lines very often: to count them takes as long again, and others do that."""
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(tracer)
 
 
 @pytest.fixture

@@ -122,6 +122,7 @@ def test_too_large_is_not_held(part: bytes) -> None:
     assert len(reader._line) + sum(map(len, reader._data)) <= 100
 
 
+@pytest.mark.usefixtures("untraced")
 def test_linear_in_the_input() -> None:
     """A line of a megabyte that comes in the smallest of pieces costs what its bytes cost."""
     reader = EventReader()
