@@ -45,6 +45,7 @@ MAX_PAGE: Final = 1_000
 RECENT: Final = 5.0
 """Seconds in which every worker has heard of a purge, with plenty to spare."""
 MAX_RECENT: Final = 4_096
+ENTRY_TYPES: Final = frozenset([b"string", b"none"])
 MAX_OWED: Final = 4_096
 FIRST_TRY: Final = 0.25
 LAST_TRY: Final = 5.0
@@ -162,13 +163,16 @@ class RedisTier:
             self._suspect([key])
             return Miss.DOWN
 
-    async def get_many(self, keys: Sequence[str]) -> dict[str, Entry]:
-        """Those that are there; some of them where Redis fails meanwhile. One round trip for every MANY keys."""
-        found: dict[str, Entry] = {}
+    async def get_many(self, keys: Sequence[str]) -> dict[str, Entry | Miss]:
+        """What `get` says of each. One round trip for every MANY keys; once Redis has failed no more are asked."""
+        found: dict[str, Entry | Miss] = dict.fromkeys(keys, Miss.DOWN)
         for start in range(0, len(keys), MANY):
             some = keys[start : start + MANY]
             try:
                 values = await self._link.many([("GET", self._name(key)) for key in some])
+                found |= dict.fromkeys(
+                    [key for key, data in zip(some, values, strict=True) if data is None], Miss.ABSENT
+                )
                 here = [(key, data) for key, data in zip(some, values, strict=True) if isinstance(data, bytes)]
                 small = sum(len(data) for _, data in here) < IN_THREAD
                 entries = self._unpack(here) if small else await asyncio.to_thread(self._unpack, here)
@@ -178,28 +182,35 @@ class RedisTier:
                         found[key] = entry
                     else:
                         self._on_unreadable(entry)
+                        found[key] = Miss.UNREADABLE
                         bad.append(key)
                 await self._unlink(bad)
+                if refused := [key for key in some if found[key] is Miss.DOWN]:
+                    self._suspect(refused)
             except (ConnectionError, TimeoutError):
                 self._suspect(some)
                 break
         return found
 
     def _suspect(self, keys: Sequence[str]) -> None:
-        """Redis answers others: what takes too long to read may be no entry, and would stand there for ever."""
+        """Redis answers others: what it refuses or takes too long to read may be no entry, and would stand for ever."""
         if (self._weighing is None or self._weighing.done()) and self._link.answers:
             self._weighing = asyncio.get_running_loop().create_task(self._weigh(keys))
 
     async def _weigh(self, keys: Sequence[str]) -> None:
-        """Deletes what is no entry by its beginning, or is larger than any that could be read."""
+        """Deletes what is no entry by its type or its beginning, or is larger than any that could be read."""
         with suppress(ConnectionError, TimeoutError):
             names = [self._name(key) for key in keys]
+            types = await self._link.many([("TYPE", name) for name in names])
             sizes = await self._link.many([("STRLEN", name) for name in names])
             heads = await self._link.many([("GETRANGE", name, 0, PREFIX - 1) for name in names])
-            found = {key: _unfit(head, size, self._max) for key, size, head in zip(keys, sizes, heads, strict=True)}
-            for reason in filter(None, found.values()):
+            found = [
+                Reason.FOREIGN if isinstance(kind, bytes) and kind not in ENTRY_TYPES else _unfit(head, size, self._max)
+                for kind, size, head in zip(types, sizes, heads, strict=True)
+            ]
+            for reason in filter(None, found):
                 self._on_unreadable(reason)
-            await self._unlink([key for key, reason in found.items() if reason is not None])
+            await self._unlink([key for key, reason in zip(keys, found, strict=True) if reason is not None])
 
     def _unpack(self, here: Sequence[tuple[str, bytes]]) -> dict[str, Entry | Reason]:
         entries: dict[str, Entry | Reason] = {}

@@ -98,9 +98,12 @@ class Tiers:
             return {}
         found = await self.redis.get_many(keys)
         now = self._wall()
-        for key in keys:
-            self._events.looked_up("redis", "found" if key in found else "absent")
-        return {key: entry for key, entry in found.items() if self.memory.put(entry, now) is not Put.PURGED}
+        here = {}
+        for key, entry in found.items():
+            self._events.looked_up("redis", "found" if isinstance(entry, Entry) else entry.value)
+            if isinstance(entry, Entry) and self.memory.put(entry, now) is not Put.PURGED:
+                here[key] = entry
+        return here
 
     def keep(self, entry: Entry, lease: Lease | None) -> Put:
         """In memory now, in Redis soon; `lease` is released with that. Not what is older than what memory has."""

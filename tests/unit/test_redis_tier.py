@@ -124,7 +124,8 @@ async def test_what_takes_too_long_to_read_and_is_no_entry_is_deleted(
         made = Tier(link)
         assert await made.tier.get(key("nothing")) is Miss.ABSENT
         if many:
-            assert await made.tier.get_many([json_entry().key, key("nothing")]) == {}
+            keys = [json_entry().key, key("nothing")]
+            assert await made.tier.get_many(keys) == dict.fromkeys(keys, Miss.DOWN)
         else:
             assert await made.tier.get(json_entry().key) is Miss.DOWN
         await until(lambda: redis_server.tell("EXISTS", name(json_entry())) == 0)
@@ -132,11 +133,30 @@ async def test_what_takes_too_long_to_read_and_is_no_entry_is_deleted(
         await link.close()
 
 
-async def test_a_value_of_another_type_is_a_miss(redis_server: RedisServer, made: Tier) -> None:
-    """Somebody uses our names for lists."""
+@pytest.mark.parametrize("many", [False, True], ids=["alone", "among others"])
+async def test_a_value_of_another_type_is_deleted(
+    redis_server: RedisServer,
+    made: Tier,
+    many: bool,  # noqa: FBT001  (a parameter of the test)
+) -> None:
+    """Somebody uses our names for lists: a miss, and the next look finds nothing."""
     redis_server.tell("LPUSH", name(json_entry()), "x")
-    assert await made.tier.get(json_entry().key) is Miss.DOWN
-    assert (await made.tier.purge(Selector(all=True))).complete
+    await made.tier.put(json_entry(2))
+    if many:
+        found = await made.tier.get_many([key(1), key(2), key(3)])
+        assert found == {key(1): Miss.DOWN, key(2): json_entry(2), key(3): Miss.ABSENT}
+    else:
+        assert await made.tier.get(key(1)) is Miss.DOWN
+    await until(lambda: not redis_server.tell("EXISTS", name(json_entry())))
+    assert made.unreadable == [Reason.FOREIGN]
+    assert await made.tier.get(key(1)) is Miss.ABSENT
+
+
+async def test_a_purge_passes_by_what_is_of_another_type(redis_server: RedisServer, made: Tier) -> None:
+    """It looks at all there is, and is complete."""
+    redis_server.tell("LPUSH", name(json_entry()), "x")
+    await made.tier.put(json_entry(2))
+    assert await made.tier.purge(Selector(all=True)) == Purged(1, len(pack(json_entry(2))), complete=True)
 
 
 async def test_a_purge_takes_what_is_meant_and_nothing_else(redis_server: RedisServer, made: Tier) -> None:

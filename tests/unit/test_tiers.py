@@ -301,3 +301,18 @@ async def test_what_must_go_has_a_last_try(start: Start, redis_server: RedisServ
     redis_server.tell("ACL", "SETUSER", "default", "+unlink")
     await worker.tiers.close(1.0)
     assert not redis_server.tell("EXISTS", ENTRY)
+
+
+async def test_each_of_many_is_counted_by_what_became_of_it(start: Start, redis_server: RedisServer) -> None:
+    """Found, absent, no entry; and all of them down where there is no answer."""
+    worker = start()
+    worker.tiers.keep(json_entry(1), None)
+    await until(written(worker))
+    redis_server.tell("SET", f"t:e:{{{key(3)}}}", "x")
+    keys = [key(n) for n in (1, 2, 3)]
+    assert await worker.tiers.fetch_many(keys) == {key(1): json_entry(1)}
+    assert worker.counted.looks == [("redis", "found"), ("redis", "absent"), ("redis", "unreadable")]
+    worker.counted.looks.clear()
+    redis_server.kill()
+    assert await worker.tiers.fetch_many(keys) == {}
+    assert worker.counted.looks == [("redis", "down")] * 3
