@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 from cache.directives import NONE, Directives
 
-__all__ = ["DEFAULT_TTLS", "ModelRule", "NoCacheReason", "Plan", "Request", "Rules", "plan"]
+__all__ = ["DEFAULT_TTLS", "ModelRule", "NoCacheReason", "Plan", "Request", "Rules", "outdates", "plan"]
 
 
 class NoCacheReason(enum.Enum):
@@ -120,6 +120,7 @@ class Rules:
 
 _GOTTEN: Final = frozenset({"models", "models/*"})
 """Endpoints whose answers are asked for with GET; elsewhere a GET lists what the upstream keeps."""
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
 class Request(NamedTuple):
@@ -182,6 +183,11 @@ def plan(request: Request, asked: Directives, rules: Rules) -> Plan:
         unwritten.append(NoCacheReason.BAD_TAGS)
     unread = (NoCacheReason.NO_CACHE,) if asked.no_cache else ()
     return Plan(0.0 if unwritten else min(ttl, limit), limit, unread, tuple(unwritten))
+
+
+def outdates(endpoint: str, method: str, status: int) -> bool:
+    """Whether a request that was answered so has changed what is kept of its own target (RFC 9111 §4.4)."""
+    return endpoint in _GOTTEN and method not in _SAFE and 200 <= status < 400
 
 
 def _ttl(request: Request, rules: Rules) -> float:

@@ -191,6 +191,7 @@ class Caches:
             wall=self.wall,
             random=draw,
             on_refused=self._metrics.cache.not_cached,
+            purge=self.purger.purge,
         )
         return recall, Replay(self._clock, original=config.cache.pacing == "original")
 

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Callable
 from typing import final
 
+from cache.policy import outdates
 from proxy import routes
 from proxy.accounting import Accounting
 from proxy.auth import Auth
@@ -115,6 +116,8 @@ class Pipeline:
             if reply is None:
                 return
             try:
+                if self._cache is not None and outdates(route.name, exchange.method, reply.status):
+                    await self._cache[0].changed(exchange, route, call)
                 if reply.status == 101:
                     await self._switch(exchange, reply)
                 else:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, final
 
@@ -11,6 +11,7 @@ from cache.entry import Entry
 from cache.fingerprint import key_of, qualifiers_of, quick_to_read
 from cache.freshness import Freshness, Judgement, judge, refresh_early
 from cache.policy import NoCacheReason, Plan, Request, Rules, plan
+from cache.select import Selector
 from cache.status import CacheStatus, Handling
 from cache.tiers import Tiers
 from proxy.caching.batches import Batches
@@ -27,6 +28,7 @@ from proxy.upstream.call import UpstreamCall
 
 __all__ = ["Found", "Question", "Recall"]
 
+LIST: Final = ("models", "/v1/models")
 MEMO_BODY: Final = 16_384
 MEMO_HEAD: Final = 4_096
 """Bytes of a head that is remembered: longer ones are costly to compare and rare."""
@@ -108,6 +110,7 @@ class Recall:
         wall: Callable[[], float],
         random: Callable[[], float],
         on_refused: Callable[[NoCacheReason], object],
+        purge: Callable[[Selector], Awaitable[object]],
     ) -> None:
         self._tiers = tiers
         self._flights = flights
@@ -118,6 +121,7 @@ class Recall:
         self._wall = wall
         self._random = random
         self._on_refused = on_refused
+        self._purge = purge
         self._seen: OrderedDict[bytes, Seen] = OrderedDict()
         self._seen_bytes = 0
         self._meanings = Meanings()
@@ -165,6 +169,15 @@ class Recall:
             asked = directives(exchange.headers)
             planned = plan(Request(route.name, exchange.method, exchange.model), asked, self._rules)
             self._refuse(exchange, planned.refused(NoCacheReason.REQUEST_TOO_LARGE), asked)
+
+    async def changed(self, exchange: Exchange, route: Route, call: UpstreamCall) -> None:
+        """Forgets what is kept of what this request changed, and of the list that it stands in."""
+        qualifiers = [*qualifiers_of(exchange.query, exchange.headers), ("upstream", call.identity)]
+        keys = {
+            key_of(exchange.scope, endpoint, [*qualifiers, ("path", path.encode("latin-1"))], b"")
+            for endpoint, path in ((route.name, exchange.path), LIST)
+        }
+        await asyncio.gather(*[self._purge(Selector(key=key)) for key in keys])
 
     def _remember(self, exchange: Exchange, route: Route, upstream: bytes, body: bytes, question: Question) -> None:
         headers = exchange.headers
