@@ -96,10 +96,16 @@ class Keep:
         return f"<Keep {self.tiers!r}>"
 
     def voyage(
-        self, exchange: Exchange, question: "Question", call: UpstreamCall, *, look: bool, alone: bool = False
+        self,
+        exchange: Exchange,
+        question: "Question",
+        call: UpstreamCall,
+        *,
+        stale: Entry | None = None,
+        alone: bool = False,
     ) -> "Voyage":
-        """`look`: memory had nothing, Redis may. `alone`: whatever others have or ask."""
-        return Voyage(self, exchange, question, call, look=look, alone=alone)
+        """`stale`: what memory has and won't do. `alone`: whatever other workers have or ask."""
+        return Voyage(self, exchange, question, call, stale=stale, alone=alone)
 
     def seconds(self, question: "Question") -> float:
         """How long an answer to it is kept."""
@@ -147,15 +153,21 @@ class Voyage:
     """One call upstream: what was looked for before, and what is kept after. Implements `flight.Voyage`."""
 
     def __init__(
-        self, keep: Keep, exchange: Exchange, question: "Question", call: UpstreamCall, *, look: bool, alone: bool
+        self,
+        keep: Keep,
+        exchange: Exchange,
+        question: "Question",
+        call: UpstreamCall,
+        *,
+        stale: Entry | None,
+        alone: bool,
     ) -> None:
-        self.stale: Entry | None = None
-        """What Redis had that is past its time."""
+        self.stale = stale
+        """The latest that memory or Redis had, and that won't do."""
         self._keep = keep
         self._exchange = exchange
         self._question = question
         self._call = call
-        self._look = look
         self._alone = alone
         self._turn = Turn(keep.tiers, question.key, keep.max_wait)
         self._unshared = False
@@ -199,13 +211,19 @@ class Voyage:
         """In Redis, or with another worker who is just asking."""
         if self._keep.tiers.redis is None or self._alone or not self._question.plan.may_share:
             return None
-        found = await self._fetch() if self._look else Miss.ABSENT
+        found = await self._fetch()
         if isinstance(found, Entry):
             return found
         if not self._question.shared:
             return None
-        wanted = not self._look or self.stale is not None
-        return await self._turn.take(self._again, needed=wanted, looked=found is not Miss.DOWN)
+        needed = self.stale is not None
+        entry = await self._turn.take(self._again, needed=needed, looked=found is not Miss.DOWN)
+        if entry is None and needed and self._turn.lease is not None:
+            # Another worker may have brought it between our look and our lease.
+            entry = await self._again()
+            if entry is not None:
+                self._turn.end()
+        return entry
 
     async def _again(self) -> Entry | None:
         found = await self._fetch()
@@ -215,7 +233,9 @@ class Voyage:
         found = await self._keep.tiers.fetch(self._question.key)
         if not isinstance(found, Entry):
             return found
-        seen = judge(found.created, found.expires, found.stale_until, self._keep.wall())
+        if self.stale is not None and found.created <= self.stale.created:
+            return Miss.ABSENT
+        seen = judge(found.created, found.expires, found.stale_until, self._keep.wall(), self._question.asked)
         if seen.freshness is Freshness.FRESH:
             return found
         self.stale = found

@@ -1,9 +1,9 @@
 """What the cache has to do with a request: its key, what may be served, and what is kept of the answer."""
 
 import asyncio
+import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple, final
 
 from cache.directives import Directives, directives
@@ -20,9 +20,9 @@ from proxy.caching.flight import FAILING
 from proxy.caching.keep import Keep, Voyage
 from proxy.caching.meaning import AS_IT_COMES, Meaning, Meanings, mean_form, without_alias
 from proxy.caching.pieces import tokens_in
+from proxy.caching.question import Found, Question
 from proxy.errors import Failure, Kind, Source
 from proxy.exchange import CacheNote, Exchange, Headers, Reply, header
-from proxy.openai.embeddings import Format
 from proxy.routes import Route
 from proxy.upstream.call import UpstreamCall
 
@@ -38,41 +38,6 @@ LINE_COST: Final = 128
 """What a field takes beside its bytes."""
 MEMO_BYTES: Final = 8 << 20
 """Bodies that are remembered with what they mean: the same question comes in the same bytes."""
-
-
-@dataclass(slots=True)
-class Question:
-    """One request that may have been answered before."""
-
-    key: str
-    plan: Plan
-    asked: Directives
-    meaning: Meaning
-    scope: str
-    shared: bool
-    """Others may share its answer while it is in flight."""
-    keys: Sequence[str] = ()
-    """Of each input, where the request is for embeddings."""
-
-    @property
-    def vectors(self) -> Format | None:
-        """The form of the one embedding that is asked for."""
-        return self.meaning.pieces.batch.format if self.meaning.pieces is not None and len(self.keys) == 1 else None
-
-    @property
-    def counted(self) -> bool:
-        """A stream is asked for its usage though the client did not ask."""
-        return self.meaning.counted is not self.meaning.body
-
-
-class Found(NamedTuple):
-    """An answer that is here."""
-
-    entry: Entry
-    usage: bool
-    """The client wants to be told what a stream used."""
-    vectors: Format | None = None
-    """The form of an embedding that is kept in whichever it came in."""
 
 
 class Seen(NamedTuple):
@@ -120,6 +85,7 @@ class Recall:
         self._off = off
         self._wall = wall
         self._random = random
+        self._time = asyncio.get_running_loop().time
         self._on_refused = on_refused
         self._purge = purge
         self._seen: OrderedDict[bytes, Seen] = OrderedDict()
@@ -135,7 +101,8 @@ class Recall:
         """Bytes to send upstream: the cache has no part in it, and `exchange.note` says why."""
         seen = self._recognised(exchange, body)
         if seen is not None and seen.upstream == call.identity:
-            exchange.note = CacheNote(seen.question.key)
+            drawn = exchange.note.status if exchange.note is not None else CacheStatus.MISS
+            exchange.note = CacheNote(seen.question.key, drawn)
             return seen.question
         endpoint = route.name
         asked = directives(exchange.headers)
@@ -227,12 +194,12 @@ class Recall:
         entry = self._tiers.memory.get(question.key, self._wall())
         if entry is None:
             return None
-        note = CacheNote(question.key)
+        exchange.note = note = CacheNote(question.key)
         found = self._served(note, question, entry)
         if found is None:
             return None
         self._tiers.found_at_once()
-        exchange.note, exchange.route, exchange.model, exchange.stream = note, seen.route, seen.model, seen.stream
+        exchange.route, exchange.model, exchange.stream = seen.route, seen.model, seen.stream
         exchange.credential, exchange.scope = seen.credential, seen.scope
         return found
 
@@ -279,21 +246,20 @@ class Recall:
             return await self._only_if_cached(note, question)
         return await self._go(exchange, note, question, call, stale)
 
-    def _served(
-        self, note: CacheNote, question: Question, entry: Entry, status: CacheStatus = CacheStatus.HIT
-    ) -> Found | None:
-        """The entry, if it will do for this request. Sets the note either way."""
+    def _served(self, note: CacheNote, question: Question, entry: Entry, *, draw: bool = True) -> Found | None:
+        """The entry, if it will do for this request. Sets the note either way.
+
+        `draw`: it may be asked for again early. A request draws once; what came of it is in the note.
+        """
         now = self._wall()
         seen = judge(entry.created, entry.expires, entry.stale_until, now, question.asked)
         match seen.freshness:
             case Freshness.FRESH:
-                early = status is CacheStatus.HIT and refresh_early(
-                    entry.created, entry.expires, entry.spent_ms / 1e3, now, self._random
-                )
-                if early and not question.asked.only_if_cached and not self._flights.under_way(question.key):
+                early = draw and self._early(note, entry, now) and not question.asked.only_if_cached
+                if early and not self._flights.under_way(question.key):
                     note.status, note.handling = CacheStatus.REFRESH, Handling.FWD_REQUEST
                     return None
-                return _given(note, question, entry, seen, status)
+                return _given(note, question, entry, seen, CacheStatus.HIT)
             case Freshness.STALE:
                 return _given(note, question, entry, seen, CacheStatus.STALE)
             case Freshness.IF_ERROR | Freshness.GONE:
@@ -302,6 +268,11 @@ class Recall:
                 note.handling = Handling.FWD_REQUEST
         note.status = CacheStatus.MISS
         return None
+
+    def _early(self, note: CacheNote, entry: Entry, now: float) -> bool:
+        if note.status is CacheStatus.MISS:
+            return refresh_early(entry.created, entry.expires, entry.spent_ms / 1e3, now, self._random)
+        return note.status is CacheStatus.REFRESH
 
     async def _only_if_cached(self, note: CacheNote, question: Question) -> Found:
         entry = await self._tiers.fetch(question.key) if question.plan.may_read else None
@@ -315,28 +286,32 @@ class Recall:
     async def _go(
         self, exchange: Exchange, note: CacheNote, question: Question, call: UpstreamCall, stale: Entry | None
     ) -> Reply | Found:
-        voyage = self._keep.voyage(exchange, question, call, look=question.plan.may_read and stale is None)
+        until = self._time() + self._keep.max_wait
+        voyage = self._keep.voyage(exchange, question, call, stale=stale)
         try:
-            answer, role = await self._board(exchange, question, voyage)
-            if isinstance(answer, Entry):
-                status = CacheStatus.HIT if role is Role.FOUND else CacheStatus.COALESCED
-                found = self._served(note, question, answer, status)
+            answer, role = await self._board(exchange, question, voyage, until=until)
+            if isinstance(answer, Entry) and role is Role.FOUND:
+                found = self._served(note, question, answer, draw=False)
                 if found is not None:
                     return found
-                # Too old for this client alone.
-                stale = answer
-                voyage = self._keep.voyage(exchange, question, call, look=False, alone=True)
-                answer, role = await self._board(exchange, question, voyage, shared=False)
+                # It will do for others, and not for those who want it as this client does.
+                voyage = self._keep.voyage(exchange, question, call, stale=answer, alone=True)
+                answer, role = await self._board(exchange, question, voyage, until=until, reason="younger")
         except Failure as failure:
-            instead = self._instead(note, question, stale or voyage.stale)
+            instead = self._instead(note, question, voyage.stale)
             if instead is not None and failure.kind.source is Source.UPSTREAM:
                 return instead
             raise
         if isinstance(answer, Entry):
-            return Found(answer, question.meaning.facts.wants_usage, question.vectors)
-        if answer.status in FAILING and (found := self._instead(note, question, stale or voyage.stale)):
+            # Asked for early enough for this client, and late enough: how long it took is no reason to ask again.
+            seen = judge(answer.created, answer.expires, answer.stale_until, self._wall(), question.asked)
+            return _given(note, question, answer, seen, CacheStatus.COALESCED)
+        if answer.status in FAILING and (found := self._instead(note, question, voyage.stale)):
             answer.abort()
             return found
+        return self._followed(exchange, note, answer, role)
+
+    def _followed(self, exchange: Exchange, note: CacheNote, answer: Reply, role: Role) -> Reply:
         if role is Role.FOLLOWED:
             note.status, note.collapsed = CacheStatus.COALESCED, True
             exchange.upstream_id = header(answer.headers, b"x-request-id")
@@ -348,21 +323,34 @@ class Recall:
         if question.asked.only_if_cached:
             note.handling = Handling.ANSWERED
             raise Failure(Kind.CACHE_MISS)
-        voyage = self._keep.voyage(exchange, question, call, look=False, alone=True)
-        answer, _ = await self._board(exchange, question, voyage, shared=False)
+        voyage = self._keep.voyage(exchange, question, call, alone=True)
+        form = f"{'events' if exchange.stream else 'whole'} {question.vectors.value if question.vectors else ''}"
+        answer, role = await self._board(exchange, question, voyage, reason=form, as_it_came=True)
         if isinstance(answer, Entry):
             raise Failure(Kind.INTERNAL, detail="an entry where an answer was asked for")
-        return answer
+        return self._followed(exchange, note, answer, role)
 
     async def _board(
-        self, exchange: Exchange, question: Question, voyage: Voyage, *, shared: bool = True
+        self,
+        exchange: Exchange,
+        question: Question,
+        voyage: Voyage,
+        *,
+        until: float = math.inf,
+        reason: str = "",
+        as_it_came: bool = False,
     ) -> tuple[Reply | Entry, Role]:
+        """`reason`: why what is stored won't do. Those who have the same share a call."""
+        asked = question.asked
         return await self._flights.board(
-            question.key,
+            f"{question.key} {reason}" if reason else question.key,
             voyage,
             stream=exchange.stream or (exchange.route is not None and exchange.route.name in AS_IT_COMES),
             strip=exchange.stream and question.counted,
-            shared=shared and question.shared,
+            shared=question.shared,
+            since=-math.inf if asked.max_age is None else self._time() - asked.max_age,
+            until=until,
+            as_it_came=as_it_came,
         )
 
     def _instead(self, note: CacheNote, question: Question, stale: Entry | None) -> Found | None:
