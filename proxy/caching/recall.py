@@ -325,7 +325,8 @@ class Recall:
             raise Failure(Kind.CACHE_MISS)
         voyage = self._keep.voyage(exchange, question, call, alone=True)
         form = f"{'events' if exchange.stream else 'whole'} {question.vectors.value if question.vectors else ''}"
-        answer, role = await self._board(exchange, question, voyage, reason=form, as_it_came=True)
+        until = exchange.received_at + self._keep.max_wait
+        answer, role = await self._board(exchange, question, voyage, until=until, reason=form, as_it_came=True)
         if isinstance(answer, Entry):
             raise Failure(Kind.INTERNAL, detail="an entry where an answer was asked for")
         return self._followed(exchange, note, answer, role)

@@ -10,7 +10,7 @@ from proxy.caching.coalesce import Flights, Role
 from proxy.caching.flight import Flight
 from proxy.caching.share import Share
 from proxy.errors import Failure, Kind
-from proxy.exchange import Reply
+from proxy.exchange import Headers, Reply, Sink
 from tests.fakes.polling import until
 
 MANY = 40
@@ -70,6 +70,48 @@ def test_a_copy_of_a_failure_is_the_same_answer(param: str | None) -> None:
     copy = failure.copy()
     assert copy is not failure
     assert (copy.body(), copy.headers(safe_method=False)) == (failure.body(), failure.headers(safe_method=False))
+
+
+class Held:
+    """A reply that was answered, and says whether its upstream is held back."""
+
+    def __init__(self) -> None:
+        self.status, self.framed = 200, True
+        self.length: int | None = None
+        self.headers: Headers = [(b"content-type", b"text/event-stream")]
+        self.calls: list[str] = []
+
+    def whole(self) -> bytes | None: ...
+    def attach(self, sink: Sink) -> None: ...
+    def abort(self) -> None: ...
+
+    def pause(self) -> None:
+        self.calls.append("pause")
+
+    def resume(self) -> None:
+        self.calls.append("resume")
+
+
+async def test_the_upstream_waits_while_every_client_does() -> None:
+    """And not for one of them: it goes on as soon as one takes more, comes, or is alone with what he takes."""
+    loop = asyncio.get_running_loop()
+    voyage = Failing(asyncio.Event())
+    flight = Flight(voyage, 1 << 20, loop.time, loop.create_future(), lambda _: None, begun=0.0, purges=0)
+    one, other, late = (Share(flight, loop, stream=True, strip=False) for _ in range(3))
+    flight.join(one)
+    flight.join(other)
+    reply = Held()
+    flight.take_off(reply)
+    one.pause()
+    assert reply.calls == []
+    other.pause()
+    assert reply.calls == ["pause"]
+    one.resume()
+    assert reply.calls == ["pause", "resume"]
+    one.abort()
+    assert reply.calls == ["pause", "resume", "pause"]
+    flight.join(late)
+    assert reply.calls == ["pause", "resume"] * 2
 
 
 class Waiting(Failing):
