@@ -201,3 +201,15 @@ async def test_stopping_waits_for_what_is_under_way() -> None:
     await asyncio.sleep(0)
     gate.set()
     assert await closing
+
+
+async def test_what_who_hears_can_not_take_back_goes_later(start: Start, redis_server: RedisServer) -> None:
+    """Redis fails just then: it goes when Redis can."""
+    hearer = await start()
+    await hearer.keep(json_entry())
+    redis_server.tell("ACL", "SETUSER", "default", "-unlink")
+    hearer.purger.hear(ALL)
+    await until(lambda: not hearer.purger._errands)
+    assert redis_server.tell("KEYS", "t:e:*")
+    redis_server.tell("ACL", "SETUSER", "default", "+unlink")
+    await until(lambda: not redis_server.tell("KEYS", "t:e:*"), 5.0)
