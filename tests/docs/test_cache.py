@@ -123,7 +123,10 @@ def test_lifetimes_are_the_defaults() -> None:
     ("metric", "labels"),
     [
         ("askonce_cache_lookups_total", {"found", "memory", "redis", *(miss.value for miss in Miss)}),
-        ("askonce_cache_writes_total", {"dropped", *(put.value for put in Put), *(kept.value for kept in Stored)}),
+        (
+            "askonce_cache_writes_total",
+            {"dropped", "failed", *(put.value for put in Put), *(kept.value for kept in Stored)},
+        ),
         ("askonce_cache_removals_total", {removal.value for removal in Removal}),
         ("askonce_cache_unreadable_total", {reason.value for reason in Reason}),
     ],
