@@ -58,7 +58,7 @@ QUALIFYING: Final = frozenset(
     [
         *(b"openai-organization", b"openai-project", b"openai-beta", b"anthropic-beta"),
         *(b"helicone-target-url", b"helicone-target-provider", b"helicone-openai-api-base", b"helicone-fallbacks"),
-        *(b"helicone-prompt-id", b"helicone-cache-seed", b"cf-aig-metadata", b"x-model-provider-id"),
+        *(b"helicone-prompt-id", b"cf-aig-metadata", b"x-model-provider-id"),
         *(b"azureml-model-deployment", b"extra-parameters"),
     ]
 )
@@ -70,7 +70,7 @@ FAMILIES: Final = (b"x-portkey-", b"x-litellm-", b"x-amzn-bedrock-")
 """Beginnings of the names of fields that choose what answers."""
 
 _ASIDE: Final = re.compile(
-    rb"api-key$|-authorization$|trace|span|session|(?:call|request)-id$|timeout|retr|spend|cache-force-refresh|debug|log"
+    rb"api-key$|-authorization$|trace|span|session|(?:call|request)-id$|timeout|retr|spend|cache-|debug|log"
 ).search
 """In a family: what tells who asks is a scope's, and what watches, waits or retries chooses nothing."""
 
