@@ -149,11 +149,11 @@ async def test_r4_flushed_while_requests_run(
                 await traffic.goes_on()
         traffic.all_is_well()
         redis_server.tell("FLUSHALL")
-        missed = await ask(client, -1)
-        assert status_of(missed) == "MISS"
-        key = (missed.header(b"x-askonce-cache-key") or b"").decode()
-        await until(lambda: redis_server.tell("KEYS", f"askonce:e:*{key}*"))
-        assert status_of(await ask(client, -1)) == "HIT"
+        assert status_of(await ask(client, -1)) == "MISS"
+        # More than once where the purges that an emptied Redis may have forgotten are thought of meanwhile.
+        async with asyncio.timeout(5.0):
+            while status_of(await ask(client, -1)) != "HIT":
+                await asyncio.sleep(0.02)
     assert await told(gateway, capfd) == []
 
 
