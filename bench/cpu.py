@@ -32,7 +32,6 @@ class Sample:
 
     cpu_seconds: float
     rss_bytes: int
-    wall: float
 
 
 def parse_stat(text: str) -> ProcStat:
@@ -71,7 +70,7 @@ def _cpu_seconds(stat: ProcStat) -> float:
 def sample(root: int) -> Sample:
     stats = tree(root)
     cpu = sum(_cpu_seconds(stat) for stat in stats)
-    return Sample(cpu, sum(stat.pages for stat in stats) * _PAGE, time.monotonic())
+    return Sample(cpu, sum(stat.pages for stat in stats) * _PAGE)
 
 
 def resident(root: int) -> int:

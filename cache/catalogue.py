@@ -11,7 +11,8 @@ from typing import Final, NamedTuple, final
 
 from cache.entry import Entry, Meta
 from cache.memory import Cursor, Stats
-from cache.redis import BadCursor, Listed, Listing, Size
+from cache.redis import Listing, Size
+from cache.search import BadCursor, Listed
 from cache.select import Selector
 from cache.tiers import Tiers
 

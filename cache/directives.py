@@ -14,7 +14,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
-__all__ = ["DIRECTIVE_FIELDS", "FOREVER", "NONE", "Directives", "directives"]
+__all__ = ["DIRECTIVE_FIELDS", "FOREVER", "NONE", "TAG", "Directives", "directives"]
 
 FOREVER: Final = 1 << 31
 """Seconds; what is longer counts as this (RFC 9111 §1.2.2)."""
@@ -150,12 +150,12 @@ def _ttl(value: bytes) -> Directives:
     return Directives(ttl=_seconds(value.strip(), 0))
 
 
-_TAG: Final = re.compile(rf"[A-Za-z0-9._:/@=+-]{{1,{MAX_TAG}}}")
+TAG: Final = re.compile(rf"[A-Za-z0-9._:/@=+-]{{1,{MAX_TAG}}}")
 
 
 def _tags(value: bytes) -> Directives:
     given = [tag for tag in (part.strip() for part in value.decode("latin-1").split(",")) if tag]
-    tags = tuple(dict.fromkeys(tag for tag in given if _TAG.fullmatch(tag)))
+    tags = tuple(dict.fromkeys(tag for tag in given if TAG.fullmatch(tag)))
     return Directives(tags=tags[:MAX_TAGS], bad_tags=len(tags) > MAX_TAGS or not set(given) <= set(tags))
 
 

@@ -35,10 +35,11 @@ __all__ = [
 ]
 
 MAGIC: Final = b"\xa5ask"
-VERSION: Final = 1
-HEAD: Final = struct.Struct("!4sBBHII16s16s")
-"""Magic, version, flags, size of the metadata, number of frames, size of the frames uncompressed, digest of
-the frames as they are stored, digest of all that stands before it and of the metadata."""
+VERSION: Final = 2
+HEAD: Final = struct.Struct("!4sBBHIId16s16s")
+"""Magic, version, flags, size of the metadata, number of frames, size of the frames uncompressed, when it was made
+(where `lua/entry_put.lua` reads it), digest of the frames as they are stored, digest of all that stands before it
+and of the metadata."""
 DIGEST: Final = 16
 COMPRESSED: Final = 1
 PACED: Final = 2
@@ -223,7 +224,8 @@ def pack(entry: Entry, compress_over: int = COMPRESS_OVER) -> bytes:
         smaller = zlib.compress(frames, 1)
         if len(smaller) < len(frames) * PAYS:
             stored, flags = smaller, flags | COMPRESSED
-    head = HEAD.pack(MAGIC, VERSION, flags, len(meta), count, len(frames), _digest(stored), b"\0" * DIGEST)[:-DIGEST]
+    sizes = len(meta), count, len(frames)
+    head = HEAD.pack(MAGIC, VERSION, flags, *sizes, entry.created, _digest(stored), b"\0" * DIGEST)[:-DIGEST]
     return b"".join((head, _digest(head + meta), meta, stored))
 
 
@@ -231,7 +233,7 @@ def unpack(data: bytes, key: str, max_bytes: int = MAX_UNPACKED) -> Entry:
     """The entry of this key. Raises Unreadable; in particular for frames of more than `max_bytes` together."""
     end = meta_end(data)
     fields = _fields(data)
-    _, _, flags, _, count, size, digest, _ = HEAD.unpack_from(data)
+    _, _, flags, _, count, size, _, digest, _ = HEAD.unpack_from(data)
     stored = data[end:]
     if _digest(stored) != digest:
         raise Unreadable(Reason.TORN)

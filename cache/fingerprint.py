@@ -27,6 +27,7 @@ import msgspec
 
 __all__ = [
     "DENIED",
+    "FAMILIES",
     "QUALIFYING",
     "Unkeyable",
     "UnkeyableReason",
@@ -53,8 +54,25 @@ DENIED: Final[Mapping[str, str]] = MappingProxyType({
 A member that is meant for the gateway is cut out of the body before, so that whatever the upstream reads counts.
 """
 
-QUALIFYING: Final = frozenset({b"openai-organization", b"openai-project", b"openai-beta", b"anthropic-beta"})
-"""Header fields that choose what answers. No other counts, least of all one that names the client's address."""
+QUALIFYING: Final = frozenset(
+    [
+        *(b"openai-organization", b"openai-project", b"openai-beta", b"anthropic-beta"),
+        *(b"helicone-target-url", b"helicone-target-provider", b"helicone-openai-api-base", b"helicone-fallbacks"),
+        *(b"helicone-prompt-id", b"cf-aig-metadata", b"x-model-provider-id"),
+        *(b"azureml-model-deployment", b"extra-parameters"),
+    ]
+)
+"""Header fields that choose what answers, here or at a gateway behind. No other counts but for those of a family,
+least of all one that names the client's address.
+"""
+
+FAMILIES: Final = (b"x-portkey-", b"x-litellm-", b"x-amzn-bedrock-")
+"""Beginnings of the names of fields that choose what answers."""
+
+_ASIDE: Final = re.compile(
+    rb"api-key$|-authorization$|trace|span|session|(?:call|request)-id$|timeout|retr|spend|cache-|debug|log"
+).search
+"""In a family: what tells who asks is a scope's, and what watches, waits or retries chooses nothing."""
 
 MAX_STRUCTURE: Final = 250_000
 """Values in one body, counted by what begins them."""
@@ -120,11 +138,15 @@ def scope_of(kind: str, *parts: bytes) -> bytes:
 
 
 def qualifiers_of(query: bytes, headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, bytes]]:
-    """What counts beside the body: the query as it stands, and the QUALIFYING fields (names in lower case)."""
-    found = [(name.decode("latin-1"), value) for name, value in headers if name in QUALIFYING]
+    """What counts beside the body: the query and fields (in lower case) that choose what answers."""
+    found = [(name.decode("latin-1"), value) for name, value in headers if name in QUALIFYING or _chooses(name)]
     if query:
         found.append(("?", query))
     return found
+
+
+def _chooses(name: bytes) -> bool:
+    return name.startswith(FAMILIES) and _ASIDE(name) is None
 
 
 def key_of(scope: bytes, endpoint: str, qualifiers: Sequence[tuple[str, bytes]], content: bytes) -> str:

@@ -39,6 +39,14 @@ class Link(Protocol):
     Commands that name a key name it first. ConnectionError: there is no answer, or Redis refused.
     """
 
+    @property
+    def answers(self) -> bool:
+        """Something was answered within the last second, and nothing speaks against another question."""
+
+    @property
+    def excused(self) -> bool:
+        """It answers, and what went unanswered last may be the fault of this process, which was busy."""
+
     async def call(self, *command: Word) -> object: ...
 
     async def many(self, commands: Sequence[Command], on: str = "") -> list[object]:

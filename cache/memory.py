@@ -8,6 +8,7 @@ quickly, and the order of use, which every `get` changes, cannot be walked while
 import asyncio
 import enum
 import heapq
+import math
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -65,10 +66,9 @@ class Cursor(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Entries, newest first; `matched` counts them with those of all later pages. No cursor: nothing is left."""
+    """Entries, newest first. No cursor: nothing is left."""
 
     entries: list[Entry]
-    matched: Count
     cursor: Cursor | None
 
 
@@ -88,6 +88,7 @@ class Memory:
         self._max_bytes = max(0, max_bytes)
         self._purges = Purges() if purges is None else purges
         self._bytes = 0
+        self._youngest = -math.inf
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._keys: dict[str, set[str]] = {a + b: set() for a in HEXADECIMAL for b in HEXADECIMAL}
         self._removed = dict.fromkeys(Removal, 0)
@@ -130,6 +131,7 @@ class Memory:
         while self._bytes + size > self._max_bytes:
             self._remove(next(iter(self._held)), Removal.EVICTED)
         self._held[key] = entry, size
+        self._youngest = max(self._youngest, entry.created)
         self._keys[key[:2]].add(key)
         self._bytes += size
         return Put.STORED
@@ -148,7 +150,7 @@ class Memory:
 
         Without `before` it means all that is here by now.
         """
-        meant = selector.here(now) if selector.before is None else selector
+        meant = selector.here(now, self._youngest) if selector.before is None else selector
         if not dry_run:
             self._purges.add(selector, now)
         entries = size = 0
@@ -174,22 +176,22 @@ class Memory:
         """The newest `limit` entries (1,000 at most) among those selected, or among those older than the cursor."""
         limit = max(1, min(limit, MAX_PAGE))
         newest: list[tuple[Cursor, Entry]] = []
-        entries = size = 0
+        matched = 0
         async for some in self._slices():
-            for entry, cost in some:
+            for entry, _ in some:
                 if entry.stale_until <= now or not selector.matches(entry, now):
                     continue
                 place = Cursor(entry.created, entry.key)
                 if after is not None and place >= after:
                     continue
-                entries, size = entries + 1, size + cost
+                matched += 1
                 if len(newest) < limit:
                     heapq.heappush(newest, (place, entry))
                 elif place > newest[0][0]:
                     heapq.heapreplace(newest, (place, entry))
         newest.sort(reverse=True)
-        cursor = newest[-1][0] if entries > len(newest) else None
-        return Page([entry for _, entry in newest], Count(entries, size), cursor)
+        cursor = newest[-1][0] if matched > len(newest) else None
+        return Page([entry for _, entry in newest], cursor)
 
     async def entries(self, now: float) -> list[Entry]:
         """All that can still be served, in no order."""

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 from cache.directives import NONE, Directives
 
-__all__ = ["DEFAULT_TTLS", "ModelRule", "NoCacheReason", "Plan", "Request", "Rules", "plan"]
+__all__ = ["DEFAULT_TTLS", "ModelRule", "NoCacheReason", "Plan", "Request", "Rules", "outdates", "plan"]
 
 
 class NoCacheReason(enum.Enum):
@@ -26,16 +26,12 @@ class NoCacheReason(enum.Enum):
 
     __hash__ = object.__hash__  # members are one of each; an enum's own hashes the name, in Python
 
-    DISABLED = "disabled"
-    """The operator switched the cache off."""
     METHOD = "method"
     """A method whose answers are not kept."""
     ENDPOINT_OFF = "endpoint-off"
     """No lifetime is configured for this endpoint."""
     MODEL_OFF = "model-off"
     """The operator excluded this model."""
-    NO_SCOPE = "no-scope"
-    """Nobody knows for whom the answer would be: the request has no credential."""
     STATEFUL = "stateful"
     """The answer depends on what the upstream keeps, or asking changes it."""
     HOSTED_TOOLS = "hosted-tools"
@@ -84,8 +80,6 @@ class NoCacheReason(enum.Enum):
     """The answer has a form that is not understood."""
     ENTRY_TOO_LARGE = "entry-too-large"
     """The answer is larger than an entry may be."""
-    ABORTED = "aborted"
-    """Everybody who waited for the answer has left."""
     PURGED = "purged"
     """What the answer would be kept as was purged while it was on its way."""
 
@@ -113,7 +107,6 @@ class ModelRule:
 class Rules:
     """What the operator allows. Durations are in seconds."""
 
-    enabled: bool = True
     ttls: Mapping[str, float] = field(default_factory=lambda: DEFAULT_TTLS)
     """By endpoint. Absent or 0 is off, whatever is said of a model."""
     models: Sequence[ModelRule] = ()
@@ -127,6 +120,7 @@ class Rules:
 
 _GOTTEN: Final = frozenset({"models", "models/*"})
 """Endpoints whose answers are asked for with GET; elsewhere a GET lists what the upstream keeps."""
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
 class Request(NamedTuple):
@@ -136,8 +130,6 @@ class Request(NamedTuple):
     """The name of a route."""
     method: str
     model: str = ""
-    scoped: bool = True
-    """Whether it is known who may share the answer."""
     stateful: bool = False
     hosted_tools: bool = False
 
@@ -193,6 +185,11 @@ def plan(request: Request, asked: Directives, rules: Rules) -> Plan:
     return Plan(0.0 if unwritten else min(ttl, limit), limit, unread, tuple(unwritten))
 
 
+def outdates(endpoint: str, method: str, status: int) -> bool:
+    """Whether a request that was answered so has changed what is kept of its own target (RFC 9111 §4.4)."""
+    return endpoint in _GOTTEN and method not in _SAFE and 200 <= status < 400
+
+
 def _ttl(request: Request, rules: Rules) -> float:
     ttl = rules.ttls.get(request.endpoint, 0.0)
     if ttl > 0:
@@ -204,16 +201,12 @@ def _ttl(request: Request, rules: Rules) -> float:
 
 def _forbidden(request: Request, asked: Directives, rules: Rules, ttl: float) -> tuple[NoCacheReason, ...]:
     """Why the cache is not for this request at all. Where the operator says no, the client's reasons do not matter."""
-    if not rules.enabled:
-        return (NoCacheReason.DISABLED,)
     if rules.ttls.get(request.endpoint, 0.0) <= 0:
         return (NoCacheReason.ENDPOINT_OFF,)
     if request.method != ("GET" if request.endpoint in _GOTTEN else "POST"):
         return (NoCacheReason.METHOD,)
     if ttl <= 0:
         return (NoCacheReason.MODEL_OFF,)
-    if not request.scoped:
-        return (NoCacheReason.NO_SCOPE,)
     if request.stateful:
         return (NoCacheReason.STATEFUL,)
     if request.hosted_tools and not rules.allow_hosted_tools:

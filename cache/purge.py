@@ -1,7 +1,7 @@
 """Purges: what somebody wants gone goes from the memory of every worker, from Redis and from the disk.
 
-The others are told first; each takes back out of Redis what he stored just before he heard of it. The answer to
-a purge waits until they have heard: from then on nobody serves what it removed.
+The others are told first; each takes back out of Redis what he stored just before he heard of it, or as soon as
+Redis lets him. The answer to a purge waits until they have heard: from then on nobody serves what it removed.
 """
 
 import asyncio

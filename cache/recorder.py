@@ -1,16 +1,16 @@
-"""Collects an answer while it is relayed, within a bound. `data` runs once a chunk of every answer that may be stored.
+"""Collects a stream while it is relayed, within a bound. `data` runs once a chunk of every stream that may be stored.
 
-A stream is cut behind each blank line, whatever the network made of it: lines end in CR, LF or CRLF, mixed.
+It is cut behind each blank line, whatever the network made of it: lines end in CR, LF or CRLF, mixed.
 """
 
 import enum
 import re
 from itertools import pairwise
-from typing import Final, NamedTuple, Protocol, final
+from typing import Final, NamedTuple, final
 
 from cache.entry import FRAME_COST
 
-__all__ = ["BodyRecorder", "EventRecorder", "Recorder", "Recording", "State"]
+__all__ = ["EventRecorder", "Recording", "State"]
 
 BLANK: Final = (b"\n\n", b"\r\r", b"\n\r")
 """One of these is in all that holds a blank line, the first line of a text aside."""
@@ -36,65 +36,12 @@ class Recording(NamedTuple):
     gaps: tuple[int, ...]
 
 
-class Recorder(Protocol):
-    """Over its limit it lets go of what it holds and goes on taking chunks."""
-
-    @property
-    def state(self) -> State: ...
-
-    def data(self, chunk: bytes, now: float) -> None:
-        """The next bytes of the answer, at this time of a steady clock, in seconds."""
-
-    def commit(self) -> Recording | None:
-        """What was recorded, once: nothing where the state is not RECORDING."""
-
-    def abort(self) -> None:
-        """Lets go of what was recorded."""
-
-
-@final
-class BodyRecorder:
-    """A body that is one frame."""
-
-    __slots__ = ("_held", "_limit", "state")
-
-    def __init__(self, limit: int) -> None:
-        self.state = State.RECORDING
-        self._limit = limit
-        self._held = bytearray()
-
-    def __repr__(self) -> str:
-        return f"<BodyRecorder {self.state.value} {len(self._held)} of {self._limit} bytes>"
-
-    def data(self, chunk: bytes, now: float) -> None:
-        if self.state is not State.RECORDING:
-            return
-        if len(self._held) + len(chunk) + FRAME_COST > self._limit:
-            self._stop(State.OVERFLOWN)
-        else:
-            self._held += chunk
-
-    def commit(self) -> Recording | None:
-        if self.state is not State.RECORDING:
-            return None
-        recording = Recording((bytes(self._held),), ())
-        self._stop(State.DONE)
-        return recording
-
-    def abort(self) -> None:
-        if self.state is State.RECORDING:
-            self._stop(State.DONE)
-
-    def _stop(self, state: State) -> None:
-        self.state = state
-        self._held = bytearray()
-
-
 @final
 class EventRecorder:
     """The events of a stream, each with its blank line. Bytes behind the last are a frame of their own.
 
-    `begun` is the time that the first gap counts from.
+    `limit` is in bytes: over it everything held is let go of, and chunks are taken as before. `begun` is the time
+    that the first gap counts from.
     """
 
     __slots__ = ("_begun", "_frames", "_held", "_limit", "_size", "_times", "state")
@@ -112,6 +59,7 @@ class EventRecorder:
         return f"<EventRecorder {self.state.value} {len(self._frames)} events, {self._size} of {self._limit} bytes>"
 
     def data(self, chunk: bytes, now: float) -> None:
+        """The next bytes, at this time of a steady clock, in seconds."""
         if not self._held and 0 < chunk.find(b"\n\n") == len(chunk) - 2 and CR not in chunk and chunk[0] != LF:
             # One whole event, which is what upstreams send.
             self._size += len(chunk) + FRAME_COST
@@ -124,6 +72,7 @@ class EventRecorder:
             self._piece(chunk, now)
 
     def commit(self) -> Recording | None:
+        """What was recorded, once: nothing where the state is not RECORDING."""
         if self.state is not State.RECORDING:
             return None
         times = [int((time - self._begun) * 1000) for time in (self._begun, *self._times)]
@@ -136,6 +85,7 @@ class EventRecorder:
         return recording
 
     def abort(self) -> None:
+        """Lets go of what was recorded."""
         if self.state is State.RECORDING:
             self._stop(State.DONE)
 

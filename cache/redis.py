@@ -7,18 +7,31 @@ import asyncio
 import enum
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple, final
 
 import msgspec
 
-from cache.entry import MAX_UNPACKED, PREFIX, Entry, Meta, Reason, Unreadable, meta_end, pack, unpack, unpack_meta
+from cache.entry import (
+    MAX_UNPACKED,
+    PREFIX,
+    Entry,
+    Meta,
+    OutOfBounds,
+    Reason,
+    Unreadable,
+    meta_end,
+    pack,
+    unpack,
+)
 from cache.lease import FENCE_LIFE, Lease, LeaseState, keys
 from cache.link import Link, Script, Word
+from cache.search import START, Cursor, Listed, Search, entry_name
 from cache.select import Selector
 
-__all__ = ["BadCursor", "Listed", "Listing", "Miss", "Purged", "RedisTier", "Size", "Stored"]
+__all__ = ["Listing", "Miss", "Purged", "RedisTier", "Size", "Stored"]
 
 PUT: Final = Script.read("entry_put")
 
@@ -26,15 +39,17 @@ IN_THREAD: Final = 1 << 16
 """Bytes from which an envelope is made and read beside the event loop."""
 MANY: Final = 128
 """Entries that are asked for at once."""
-SLICE: Final = 64
-"""Keys that Redis, and then this process, looks at before others get their turn."""
 MAX_SLICES: Final = 256
 """Of one page, so that a listing of little among much answers."""
 MAX_PAGE: Final = 1_000
-MAX_CURSOR: Final = 300
 RECENT: Final = 5.0
 """Seconds in which every worker has heard of a purge, with plenty to spare."""
 MAX_RECENT: Final = 4_096
+ENTRY_TYPES: Final = frozenset([b"string", b"none"])
+MAX_OWED: Final = 4_096
+FIRST_TRY: Final = 0.25
+LAST_TRY: Final = 5.0
+"""Seconds between two tries to delete what must go."""
 
 META: Final = len(Meta.__struct_fields__)
 
@@ -55,17 +70,19 @@ class Stored(enum.Enum):
 
     STORED = "stored"
     TOO_LARGE = "too_large"
+    """For the limits, or for an envelope."""
     EXPIRED = "expired"
     FENCED = "fenced"
     """Somebody was given a lease after this answer's maker."""
+    OLDER = "older"
+    """There is one that was made later."""
     PURGED = "purged"
     """Somebody wanted it gone before it was here."""
     DOWN = "down"
 
 
-@final
-class BadCursor(ValueError):
-    """Not one that a listing gave."""
+_STORED: Final = {1: Stored.STORED, 0: Stored.FENCED, -1: Stored.OLDER}
+"""By what the script answers."""
 
 
 @final
@@ -76,12 +93,6 @@ class Purged:
     entries: int
     bytes: int
     complete: bool
-
-
-class Listed(NamedTuple):
-    meta: Meta
-    bytes: int
-    """As stored, compressed where that paid."""
 
 
 @final
@@ -119,12 +130,17 @@ class RedisTier:
         max_value_bytes: int = MAX_UNPACKED,
     ) -> None:
         self._link = link
+        self._search = Search(link, namespace)
         self._namespace = namespace
         self._max = max_entry_bytes
         self._max_value = max_value_bytes
         self._wall = wall
         self._on_unreadable = on_unreadable
         self._recent: deque[tuple[float, Meta]] = deque(maxlen=MAX_RECENT)
+        self._weighing: asyncio.Task[None] | None = None
+        self._owed: dict[str, None] = {}
+        """Keys of what was purged and is still there, the oldest debt first."""
+        self._paying: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"<RedisTier {self._namespace} {self._link!r}>"
@@ -144,15 +160,19 @@ class RedisTier:
                 await self._link.call("UNLINK", name)
                 return Miss.UNREADABLE
         except (ConnectionError, TimeoutError):
+            self._suspect([key])
             return Miss.DOWN
 
-    async def get_many(self, keys: Sequence[str]) -> dict[str, Entry]:
-        """Those that are there; some of them where Redis fails meanwhile. One round trip for every MANY keys."""
-        found: dict[str, Entry] = {}
+    async def get_many(self, keys: Sequence[str]) -> dict[str, Entry | Miss]:
+        """What `get` says of each. One round trip for every MANY keys; once Redis has failed no more are asked."""
+        found: dict[str, Entry | Miss] = dict.fromkeys(keys, Miss.DOWN)
         for start in range(0, len(keys), MANY):
             some = keys[start : start + MANY]
             try:
                 values = await self._link.many([("GET", self._name(key)) for key in some])
+                found |= dict.fromkeys(
+                    [key for key, data in zip(some, values, strict=True) if data is None], Miss.ABSENT
+                )
                 here = [(key, data) for key, data in zip(some, values, strict=True) if isinstance(data, bytes)]
                 small = sum(len(data) for _, data in here) < IN_THREAD
                 entries = self._unpack(here) if small else await asyncio.to_thread(self._unpack, here)
@@ -162,11 +182,35 @@ class RedisTier:
                         found[key] = entry
                     else:
                         self._on_unreadable(entry)
+                        found[key] = Miss.UNREADABLE
                         bad.append(key)
                 await self._unlink(bad)
+                if refused := [key for key in some if found[key] is Miss.DOWN]:
+                    self._suspect(refused)
             except (ConnectionError, TimeoutError):
+                self._suspect(some)
                 break
         return found
+
+    def _suspect(self, keys: Sequence[str]) -> None:
+        """Redis answers others: what it refuses or takes too long to read may be no entry, and would stand for ever."""
+        if (self._weighing is None or self._weighing.done()) and self._link.answers:
+            self._weighing = asyncio.get_running_loop().create_task(self._weigh(keys))
+
+    async def _weigh(self, keys: Sequence[str]) -> None:
+        """Deletes what is no entry by its type or its beginning, or is larger than any that could be read."""
+        with suppress(ConnectionError, TimeoutError):
+            names = [self._name(key) for key in keys]
+            types = await self._link.many([("TYPE", name) for name in names])
+            sizes = await self._link.many([("STRLEN", name) for name in names])
+            heads = await self._link.many([("GETRANGE", name, 0, PREFIX - 1) for name in names])
+            found = [
+                Reason.FOREIGN if isinstance(kind, bytes) and kind not in ENTRY_TYPES else _unfit(head, size, self._max)
+                for kind, size, head in zip(types, sizes, heads, strict=True)
+            ]
+            for reason in filter(None, found):
+                self._on_unreadable(reason)
+            await self._unlink([key for key, reason in zip(keys, found, strict=True) if reason is not None])
 
     def _unpack(self, here: Sequence[tuple[str, bytes]]) -> dict[str, Entry | Reason]:
         entries: dict[str, Entry | Reason] = {}
@@ -178,41 +222,76 @@ class RedisTier:
         return entries
 
     async def put(self, entry: Entry, lease: Lease | None = None) -> Stored:
-        """Until `stale_until`. A lease is ended by STORED and lost by FENCED."""
+        """Until `stale_until`, unless one that was made later is there.
+
+        A lease is ended by STORED and OLDER, and lost by FENCED.
+        """
         life = int((entry.stale_until - self._wall()) * 1_000)
         if life <= 0:
             return Stored.EXPIRED
         size = sum(map(len, entry.frames))
         if size > self._max:
             return Stored.TOO_LARGE
-        data = pack(entry) if size < IN_THREAD else await asyncio.to_thread(pack, entry)
+        try:
+            data = pack(entry) if size < IN_THREAD else await asyncio.to_thread(pack, entry)
+        except OutOfBounds:
+            return Stored.TOO_LARGE
         if len(data) > self._max_value:
             return Stored.TOO_LARGE
         self._remember(entry)
         try:
-            if lease is None:
-                await self._link.call("SET", self._name(entry.key), data, "PX", life)
-                return Stored.STORED
-            words: Sequence[Word] = [lease.token, lease.fence, FENCE_LIFE, life, data]
+            held = ("", "") if lease is None else (lease.token, lease.fence)
+            words: Sequence[Word] = [*held, FENCE_LIFE, life, data]
             kept = await self._link.script(PUT, keys(self._namespace, entry.key), words)
         except (ConnectionError, TimeoutError):
             return Stored.DOWN
-        lease.state = LeaseState.ENDED if kept else LeaseState.LOST
-        return Stored.STORED if kept else Stored.FENCED
+        if lease is not None:
+            lease.state = LeaseState.ENDED if kept else LeaseState.LOST
+        return _STORED[kept] if isinstance(kept, int) and kept in _STORED else Stored.DOWN
 
     async def drop(self, key: str) -> Purged:
-        """One entry."""
+        """One entry. Where Redis fails it goes as soon as Redis can, if this process lives to see it."""
         try:
             gone = await self._link.call("UNLINK", self._name(key))
         except (ConnectionError, TimeoutError):
+            self._owe([key])
             return Purged(0, 0, complete=False)
         return Purged(int(bool(gone)), 0, complete=True)
+
+    def _owe(self, keys: Sequence[str]) -> None:
+        self._owed |= dict.fromkeys(keys)
+        while len(self._owed) > MAX_OWED:
+            del self._owed[next(iter(self._owed))]
+        if self._owed and self._paying is None:
+            self._paying = asyncio.get_running_loop().create_task(self._pay())
+
+    async def _pay(self) -> None:
+        """Tries until nothing is owed. What was stored anew meanwhile may go with it: it is asked for again."""
+        pause = FIRST_TRY
+        while self._owed:
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LAST_TRY)
+            with suppress(ConnectionError, TimeoutError):
+                some = [*self._owed][:MANY]
+                await self._unlink(some)
+                for key in some:
+                    self._owed.pop(key, None)
+                pause = 0.0 if self._owed else pause
+        self._paying = None
+
+    async def close(self) -> None:
+        """What is still owed is told by nobody else: it has its last try here."""
+        if self._paying is not None:
+            self._paying.cancel()
+            await asyncio.wait([self._paying])
+        with suppress(ConnectionError, TimeoutError):
+            await self._unlink([*self._owed])
 
     async def purge(self, selector: Selector, *, dry_run: bool = False) -> Purged:
         """Looks at every entry of the namespace, a slice at a time; of a selector with a key at that one alone."""
         entries = size = 0
         try:
-            async for part in self._slices(selector, _START):
+            async for part in self._search.slices(selector, START, self._wall()):
                 entries += len(part.found)
                 size += sum(listed.bytes for listed in part.found)
                 if part.found and not dry_run:
@@ -224,23 +303,27 @@ class RedisTier:
     async def purge_recent(self, selector: Selector) -> bool:
         """What this process stored just now, perhaps behind the back of a purge that it had not heard of yet.
 
-        False: Redis failed meanwhile.
+        Without `before` it means all of that, whatever the clock says.
+        False: Redis failed meanwhile. They go as soon as it can.
         """
         now = self._wall()
+        selector = selector.here(now) if selector.before is None else selector
         recent = [meta for stored, meta in self._recent if stored > now - RECENT]
+        meant = [meta.key for meta in recent if selector.matches(meta, now)]
         try:
-            await self._unlink([meta.key for meta in recent if selector.matches(meta, now)])
+            await self._unlink(meant)
         except (ConnectionError, TimeoutError):
+            self._owe(meant)
             return False
         return True
 
     async def page(self, selector: Selector, limit: int, cursor: str | None = None) -> Listing:
         """Raises BadCursor."""
-        start = _START if cursor is None else _Cursor.parse(cursor)
+        start = START if cursor is None else Cursor.parse(cursor)
         entries: list[Listed] = []
         slices = 0
         try:
-            async for part in self._slices(selector, start):
+            async for part in self._search.slices(selector, start, self._wall()):
                 entries += part.found
                 slices += 1
                 if part.next is None:
@@ -266,7 +349,7 @@ class RedisTier:
         return found
 
     def _name(self, key: str) -> str:
-        return f"{self._namespace}:e:{{{key}}}"
+        return entry_name(self._namespace, key)
 
     def _remember(self, entry: Entry) -> None:
         self._recent.append((self._wall(), Meta(*msgspec.structs.astuple(entry)[:META])))
@@ -277,91 +360,12 @@ class RedisTier:
             if isinstance(gone, ConnectionError):
                 raise gone
 
-    async def _slices(self, selector: Selector, start: "_Cursor") -> AsyncIterator["_Slice"]:
-        """Every entry that was there from beginning to end appears, perhaps twice."""
-        if selector.key is not None:
-            yield _Slice(await self._look(selector, [self._name(selector.key).encode()], ""), None)
-            return
-        servers = sorted(await self._link.primaries())
-        if not servers:
-            raise ConnectionError("no server is known")
-        first = start.server or servers[0]
-        for at, server in enumerate(servers):
-            if server < first:
-                continue
-            scan = start.scan if server == start.server else 0
-            while True:
-                (answer,) = await self._link.many(
-                    [("SCAN", scan, "MATCH", _pattern(self._namespace), "COUNT", SLICE)], server
-                )
-                if isinstance(answer, ConnectionError):
-                    raise answer
-                scan, names = _scanned(answer)
-                found = await self._look(selector, names, server)
-                if not scan:
-                    break
-                yield _Slice(found, _Cursor(server, scan))
-            last = at + 1 == len(servers)
-            yield _Slice(found, None if last else _Cursor(servers[at + 1], 0))
 
-    async def _look(self, selector: Selector, names: Sequence[bytes], on: str) -> "list[Listed]":
-        """The entries of these names that are meant. Reads no more of them than the metadata."""
-        asked: list[Sequence[bytes | str | int]] = []
-        for name in names:
-            asked += [("GETRANGE", name, 0, PREFIX - 1), ("STRLEN", name)]
-        answers = await self._link.many(asked, on)
-        now = self._wall()
-        found = []
-        for at, name in enumerate(names):
-            data, size = answers[2 * at], answers[2 * at + 1]
-            if not isinstance(data, bytes) or not isinstance(size, int):
-                continue
-            meta = await self._meta(name, data, on)
-            if meta is not None and selector.matches(meta, now) and self._name(meta.key).encode() == name:
-                found.append(Listed(meta, size))
-        return found
-
-    async def _meta(self, name: bytes, data: bytes, on: str) -> Meta | None:
-        try:
-            if len(data) == PREFIX and (end := meta_end(data)) > PREFIX:
-                (more,) = await self._link.many([("GETRANGE", name, 0, end - 1)], on)
-                data = more if isinstance(more, bytes) else b""
-            return unpack_meta(data)
-        except Unreadable:
-            # It is deleted when somebody asks for it, or ends with its time.
-            return None
-
-
-class _Cursor(NamedTuple):
-    server: str
-    scan: int
-
-    def __str__(self) -> str:
-        return f"{self.scan}@{self.server}"
-
-    @classmethod
-    def parse(cls, text: str) -> "_Cursor":
-        scan, at, server = text.partition("@")
-        if not (at and server and scan.isascii() and scan.isdigit() and len(text) < MAX_CURSOR):
-            raise BadCursor("not a cursor of a listing")
-        return cls(server, int(scan))
-
-
-_START: Final = _Cursor("", 0)
-
-
-class _Slice(NamedTuple):
-    found: list[Listed]
-    next: _Cursor | None
-
-
-def _pattern(namespace: str) -> str:
-    """What the names of all entries match. What means something in a pattern means itself."""
-    return re.sub(r"([\\*?\[\]^])", r"\\\1", namespace) + ":e:*"
-
-
-def _scanned(answer: object) -> tuple[int, list[bytes]]:
-    match answer:
-        case [bytes(scan), list(names)]:
-            return int(scan), names
-    raise ConnectionError("not what SCAN answers")
+def _unfit(head: object, size: object, most: int) -> Reason | None:
+    """Why a large value that begins like this can be no entry with frames of `most` bytes."""
+    if not isinstance(head, bytes) or not isinstance(size, int) or size < IN_THREAD:
+        return None
+    try:
+        return Reason.LARGE if size > meta_end(head) + most else None
+    except Unreadable as unreadable:
+        return unreadable.reason

@@ -1,21 +1,29 @@
 """Which entries a purge or a listing means. Sans-IO."""
 
 import math
+import re
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Final, NamedTuple, final
 
+from cache.directives import TAG
 from cache.entry import Meta
 
-__all__ = ["AHEAD", "BadSelector", "Purges", "Selector"]
+__all__ = ["BadSelector", "Purges", "Selector"]
 
 MAX_TEXT: Final = 512
 MAX_SECONDS: Final = 1e10
 TEXTS: Final = frozenset(["key", "tag", "model", "team", "endpoint", "scope"])
+DIGEST: Final = re.compile("[0-9a-f]{64}")
+FORMS: Final = {
+    "key": (DIGEST, "64 hexadecimal digits, lower case"),
+    "scope": (DIGEST, "64 hexadecimal digits, lower case"),
+    "tag": (TAG, "a tag that an answer can have"),
+    "model": (re.compile(r"[^*?]+"), "a name, not a pattern"),
+}
+"""A condition that no entry could meet would look like one that was met."""
 SECONDS: Final = frozenset(["older_than", "before"])
-AHEAD: Final = 2.0
-"""Seconds by which the clock of whoever made an entry may be ahead of the clock here."""
 
 
 @final
@@ -66,9 +74,12 @@ class Selector:
             and not self.empty
         )
 
-    def here(self, now: float) -> "Selector":
-        """For what is stored already: a purge that is said now means it, though its maker's clock may be ahead."""
-        return replace(self, before=now if self.older_than is not None else now + AHEAD)
+    def here(self, now: float, youngest: float = math.inf) -> "Selector":
+        """For what is stored already, of which nothing was made after `youngest`.
+
+        A purge that is said now means it, though its maker's clock may be ahead, or this one has been set back.
+        """
+        return replace(self, before=now if self.older_than is not None else youngest)
 
     def as_dict(self) -> dict[str, str | float | bool]:
         """The fields that are given, fit for JSON."""
@@ -88,6 +99,9 @@ def _checked(name: object, value: object) -> str | float | bool:
     if name in TEXTS:
         if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT:
             raise BadSelector(str(name), f"must be a text of 1 to {MAX_TEXT} characters")
+        form, meant = FORMS.get(str(name), (None, ""))
+        if form is not None and not form.fullmatch(value):
+            raise BadSelector(str(name), f"must be {meant}")
         return value
     if name in SECONDS:
         if type(value) not in (int, float) or not 0 <= value < MAX_SECONDS:  # type: ignore[operator]
@@ -115,13 +129,15 @@ class Purges:
     kept that should be gone.
     """
 
-    __slots__ = ("_latest", "_limit", "_said", "_seconds")
+    __slots__ = ("_latest", "_limit", "_said", "_seconds", "count")
 
     def __init__(self, seconds: float = 3_600.0, limit: int = 256) -> None:
         self._seconds = seconds
         self._limit = max(2, limit)
         self._said: deque[_Said] = deque()
         self._latest = -math.inf
+        self.count = 0
+        """How many there ever were: what was begun at another count is from before a purge."""
 
     def __len__(self) -> int:
         return len(self._said)
@@ -132,6 +148,7 @@ class Purges:
         selector = replace(selector, before=before)
         if selector.empty:
             return selector
+        self.count += 1
         self._forget(now)
         if len(self._said) >= self._limit:
             older = max(self._said.popleft().before, self._said.popleft().before)

@@ -15,8 +15,6 @@ class CacheStatus(enum.Enum):
 
     HIT = "HIT"
     """Served from the cache: the same request."""
-    SEMANTIC_HIT = "SEMANTIC-HIT"
-    """Served from the cache: a request that means the same."""
     PARTIAL_HIT = "PARTIAL-HIT"
     """Some inputs of a batch were known; the upstream was asked for the others."""
     COALESCED = "COALESCED"
@@ -63,14 +61,11 @@ def render_cache_status(
     stored: bool = False,
     collapsed: bool = False,
     fwd_status: int = 0,
-    key: str = "",
     reason: NoCacheReason | None = None,
-    before: bytes = b"",
 ) -> bytes:
-    """The value of `cache-status`: a list of caches, of which the last is the nearest to the client.
+    """This cache's member of `cache-status`.
 
-    `before` is the value that the upstream's answer came with, `key` one of our keys. `stored`,
-    `collapsed` and `fwd_status` are said of forwarded requests only (RFC 9211 §2).
+    `stored`, `collapsed` and `fwd_status` are said of forwarded requests only (RFC 9211 §2).
     """
     value = _BEGINNINGS[handling]
     if handling is not Handling.HIT and handling is not Handling.ANSWERED:
@@ -79,8 +74,6 @@ def render_cache_status(
         value += "; collapsed" if collapsed else ""
     if ttl is not None:
         value += f"; ttl={ttl}"
-    if key:
-        value += f'; key="{key}"'
     if reason is not None:
         value += f"; detail={reason.value}"
-    return before + b", " + value.encode() if before else value.encode()
+    return value.encode()

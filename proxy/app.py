@@ -17,7 +17,7 @@ from aiohttp import web
 from proxy.accounting import Accounting
 from proxy.admin import Admin, CacheRoutes, Gate, Readiness
 from proxy.auth import Auth
-from proxy.caches import WALL, Caches, kept_routes
+from proxy.caches import Caches, kept_routes, rules_of
 from proxy.config import Config, ConfigError, Secret, Upstream, carried_over
 from proxy.errors import Failure, Kind
 from proxy.exchange import PhaseTimeouts
@@ -134,7 +134,14 @@ class App:
             self._gate.token = Secret(made := secrets.token_hex(24))
             self.log.info("admin_token", token=made, reason="none is configured")
         caches, worker = self._caches, int(os.environ.get("ASKONCE_WORKER", "0"))
-        routes = CacheRoutes(caches.catalogue, caches.purger, log=self.log, wall=WALL, worker=worker)
+        routes = CacheRoutes(
+            caches.catalogue,
+            caches.purger,
+            endpoints=rules_of(self.config.cache).ttls,
+            log=self.log,
+            wall=caches.wall,
+            worker=worker,
+        )
         application = Admin(self.metrics, self.readiness, self._gate, routes).application()
         self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -210,7 +217,7 @@ class App:
         pipeline.draining = self._pipeline.draining
         self._pipeline, self._pools = pipeline, pools
         self.clients.serve, self.clients.glance = pipeline.serve, pipeline.glance
-        self.clients.limits = _client_limits(config)
+        self.clients.limit(_client_limits(config))
         self.clients.peers = Peers(config.listen.trusted_proxies)
         self._gate.token = config.admin.token or self._gate.token
         self.log.info("reloaded")

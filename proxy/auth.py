@@ -1,23 +1,30 @@
 """Whose request it is. In pass-through mode the client's own key goes upstream."""
 
+import re
 from collections import OrderedDict
+from functools import lru_cache
 from typing import Final, Literal, final
 
-from cache.fingerprint import scope_of
+from cache.fingerprint import QUALIFYING, scope_of
 from proxy.errors import Failure, Kind
 from proxy.exchange import Exchange, Headers, header
 
-__all__ = ["CREDENTIAL_FIELDS", "Auth", "without_credentials"]
+__all__ = ["CREDENTIAL_FIELDS", "Auth", "tells_who", "without_credentials"]
 
 CREDENTIAL_FIELDS: Final = frozenset([b"authorization", b"api-key", b"x-api-key"])
-IDENTITY_FIELDS: Final = CREDENTIAL_FIELDS | {
-    b"x-goog-api-key",
-    b"ocp-apim-subscription-key",
-    b"x-auth-token",
-    b"cookie",
-}
-"""Fields by which some upstream tells who asks. Organisation and project are part of a request's key."""
+
+_WHO: Final = re.compile(
+    rb"(?<!port)key|token|auth|secret|credential|cookie|signature|session|tenant|account|passw|jwt|assertion|cert|identity"
+    rb"|principal|subscription|customer|impersonat|on-behalf|client-?id|user(?![-_]?agent)"
+    rb"|(?:^|[-_])(?:org(?:ani[sz]ation)?|project|workspace|team|group|role|e-?mail)(?:[-_]|$)"
+).search
+_NOBODY: Final = re.compile(rb"^(?:sec|x-stainless|helicone-session)-|idempotency").search
+"""Of browsers, SDKs and logs: names that would be taken for credentials, and whose values differ by request."""
+MAX_NAME: Final = 64
+MAX_NAMES: Final = 1_024
 MAX_SCOPES: Final = 1_024
+MAX_GIVEN: Final = 1_024
+"""Bytes of the fields by which a scope is remembered."""
 BROWSER_KEY: Final = b"openai-insecure-api-key."
 """The WebSocket subprotocol in which browsers, which can't set headers, send a key."""
 
@@ -40,13 +47,27 @@ class Auth:
 
     def _scope(self, headers: Headers) -> bytes:
         """Of everything that may tell one client from another, the absence of a key included."""
-        given = tuple([line for line in headers if line[0] in IDENTITY_FIELDS])
+        given = tuple([line for line in headers if (_known if len(line[0]) <= MAX_NAME else tells_who)(line[0])])
         scope = self._scopes.get(given)
         if scope is None:
-            scope = self._scopes[given] = scope_of("key", *(part for line in sorted(given) for part in line))
+            scope = scope_of("key", *(part for line in sorted(given) for part in line))
+            if sum([len(name) + len(value) for name, value in given]) <= MAX_GIVEN:
+                self._scopes[given] = scope
             if len(self._scopes) > MAX_SCOPES:
                 self._scopes.popitem(last=False)
         return scope
+
+
+def tells_who(name: bytes) -> bool:
+    """Whether some upstream may tell by this field, its name in lower case, who asks.
+
+    By the words in it: there are more gateways than anybody has listed, and a field that counts in vain costs hits
+    alone. Those in QUALIFYING are part of a request's key, whoever shares answers.
+    """
+    return name not in QUALIFYING and _WHO(name) is not None and _NOBODY(name) is None
+
+
+_known = lru_cache(maxsize=MAX_NAMES)(tells_who)
 
 
 def _credential(headers: Headers) -> bytes:

@@ -1,12 +1,14 @@
 """The cache's part of the composition root: what it is made of, and in which order it starts and stops."""
 
 import asyncio
+import itertools
 import random
 import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
+from weakref import WeakValueDictionary
 
 from cache.catalogue import Catalogue
 from cache.entry import Reason
@@ -17,14 +19,16 @@ from cache.notices_file import FileNotices
 from cache.policy import ModelRule, Rules
 from cache.purge import Purger
 from cache.redis import RedisTier
+from cache.select import Purges
 from cache.tiers import Tiers
 from proxy.accounting import Accounting
-from proxy.caching.batches import MAX_ANSWER, Batches
+from proxy.caching.batches import Batches
 from proxy.caching.coalesce import Flights
 from proxy.caching.keep import Keep
 from proxy.caching.recall import Recall
 from proxy.caching.replay import Replay
 from proxy.caching.snapshots import Snapshots
+from proxy.caching.trip import MAX_ANSWER
 from proxy.config import Cache, Config, ConfigError
 from proxy.telemetry.log import Log
 from proxy.telemetry.metrics import Metrics
@@ -32,7 +36,7 @@ from proxy.telemetry.metrics import Metrics
 if TYPE_CHECKING:
     from proxy.redis_link import Fault, LinkState, RedisLink
 
-__all__ = ["WALL", "Caches", "kept_routes", "rules_of"]
+__all__ = ["Caches", "kept_routes", "rules_of"]
 
 SAVE_EVERY: Final = 60.0
 SWEEP_EVERY: Final = 30.0
@@ -40,6 +44,8 @@ FLUSH: Final = 0.5
 """Seconds that the end of the process leaves to what is not written yet."""
 READ_RATE: Final = 80e6
 """Bytes a second that any network gives to a read from Redis: what its deadline is too short for stays out of it."""
+MAX_ENTRY: Final = 64 << 20
+"""Bytes: the most that `cache.max_entry_bytes` may be. What it is bounds what is kept, and changes with a reload."""
 WALL: Final = time.time  # noqa: TID251  (ages cross machines and restarts)
 
 
@@ -47,7 +53,6 @@ def rules_of(config: Cache) -> Rules:
     ttl = config.ttl
     pairs = [rule.rpartition("=") for rule in config.models]
     return Rules(
-        enabled=config.enabled,
         ttls={
             "chat/completions": ttl.chat_completions,
             "completions": ttl.completions,
@@ -90,13 +95,14 @@ class Caches:
         slot: str,
     ) -> None:
         """`folder` is shared by the workers of one machine. Raises ConfigError."""
-        self._config = config
         self._metrics = metrics
         self._log = log
         self._accounting = accounting
         self._clock = clock
+        self.wall = WALL
         self._loop = asyncio.get_running_loop()
-        memory = Memory(config.cache.memory_bytes if config.cache.enabled else 0)
+        self._purges = Purges()
+        memory = Memory(config.cache.memory_bytes if config.cache.enabled else 0, self._purges)
         self.link = self._connect(config)
         redis = leases = None
         namespace = config.redis.namespace
@@ -104,13 +110,13 @@ class Caches:
             redis = RedisTier(
                 self.link,
                 namespace=namespace,
-                max_entry_bytes=config.cache.max_entry_bytes,
+                max_entry_bytes=MAX_ENTRY,
                 max_value_bytes=int(config.redis.deadline * READ_RATE),
-                wall=WALL,
+                wall=self.wall,
                 on_unreadable=self._unreadable,
             )
             leases = Leases(self.link, namespace, lambda: secrets.token_hex(16))
-        self.tiers = Tiers(memory, redis, leases, metrics.cache, WALL)
+        self.tiers = Tiers(memory, redis, leases, metrics.cache, self.wall)
         metrics.cache.memory_stats = memory.stats
         self._snapshots = Snapshots(
             Path(config.cache.snapshot) if config.cache.snapshot else None,
@@ -118,17 +124,19 @@ class Caches:
             memory,
             config.cache.memory_bytes,
             log,
-            WALL,
-            active=self.link is None,
+            self.wall,
+            active=config.cache.enabled and self.link is None,
         )
-        self.catalogue = Catalogue(self.tiers, WALL)
-        self.purger = Purger(memory, redis, wall=WALL, unlink=self._snapshots.remove, on_gap=self._missed)
+        self.catalogue = Catalogue(self.tiers, self.wall)
+        self.purger = Purger(memory, redis, wall=self.wall, unlink=self._snapshots.remove, on_gap=self._missed)
         hear, gap = self.purger.hear, self.purger.forget
         if self.link is not None:
             self.purger.notices = RedisNotices(self.link, namespace, hear=hear, gap=gap, draw=secrets.randbelow)
         elif folder is not None:
-            self.purger.notices = FileNotices(folder, hear=hear, gap=gap, wall=WALL)
-        self._flights: list[Flights] = []
+            self.purger.notices = FileNotices(folder, hear=hear, gap=gap, wall=self.wall)
+        self._flights: WeakValueDictionary[int, Flights] = WeakValueDictionary()
+        """Those of pipelines that may still be asked: a reload that fails leaves the one before where it was."""
+        self._numbers = itertools.count()
         self._keeper: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -157,12 +165,11 @@ class Caches:
             return None
         rules = rules_of(config.cache)
         draw = random.random
-        self._flights = [some for some in self._flights if len(some)]
         flights = self._new_flights(config, config.cache.max_entry_bytes)
         keep = Keep(
             self.tiers,
             rules,
-            wall=WALL,
+            wall=self.wall,
             random=draw,
             max_wait=config.coalesce.max_wait,
             on_refused=self._metrics.cache.not_cached,
@@ -181,9 +188,10 @@ class Caches:
             Batches(self._new_flights(config, MAX_ANSWER), keep, draw),
             rules,
             off=off,
-            wall=WALL,
+            wall=self.wall,
             random=draw,
             on_refused=self._metrics.cache.not_cached,
+            purge=self.purger.purge,
         )
         return recall, Replay(self._clock, original=config.cache.pacing == "original")
 
@@ -193,9 +201,10 @@ class Caches:
             self._clock,
             limit=limit,
             max_wait=config.coalesce.max_wait,
+            purges=lambda: self._purges.count,
             on_bug=lambda error: self._log.failure("internal_error", error),
         )
-        self._flights.append(flights)
+        self._flights[next(self._numbers)] = flights
         return flights
 
     # start and stop
@@ -205,7 +214,7 @@ class Caches:
         self._keeper = self._loop.create_task(self._keep_house())
 
     async def stop(self) -> None:
-        for flights in self._flights:
+        for flights in [*self._flights.values()]:
             await flights.close(FLUSH)
         if self._keeper is not None:
             self._keeper.cancel()
@@ -221,7 +230,7 @@ class Caches:
         saved = self._clock()
         while True:
             await asyncio.sleep(SWEEP_EVERY)
-            await self.tiers.memory.sweep(WALL())
+            await self.tiers.memory.sweep(self.wall())
             if self._clock() - saved >= SAVE_EVERY:
                 saved = self._clock()
                 await self._snapshots.save()
@@ -240,7 +249,7 @@ class _LinkEvents:
         self._log = log
 
     def answered(self, commands: int, seconds: float) -> None:
-        self._metrics.cache.redis_answered(commands, seconds)
+        self._metrics.cache.redis_answered(seconds)
 
     def failed(self, commands: int, fault: "Fault") -> None:
         self._metrics.cache.redis_failed(commands, fault.value)

@@ -123,6 +123,18 @@ class Failure(Exception):
     def status(self) -> int:
         return self.kind.status
 
+    def copy(self) -> "Failure":
+        """The same for somebody else: one that is raised remembers by whom, and keeps all that he holds."""
+        return Failure(
+            self.kind,
+            str(self),
+            param=self.param,
+            unprocessed=self.unprocessed,
+            retry_after=self.retry_after,
+            allow=self.allow,
+            detail=self.detail,
+        )
+
     def body(self) -> bytes:
         return error_body(str(self), _SHAPES[self.kind].type, self.param, self.kind.value)
 

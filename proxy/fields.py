@@ -12,12 +12,23 @@ __all__ = ["answer_headers", "cache_headers"]
 
 NOT_OURS_TO_TELL: Final = frozenset([b"alt-svc", b"x-askonce-call-id"])
 """Fields that speak of the upstream's host, or that another gateway upstream wrote."""
+TOLD_HERE: Final = NOT_OURS_TO_TELL | {
+    b"age",
+    b"x-cache-status",
+    b"x-askonce-cache-key",
+    b"x-askonce-saved-tokens",
+}
+"""Those, and what a cache upstream says in fields that have one value, where ours has something to say.
+
+What it says in `cache-status` stays: that is a list, in which each cache has its place (RFC 9211 §2).
+"""
 
 
 def answer_headers(exchange: Exchange, headers: Headers, now: float) -> Headers:
     """The fields that every answer carries, behind those that it came with."""
     call_id = exchange.call_id.encode("ascii")
-    kept = [line for line in headers if line[0] not in NOT_OURS_TO_TELL]
+    dropped = NOT_OURS_TO_TELL if exchange.note is None else TOLD_HERE
+    kept = [line for line in headers if line[0] not in dropped]
     if not exchange.upstream_id:
         kept.append((b"x-request-id", call_id))
     if exchange.note is not None:

@@ -12,9 +12,11 @@ import asyncio
 from collections.abc import Callable
 from typing import final
 
+from cache.policy import outdates
 from proxy import routes
 from proxy.accounting import Accounting
 from proxy.auth import Auth
+from proxy.caching.meaning import without_alias
 from proxy.caching.recall import Found, Recall
 from proxy.caching.replay import Replay
 from proxy.errors import Failure, Kind, Source
@@ -114,6 +116,8 @@ class Pipeline:
             if reply is None:
                 return
             try:
+                if self._cache is not None and outdates(route.name, exchange.method, reply.status):
+                    await self._cache[0].changed(exchange, route, call)
                 if reply.status == 101:
                     await self._switch(exchange, reply)
                 else:
@@ -126,7 +130,8 @@ class Pipeline:
     ) -> Reply | None:
         """The upstream's answer; None where the client has been given a stored one. Raises Failure."""
         if self._cache is None or exchange.upgrade:
-            return await call.send(exchange, body)
+            plain = await without_alias(route.name, body) if isinstance(body, bytes) else body
+            return await call.send(exchange, plain)
         recall, replay = self._cache
         if not isinstance(body, bytes):
             recall.pass_by(exchange, route)

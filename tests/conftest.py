@@ -6,6 +6,7 @@ import inspect
 import os
 import ssl
 import sys
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import trustme
 import uvloop
+from hypothesis import is_hypothesis_test
 
 from tests.fakes.gateway import Gateway, GatewayProcess, StartGateway, StartProcess, in_process, spawn
 from tests.fakes.polling import until
@@ -52,6 +54,8 @@ def pytest_collection_finish() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if isinstance(item, pytest.Function) and is_hypothesis_test(item.function):
+            item.fixturenames.insert(0, "untraced")
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.function):
             wider = [name for name in item.fixturenames if _is_shared(item, name)]
             item.fixturenames.insert(max(map(item.fixturenames.index, wider), default=-1) + 1, "leaves_nothing")
@@ -64,6 +68,15 @@ def _is_shared(item: pytest.Function, name: str) -> bool:
 
 
 @pytest.fixture
+def untraced() -> Iterator[None]:
+    """For tests that run the same lines very often: to count them takes as long again, and others do that."""
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(tracer)
+
+
+@pytest.fixture
 async def leaves_nothing() -> AsyncIterator[None]:
     """No task, no descriptor and no unnoticed exception outlives its test."""
     loop = asyncio.get_running_loop()
@@ -72,12 +85,16 @@ async def leaves_nothing() -> AsyncIterator[None]:
     tasks, descriptors = asyncio.all_tasks(), _descriptors()
     yield
     own = asyncio.current_task()
-    await until(
-        lambda: not (asyncio.all_tasks() - tasks - {own}) and not (_descriptors() - descriptors),
-        SETTLING,
-        "the test cleans up; it left behind"
-        f" {[*(asyncio.all_tasks() - tasks - {own}), *(_descriptors() - descriptors)]}",
-    )
+
+    def left() -> list[object]:
+        return [*(asyncio.all_tasks() - tasks - {own}), *(_descriptors() - descriptors)]
+
+    try:
+        await until(lambda: not left(), SETTLING)
+    except AssertionError:
+        # What is open at its end uvloop closes with a warning, and if that is an error it waits for it for ever.
+        warnings.simplefilter("ignore", ResourceWarning)
+        raise AssertionError(f"the test left behind {left()}") from None
     assert not unnoticed
 
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import base64
+import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from http import HTTPStatus
 from typing import Any, Final, final
 
@@ -14,7 +15,7 @@ from aiohttp import web
 from cache.catalogue import Catalogue, Shown
 from cache.entry import Entry, Meta
 from cache.purge import Outcome, Purger, Unfinished
-from cache.redis import BadCursor
+from cache.search import BadCursor
 from cache.select import BadSelector, Selector
 from proxy.admin.problems import Problem
 from proxy.telemetry.log import Log
@@ -38,12 +39,20 @@ _WHY: Final = {
 
 @final
 class CacheRoutes:
-    """`wall` is in seconds since the epoch; `worker` is this one's number among several."""
+    """`endpoints` are those that entries can have. `wall` is in seconds since the epoch; `worker` is this one."""
 
     def __init__(
-        self, catalogue: Catalogue, purger: Purger, *, log: Log, wall: Callable[[], float], worker: int
+        self,
+        catalogue: Catalogue,
+        purger: Purger,
+        *,
+        endpoints: Collection[str],
+        log: Log,
+        wall: Callable[[], float],
+        worker: int,
     ) -> None:
         self._catalogue = catalogue
+        self._endpoints = endpoints
         self._purger = purger
         self._log = log
         self._wall = wall
@@ -74,7 +83,7 @@ class CacheRoutes:
         asked = dict(request.query)
         limit = _whole(asked.pop("limit", str(LIMIT)))
         cursor = asked.pop("cursor", None)
-        selector = _selector({name: _from_query(name, value) for name, value in asked.items()} or {"all": True})
+        selector = self._selector({name: _from_query(name, value) for name, value in asked.items()} or {"all": True})
         if selector.empty:
             selector = Selector(all=True)
         try:
@@ -113,20 +122,34 @@ class CacheRoutes:
         dry_run = asked.pop("dry_run", False)
         if type(dry_run) is not bool:
             raise Problem(HTTPStatus.BAD_REQUEST, "dry_run: must be true or false", {"field": "dry_run"})
-        selector = _selector(asked)
+        selector = self._selector(asked)
         if selector.empty:
             conditions = ", ".join(sorted(CONDITIONS))
             raise Problem(HTTPStatus.BAD_REQUEST, f"which entries? give one of {conditions}", {"field": "selector"})
         outcome = await (self._purger.count(selector) if dry_run else self._purger.purge(selector))
         answer = self._outcome(selector, outcome, dry_run=dry_run)
         if not dry_run:
-            counted = outcome.redis.entries if outcome.redis is not None else outcome.memory.entries
+            redis = None if outcome.redis is None else outcome.redis.entries
             unfinished = [why.value for why in outcome.unfinished]
-            self._log.info("cache_purged", **selector.as_dict(), entries=counted, unfinished=unfinished)
+            counted = {"memory": outcome.memory.entries, "redis": redis, "unfinished": unfinished}
+            self._log.info("cache_purged", **selector.as_dict(), **counted)
         if outcome.unfinished:
             why = ", ".join(_WHY[each] for each in outcome.unfinished)
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"not finished: {why}; ask again", answer)
         return _json(answer)
+
+    def _selector(self, asked: dict[str, Any]) -> Selector:
+        for name in asked:
+            if name not in CONDITIONS:
+                raise Problem(HTTPStatus.BAD_REQUEST, f"{name[:64]}: no such field", {"field": name[:64]})
+        try:
+            selector = Selector.from_dict(asked)
+        except BadSelector as bad:
+            raise Problem(HTTPStatus.BAD_REQUEST, str(bad), {"field": bad.field}) from None
+        if selector.endpoint is not None and selector.endpoint not in self._endpoints:
+            known = ", ".join(sorted(self._endpoints))
+            raise Problem(HTTPStatus.BAD_REQUEST, f"endpoint: must be one of {known}", {"field": "endpoint"})
+        return selector
 
     def _outcome(self, selector: Selector, outcome: Outcome, *, dry_run: bool) -> dict[str, object]:
         memory, redis = outcome.memory, outcome.redis
@@ -150,19 +173,19 @@ async def _object(request: web.Request) -> dict[str, Any]:
     except TimeoutError:
         raise Problem(HTTPStatus.REQUEST_TIMEOUT, "the body did not come") from None
     try:
-        return msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Problem(HTTPStatus.BAD_REQUEST, "the body is no JSON object", {"field": "selector"}) from None
+        asked = json.loads(body, object_pairs_hook=_members)
+    except (ValueError, RecursionError):
+        asked = None
+    if not isinstance(asked, dict):
+        raise Problem(HTTPStatus.BAD_REQUEST, "the body is no JSON object", {"field": "selector"})
+    return asked
 
 
-def _selector(asked: dict[str, Any]) -> Selector:
-    for name in asked:
-        if name not in CONDITIONS:
-            raise Problem(HTTPStatus.BAD_REQUEST, f"{name[:64]}: no such field", {"field": name[:64]})
-    try:
-        return Selector.from_dict(asked)
-    except BadSelector as bad:
-        raise Problem(HTTPStatus.BAD_REQUEST, str(bad), {"field": bad.field}) from None
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise Problem(HTTPStatus.BAD_REQUEST, "two members of the body have one name", {"field": "selector"})
+    return members
 
 
 def _from_query(name: str, value: str) -> object:

@@ -10,11 +10,13 @@ pipeline takes for an upstream's reply.
 
 An answer that is not good for more than one is the leader's alone; those who waited for it then ask for
 themselves, a few at a time. Where the upstream failed, or the answer was purged while it came, one of those who
-waited leads anew.
+waited leads anew. Who wants no answer as old as the one that is coming leads another that others follow from then
+on, a few at a time as well; nobody joins what was asked before a purge.
 """
 
 import asyncio
 import enum
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, final
@@ -44,7 +46,7 @@ class Role(enum.Enum):
 
 @final
 class Flights:
-    """All flights of one process. `limit` is in bytes, `max_wait` in seconds."""
+    """All flights of one process. `limit` is in bytes, `max_wait` in seconds; `purges` says how many there were."""
 
     def __init__(
         self,
@@ -53,12 +55,14 @@ class Flights:
         *,
         limit: int,
         max_wait: float,
+        purges: Callable[[], int],
         on_bug: Callable[[BaseException], object],
     ) -> None:
         self._loop = loop
         self._clock = clock
         self._limit = limit
         self._max_wait = max_wait
+        self._purges = purges
         self._on_bug = on_bug
         self._flights: dict[str, Flight] = {}
         self._tasks: dict[asyncio.Task[None], Flight] = {}
@@ -75,23 +79,39 @@ class Flights:
         return key in self._flights
 
     async def board(
-        self, key: str, voyage: Voyage, *, stream: bool, strip: bool, shared: bool
+        self,
+        key: str,
+        voyage: Voyage,
+        *,
+        stream: bool,
+        strip: bool,
+        shared: bool,
+        since: float = -math.inf,
+        until: float = math.inf,
+        as_it_came: bool = False,
     ) -> tuple[Share | Entry, Role]:
         """Raises Failure.
 
         A follower whose leader's upstream failed tries once more, and one of them leads; after that,
-        the failure is everybody's.
+        the failure is everybody's. In the loop's time: what was asked before `since` is too old, and others are
+        waited for until `until` at most. `as_it_came`: a follower, too, is given the upstream's answer and no entry.
         """
+        until = min(until, self._loop.time() + self._max_wait)
         tried = False
-        while shared and (flight := self._flights.get(key)) is not None and flight.open:
-            share = Share(flight, self._loop, stream=stream, strip=strip, tried=tried)
-            news = await self._follow(flight, share)
+        while shared and (flight := self._open(key)) is not None:
+            if flight.begun < since:
+                led = await self._lead_younger(key, voyage, since, until, stream=stream, strip=strip)
+                if led is None:
+                    continue
+                return led, Role.LED
+            share = Share(flight, self._loop, stream=stream, strip=strip, tried=tried, as_it_came=as_it_came)
+            news = await self._follow(flight, share, until)
             if isinstance(news, Failure):
                 if tried:
                     raise news
                 news = Landing.AGAIN
             if news is Landing.ALONE:
-                return await self._alone(key, voyage, stream=stream, strip=strip), Role.ALONE
+                return await self._alone(key, voyage, until, stream=stream, strip=strip), Role.ALONE
             if not isinstance(news, Landing):
                 return news, Role.FOUND if flight.found else Role.FOLLOWED
             tried = True
@@ -101,11 +121,16 @@ class Flights:
         news = await self._lead(flight, stream=stream, strip=strip)
         return news, Role.FOUND if flight.found else Role.LED
 
-    async def _follow(self, flight: Flight, share: Share) -> News:
+    def _open(self, key: str) -> Flight | None:
+        """What others may join."""
+        flight = self._flights.get(key)
+        return flight if flight is not None and flight.open and flight.purges == self._purges() else None
+
+    async def _follow(self, flight: Flight, share: Share, until: float) -> News:
         flight.join(share)
         news: News | None = None
         try:
-            async with asyncio.timeout(self._max_wait):
+            async with asyncio.timeout_at(until):
                 news = await share.news
         except TimeoutError:
             return Landing.ALONE
@@ -115,7 +140,15 @@ class Flights:
         return news
 
     def _start(self, key: str, voyage: Voyage) -> Flight:
-        flight = Flight(voyage, self._limit, self._clock, self._loop.create_future(), self._on_bug)
+        flight = Flight(
+            voyage,
+            self._limit,
+            self._clock,
+            self._loop.create_future(),
+            self._on_bug,
+            begun=self._loop.time(),
+            purges=self._purges(),
+        )
         flight.task = task = self._loop.create_task(self._run(flight, voyage))
         self._tasks[task] = flight
         # Not in the task: one that is cancelled at once never runs.
@@ -143,21 +176,41 @@ class Flights:
             raise Failure(Kind.INTERNAL, detail=f"a leader was told {news.value}")
         return news
 
-    async def _alone(self, key: str, voyage: Voyage, *, stream: bool, strip: bool) -> Share | Entry:
+    async def _alone(self, key: str, voyage: Voyage, until: float, *, stream: bool, strip: bool) -> Share | Entry:
         """A call of one's own, once few others are making theirs; not forever, though."""
+        voyage.part()
+        passed = await self._gate(key, until)
+        flight = self._start("", voyage)
+        flight.at_end = lambda: self._ungate(key, passed=passed)
+        return await self._lead(flight, stream=stream, strip=strip)
+
+    async def _lead_younger(
+        self, key: str, voyage: Voyage, since: float, until: float, *, stream: bool, strip: bool
+    ) -> Share | Entry | None:
+        """A call that others follow from then on. None: no call is under way by now, or one that is young enough."""
+        passed = await self._gate(key, until)
+        before = self._open(key)
+        if before is None or before.begun >= since:
+            self._ungate(key, passed=passed)
+            return None
+        voyage.part()
+        flight = self._flights[key] = self._start(key, voyage)
+        flight.at_end = lambda: self._ungate(key, passed=passed)
+        return await self._lead(flight, stream=stream, strip=strip)
+
+    async def _gate(self, key: str, until: float) -> bool:
+        """Waits for one of a few places. False: for too long. Whoever has been here leaves by `_ungate`."""
         gate, waiting = self._gates.get(key, (asyncio.Semaphore(PARALLEL), 0))
         self._gates[key] = gate, waiting + 1
         passed = False
         try:
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._max_wait):
+                async with asyncio.timeout_at(until):
                     passed = await gate.acquire()
-            flight = self._start("", voyage)
         except BaseException:
             self._ungate(key, passed=passed)
             raise
-        flight.at_end = lambda: self._ungate(key, passed=passed)
-        return await self._lead(flight, stream=stream, strip=strip)
+        return passed
 
     def _ungate(self, key: str, *, passed: bool) -> None:
         gate, waiting = self._gates[key]

@@ -33,6 +33,9 @@ TAIL: Final = 8
 class Voyage(Protocol):
     """What a flight is for."""
 
+    def part(self) -> None:
+        """It is for one client alone, whatever others ask at the same time."""
+
     async def depart(self) -> Entry | Reply:
         """An entry found elsewhere, or the upstream's reply. Raises Failure."""
 
@@ -51,6 +54,7 @@ class Flight:
     """One upstream call, its answer so far, and who has a share of it. Implements `exchange.Sink`.
 
     `limit` is in bytes, of what may be kept. `clock` is steady. `on_bug` is told what keeps an answer from being kept.
+    `begun` is in the loop's time; `purges` were heard of by then.
     """
 
     def __init__(
@@ -60,6 +64,9 @@ class Flight:
         clock: Callable[[], float],
         ended: "asyncio.Future[None]",
         on_bug: Callable[[BaseException], object],
+        *,
+        begun: float,
+        purges: int,
     ) -> None:
         self.reply: Reply | None = None
         self.events = False
@@ -73,6 +80,8 @@ class Flight:
         """The answer is good and was purged while it came: those who waited may share another."""
         self.open = True
         """Others may still join."""
+        self.begun = begun
+        self.purges = purges
         self.task: asyncio.Task[None] | None = None
         self.at_end: Callable[[], object] = bool
         self.ended = ended
@@ -258,7 +267,7 @@ class Flight:
                 self._recorder.abort()
             self._conclude()
         for share in self._shares:
-            share.tell(failure)
+            share.tell(failure.copy())
 
     def _let_go(self) -> None:
         """Of what has no end yet, and will have none."""
@@ -280,4 +289,4 @@ class Flight:
         self.open, self.over = False, True
         for share in self._shares:
             instead = Landing.AGAIN if self.outdated and not share.tried else Landing.ALONE
-            share.tell(instead if entry is None else entry)
+            share.tell(instead if entry is None else share if share.as_it_came else entry)

@@ -1,19 +1,20 @@
 """What is kept of an upstream's answer: only what is complete, as an entry, in every tier."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, final
 
 from cache.encoding import Undecodable, decode
 from cache.entry import Entry, EntryKind, OutOfBounds
 from cache.freshness import Freshness, judge, lifetime
-from cache.lease import Lease, NoLease, Waited
 from cache.memory import Put
 from cache.policy import NoCacheReason, Rules
 from cache.recorder import EventRecorder, Recording
 from cache.redis import Miss
 from cache.tiers import Tiers
-from proxy.caching.flight import Flight
+from proxy.caching.flight import FAILING, Flight
+from proxy.caching.turn import Turn
 from proxy.exchange import Exchange, Reply, header
 from proxy.openai.replies import Judged, Verdict, is_file, judge_body, judge_file, judge_stream
 from proxy.openai.usage import last_usage
@@ -27,7 +28,11 @@ __all__ = ["Keep", "Voyage"]
 AT_ONCE: Final = 512
 """Frames of a stream that are judged before its last goes out, so that whoever asks again is served from memory."""
 AT_ONCE_BYTES: Final = 1 << 18
-JUDGED: Final = "models"
+REFUSED: Final = (400, 422)
+"""What an upstream says to a member that it does not know; it has done nothing then."""
+REMEMBERED: Final = 3_600.0
+"""Seconds for which nobody asks again whether an upstream has learnt it."""
+MOST_REFUSING: Final = 256
 
 _REASONS: Final = {
     Verdict.NOT_JSON: NoCacheReason.UNREADABLE,
@@ -40,6 +45,27 @@ _REASONS: Final = {
     Verdict.UNFINISHED: NoCacheReason.INCOMPLETE,
     Verdict.NO_END: NoCacheReason.INCOMPLETE,
 }
+
+
+@final
+class Refusing:
+    """Upstreams and their models that take no `stream_options`. `clock` is steady."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._until: OrderedDict[tuple[bytes, str], float] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"<Refusing {len(self._until)} known>"
+
+    def knows(self, upstream: bytes, model: str) -> bool:
+        return bool(self._until) and self._until.get((upstream, model), 0.0) > self._clock()
+
+    def remember(self, upstream: bytes, model: str) -> None:
+        self._until.pop((upstream, model), None)
+        self._until[upstream, model] = self._clock() + REMEMBERED
+        if len(self._until) > MOST_REFUSING:
+            self._until.popitem(last=False)
 
 
 @final
@@ -64,15 +90,22 @@ class Keep:
         self.max_wait = max_wait
         self.on_refused = on_refused
         self.on_usage = on_usage
+        self.refusing = Refusing(asyncio.get_running_loop().time)
 
     def __repr__(self) -> str:
         return f"<Keep {self.tiers!r}>"
 
     def voyage(
-        self, exchange: Exchange, question: "Question", call: UpstreamCall, *, look: bool, alone: bool = False
+        self,
+        exchange: Exchange,
+        question: "Question",
+        call: UpstreamCall,
+        *,
+        stale: Entry | None = None,
+        alone: bool = False,
     ) -> "Voyage":
-        """`look`: memory had nothing, Redis may. `alone`: whatever others have or ask."""
-        return Voyage(self, exchange, question, call, look=look, alone=alone)
+        """`stale`: what memory has and won't do. `alone`: whatever other workers have or ask."""
+        return Voyage(self, exchange, question, call, stale=stale, alone=alone)
 
     def seconds(self, question: "Question") -> float:
         """How long an answer to it is kept."""
@@ -120,17 +153,24 @@ class Voyage:
     """One call upstream: what was looked for before, and what is kept after. Implements `flight.Voyage`."""
 
     def __init__(
-        self, keep: Keep, exchange: Exchange, question: "Question", call: UpstreamCall, *, look: bool, alone: bool
+        self,
+        keep: Keep,
+        exchange: Exchange,
+        question: "Question",
+        call: UpstreamCall,
+        *,
+        stale: Entry | None,
+        alone: bool,
     ) -> None:
-        self.stale: Entry | None = None
-        """What Redis had that is past its time."""
+        self.stale = stale
+        """The latest that memory or Redis had, and that won't do."""
         self._keep = keep
         self._exchange = exchange
         self._question = question
         self._call = call
-        self._look = look
         self._alone = alone
-        self._lease: Lease | None = None
+        self._turn = Turn(keep.tiers, question.key, keep.max_wait)
+        self._unshared = False
         self._begun = keep.wall()
         self._recording: Recording | None = None
         self._reply: Reply | None = None
@@ -141,47 +181,61 @@ class Voyage:
 
     # before
 
+    def part(self) -> None:
+        self._alone = True
+
     async def depart(self) -> Entry | Reply:
         found = await self._elsewhere()
         if found is not None:
             return found
         self._begun = self._keep.wall()
-        question = self._question
-        self._reply = await self._call.send(
-            self._exchange, question.meaning.counted if self._exchange.stream else question.meaning.body
-        )
+        self._reply = await self._send()
         return self._reply
+
+    async def _send(self) -> Reply:
+        """Asks for usage where the client did not, and then, of an upstream that refuses that, as the client did."""
+        meaning, exchange, call = self._question.meaning, self._exchange, self._call
+        refusing = self._keep.refusing
+        if not (exchange.stream and self._question.counted) or refusing.knows(call.identity, exchange.model):
+            return await call.send(exchange, meaning.body)
+        reply = await call.send(exchange, meaning.counted)
+        if reply.status not in REFUSED:
+            return reply
+        reply.abort()
+        reply = await call.send(exchange, meaning.body)
+        if reply.status not in REFUSED:
+            refusing.remember(call.identity, exchange.model)
+        return reply
 
     async def _elsewhere(self) -> Entry | None:
         """In Redis, or with another worker who is just asking."""
-        tiers, key = self._keep.tiers, self._question.key
-        if tiers.redis is None or self._alone or not self._question.plan.may_share:
+        if self._keep.tiers.redis is None or self._alone or not self._question.plan.may_share:
             return None
-        found = await self._fetch() if self._look else Miss.ABSENT
+        found = await self._fetch()
         if isinstance(found, Entry):
             return found
-        if found is Miss.DOWN or tiers.leases is None or not self._question.shared:
-            # Who has waited for Redis once does not wait for it twice.
+        if not self._question.shared:
             return None
-        wanted = not self._look or self.stale is not None
-        for _ in range(2):
-            lease = await tiers.leases.acquire(key, needed=wanted)
-            if isinstance(lease, Lease):
-                self._lease = lease
-                return None
-            if lease is NoLease.DOWN:
-                return None
-            if lease is NoLease.OTHER and await tiers.leases.wait(key, self._keep.max_wait) is not Waited.OVER:
-                return None
-            if isinstance(found := await self._fetch(), Entry):
-                return found
-        return None
+        needed = self.stale is not None
+        entry = await self._turn.take(self._again, needed=needed, looked=found is not Miss.DOWN)
+        if entry is None and needed and self._turn.lease is not None:
+            # Another worker may have brought it between our look and our lease.
+            entry = await self._again()
+            if entry is not None:
+                self._turn.end()
+        return entry
+
+    async def _again(self) -> Entry | None:
+        found = await self._fetch()
+        return found if isinstance(found, Entry) else None
 
     async def _fetch(self) -> Entry | Miss:
         found = await self._keep.tiers.fetch(self._question.key)
         if not isinstance(found, Entry):
             return found
-        seen = judge(found.created, found.expires, found.stale_until, self._keep.wall())
+        if self.stale is not None and found.created <= self.stale.created:
+            return Miss.ABSENT
+        seen = judge(found.created, found.expires, found.stale_until, self._keep.wall(), self._question.asked)
         if seen.freshness is Freshness.FRESH:
             return found
         self.stale = found
@@ -217,8 +271,7 @@ class Voyage:
 
     def done(self, flight: Flight) -> None:
         """Whatever came of it, others may lead now, and what it used is paid for."""
-        lease, self._lease = self._lease, None
-        self._keep.tiers.release(lease)
+        self._turn.end(unshared=self._unshared)
         if not self._counted and (usage := last_usage(b"".join(flight.tail()))):
             self._keep.on_usage(self._exchange, usage)
 
@@ -255,7 +308,10 @@ class Voyage:
         pieces = self._question.meaning.pieces
         if pieces is not None and not events:
             return pieces.judge(recording.frames[0])
-        return judge_stream(endpoint, recording.frames) if events else judge_body(endpoint, recording.frames[0])
+        wanted = self._question.meaning.facts.choices
+        if events:
+            return judge_stream(endpoint, recording.frames, wanted)
+        return judge_body(endpoint, recording.frames[0], wanted)
 
     def _question_endpoint(self) -> str:
         return self._exchange.route.name if self._exchange.route else ""
@@ -272,7 +328,7 @@ class Voyage:
         except OutOfBounds:
             self._refuse(NoCacheReason.UNREADABLE)
             return None
-        lease, self._lease = self._lease, None
+        lease, self._turn.lease = self._turn.lease, None
         put = self._keep.tiers.keep(entry, lease)
         if put is Put.PURGED:
             self._refuse(NoCacheReason.PURGED)
@@ -300,6 +356,8 @@ class Voyage:
         )
 
     def _refuse(self, reason: NoCacheReason) -> None:
+        failing = self._reply is not None and self._reply.status in FAILING
+        self._unshared = not failing and reason is not NoCacheReason.PURGED
         self._keep.on_refused(reason)
         note = self._exchange.note
         if note is not None and note.reason is None:

@@ -10,9 +10,10 @@ from cache.policy import NoCacheReason
 from proxy.caching.pieces import ENDPOINT, Pieces, pieces_of
 from proxy.openai.facts import Facts, facts, strip_alias
 from proxy.openai.forms import Form
+from proxy.openai.replies import LAST_EVENTS
 from proxy.openai.stream_options import ask_for_usage
 
-__all__ = ["ALIAS", "Meaning", "Meanings", "mean", "mean_form"]
+__all__ = ["AS_IT_COMES", "Meaning", "Meanings", "mean", "mean_form", "without_alias"]
 
 ALIAS: Final = b'"cache"'
 """A body without these bytes asks nothing of the cache."""
@@ -25,7 +26,9 @@ STORED: Final = DENIED.keys() - {"store"}
 """A response that the upstream keeps can be referred to by its id; one that it does not keep can't."""
 COUNTED: Final = ("chat/completions", "completions")
 """Endpoints whose streams tell their usage only when they are asked to."""
-_NOTHING: Final = Facts(stateful=False, hosted_tools=False, wants_usage=False, choices=1, alias=None)
+AS_IT_COMES: Final = frozenset(LAST_EVENTS)
+"""Endpoints where whether an answer is a stream is part of what is asked: no form is made of another."""
+_NOTHING: Final = Facts(stateful=False, hosted_tools=False, wants_usage=False, alias=None)
 
 
 class Meaning(NamedTuple):
@@ -60,7 +63,7 @@ class Meanings:
 
     async def of(self, endpoint: str, body: bytes) -> Meaning:
         memo = (endpoint, body)
-        known = self._known.get(memo)
+        known = self._known.get(memo) if len(body) <= MEMO_BODY else None
         if known is not None:
             return known
         if quick_to_read(body):
@@ -75,6 +78,17 @@ class Meanings:
                 (_, old), _ = self._known.popitem(last=False)
                 self._bytes -= len(old) + MEMO_COST
         return known
+
+
+async def without_alias(endpoint: str, body: bytes) -> bytes:
+    """JSON for an upstream where the cache has no part in the request: what it asks of the cache stays here."""
+    if ALIAS not in body:
+        return body
+    return _plain(endpoint, body) if quick_to_read(body) else await asyncio.to_thread(_plain, endpoint, body)
+
+
+def _plain(endpoint: str, body: bytes) -> bytes:
+    return body if facts(endpoint, body).alias is None else strip_alias(body)
 
 
 def mean_form(form: Form | None, body: bytes) -> Meaning:

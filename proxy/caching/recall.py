@@ -1,9 +1,9 @@
 """What the cache has to do with a request: its key, what may be served, and what is kept of the answer."""
 
 import asyncio
+import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple, final
 
 from cache.directives import Directives, directives
@@ -11,62 +11,33 @@ from cache.entry import Entry
 from cache.fingerprint import key_of, qualifiers_of, quick_to_read
 from cache.freshness import Freshness, Judgement, judge, refresh_early
 from cache.policy import NoCacheReason, Plan, Request, Rules, plan
+from cache.select import Selector
 from cache.status import CacheStatus, Handling
 from cache.tiers import Tiers
 from proxy.caching.batches import Batches
 from proxy.caching.coalesce import Flights, Role
 from proxy.caching.flight import FAILING
 from proxy.caching.keep import Keep, Voyage
-from proxy.caching.meaning import ALIAS, Meaning, Meanings, mean_form
+from proxy.caching.meaning import AS_IT_COMES, Meaning, Meanings, mean_form, without_alias
 from proxy.caching.pieces import tokens_in
+from proxy.caching.question import Found, Question
 from proxy.errors import Failure, Kind, Source
 from proxy.exchange import CacheNote, Exchange, Headers, Reply, header
-from proxy.openai.embeddings import Format
 from proxy.routes import Route
 from proxy.upstream.call import UpstreamCall
 
 __all__ = ["Found", "Question", "Recall"]
 
+LIST: Final = ("models", "/v1/models")
 MEMO_BODY: Final = 16_384
-MEMO_COST: Final = 4_096
-"""What a remembered request takes beside its body, headers included."""
+MEMO_HEAD: Final = 4_096
+"""Bytes of a head that is remembered: longer ones are costly to compare and rare."""
+MEMO_COST: Final = 2_048
+"""What a remembered request takes beside its body and its head."""
+LINE_COST: Final = 128
+"""What a field takes beside its bytes."""
 MEMO_BYTES: Final = 8 << 20
 """Bodies that are remembered with what they mean: the same question comes in the same bytes."""
-
-
-@dataclass(slots=True)
-class Question:
-    """One request that may have been answered before."""
-
-    key: str
-    plan: Plan
-    asked: Directives
-    meaning: Meaning
-    scope: str
-    shared: bool
-    """Others may share its answer while it is in flight."""
-    keys: Sequence[str] = ()
-    """Of each input, where the request is for embeddings."""
-
-    @property
-    def vectors(self) -> Format | None:
-        """The form of the one embedding that is asked for."""
-        return self.meaning.pieces.batch.format if self.meaning.pieces is not None and len(self.keys) == 1 else None
-
-    @property
-    def counted(self) -> bool:
-        """A stream is asked for its usage though the client did not ask."""
-        return self.meaning.counted is not self.meaning.body
-
-
-class Found(NamedTuple):
-    """An answer that is here."""
-
-    entry: Entry
-    usage: bool
-    """The client wants to be told what a stream used."""
-    vectors: Format | None = None
-    """The form of an embedding that is kept in whichever it came in."""
 
 
 class Seen(NamedTuple):
@@ -84,6 +55,8 @@ class Seen(NamedTuple):
     credential: bytes
     scope: bytes
     question: Question
+    cost: int
+    """Bytes that remembering it takes."""
 
 
 @final
@@ -102,6 +75,7 @@ class Recall:
         wall: Callable[[], float],
         random: Callable[[], float],
         on_refused: Callable[[NoCacheReason], object],
+        purge: Callable[[Selector], Awaitable[object]],
     ) -> None:
         self._tiers = tiers
         self._flights = flights
@@ -111,7 +85,9 @@ class Recall:
         self._off = off
         self._wall = wall
         self._random = random
+        self._time = asyncio.get_running_loop().time
         self._on_refused = on_refused
+        self._purge = purge
         self._seen: OrderedDict[bytes, Seen] = OrderedDict()
         self._seen_bytes = 0
         self._meanings = Meanings()
@@ -125,15 +101,15 @@ class Recall:
         """Bytes to send upstream: the cache has no part in it, and `exchange.note` says why."""
         seen = self._recognised(exchange, body)
         if seen is not None and seen.upstream == call.identity:
-            exchange.note = CacheNote(seen.question.key)
+            drawn = exchange.note.status if exchange.note is not None else CacheStatus.MISS
+            exchange.note = CacheNote(seen.question.key, drawn)
             return seen.question
         endpoint = route.name
         asked = directives(exchange.headers)
         planned = plan(Request(endpoint, exchange.method, exchange.model), asked, self._rules)
         if not (planned.may_read or planned.may_write):
             self._refuse(exchange, planned, asked)
-            speaks = not route.form_body and ALIAS in body
-            return (await self._meanings.of(endpoint, body)).body if speaks else body
+            return body if route.form_body else await without_alias(endpoint, body)
         meaning = mean_form(exchange.form, body) if route.form_body else await self._meanings.of(endpoint, body)
         if meaning.matters:
             asked, planned = self._planned(exchange, endpoint, meaning)
@@ -161,14 +137,28 @@ class Recall:
             planned = plan(Request(route.name, exchange.method, exchange.model), asked, self._rules)
             self._refuse(exchange, planned.refused(NoCacheReason.REQUEST_TOO_LARGE), asked)
 
+    async def changed(self, exchange: Exchange, route: Route, call: UpstreamCall) -> None:
+        """Forgets what is kept of what this request changed, and of the list that it stands in."""
+        qualifiers = [*qualifiers_of(exchange.query, exchange.headers), ("upstream", call.identity)]
+        keys = {
+            key_of(exchange.scope, endpoint, [*qualifiers, ("path", path.encode("latin-1"))], b"")
+            for endpoint, path in ((route.name, exchange.path), LIST)
+        }
+        await asyncio.gather(*[self._purge(Selector(key=key)) for key in keys])
+
     def _remember(self, exchange: Exchange, route: Route, upstream: bytes, body: bytes, question: Question) -> None:
-        if body not in self._seen:
-            self._seen_bytes += len(body) + MEMO_COST
+        headers = exchange.headers
+        head = sum([len(name) + len(value) for name, value in headers]) + len(exchange.path) + len(exchange.query)
+        if head > MEMO_HEAD:
+            return
+        cost = len(body) + head + LINE_COST * len(headers) + MEMO_COST
+        before = self._seen.get(body)
+        self._seen_bytes += cost - (before.cost if before is not None else 0)
         self._seen[body] = Seen(
             exchange.method,
             exchange.path,
             exchange.query,
-            exchange.headers,
+            headers,
             route,
             upstream,
             exchange.model,
@@ -176,10 +166,10 @@ class Recall:
             exchange.credential,
             exchange.scope,
             question,
+            cost,
         )
         while self._seen_bytes > MEMO_BYTES:
-            old, _ = self._seen.popitem(last=False)
-            self._seen_bytes -= len(old) + MEMO_COST
+            self._seen_bytes -= self._seen.popitem(last=False)[1].cost
 
     def _recognised(self, exchange: Exchange, body: bytes) -> Seen | None:
         """The same request, byte for byte, when it came before."""
@@ -204,12 +194,12 @@ class Recall:
         entry = self._tiers.memory.get(question.key, self._wall())
         if entry is None:
             return None
-        note = CacheNote(question.key)
+        exchange.note = note = CacheNote(question.key)
         found = self._served(note, question, entry)
         if found is None:
             return None
         self._tiers.found_at_once()
-        exchange.note, exchange.route, exchange.model, exchange.stream = note, seen.route, seen.model, seen.stream
+        exchange.route, exchange.model, exchange.stream = seen.route, seen.model, seen.stream
         exchange.credential, exchange.scope = seen.credential, seen.scope
         return found
 
@@ -227,6 +217,8 @@ class Recall:
         """The cache has no part in it. Raises Failure where nothing else may."""
         reason = planned.reason
         handling = Handling.FWD_METHOD if reason is NoCacheReason.METHOD else Handling.FWD_BYPASS
+        if asked.only_if_cached:
+            handling = Handling.ANSWERED
         exchange.note = CacheNote("", CacheStatus.BYPASS, handling, reason)
         self._on_refused(reason)
         if asked.only_if_cached:
@@ -254,21 +246,20 @@ class Recall:
             return await self._only_if_cached(note, question)
         return await self._go(exchange, note, question, call, stale)
 
-    def _served(
-        self, note: CacheNote, question: Question, entry: Entry, status: CacheStatus = CacheStatus.HIT
-    ) -> Found | None:
-        """The entry, if it will do for this request. Sets the note either way."""
+    def _served(self, note: CacheNote, question: Question, entry: Entry, *, draw: bool = True) -> Found | None:
+        """The entry, if it will do for this request. Sets the note either way.
+
+        `draw`: it may be asked for again early. A request draws once; what came of it is in the note.
+        """
         now = self._wall()
         seen = judge(entry.created, entry.expires, entry.stale_until, now, question.asked)
         match seen.freshness:
             case Freshness.FRESH:
-                early = status is CacheStatus.HIT and refresh_early(
-                    entry.created, entry.expires, entry.spent_ms / 1e3, now, self._random
-                )
-                if early and not question.asked.only_if_cached and not self._flights.under_way(question.key):
+                early = draw and self._early(note, entry, now) and not question.asked.only_if_cached
+                if early and not self._flights.under_way(question.key):
                     note.status, note.handling = CacheStatus.REFRESH, Handling.FWD_REQUEST
                     return None
-                return _given(note, question, entry, seen, status)
+                return _given(note, question, entry, seen, CacheStatus.HIT)
             case Freshness.STALE:
                 return _given(note, question, entry, seen, CacheStatus.STALE)
             case Freshness.IF_ERROR | Freshness.GONE:
@@ -277,6 +268,11 @@ class Recall:
                 note.handling = Handling.FWD_REQUEST
         note.status = CacheStatus.MISS
         return None
+
+    def _early(self, note: CacheNote, entry: Entry, now: float) -> bool:
+        if note.status is CacheStatus.MISS:
+            return refresh_early(entry.created, entry.expires, entry.spent_ms / 1e3, now, self._random)
+        return note.status is CacheStatus.REFRESH
 
     async def _only_if_cached(self, note: CacheNote, question: Question) -> Found:
         entry = await self._tiers.fetch(question.key) if question.plan.may_read else None
@@ -290,28 +286,32 @@ class Recall:
     async def _go(
         self, exchange: Exchange, note: CacheNote, question: Question, call: UpstreamCall, stale: Entry | None
     ) -> Reply | Found:
-        voyage = self._keep.voyage(exchange, question, call, look=question.plan.may_read and stale is None)
+        until = self._time() + self._keep.max_wait
+        voyage = self._keep.voyage(exchange, question, call, stale=stale)
         try:
-            answer, role = await self._board(exchange, question, voyage)
-            if isinstance(answer, Entry):
-                status = CacheStatus.HIT if role is Role.FOUND else CacheStatus.COALESCED
-                found = self._served(note, question, answer, status)
+            answer, role = await self._board(exchange, question, voyage, until=until)
+            if isinstance(answer, Entry) and role is Role.FOUND:
+                found = self._served(note, question, answer, draw=False)
                 if found is not None:
                     return found
-                # Too old for this client alone.
-                stale = answer
-                voyage = self._keep.voyage(exchange, question, call, look=False, alone=True)
-                answer, role = await self._board(exchange, question, voyage, shared=False)
+                # It will do for others, and not for those who want it as this client does.
+                voyage = self._keep.voyage(exchange, question, call, stale=answer, alone=True)
+                answer, role = await self._board(exchange, question, voyage, until=until, reason="younger")
         except Failure as failure:
-            instead = self._instead(note, question, stale or voyage.stale)
+            instead = self._instead(note, question, voyage.stale)
             if instead is not None and failure.kind.source is Source.UPSTREAM:
                 return instead
             raise
         if isinstance(answer, Entry):
-            return Found(answer, question.meaning.facts.wants_usage, question.vectors)
-        if answer.status in FAILING and (found := self._instead(note, question, stale or voyage.stale)):
+            # Asked for early enough for this client, and late enough: how long it took is no reason to ask again.
+            seen = judge(answer.created, answer.expires, answer.stale_until, self._wall(), question.asked)
+            return _given(note, question, answer, seen, CacheStatus.COALESCED)
+        if answer.status in FAILING and (found := self._instead(note, question, voyage.stale)):
             answer.abort()
             return found
+        return self._followed(exchange, note, answer, role)
+
+    def _followed(self, exchange: Exchange, note: CacheNote, answer: Reply, role: Role) -> Reply:
         if role is Role.FOLLOWED:
             note.status, note.collapsed = CacheStatus.COALESCED, True
             exchange.upstream_id = header(answer.headers, b"x-request-id")
@@ -323,21 +323,35 @@ class Recall:
         if question.asked.only_if_cached:
             note.handling = Handling.ANSWERED
             raise Failure(Kind.CACHE_MISS)
-        voyage = self._keep.voyage(exchange, question, call, look=False, alone=True)
-        answer, _ = await self._board(exchange, question, voyage, shared=False)
+        voyage = self._keep.voyage(exchange, question, call, alone=True)
+        form = f"{'events' if exchange.stream else 'whole'} {question.vectors.value if question.vectors else ''}"
+        until = exchange.received_at + self._keep.max_wait
+        answer, role = await self._board(exchange, question, voyage, until=until, reason=form, as_it_came=True)
         if isinstance(answer, Entry):
             raise Failure(Kind.INTERNAL, detail="an entry where an answer was asked for")
-        return answer
+        return self._followed(exchange, note, answer, role)
 
     async def _board(
-        self, exchange: Exchange, question: Question, voyage: Voyage, *, shared: bool = True
+        self,
+        exchange: Exchange,
+        question: Question,
+        voyage: Voyage,
+        *,
+        until: float = math.inf,
+        reason: str = "",
+        as_it_came: bool = False,
     ) -> tuple[Reply | Entry, Role]:
+        """`reason`: why what is stored won't do. Those who have the same share a call."""
+        asked = question.asked
         return await self._flights.board(
-            question.key,
+            f"{question.key} {reason}" if reason else question.key,
             voyage,
-            stream=exchange.stream,
+            stream=exchange.stream or (exchange.route is not None and exchange.route.name in AS_IT_COMES),
             strip=exchange.stream and question.counted,
-            shared=shared and question.shared,
+            shared=question.shared,
+            since=-math.inf if asked.max_age is None else self._time() - asked.max_age,
+            until=until,
+            as_it_came=as_it_came,
         )
 
     def _instead(self, note: CacheNote, question: Question, stale: Entry | None) -> Found | None:

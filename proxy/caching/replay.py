@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, final
 
 from cache.encoding import compress, negotiate
 from cache.entry import Entry, EntryKind
+from proxy.caching.meaning import AS_IT_COMES
 from proxy.exchange import Exchange, Headers, Outcome, header
 from proxy.fields import answer_headers
 from proxy.heartbeat import Heartbeat, Silence
@@ -27,8 +28,6 @@ MADE_BYTES: Final = 16 << 20
 COMPRESS_INLINE: Final = 1 << 18
 EVENTS: Final = b"text/event-stream; charset=utf-8"
 JSON: Final = b"application/json"
-AS_IT_CAME: Final = ("audio/speech", "audio/transcriptions", "audio/translations")
-"""Endpoints where the form that is asked for is part of the key."""
 COUNTED: Final = ("chat/completions", "completions")
 
 
@@ -62,7 +61,7 @@ class Replay:
         if vectors is not None:
             return self._vector(entry, vectors)
         streamed = entry.kind is EntryKind.STREAM
-        as_stored = exchange.stream == streamed or entry.endpoint in AS_IT_CAME
+        as_stored = exchange.stream == streamed or entry.endpoint in AS_IT_COMES
         if as_stored and not (exchange.stream and entry.endpoint in COUNTED):
             return Form(entry.frames, entry.gaps, entry.content_type, streamed)
         made = self._remembered(entry, f"{exchange.stream}{usage}")

@@ -42,6 +42,7 @@ class Share:
 
     `stream`: it asked for one. `strip`: it did not ask for the frame of usage.
     `leads`: the call is made for it. `tried`: it has followed before, and in vain.
+    `as_it_came`: it wants what the upstream sends and no entry.
     """
 
     __slots__ = (
@@ -49,6 +50,7 @@ class Share:
         "_done",
         "_flight",
         "_sink",
+        "as_it_came",
         "framed",
         "headers",
         "leads",
@@ -71,8 +73,10 @@ class Share:
         strip: bool,
         leads: bool = False,
         tried: bool = False,
+        as_it_came: bool = False,
     ) -> None:
         self.stream, self.strip, self.leads, self.tried = stream, strip, leads, tried
+        self.as_it_came = as_it_came
         self.news: asyncio.Future[News] = loop.create_future()
         self.status = 0
         self.headers: Headers = []
@@ -96,7 +100,7 @@ class Share:
     def whole(self) -> bytes | None:
         failure = self._cut or self._flight.failure
         if failure is not None:
-            raise failure
+            raise failure.copy()
         return self._flight.body()
 
     def attach(self, sink: Sink) -> None:
@@ -147,7 +151,7 @@ class Share:
         if failure is None:
             sink.end()
         else:
-            sink.fail(failure)
+            sink.fail(failure.copy())
 
 
 News = Share | Entry | Landing | Failure

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
+from urllib.parse import urlsplit
 
 import typer
 
@@ -18,6 +19,8 @@ __all__ = ["cache"]
 CONNECT = 5.0
 PATIENCE = 900.0
 """Seconds: a purge looks at all that Redis holds."""
+WIDEST = 64
+"""Characters of a model's name in a list."""
 UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 cache = typer.Typer(help="Look into the cache of a running gateway, and purge it.", no_args_is_help=True)
@@ -69,7 +72,7 @@ def list_entries(
     rows = [["key", "endpoint", "model", "kind", "bytes", "age", "ttl", "tags"]]
     for entry in found["entries"]:
         age, ttl = _duration(entry["age"]), _duration(entry["ttl"])
-        names = [entry["key"], entry["endpoint"], entry["model"], entry["kind"]]
+        names = [entry["key"], entry["endpoint"], _short(entry["model"]), entry["kind"]]
         rows.append([*names, f"{entry['bytes']:,}", age, ttl, ",".join(entry["tags"])])
     _print(found, rows, as_json=as_json)
     if found["cursor"] and not as_json:
@@ -202,6 +205,9 @@ def _place(admin_url: str, option: Path | None) -> tuple[str, str]:
         if not admin_url and not admin.port:
             _fail("admin.port is 0, so the gateway has picked one: give --admin-url")
         admin_url = admin_url or f"http://{_reachable(admin.host)}:{admin.port}"
+    parts = urlsplit(admin_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        _fail("--admin-url: a URL such as http://127.0.0.1:8081")
     if not token:
         _fail("no token: set ASKONCE_ADMIN_TOKEN to the gateway's, which its log shows if none was configured")
     return admin_url.rstrip("/"), token.strip()
@@ -231,6 +237,10 @@ def _print(found: dict[str, Any], rows: list[list[str]], *, as_json: bool) -> No
     for row in rows:
         table.add_row(*(Text("".join(c if c.isprintable() else "�" for c in cell), overflow="fold") for cell in row))
     Console(highlight=False, width=None if sys.stdout.isatty() else 1_000).print(table)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= WIDEST else f"{text[: WIDEST - 1]}…"
 
 
 def _text(name: str, value: object) -> str:

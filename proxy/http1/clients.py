@@ -67,6 +67,13 @@ class Clients:
     def __repr__(self) -> str:
         return f"<Clients {len(self.connections)} connections, {len(self.exchanges)} exchanges>"
 
+    def limit(self, limits: ClientLimits) -> None:
+        """Caps hold for connections from now on, all else at once."""
+        if limits.caps != self.limits.caps:
+            # A head that was read under other caps is not known to keep to these.
+            self.known = Known()
+        self.limits = limits
+
     def protocol(self) -> "ClientConnection":
         return ClientConnection(self)
 

@@ -221,17 +221,23 @@ class _Answer(NamedTuple):
         return cls(text, [found[index] for index in range(count)], Span(places[0].start, places[-1].end), comma, usage)
 
     def check(self) -> None:
-        """Raises NotVectors unless every embedding can be told in both forms, and its form at a glance."""
+        """Raises NotVectors unless all are of one length, each can be told in both forms, and its form at a glance."""
         if _EMBEDDING.search(self.text, 0, self.place.start):
             raise NotVectors("an embedding beside the list")
+        sizes = set()
         try:
+            self.text.decode()
             for item in self.items:
                 glance = _EMBEDDING.search(item.text)
                 if glance is None or glance.start(1) != item.embedding.start:
                     raise NotVectors("an embedding beside the one that counts")
-                unpack(item.text[slice(*item.embedding)])
+                sizes.add(len(unpack(item.text[slice(*item.embedding)])))
         except NotFloat32:
             raise NotVectors("not finite numbers of 32 bits") from None
+        except UnicodeDecodeError:
+            raise NotVectors("not UTF-8") from None
+        if len(sizes) > 1:
+            raise NotVectors("vectors of different lengths")
 
     def with_items(self, items: Sequence[bytes], usage: bytes) -> bytes:
         """This answer with other items, and the numbers of another usage."""

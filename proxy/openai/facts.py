@@ -4,6 +4,7 @@ Total: whatever stands where, it is read or doubted, and what is doubted counts 
 """
 
 import re
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 import msgspec
@@ -17,14 +18,29 @@ _NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Val
 MAX_ALIAS: Final = 1_024
 MAX_SECONDS: Final = 1 << 31
 _NO: Final = (b"null", b"false")
+_TEXTS: Final = (b'"', b"[")
 
 CLIENT_RUN: Final = frozenset({"function", "custom", "apply_patch", "local_shell"})
 """Types of tools that the client runs itself. Every other tool may be the upstream's, which sees the world change."""
 
 _SEARCHES: Final = re.compile(
-    r"-research(?:-|$)|-search-(?:preview|api)|(?:^|/)(?:sonar|compound)(?:-|$)|:online$", re.IGNORECASE
+    r"-research(?:-|$)|-search(?:-preview|-api|$)|deep-?search|(?:^|[^a-z0-9])sonar(?:$|[^a-z0-9])"
+    r"|(?:^|/)compound(?:-|$)|[:-]online(?:[:-]|$)",
+    re.IGNORECASE,
 )
-"""Names of models that look things up unasked: OpenAI's, Perplexity's, Groq's, and OpenRouter's suffix."""
+"""Names of models that look things up unasked: OpenAI's, Perplexity's, Groq's, Jina's, and OpenRouter's suffix."""
+
+LOOK_UPS: Final = (
+    *("web_search_options", "search_parameters", "plugins", "search_options", "data_sources", "mcp_servers"),
+    "venice_parameters",
+)
+"""Members that make the upstream look up, whatever is in them: of OpenAI, xAI, OpenRouter, DashScope, Azure, Venice."""
+SWITCHES: Final = (
+    *("enable_search", "web_search", "enable_web_search", "google_search", "forced_search", "enable_enhancement"),
+    "force_search_enhancement",
+)
+"""The same, unless they are false: of DashScope, Baidu, Venice, compatible forms of Gemini, and Hunyuan."""
+MAX_CHOICES: Final = 1 << 31
 
 
 class Alias(NamedTuple):
@@ -45,9 +61,9 @@ class Facts(NamedTuple):
     """The upstream may run a tool or a search for the answer."""
     wants_usage: bool
     """A stream's client asked for the frame of usage."""
-    choices: int
-    """How many answers are asked for."""
     alias: Alias | None
+    choices: int = 1
+    """How many answers are asked for, at least."""
 
 
 class _Body(msgspec.Struct, gc=False):
@@ -60,8 +76,20 @@ class _Body(msgspec.Struct, gc=False):
     web_search_options: msgspec.Raw = _NULL
     search_parameters: msgspec.Raw = _NULL
     plugins: msgspec.Raw = _NULL
-    stream_options: msgspec.Raw = _NULL
+    search_options: msgspec.Raw = _NULL
+    data_sources: msgspec.Raw = _NULL
+    mcp_servers: msgspec.Raw = _NULL
+    venice_parameters: msgspec.Raw = _NULL
+    enable_search: msgspec.Raw = _NULL
+    web_search: msgspec.Raw = _NULL
+    enable_web_search: msgspec.Raw = _NULL
+    google_search: msgspec.Raw = _NULL
+    forced_search: msgspec.Raw = _NULL
+    enable_enhancement: msgspec.Raw = _NULL
+    force_search_enhancement: msgspec.Raw = _NULL
+    extra_body: msgspec.Raw = _NULL
     n: msgspec.Raw = _NULL
+    stream_options: msgspec.Raw = _NULL
     cache: msgspec.Raw = _NULL
 
 
@@ -81,16 +109,20 @@ class _Inner(msgspec.Struct, gc=False):
     tools: msgspec.Raw = _NULL
 
 
+_looks = attrgetter(*LOOK_UPS)
+_switched = attrgetter(*SWITCHES)
+_UNASKED: Final = tuple([_NULL for _ in LOOK_UPS])
+
 _decode = msgspec.json.Decoder(_Body).decode
 _decode_inner = msgspec.json.Decoder(_Inner).decode
 _decode_types = msgspec.json.Decoder(list[_Typed]).decode
 _decode_tools = msgspec.json.Decoder(list[_Inner]).decode
 _decode_alias = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_string = msgspec.json.Decoder(str).decode
 _decode_number = msgspec.json.Decoder(float).decode
 
-_DOUBTFUL: Final = Facts(stateful=True, hosted_tools=True, wants_usage=False, choices=1, alias=None)
-_PLAIN: Final = Facts(stateful=False, hosted_tools=False, wants_usage=False, choices=1, alias=None)
+_DOUBTFUL: Final = Facts(stateful=True, hosted_tools=True, wants_usage=False, alias=None)
 
 
 def facts(endpoint: str, body: bytes) -> Facts:
@@ -103,8 +135,8 @@ def facts(endpoint: str, body: bytes) -> Facts:
         stateful=_keeps(endpoint, found),
         hosted_tools=_looks_up(endpoint, found),
         wants_usage=found.stream_options != _NULL and _wants_usage(found.stream_options),
-        choices=1 if found.n == _NULL else _count(bytes(found.n)),
         alias=None if found.cache == _NULL else _alias(bytes(found.cache)),
+        choices=_choices(endpoint, found),
     )
 
 
@@ -137,8 +169,10 @@ def _pinned(prompt: msgspec.Raw) -> bool:
 
 
 def _looks_up(endpoint: str, found: _Body) -> bool:
-    if found.web_search_options != _NULL or found.search_parameters != _NULL or found.plugins != _NULL:
+    if _looks(found) != _UNASKED or any(bytes(each) not in _NO for each in _switched(found)):
         return True
+    if b"search" in bytes(found.extra_body).lower():
+        return True  # an SDK's name for members that it puts into the body, which some upstreams read as well
     if endpoint == "responses" and found.prompt != _NULL:
         return True  # a template brings tools of its own
     if found.tools != _NULL and _any_hosted(found.tools):
@@ -147,6 +181,28 @@ def _looks_up(endpoint: str, found: _Body) -> bool:
         return bytes(found.model)[:1] == b'"' and _SEARCHES.search(_decode_string(found.model)) is not None
     except _NOT_JSON:
         return True
+
+
+def _choices(endpoint: str, found: _Body) -> int:
+    """Of completions, so many for each prompt. What is no number is for the upstream to refuse."""
+    if found.n == _NULL and endpoint != "completions":
+        return 1
+    prompts = _prompts(bytes(found.prompt)) if endpoint == "completions" else 1
+    try:
+        return prompts * max(1, min(int(_decode_number(found.n)), MAX_CHOICES)) if found.n != _NULL else prompts
+    except (*_NOT_JSON, OverflowError):
+        return prompts
+
+
+def _prompts(prompt: bytes) -> int:
+    """A text or a list of tokens is one; of other lists, each item."""
+    if prompt[:1] != b"[":
+        return 1
+    try:
+        items = _decode_items(prompt)
+    except _NOT_JSON:
+        return 1
+    return max(1, sum([bytes(item)[:1] in _TEXTS for item in items]))
 
 
 def _any_hosted(tools: msgspec.Raw) -> bool:
@@ -187,10 +243,6 @@ def _inner(value: msgspec.Raw) -> _Inner | None:
         return _decode_inner(value)
     except _NOT_JSON:
         return None
-
-
-def _count(raw: bytes) -> int:
-    return int(raw) if raw.isdigit() and len(raw) <= 4 else 1
 
 
 def _alias(raw: bytes) -> Alias | None:

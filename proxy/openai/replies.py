@@ -3,17 +3,42 @@
 What is not understood is not complete: an answer is kept because everything that ends it was seen.
 """
 
+import codecs
 import enum
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 import msgspec
 
 from proxy.openai.events import DONE, Recorded, read
 from proxy.openai.float32 import NotFloat32, unpack
+from proxy.openai.shapes import (
+    CHUNKS,
+    DELTAS,
+    HEARD,
+    NULL,
+    RESPONSES,
+    SHAPES,
+    STEPS,
+    Answer,
+    Choices,
+    Chunk,
+    Embeddings,
+    Image,
+    Images,
+    Models,
+    Moderations,
+    Piece,
+    Response,
+    Said,
+    Transcript,
+    Vector,
+)
 from proxy.openai.usage import error_of
 
-__all__ = ["Judged", "Verdict", "is_file", "judge_body", "judge_file", "judge_stream"]
+__all__ = ["LAST_EVENTS", "Judged", "Verdict", "is_file", "judge_body", "judge_file", "judge_stream"]
 
 
 class Verdict(enum.Enum):
@@ -24,12 +49,15 @@ class Verdict(enum.Enum):
     UNKNOWN_SHAPE = "unknown-shape"
     ERROR = "error"
     EMPTY = "empty"
-    """No choices, no output, no data."""
+    """No choices, no output, no data, or a choice with nothing in it."""
     NO_FINISH_REASON = "no-finish-reason"
+    """Of one choice, or of one that never came."""
     UNKNOWN_FINISH_REASON = "unknown-finish-reason"
     CONTENT_FILTER = "content-filter"
     UNFINISHED = "unfinished"
-    """A response that is queued, in progress, cancelled, or incomplete for another reason than its limit."""
+    """A response that is queued, in progress, cancelled, or incomplete for another reason than its limit;
+    or fewer images than were asked for.
+    """
     NO_END = "no-end-of-stream"
 
 
@@ -39,8 +67,6 @@ class Judged(NamedTuple):
     """The usage object as sent, JSON; the last one of a stream."""
     model: str = ""
     """The upstream's word for it."""
-    parts: int = 0
-    """Choices, output items, vectors, results, images or models."""
 
 
 FINISHED: Final = frozenset(
@@ -56,129 +82,50 @@ LAST_EVENTS: Final[Mapping[str, str]] = {
     "audio/transcriptions": "transcript.text.done",
     "audio/translations": "transcript.text.done",
 }
+"""Of streams of speech and transcripts, by endpoint: the type of the event that ends them."""
 
-_NULL = msgspec.Raw(b"null")
+_NOTHING: Final = frozenset([b"null", b"[]", b"{}", b'""', b"false"])
 _NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-class _Answer(msgspec.Struct, gc=False):
-    error: msgspec.Raw = _NULL
-    object: str | None = None
-    model: str | None = None
-    usage: msgspec.Raw = _NULL
+_says = attrgetter(*Said.__struct_fields__[:-1])
+_filter_failed = re.compile(rb'"error"\s*:\s*(?!null)').search
+"""Azure's `content_filter_results` say so, and that the answer came unfiltered."""
 
 
-class _Choice(msgspec.Struct, gc=False):
-    finish_reason: str | None = None
-    message: msgspec.Raw = _NULL
-    text: msgspec.Raw = _NULL
+def judge_body(endpoint: str, body: bytes, choices: int = 1) -> Judged:
+    """A JSON answer with status 200. `endpoint` is a route's name; one that is not known is UNKNOWN_SHAPE.
 
-
-class _Choices(_Answer):
-    choices: list[_Choice] | None = None
-
-
-class _Piece(msgspec.Struct, gc=False):
-    index: int
-    finish_reason: str | None = None
-
-
-class _Chunk(_Answer):
-    choices: list[_Piece] | None = None
-
-
-class _Details(msgspec.Struct):
-    reason: str | None = None
-
-
-class _Response(_Answer):
-    status: str = ""
-    incomplete_details: _Details | None = None
-    output: list[msgspec.Raw] | None = None
-
-
-class _Step(msgspec.Struct, gc=False):
-    type: str
-    error: msgspec.Raw = _NULL
-    response: msgspec.Raw = _NULL
-
-
-class _Heard(msgspec.Struct, gc=False):
-    type: str
-    error: msgspec.Raw = _NULL
-    usage: msgspec.Raw = _NULL
-
-
-class _Vector(msgspec.Struct):
-    index: int
-    embedding: msgspec.Raw
-
-
-class _Embeddings(_Answer):
-    data: list[_Vector] | None = None
-
-
-class _Result(msgspec.Struct):
-    flagged: bool
-
-
-class _Moderations(_Answer):
-    results: list[_Result] | None = None
-
-
-class _Model(msgspec.Struct):
-    id: str
-
-
-class _Models(_Answer):
-    data: list[_Model] | None = None
-    id: str | None = None
-
-
-class _Image(msgspec.Struct):
-    url: str | None = None
-    b64_json: msgspec.Raw = _NULL
-
-
-class _Images(_Answer):
-    data: list[_Image] | None = None
-
-
-class _Transcript(_Answer):
-    text: str | None = None
-
-
-_chunks = msgspec.json.Decoder(_Chunk)
-_steps = msgspec.json.Decoder(_Step)
-_heard = msgspec.json.Decoder(_Heard)
-_responses = msgspec.json.Decoder(_Response)
-_SHAPES: Final[Mapping[str, msgspec.json.Decoder[Any]]] = {
-    "chat/completions": msgspec.json.Decoder(_Choices),
-    "completions": msgspec.json.Decoder(_Choices),
-    "responses": _responses,
-    "embeddings": msgspec.json.Decoder(_Embeddings),
-    "moderations": msgspec.json.Decoder(_Moderations),
-    "models": msgspec.json.Decoder(_Models),
-    "models/*": msgspec.json.Decoder(_Models),
-    "images/generations": msgspec.json.Decoder(_Images),
-    "audio/transcriptions": msgspec.json.Decoder(_Transcript),
-    "audio/translations": msgspec.json.Decoder(_Transcript),
-}
-
-
-def judge_body(endpoint: str, body: bytes) -> Judged:
-    """A JSON answer with status 200. `endpoint` is a route's name; one that is not known is UNKNOWN_SHAPE."""
-    decoder = _SHAPES.get(endpoint)
+    `choices` is how many were asked for.
+    """
+    decoder = SHAPES.get(endpoint)
     if decoder is None:
         return Judged(Verdict.UNKNOWN_SHAPE)
     try:
-        answer: _Answer = decoder.decode(body)
+        answer: Answer = decoder.decode(body)
     except _NOT_JSON as error:
         return Judged(_misread(body, error))
-    if answer.error != _NULL or answer.object == "error":
+    if _failed(answer):
         return Judged(Verdict.ERROR)
-    verdict, parts = _weigh(endpoint, answer)
-    return Judged(verdict, _usage(answer.usage), answer.model or "", parts)
+    verdict = _weigh(endpoint, answer, choices) if _is_text(body) else Verdict.NOT_JSON
+    return Judged(verdict, _usage(answer.usage), answer.model or "")
+
+
+def _failed(answer: Answer) -> bool:
+    if answer.error is NULL and answer.errors is NULL and answer.object != "error":
+        return False
+    return answer.error != NULL or answer.object == "error" or bytes(answer.errors) not in _NOTHING
+
+
+def _is_text(body: bytes) -> bool:
+    """Valid UTF-8, which msgspec looks for only in the strings that it reads; it may end within a character."""
+    if body.isascii():
+        return True
+    try:
+        codecs.utf_8_decode(body, "strict", False)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def is_file(endpoint: str, content_type: bytes) -> bool:
@@ -198,46 +145,69 @@ def judge_file(body: bytes) -> Judged:
     return Judged(Verdict.ERROR if error_of(body) else Verdict.COMPLETE)
 
 
-def judge_stream(endpoint: str, frames: Sequence[bytes]) -> Judged:
+def judge_stream(endpoint: str, frames: Sequence[bytes], choices: int = 1) -> Judged:
     """An event stream with status 200, from its first byte to its last. Linear in its size."""
+    stream = b"".join(frames)
     if endpoint == "responses":
-        return _judge_steps(read(frames))
-    if endpoint in {"chat/completions", "completions"}:
-        return _judge_chunks(read(frames))
-    if endpoint in LAST_EVENTS:
-        return _judge_heard(LAST_EVENTS[endpoint], read(frames))
-    return Judged(Verdict.UNKNOWN_SHAPE)
+        judged = _judge_steps(read((stream,)))
+    elif endpoint in {"chat/completions", "completions"}:
+        judged = _judge_chunks(read((stream,)), choices)
+    elif endpoint in LAST_EVENTS:
+        judged = _judge_heard(LAST_EVENTS[endpoint], read((stream,)))
+    else:
+        return Judged(Verdict.UNKNOWN_SHAPE)
+    if judged.verdict is Verdict.COMPLETE and not _is_text(stream):
+        return judged._replace(verdict=Verdict.NOT_JSON)
+    return judged
 
 
-def _weigh(endpoint: str, answer: _Answer) -> tuple[Verdict, int]:
+def _weigh(endpoint: str, answer: Answer, choices: int) -> Verdict:
     match answer:
-        case _Choices():
-            return _weigh_choices(answer.choices or [], chat=endpoint == "chat/completions")
-        case _Response():
-            return _weigh_response(answer), len(answer.output or ())
-        case _Embeddings():
+        case Choices():
+            return _weigh_choices(answer, choices, chat=endpoint == "chat/completions")
+        case Response():
+            return _weigh_response(answer)
+        case Embeddings():
             return _weigh_vectors(answer.data or [])
-        case _Moderations():
+        case Moderations():
             return _some(answer.results)
-        case _Models():
-            return (Verdict.COMPLETE, 1) if answer.id else _some(answer.data)
-        case _Images():
-            return _weigh_images(answer.data or [])
-        case _Transcript(text=str()):
-            return Verdict.COMPLETE, 1
+        case Models():
+            return Verdict.COMPLETE if answer.id else _some(answer.data)
+        case Images():
+            return _weigh_images(answer.data or [], choices)
+        case Transcript(text=str()):
+            return Verdict.COMPLETE
         case _:
-            return Verdict.EMPTY, 0
+            return Verdict.EMPTY
 
 
-def _some(parts: Sequence[object] | None) -> tuple[Verdict, int]:
-    return (Verdict.COMPLETE, len(parts)) if parts else (Verdict.EMPTY, 0)
+def _some(parts: Sequence[object] | None) -> Verdict:
+    return Verdict.COMPLETE if parts else Verdict.EMPTY
 
 
-def _weigh_choices(choices: Sequence[_Choice], *, chat: bool) -> tuple[Verdict, int]:
+def _weigh_choices(answer: Choices, wanted: int, *, chat: bool) -> Verdict:
+    choices = answer.choices or []
     for choice in choices:
-        if (bytes(choice.message)[:1] != b"{") if chat else (bytes(choice.text)[:1] != b'"'):
-            return Verdict.UNKNOWN_SHAPE, len(choices)
-    return _weigh_finishes([choice.finish_reason for choice in choices]), len(choices)
+        said = choice.message
+        if (said is None) if chat else (bytes(choice.text)[:1] != b'"'):
+            return Verdict.UNKNOWN_SHAPE
+        if choice.error != NULL or (said is not None and said.error != NULL):
+            return Verdict.ERROR
+        if _filter_failed(choice.content_filter_results):
+            return Verdict.ERROR
+    if _filter_failed(answer.prompt_filter_results):
+        return Verdict.ERROR
+    verdict = _weigh_finishes([choice.finish_reason for choice in choices])
+    if verdict is not Verdict.COMPLETE:
+        return verdict
+    if chat and not all(_speaks(choice.message) for choice in choices):
+        return Verdict.EMPTY
+    return Verdict.COMPLETE if len(choices) >= wanted else Verdict.NO_FINISH_REASON
+
+
+def _speaks(said: Said | None) -> bool:
+    """Whether there is anything in it, if only white space."""
+    return said is not None and not _NOTHING.issuperset(map(bytes, _says(said)))
 
 
 def _weigh_finishes(reasons: Sequence[str | None]) -> Verdict:
@@ -252,8 +222,8 @@ def _weigh_finishes(reasons: Sequence[str | None]) -> Verdict:
     return Verdict.COMPLETE if FINISHED.issuperset(reasons) else Verdict.UNKNOWN_FINISH_REASON
 
 
-def _weigh_response(response: _Response) -> Verdict:
-    if response.error != _NULL:
+def _weigh_response(response: Response) -> Verdict:
+    if response.error != NULL:
         return Verdict.ERROR
     match response.status:
         case "completed":
@@ -271,29 +241,32 @@ def _weigh_response(response: _Response) -> Verdict:
             return Verdict.UNKNOWN_SHAPE
 
 
-def _weigh_vectors(vectors: Sequence[_Vector]) -> tuple[Verdict, int]:
+def _weigh_vectors(vectors: Sequence[Vector]) -> Verdict:
     if not vectors:
-        return Verdict.EMPTY, 0
+        return Verdict.EMPTY
     complete = sorted(vector.index for vector in vectors) == [*range(len(vectors))]
     try:
-        for vector in vectors:
-            unpack(bytes(vector.embedding))
+        sizes = {len(unpack(bytes(vector.embedding))) for vector in vectors}
     except NotFloat32:
-        complete = False
-    return Verdict.COMPLETE if complete else Verdict.UNKNOWN_SHAPE, len(vectors)
+        return Verdict.UNKNOWN_SHAPE
+    complete = complete and len(sizes) == 1
+    return Verdict.COMPLETE if complete else Verdict.UNKNOWN_SHAPE
 
 
-def _weigh_images(images: Sequence[_Image]) -> tuple[Verdict, int]:
+def _weigh_images(images: Sequence[Image], wanted: int) -> Verdict:
     if not images:
-        return Verdict.EMPTY, 0
+        return Verdict.EMPTY
+    if len(images) < wanted:
+        return Verdict.UNFINISHED
     complete = all(image.url or len(bytes(image.b64_json)) > len(b"null") for image in images)
-    return Verdict.COMPLETE if complete else Verdict.UNKNOWN_SHAPE, len(images)
+    return Verdict.COMPLETE if complete else Verdict.UNKNOWN_SHAPE
 
 
-def _judge_chunks(recorded: Recorded) -> Judged:
+def _judge_chunks(recorded: Recorded, wanted: int) -> Judged:
     """Chat completions and completions: chunks, then `[DONE]`."""
     finishes: dict[int, str | None] = {}
-    model, usage = "", _NULL
+    said: set[int] = set()
+    model, usage = "", NULL
     ended = False
     for name, data in recorded.events:
         if ended or name == b"error":
@@ -302,24 +275,47 @@ def _judge_chunks(recorded: Recorded) -> Judged:
             ended = True
             continue
         try:
-            chunk = _chunks.decode(data)
+            chunk = CHUNKS.decode(data)
+            if _failed(chunk) or (b'"error"' in data and _failed_within(chunk)):
+                return Judged(Verdict.ERROR)
+            for piece in chunk.choices or ():
+                index = piece.index
+                if index not in said and _begins(piece):
+                    said.add(index)
+                # What a filter took away stays away, whatever is said behind it.
+                if finishes.get(index) != "content_filter":
+                    finishes[index] = piece.finish_reason or finishes.get(index)
         except _NOT_JSON as error:
             return Judged(_misread(data, error))
-        if chunk.error != _NULL or chunk.object == "error":
-            return Judged(Verdict.ERROR)
-        for piece in chunk.choices or ():
-            # What a filter took away stays away, whatever is said behind it.
-            if finishes.get(piece.index) != "content_filter":
-                finishes[piece.index] = piece.finish_reason or finishes.get(piece.index)
         model = model or chunk.model or ""
-        if chunk.usage != _NULL:
+        if chunk.usage != NULL:
             usage = chunk.usage
     verdict = _weigh_finishes([*finishes.values()])
-    if verdict is Verdict.COMPLETE and sorted(finishes) != [*range(len(finishes))]:
-        verdict = Verdict.NO_FINISH_REASON
-    if verdict is Verdict.COMPLETE and not (ended and recorded.whole):
-        verdict = Verdict.NO_END
-    return Judged(verdict, _usage(usage), model, len(finishes))
+    if verdict is Verdict.COMPLETE:
+        if len(finishes) < wanted or sorted(finishes) != [*range(len(finishes))]:
+            verdict = Verdict.NO_FINISH_REASON
+        elif not (ended and recorded.whole):
+            verdict = Verdict.NO_END
+        elif len(said) < len(finishes):
+            verdict = Verdict.EMPTY
+    return Judged(verdict, _usage(usage), model)
+
+
+def _begins(piece: Piece) -> bool:
+    """Whether there is anything in it. An empty text is one, as it is of completions in JSON."""
+    if bytes(piece.text)[:1] == b'"':
+        return True
+    return piece.delta != NULL and _speaks(DELTAS.decode(piece.delta))
+
+
+def _failed_within(chunk: Chunk) -> bool:
+    """Of a chunk in which `"error"` stands somewhere, be it in what the model says."""
+    for piece in chunk.choices or ():
+        if piece.error != NULL or _filter_failed(piece.content_filter_results):
+            return True
+        if piece.delta != NULL and DELTAS.decode(piece.delta).error != NULL:
+            return True
+    return _filter_failed(chunk.prompt_filter_results) is not None
 
 
 def _judge_steps(recorded: Recorded) -> Judged:
@@ -332,14 +328,13 @@ def _judge_steps(recorded: Recorded) -> Judged:
         if closed or name == b"error":
             return Judged(_stray(name, data))
         try:
-            step = _steps.decode(data)
-            if step.error != _NULL or step.type in {"error", "response.failed"}:
+            step = STEPS.decode(data)
+            if step.error != NULL or step.type in {"error", "response.failed"}:
                 return Judged(Verdict.ERROR)
             if step.type in {"response.completed", "response.incomplete"}:
-                response = _responses.decode(step.response)
+                response = RESPONSES.decode(step.response)
                 closed = True
-                parts = len(response.output or ())
-                last = Judged(_weigh_response(response), _usage(response.usage), response.model or "", parts)
+                last = Judged(_weigh_response(response), _usage(response.usage), response.model or "")
         except _NOT_JSON as error:
             return Judged(_misread(data, error))
     if last.verdict is Verdict.COMPLETE and not recorded.whole:
@@ -349,17 +344,17 @@ def _judge_steps(recorded: Recorded) -> Judged:
 
 def _judge_heard(last: str, recorded: Recorded) -> Judged:
     """Speech and transcripts: typed events, of which the last one says so."""
-    closed, usage = False, _NULL
+    closed, usage = False, NULL
     for name, data in recorded.events:
         if data.strip() == DONE:
             continue
         if closed or name == b"error":
             return Judged(_stray(name, data))
         try:
-            event = _heard.decode(data)
+            event = HEARD.decode(data)
         except _NOT_JSON as error:
             return Judged(_misread(data, error))
-        if event.error != _NULL or event.type == "error":
+        if event.error != NULL or event.type == "error":
             return Judged(Verdict.ERROR)
         if event.type == last:
             closed, usage = True, event.usage

@@ -1,4 +1,4 @@
-"""`stream_options.include_usage`: who asks to be told what a stream used, and the frame that tells it. Sans-IO."""
+"""`stream_options.include_usage`: how to ask to be told what a stream used, and the frame that tells it. Sans-IO."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -7,7 +7,7 @@ import msgspec
 
 from proxy.openai.events import DONE, frame, read
 
-__all__ = ["ask_for_usage", "is_usage_only", "wants_usage", "with_usage", "without_usage"]
+__all__ = ["ask_for_usage", "is_usage_only", "with_usage", "without_usage"]
 
 SHARED: Final = ("id", "object", "created", "model", "service_tier", "system_fingerprint")
 """What chunks repeat."""
@@ -19,10 +19,6 @@ _EMPTY = msgspec.Raw(b"[]")
 _TRUE = msgspec.Raw(b"true")
 _NULL = msgspec.Raw(b"null")
 _ABSENT = msgspec.Raw(b"")
-
-
-class _Options(msgspec.Struct):
-    include_usage: msgspec.Raw = _NULL
 
 
 class _Body(msgspec.Struct):
@@ -39,17 +35,6 @@ class _Chunk(msgspec.Struct):
 
 _bodies = msgspec.json.Decoder(_Body)
 _chunks = msgspec.json.Decoder(_Chunk)
-_options = msgspec.json.Decoder(_Options)
-
-
-def wants_usage(body: bytes) -> bool:
-    """A request of chat/completions or completions."""
-    if b"stream_options" not in body and b"\\u" not in body:
-        return False
-    try:
-        return _options.decode(_bodies.decode(body).stream_options).include_usage == _TRUE
-    except _NOT_JSON:
-        return False
 
 
 def ask_for_usage(body: bytes) -> bytes | None:

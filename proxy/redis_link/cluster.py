@@ -49,6 +49,14 @@ class Cluster:
     def up(self) -> bool:
         return any(server.up for server in self._owners())
 
+    @property
+    def answers(self) -> bool:
+        return any(server.answers for server in self._owners())
+
+    @property
+    def excused(self) -> bool:
+        return any(server.excused for server in self._owners())
+
     async def ask(self, words: Words) -> object:
         """The answer of the server that holds the key. What went wrong is an answer."""
         slot = key_slot(words.key.encode() if isinstance(words.key, str) else words.key)

@@ -41,6 +41,10 @@ class Refusal(enum.Enum):
     CLUSTER = "cluster_down"
     MOVED = "moved"
     COMMAND = "command"
+    DATABASE = "no_database"
+    """It has none of this number."""
+    SINGLE = "no_cluster"
+    """It is no member of a cluster, or does not say so."""
     OTHER = "other"
 
 
@@ -55,6 +59,8 @@ DEAF: Final = frozenset(
         Refusal.CLIENTS,
         Refusal.MASTER,
         Refusal.CLUSTER,
+        Refusal.DATABASE,
+        Refusal.SINGLE,
     }
 )
 """Refusals after which nothing else is worth asking; the rest concern some commands only."""
@@ -98,6 +104,10 @@ _WORDS: Final = (
     ("max number of clients", Refusal.CLIENTS),
     ("unknown command", Refusal.COMMAND),
     ("ERR unknown command", Refusal.COMMAND),
+    ("DB index is out of range", Refusal.DATABASE),
+    ("ERR DB index is out of range", Refusal.DATABASE),
+    ("This instance has cluster support disabled", Refusal.SINGLE),
+    ("ERR This instance has cluster support disabled", Refusal.SINGLE),
     ("OOM ", Refusal.MEMORY),
     ("READONLY ", Refusal.READONLY),
 )

@@ -8,6 +8,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import AskError, MovedError, NoScriptError, RedisError, ResponseError
 
 from proxy.redis_link.errors import Fault, LinkRefused, Refusal, fault_of, refusal_of
+from proxy.redis_link.patience import Term
 
 __all__ = ["Ask", "Crew", "Lane", "NewScript", "Redirect", "Words"]
 
@@ -44,7 +45,7 @@ class Ask:
     noise when it is forgotten.
     """
 
-    __slots__ = ("asked", "count", "expires", "future", "name", "packed")
+    __slots__ = ("asked", "count", "future", "name", "packed", "term")
 
     def __init__(
         self,
@@ -53,14 +54,14 @@ class Ask:
         count: int,
         future: "asyncio.Future[list[object]]",
         asked: float,
-        expires: float,
+        term: Term,
     ) -> None:
         self.name = name
         self.packed = packed
         self.count = count
         self.future = future
         self.asked = asked
-        self.expires = expires
+        self.term = term
 
     def fail(self, error: ConnectionError) -> bool:
         """False if it was answered, failed or given up before."""

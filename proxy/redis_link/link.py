@@ -33,6 +33,10 @@ class Route(Protocol):
 
     @property
     def up(self) -> bool: ...
+    @property
+    def answers(self) -> bool: ...
+    @property
+    def excused(self) -> bool: ...
     async def ask(self, words: Words) -> object: ...
     async def ask_all(self, many: Sequence[Words], on: str) -> list[object]: ...
     async def primaries(self) -> list[str]: ...
@@ -53,7 +57,8 @@ class RedisLink:
     """One per process, made in its event loop. `url` as in `proxy.redis_link.url`; `deadline` in seconds.
 
     Answers are bytes, int, list or None. Raises LinkDown and LinkRefused, both ConnectionErrors, and nothing
-    else; every call ends within the deadline, or a little later where large values travel.
+    else; every call ends within the deadline, or later where large values travel, or where this process is so busy
+    that it can't read the answer: within four of them then.
     """
 
     def __init__(
@@ -82,6 +87,14 @@ class RedisLink:
         """Calls are not refused unasked."""
         return self._route.up
 
+    @property
+    def answers(self) -> bool:
+        return self._route.answers
+
+    @property
+    def excused(self) -> bool:
+        return self._route.excused
+
     async def call(self, *command: Word) -> object:
         answer = await self._route.ask(_words(*command))
         if isinstance(answer, ConnectionError):
@@ -106,9 +119,9 @@ class RedisLink:
     async def script(self, script: Script, keys: Sequence[str], args: Sequence[Word]) -> object:
         """All keys lie in one slot. A server that does not know the script gets it with the same call, once."""
         rest = (len(keys), *keys, *args)
-        answer = await self._route.ask(_words("EVALSHA", script.sha, *rest))
+        answer = await self._route.ask(_words("EVALSHA", script.sha, *rest, name=script.name))
         if isinstance(answer, NewScript):
-            answer = await self._route.ask(_words("EVAL", script.source, *rest))
+            answer = await self._route.ask(_words("EVAL", script.source, *rest, name=script.name))
         if isinstance(answer, ConnectionError):
             raise _told(answer)
         return answer
@@ -122,10 +135,11 @@ class RedisLink:
         await self._route.close()
 
 
-def _words(*command: Any) -> Words:
-    name: str = command[0]
-    key = "" if name in KEYLESS else command[3 if name in SCRIPTS else 1]
-    return Words(name, key, _pack(*command)[0])
+def _words(*command: Any, name: str = "") -> Words:
+    """`name` is that of a script: what one is refused says nothing of another."""
+    verb: str = command[0]
+    key = "" if verb in KEYLESS else command[3 if verb in SCRIPTS else 1]
+    return Words(name or verb, key, _pack(*command)[0])
 
 
 def _told(answer: ConnectionError) -> LinkDown | LinkRefused:

@@ -5,11 +5,13 @@ is what came since the last: a round trip and a wake-up are shared by all of it,
 lent to a request, so a request that is cancelled leaves nothing half read.
 
 Every command has its deadline, from the moment it is asked, wherever it hangs: in the queue, in the attempt
-to connect, in a write, in a read. A connection that misses one is not trusted again. One timer, set
-for the earliest deadline, looks after all of them.
+to connect, in a write, in a read. A connection that misses one is not trusted again. One timer, the pulse, looks
+after all of them while any is waited for, and after the loop itself: what Redis has answered and nobody had
+the time to read is not Redis's fault (`proxy.redis_link.patience`).
 """
 
 import asyncio
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -24,6 +26,7 @@ from proxy.redis_link.dial import Dial
 from proxy.redis_link.errors import DEAF, Fault, LinkDown, LinkFault, LinkRefused, Refusal, fault_of
 from proxy.redis_link.events import LinkEvents, LinkState
 from proxy.redis_link.lane import Ask, Lane, Words
+from proxy.redis_link.patience import Patience, Seen
 from proxy.redis_link.troubles import Troubles
 
 __all__ = ["Limits", "Server"]
@@ -33,9 +36,8 @@ BATCH_BYTES: Final = 1 << 16
 """A batch ends with the command that passes this, so that small ones do not wait behind several large ones."""
 BYTES_PER_SECOND: Final = 20e6
 """Of a slow network, on which large values may take longer: each has this much more time than the deadline."""
-LATE: Final = 0.005
-"""Seconds behind its time at which the timer fires when not Redis was slow but this process: what arrived
-meanwhile is read before anything is given up."""
+FRESH: Final = 1.0
+"""Seconds for which an answer says that Redis is there."""
 
 
 @final
@@ -77,9 +79,14 @@ class Server:
         self._lanes: set[Lane] = set()
         self._idle: list[Lane] = []
         self._woken = False
+        self._patience = Patience(limits.deadline)
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
-        """When it fires; uvloop's handle for a time that has come can't tell."""
+        """The earliest end of what is waited for, in calm time."""
+        self._heard = -FRESH
+        """When Redis answered last."""
+        self._busy = False
+        """This process was, when something went unanswered last."""
         self._prober: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -91,6 +98,16 @@ class Server:
     @property
     def up(self) -> bool:
         return self._breaker.state is State.CLOSED and not self._closed
+
+    @property
+    def answers(self) -> bool:
+        """It is asked, and answered something just now."""
+        return self.up and self._loop.time() < self._heard + FRESH
+
+    @property
+    def excused(self) -> bool:
+        """It answers; what went unanswered last did so while this process was busy."""
+        return self.answers and self._busy
 
     async def ask(self, words: Words) -> object:
         """What went wrong is an answer."""
@@ -108,8 +125,10 @@ class Server:
         `expires` in the loop's time stands in for the deadline.
         """
         now = self._loop.time()
-        expires = expires or now + self._limits.deadline + len(packed) / BYTES_PER_SECOND
-        ask = Ask(name, packed, count, self._loop.create_future(), now, expires)
+        seconds = self._limits.deadline + len(packed) / BYTES_PER_SECOND
+        if expires:
+            seconds = max(expires - now, self._patience.step)
+        ask = Ask(name, packed, count, self._loop.create_future(), now, self._patience.term(now, seconds))
         fault = self._queued(ask)
         if fault is None:
             return await ask.future
@@ -140,8 +159,11 @@ class Server:
         if len(self._queue) >= self._limits.queue:
             return LinkFault.FULL
         self._queue.append(ask)
-        if self._timer is None or ask.expires < self._due:
-            self._arm(ask.expires)
+        if self._timer is None:
+            self._due = ask.term.calm
+            self._beat(self._patience.step)
+        else:
+            self._due = min(self._due, ask.term.calm)
         self._rouse()
         return None
 
@@ -178,7 +200,8 @@ class Server:
         self._idle.append(lane)
 
     def carried(self, batch: Sequence[Ask], refusals: Sequence[tuple[str, Refusal]]) -> None:
-        self._events.answered(sum(ask.count for ask in batch), self._loop.time() - batch[0].asked)
+        self._heard = self._loop.time()
+        self._events.answered(sum(ask.count for ask in batch), self._heard - batch[0].asked)
         deaf: Refusal | None = None
         for name, refusal in refusals:
             self._events.failed(1, refusal)
@@ -236,30 +259,31 @@ class Server:
             self._ending.add(lane.task)
             lane.task.cancel()
 
-    def _arm(self, when: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer, self._due = self._loop.call_at(when, self._expire, when), when
+    def _beat(self, seconds: float) -> None:
+        self._timer = self._loop.call_later(seconds, self._pulse, self._loop.time() + seconds)
 
-    def _expire(self, due: float, grace: float = LATE) -> None:
-        now = self._loop.time()
-        if now > due + LATE and grace:
-            self._due = now + grace
-            self._timer = self._loop.call_at(self._due, self._expire, self._due, 0.0)
-            return
-        self._timer = None
+    def _pulse(self, due: float) -> None:
+        late, seen = self._patience.pulse(due, self._loop.time())
+        if late or self._due <= seen.calm:
+            self._expire(seen)
+        if self._queue or any(lane.unanswered for lane in self._lanes):
+            self._beat(self._patience.pause(self._due, late=late))
+        else:
+            self._timer = None
+
+    def _expire(self, seen: Seen) -> None:
         waiting = [ask for ask in self._queue if not ask.future.done()]
-        late = [ask for ask in waiting if ask.expires <= now]
-        stuck = [lane for lane in self._lanes if any(ask.expires <= now for ask in lane.unanswered)]
-        self._queue = deque(ask for ask in waiting if ask.expires > now)
+        late = [ask for ask in waiting if ask.term.over(seen)]
+        stuck = [lane for lane in self._lanes if any(ask.term.over(seen) for ask in lane.unanswered)]
+        self._queue = deque(ask for ask in waiting if not ask.term.over(seen))
         self._give_up(late, LinkFault.TIMEOUT)
         self._cut(stuck, LinkFault.TIMEOUT)
         if late or stuck:
+            self._busy = self._patience.busy
             self._failed(LinkFault.TIMEOUT)
-        left = [ask.expires for lane in self._lanes for ask in lane.unanswered]
-        left += [ask.expires for ask in self._queue]
-        if left:
-            self._arm(min(left))
+        left = [ask.term.calm for lane in self._lanes for ask in lane.unanswered]
+        left += [ask.term.calm for ask in self._queue]
+        self._due = min(left, default=math.inf)
 
     async def _probe_until_up(self, fault: Fault) -> None:
         first = fault

@@ -23,7 +23,7 @@ class Troubles:
         self._server = server
         self._events = events
         self._clock = clock
-        self._open: dict[Refusal, tuple[str, float]] = {}
+        self._open: dict[Refusal, tuple[set[str], float]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._open)
@@ -32,15 +32,16 @@ class Troubles:
         return f"<Troubles {[refusal.value for refusal in self._open]}>"
 
     def refused(self, name: str, refusal: Refusal) -> None:
-        known = refusal in self._open
-        self._open[refusal] = name, self._clock()
-        if not known:
+        names, _ = self._open.get(refusal, (set(), 0.0))
+        if not names:
             self._events.transition(self._server, False, refusal)
+        names.add(name)
+        self._open[refusal] = names, self._clock()
 
-    def passed(self, names: Collection[str]) -> None:
-        """Commands of these names have just succeeded."""
+    def passed(self, passed: Collection[str]) -> None:
+        """Commands of these names have just succeeded. One is enough: others may never be asked again."""
         calm = self._clock() - CALM
-        for refusal, (name, last) in [*self._open.items()]:
-            if name in names and last < calm:
+        for refusal, (names, last) in [*self._open.items()]:
+            if last < calm and not names.isdisjoint(passed):
                 del self._open[refusal]
                 self._events.transition(self._server, True, refusal)

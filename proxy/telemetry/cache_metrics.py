@@ -105,7 +105,7 @@ class CacheMetrics:
     def unreadable(self, reason: str) -> None:
         self._count(self._unreadable, reason)
 
-    def redis_answered(self, commands: int, seconds: float) -> None:
+    def redis_answered(self, seconds: float) -> None:
         self._note_redis(seconds)
 
     def redis_failed(self, commands: int, reason: str) -> None:

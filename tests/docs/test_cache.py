@@ -8,16 +8,18 @@ from typer.main import get_command
 
 from cache.directives import DIRECTIVE_FIELDS
 from cache.entry import Reason
-from cache.fingerprint import DENIED, QUALIFYING, UnkeyableReason
+from cache.fingerprint import DENIED, FAMILIES, QUALIFYING, UnkeyableReason
 from cache.memory import Put, Removal
 from cache.policy import NoCacheReason
 from cache.redis import Miss, Stored
 from cache.status import CacheStatus, Handling
+from proxy.auth import tells_who
 from proxy.cli.cache import cache
 from proxy.config.reload import _AT_START
 from proxy.config.settings import CacheTtl, Redis
 from proxy.exchange import CacheNote
 from proxy.fields import cache_headers
+from proxy.openai import forms
 from proxy.redis_link.url import FORMS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,9 +87,25 @@ def test_every_field_that_speaks_to_the_cache_is_explained() -> None:
 
 def test_what_does_not_count_is_listed_and_what_qualifies() -> None:
     """Members of the body that are left out of the key, header fields that are in it."""
-    same = section("## The cache").partition("**Who shares answers**")[0]
+    same, uploads, _ = re.split(r"\*\*(?:The same upload|Who shares answers)\*\*", section("## The cache"), maxsplit=2)
     assert set(re.findall(r"`([a-z_]+)`", same)) == DENIED.keys() | {"responses"}
-    assert set(re.findall(r"`([a-z]+-[a-z]+)`", same)) == {name.decode() for name in QUALIFYING}
+    assert set(re.findall(r"`([a-z_]+)`", uploads)) == forms.DENIED.keys() | {"stream"}
+    assert set(re.findall(r"`([a-z]+(?:-[a-z]+)+)`", same)) == {name.decode() for name in QUALIFYING}
+    assert set(re.findall(r"`([a-z-]+-)\*`", same)) == {name.decode() for name in FAMILIES}
+
+
+def test_what_tells_who_asks_is_shown_by_words_and_examples() -> None:
+    """Each word makes a field count, and what is said to count or not does so."""
+    scopes = section("## The cache").partition("**Who shares answers**")[2].partition("\n\n")[0]
+    counted, _, uncounted = scopes.partition("`idempotency-key`")
+    words, _, examples = counted.partition("and the like")
+    named = [name.encode() for name in re.findall(r"`([a-z]+)`", words.partition("who\nasks")[2])]
+    assert len(named) == 12
+    assert all(tells_who(b"x-%b-id" % name) for name in named)
+    assert all(tells_who(name.encode()) for name in re.findall(r"`([a-z-]+)`", examples))
+    none = ["idempotency-key", *re.findall(r"`([a-z-]+)\*?`", uncounted)]
+    assert len(none) == 5
+    assert not any(tells_who(name.encode() + b"key" * name.endswith("-")) for name in none)
 
 
 def test_lifetimes_are_the_defaults() -> None:
@@ -98,8 +116,6 @@ def test_lifetimes_are_the_defaults() -> None:
         seconds = 0.0 if lifetime == "off" else float(number) * UNITS[unit]
         shown |= {name.replace("/", "_"): seconds for name in re.findall(r"`([a-z/]+)`", names)}
     defaults = {name: getattr(CacheTtl(), name) for name in CacheTtl.__struct_fields__}
-    # Uploads are not kept, whatever is configured.
-    del defaults["audio_transcriptions"]
     assert shown == defaults
 
 
@@ -107,7 +123,10 @@ def test_lifetimes_are_the_defaults() -> None:
     ("metric", "labels"),
     [
         ("askonce_cache_lookups_total", {"found", "memory", "redis", *(miss.value for miss in Miss)}),
-        ("askonce_cache_writes_total", {"dropped", *(put.value for put in Put), *(kept.value for kept in Stored)}),
+        (
+            "askonce_cache_writes_total",
+            {"dropped", "failed", *(put.value for put in Put), *(kept.value for kept in Stored)},
+        ),
         ("askonce_cache_removals_total", {removal.value for removal in Removal}),
         ("askonce_cache_unreadable_total", {reason.value for reason in Reason}),
     ],

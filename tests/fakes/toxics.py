@@ -151,7 +151,10 @@ async def _held(toxics: Toxics) -> None:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    sock = writer.get_extra_info("socket")
+    """One that is gone already has no socket."""
+    sock: socket.socket | None = writer.get_extra_info("socket")
+    if sock is None:
+        return
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()

@@ -52,6 +52,10 @@ FORWARDED = [
     b"x-request-id",
     b"traceparent",
     b"host",
+    b"x-portkey-trace-id",
+    b"x-portkey-request-timeout",
+    b"x-litellm-timeout",
+    b"x-litellm-session-id",
 ]
 
 
@@ -62,7 +66,24 @@ def test_h18_headers_that_say_who_asked_from_where_do_not_count(name: bytes) -> 
     assert key(scope, (name, b"10.0.0.1")) == key(scope, (name, b"10.0.0.2")) == key(scope)
 
 
-@pytest.mark.parametrize("name", [b"openai-organization", b"openai-project", b"openai-beta"], ids=bytes.decode)
+CHOOSING = [
+    b"openai-organization",
+    b"openai-project",
+    b"openai-beta",
+    b"x-portkey-provider",
+    b"x-portkey-config",
+    b"x-portkey-custom-host",
+    b"x-portkey-virtual-key",
+    b"x-portkey-metadata",
+    b"helicone-target-url",
+    b"helicone-target-provider",
+    b"x-litellm-tags",
+    b"x-amzn-bedrock-guardrailidentifier",
+    b"extra-parameters",
+]
+
+
+@pytest.mark.parametrize("name", CHOOSING, ids=bytes.decode)
 def test_c2_headers_that_choose_what_answers_count(name: bytes) -> None:
     """One key may speak for several organisations and projects; the query counts as well."""
     scope = scope_of("key", PREFIX)

@@ -5,7 +5,7 @@ import tracemalloc
 import pytest
 
 from cache.memory import Memory, Put
-from cache.recorder import BodyRecorder, EventRecorder, State
+from cache.recorder import EventRecorder, State
 from tests.fakes.entries import NOW, json_entry
 
 CAP = 1 << 18
@@ -20,10 +20,9 @@ CHUNKS = {
 
 @pytest.mark.alone
 @pytest.mark.parametrize("chunk", CHUNKS)
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "body"])
-def test_c12_recording_an_endless_answer(chunk: str, stream: bool) -> None:  # noqa: FBT001
+def test_c12_recording_an_endless_answer(chunk: str) -> None:
     """Four megabytes pass; at no time is much more than the cap held, and afterwards nothing."""
-    recorder = EventRecorder(CAP, 0.0) if stream else BodyRecorder(CAP)
+    recorder = EventRecorder(CAP, 0.0)
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]

@@ -68,7 +68,9 @@ def upstream_port(request: pytest.FixtureRequest) -> int:
 async def workers(running: StandingGateway, upstream: ScriptedUpstream) -> StandingGateway:
     """Two, that hear of purges through Redis or through a file, and have nothing."""
     upstream.script(completion_answer())
-    await Operator(running).purge(all=True)
+    operator = Operator(running)
+    if any(await operator.in_memory(2)):
+        await operator.purge(all=True)
     return running
 
 
@@ -117,7 +119,7 @@ async def test_c19_answers_after_the_purge_are_kept(workers: StandingGateway) ->
     """Asked for as soon as the purge is answered: one miss, and hits from then on, at every worker."""
     operator = Operator(workers)
     await fill(workers, operator, ["m"])
-    for _ in range(3):
+    for _ in range(2):
         await operator.purge(all=True)
         await fill(workers, operator, ["m"])
         assert {status_of(await ask(workers, "m")) for _ in range(8)} == {"HIT"}

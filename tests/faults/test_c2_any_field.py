@@ -92,6 +92,7 @@ def key(body: dict[str, Any]) -> bytes:
 FIELDS = [(endpoint, field) for endpoint in SCHEMAS for field in fields_of(endpoint)]
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize(("endpoint", "field"), FIELDS)
 def test_c2_each_field_counts_unless_it_is_denied(endpoint: str, field: str) -> None:
     """Given or not, and with any of its values: another key; and the same one where DENIED names it."""

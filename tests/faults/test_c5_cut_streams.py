@@ -16,6 +16,7 @@ def _complete(recording: Recording, frames: list[bytes]) -> bool:
     return judge_stream(recording.endpoint, frames).verdict is Verdict.COMPLETE
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("name", STREAMS)
 def test_c5_cut_at_every_byte(name: str, end: str) -> None:
@@ -49,6 +50,7 @@ def test_c5_an_end_without_a_finish_reason(endpoint: str) -> None:
     assert judge_stream(endpoint, [begun, finished]).verdict is Verdict.NO_END
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("name", STREAMS)
 def test_c5_json_cut_at_every_byte(name: str) -> None:
     """Of a JSON answer that ended early none is complete."""

@@ -50,6 +50,7 @@ FRAMINGS = {
 }
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("endpoint", WHOLE)
 async def test_c5_cut_at_every_byte_of_the_wire(

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gzip
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -15,7 +16,9 @@ from proxy.demo.checks import Embeddings
 from proxy.demo.model.embeddings import embed, vector
 from tests.fakes.answers import Answer, Framing
 from tests.fakes.gateway import Gateway, StartGateway
+from tests.fakes.polling import until
 from tests.fakes.raw import Response
+from tests.fakes.sdk import asynchronous
 from tests.fakes.upstream import Request, ScriptedUpstream
 
 SIZE = 8
@@ -127,7 +130,7 @@ async def test_either_form_from_either(
 async def test_the_official_client_sees_no_difference(upstream: ScriptedUpstream, cached: Gateway) -> None:
     """It asks for base64 and reads decimals, from the upstream and from here."""
     upstream.script(_embedded)
-    clients = [openai.AsyncOpenAI(api_key="sk-t", base_url=url, max_retries=0) for url in (upstream.url, cached.url)]
+    clients = [asynchronous(url) for url in (upstream.url, cached.url)]
     try:
         for texts in (["a", "b"], ["c", "a", "b", "c"], ["c"], ["b", "a"]):
             answers = [
@@ -195,3 +198,47 @@ async def test_identical_batches_in_flight_share_a_call(upstream: ScriptedUpstre
     assert _asked(upstream) == [["one"], ["two", "three"]]
     assert len({answer.body for answer in answers}) == 1
     assert sorted(map(_status, answers)) == [b"COALESCED"] * 19 + [b"PARTIAL-HIT"]
+
+
+async def test_a_compressed_batch_is_of_the_form_that_was_asked_for(cached: Gateway) -> None:
+    """What was compressed of the same vectors in another form, or with what another call used, is another body."""
+    zipped = [("accept-encoding", "gzip")]
+    texts = [f"text {number}" for number in range(24)]
+    await _ask(cached, texts)
+    for form in ("float", "base64", "float"):
+        plain = await _ask(cached, texts, form)
+        packed = await _ask(cached, texts, form, zipped)
+        assert (_status(packed), packed.header(b"content-encoding")) == (b"HIT", b"gzip")
+        assert gzip.decompress(packed.body) == plain.body
+
+
+async def test_a_compressed_batch_tells_what_it_would_have_used(upstream: ScriptedUpstream, cached: Gateway) -> None:
+    """Not what the call for a part of it used, whose answer was compressed for somebody who shared it."""
+    zipped = [("accept-encoding", "gzip")]
+    texts = [f"text {number}" for number in range(24)]
+    await _ask(cached, texts[1:])
+    gate = asyncio.Event()
+    upstream.script(lambda request: replace(_embedded(request), before=gate))
+    both = [asyncio.Task(_ask(cached, texts, "float", zipped)) for _ in range(2)]
+    await until(lambda: cached.app._accounting.in_flight == 2 and len(upstream.requests) == 2)
+    await asyncio.sleep(0.02)
+    gate.set()
+    assert {_status(each) for each in await asyncio.gather(*both)} == {b"PARTIAL-HIT", b"COALESCED"}
+    packed, plain = await _ask(cached, texts, "float", zipped), await _ask(cached, texts)
+    assert gzip.decompress(packed.body) == plain.body
+
+
+async def test_c5_a_batch_that_only_ends_with_its_connection_is_not_kept(
+    upstream: ScriptedUpstream, cached: Gateway
+) -> None:
+    """Nobody can tell whether it was whole."""
+
+    def unframed(request: Request) -> Answer:
+        return replace(_embedded(request), framing=Framing.CLOSE)
+
+    upstream.script(unframed)
+    for count in (1, 2):
+        response = await _ask(cached, ["one", "two"])
+        assert (response.status, len(response.json()["data"])) == (200, 2)
+        assert (_status(response), len(upstream.requests)) == (b"MISS", count)
+        assert b"detail=incomplete" in (response.header(b"cache-status") or b"")

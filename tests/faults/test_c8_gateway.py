@@ -1,6 +1,7 @@
 """C1, C4, C8, T9: what is served again is what was answered, to who asked the same, in the form that was asked for."""
 
 import asyncio
+import gzip
 from typing import Any
 
 import msgspec
@@ -200,3 +201,16 @@ async def test_c8_original_pacing(upstream: ScriptedUpstream, start: StartGatewa
         await client.send(compose(body=STREAM, headers=[KEY]))
         await client.chunk(await client.start())
     await gateway.settled()
+
+
+async def test_c8_what_is_made_of_an_answer_goes_with_it(upstream: ScriptedUpstream, kept: Gateway) -> None:
+    """A stored stream that was asked for as JSON, and JSON that was compressed: a new answer is served in its place."""
+    zipped = ("accept-encoding", "gzip")
+    for text in ("old " * 500, "new " * 500):
+        upstream.script(event_stream([chunk({"content": text}), chunk({}, "stop"), USAGE, DONE]))
+        await ask(kept, "chat/completions", KEY, ("cache-control", "no-cache"), stream=True)
+        for _ in range(2):
+            whole, packed = await ask(kept), await ask(kept, "chat/completions", KEY, zipped)
+            assert (status_of(whole), status_of(packed)) == ("HIT", "HIT")
+            assert whole.json()["choices"][0]["message"]["content"] == text
+            assert gzip.decompress(packed.body) == whole.body

@@ -10,6 +10,7 @@ from proxy.openai.assemble import assemble
 from proxy.openai.stream_options import without_usage
 from proxy.openai.unfold import unfold
 from tests.fakes.answers import event_stream, json_answer
+from tests.fakes.sdk import asynchronous
 from tests.fakes.streams import STREAMS
 from tests.fakes.upstream import ScriptedUpstream
 
@@ -27,7 +28,7 @@ def _plain(value: Any) -> Any:
 
 
 def _sdk(upstream: ScriptedUpstream) -> openai.AsyncOpenAI:
-    return openai.AsyncOpenAI(api_key="sk-test", base_url=upstream.url, max_retries=0)
+    return asynchronous(upstream.url)
 
 
 @pytest.mark.parametrize("name", CHATS)

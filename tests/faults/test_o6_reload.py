@@ -113,6 +113,19 @@ async def test_o6_limits_follow_a_reload(upstream: ScriptedUpstream, gateway: Ga
         assert (await client.ask(body=CHAT)).status == 413
 
 
+async def test_o6_a_head_that_was_read_before_is_no_exception(upstream: ScriptedUpstream, gateway: Gateway) -> None:
+    """A cap on heads that was lowered holds on new connections, also for heads that were remembered."""
+    many = [(f"x-{number}", "y") for number in range(40)]
+
+    async def ask() -> int:
+        async with gateway.client() as client:
+            return (await client.ask(body=CHAT, headers=many)).status
+
+    assert [await ask(), await ask()] == [200, 200]
+    gateway.app.reload(_config(upstream.url, http__max_headers=16))
+    assert await ask() == 431
+
+
 async def test_o6_what_only_a_start_changes_is_named(
     upstream: ScriptedUpstream, gateway: Gateway, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 
+import pytest
+
 from tests.fakes.answers import Answer
 from tests.fakes.gateway import Gateway, GatewayProcess, StartGateway, StartProcess
 from tests.fakes.polling import until
@@ -19,6 +21,7 @@ async def _models(gateway: Gateway) -> set[str]:
     return {sample.partition('model="')[2].partition('"')[0] for sample in samples if 'model="' in sample}
 
 
+@pytest.mark.usefixtures("untraced")
 async def test_o7_junk_model_names_are_other(start: StartGateway, upstream: ScriptedUpstream) -> None:
     """Names that no upstream serves, a thousand of them, make no label: all of them are `other`."""
     upstream.script(Answer(404, headers=[("content-type", "text/event-stream")], body=b"data: no\n\n"))

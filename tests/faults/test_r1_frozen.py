@@ -106,6 +106,7 @@ async def test_tier_and_lease_name_it(redis_server: RedisServer) -> None:
             assert (await tier.drop(entry.key)).complete is False
             await leases.release(held)
     await leases.close()
+    await tier.close()
     await link.close()
 
 

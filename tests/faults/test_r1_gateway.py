@@ -150,8 +150,10 @@ async def test_r4_flushed_while_requests_run(
         traffic.all_is_well()
         redis_server.tell("FLUSHALL")
         assert status_of(await ask(client, -1)) == "MISS"
-        await until(lambda: redis_server.tell("KEYS", "askonce:e:*"))
-        assert status_of(await ask(client, -1)) == "HIT"
+        # More than once where the purges that an emptied Redis may have forgotten are thought of meanwhile.
+        async with asyncio.timeout(5.0):
+            while status_of(await ask(client, -1)) != "HIT":
+                await asyncio.sleep(0.02)
     assert await told(gateway, capfd) == []
 
 

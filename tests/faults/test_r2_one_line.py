@@ -2,13 +2,17 @@
 
 import asyncio
 from contextlib import suppress
+from itertools import count
 
 import pytest
 
+from cache.lease import Lease, Leases
+from cache.redis import RedisTier, Stored
 from proxy.redis_link import LinkRefused, RedisLink
 from proxy.redis_link.errors import Refusal
 from proxy.redis_link.troubles import CALM, Troubles
 from tests.fakes.clock import Clock
+from tests.fakes.entries import NOW, json_entry
 from tests.fakes.link_events import Heard
 from tests.fakes.polling import until
 from tests.fakes.redis_server import RedisServer
@@ -75,8 +79,29 @@ async def test_a_refusal_of_some_commands_is_told_once(redis_server: RedisServer
     await link.close()
 
 
+async def test_full_and_room_again_are_two_lines_each_time(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a miss writes: under a lease while there is room, and without one when there was none for the lease."""
+    monkeypatch.setattr("proxy.redis_link.troubles.CALM", 0.0)
+    heard = Heard()
+    link = RedisLink(redis_server.url, deadline=1.0, events=heard)
+    leases = Leases(link, "t", map(str, count()).__next__)
+    tier = RedisTier(link, namespace="t", max_entry_bytes=1 << 20, wall=lambda: NOW, on_unreadable=print)
+    for at in range(4):
+        full = at % 2
+        redis_server.tell("CONFIG", "SET", "maxmemory", full)
+        for entry in (json_entry(f"{at} one"), json_entry(f"{at} other")):
+            lease = await leases.acquire(entry.key)
+            stored = await tier.put(entry, lease if isinstance(lease, Lease) else None)
+            assert stored is (Stored.DOWN if full else Stored.STORED)
+    assert heard.transitions == [(False, "memory"), (True, "memory"), (False, "memory")]
+    await leases.close()
+    await link.close()
+
+
 def test_a_refusal_ends_when_its_command_succeeds_for_a_while() -> None:
-    """Not with another command's success, and not while others of its kind are still refused."""
+    """Not with another command's success, and not while others like it are still refused; of several one will do."""
     heard, clock = Heard(), Clock()
     troubles = Troubles("redis", heard, clock)
     troubles.refused("SET", Refusal.MEMORY)
@@ -86,6 +111,9 @@ def test_a_refusal_ends_when_its_command_succeeds_for_a_while() -> None:
     troubles.passed({"SET"})
     assert heard.transitions == [(False, "memory")]
     clock.advance(CALM + 1)
-    troubles.passed({"SET"})
+    troubles.refused("lease_take", Refusal.MEMORY)
+    troubles.refused("SET", Refusal.MEMORY)
+    clock.advance(CALM + 1)
+    troubles.passed({"lease_take"})
     assert heard.transitions == [(False, "memory"), (True, "memory")]
     assert not troubles

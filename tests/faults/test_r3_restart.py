@@ -18,6 +18,7 @@ async def dead(link: RedisLink) -> None:
             await link.call("PING")
 
 
+@pytest.mark.alone
 async def test_back_within_a_second(redis_server: RedisServer) -> None:
     """Of the moment at which the server answers again, without anybody's asking."""
     link = RedisLink(redis_server.url)
@@ -65,7 +66,7 @@ async def test_a_gateway_may_start_before_redis(redis_server: RedisServer) -> No
     assert await tier.get(entry.key) is Miss.DOWN
     await dead(link)
     await asyncio.to_thread(redis_server.start)
-    await until(lambda: link.up, 1.0)
+    await until(lambda: link.up)
     assert await tier.get(entry.key) is Miss.ABSENT
     assert await tier.put(entry) is Stored.STORED
     assert await tier.get(entry.key) == entry

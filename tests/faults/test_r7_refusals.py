@@ -101,6 +101,22 @@ async def test_a_full_server(redis_server: RedisServer) -> None:
     await link.close()
 
 
+@pytest.mark.parametrize(("scheme", "path", "name"), [("", "/77", "no_database"), ("+cluster", "", "no_cluster")])
+async def test_an_address_that_means_something_else(
+    redis_server: RedisServer, scheme: str, path: str, name: str
+) -> None:
+    """A database that there is not, a cluster that is none: the line in the log says which, and nothing is asked."""
+    heard = Heard()
+    link = RedisLink(f"redis{scheme}://127.0.0.1:{redis_server.port}{path}", deadline=1.0, events=heard)
+    async with asyncio.timeout(5.0):
+        while not heard.transitions:
+            with pytest.raises(ConnectionError):
+                await link.call("GET", "a")
+    assert heard.transitions == [(False, name)]
+    assert heard.failures[name] == 3
+    await link.close()
+
+
 async def test_too_many_clients(redis_server: RedisServer) -> None:
     """A connection that is turned away has its own name."""
     link = RedisLink(redis_server.url, deadline=1.0)

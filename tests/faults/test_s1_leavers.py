@@ -134,6 +134,7 @@ async def test_s3_uncacheable(start: StartGateway, upstream: ScriptedUpstream, a
     upstream.script(one)
     responses = asyncio.Task(herd(gateway, 30))
     await _waiting(gateway, 30)
+    await upstream.received()
     assert (len(upstream.requests), most) == (1, 1)
     gate.set()
     assert {response.status for response in await responses} == {answer.status}

@@ -1,10 +1,20 @@
-"""S6: who is never coalesced with whom."""
+"""S6: who is never coalesced with whom, and what is never shared."""
+
+import asyncio
 
 import pytest
 
 from cache.directives import NONE, Directives
 from cache.fingerprint import digest, key_of, qualifiers_of, scope_of
 from cache.policy import NoCacheReason, Request, Rules, plan
+from tests.fakes.answers import event_stream
+from tests.fakes.asking import KEY, herd
+from tests.fakes.frames import STREAM
+from tests.fakes.gateway import StartGateway
+from tests.fakes.polling import until
+from tests.fakes.raw import compose
+from tests.fakes.streams import STREAMS
+from tests.fakes.upstream import ScriptedUpstream
 
 BODY = digest(b'{"model":"m","messages":[]}')
 CHAT = Request("chat/completions", "POST", "m")
@@ -40,3 +50,21 @@ def test_s6_who_wants_no_cache_waits_for_nobody(asked: Directives) -> None:
 def test_s6_what_has_no_key_is_asked_alone(reason: NoCacheReason) -> None:
     """Two bodies that may be different requests are two requests."""
     assert not plan(CHAT, NONE, Rules()).refused(reason).may_share
+
+
+async def test_s6_cookies_and_limits_are_the_leaders(start: StartGateway, upstream: ScriptedUpstream) -> None:
+    """Those who follow a stream are told what it is, and nothing that is said to the one who asked."""
+    gate = asyncio.Event()
+    first, *others = STREAMS["parallel tools"].frames
+    fields = [("set-cookie", "session=1"), ("x-ratelimit-remaining-tokens", "7"), ("x-request-id", "req-1")]
+    upstream.script(event_stream([first, gate, *others], fields))
+    gateway = await start(cache__enabled=True)
+    async with gateway.client() as client:
+        await client.send(compose(body=STREAM, headers=[KEY]))
+        await upstream.received()
+        waiting = asyncio.Task(herd(gateway, 3, STREAM))
+        await until(lambda: len(gateway.app.clients.exchanges) == 4)
+        gate.set()
+        led, followed = await client.response(), await waiting
+    told = [[bool(response.header(name.encode())) for name, _ in fields] for response in [led, *followed]]
+    assert told == [[True, True, True]] + [[False, False, True]] * 3

@@ -31,6 +31,7 @@ async def _asked_at_once(
     return [response.body for response in responses]
 
 
+@pytest.mark.usefixtures("untraced")
 async def test_s7_a_thousand_requests(start: StartGateway, upstream: ScriptedUpstream) -> None:
     """One upstream call, and a thousand equal answers."""
     gate = asyncio.Event()
@@ -38,6 +39,7 @@ async def test_s7_a_thousand_requests(start: StartGateway, upstream: ScriptedUps
     assert len(set(bodies)) == 1
 
 
+@pytest.mark.usefixtures("untraced")
 async def test_s7_a_thousand_streams(start: StartGateway, upstream: ScriptedUpstream) -> None:
     """The same as streams, which all begin before the upstream is done, and get every frame from the first."""
     gate = asyncio.Event()

@@ -22,6 +22,7 @@ STREAMS = {
 TOKENS = "askonce_tokens_total"
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("form", STREAMS)
 async def test_t1_cut_at_every_byte(upstream: ScriptedUpstream, gateway: Gateway, client: RawClient, form: str) -> None:
     """Two pieces, cut anywhere: the same bytes arrive, and the usage is counted each time."""
@@ -79,6 +80,7 @@ async def test_t1_the_last_usage_counts(upstream: ScriptedUpstream, gateway: Gat
     assert await gateway.sample(TOKENS, kind="output") == 7
 
 
+@pytest.mark.usefixtures("untraced")
 async def test_t2_one_event_of_16_mib(upstream: ScriptedUpstream, gateway: Gateway, client: RawClient) -> None:
     """An event of any size passes, and what follows it is still read."""
     big = b"data: " + b"x" * (16 << 20) + b"\n\n"

@@ -53,6 +53,7 @@ async def test_t4_no_chunk_any_more(upstream: ScriptedUpstream, client: RawClien
     _assert_broken(await client.ask(body=STREAM))
 
 
+@pytest.mark.usefixtures("untraced")
 async def test_t4_cut_at_every_byte(upstream: ScriptedUpstream, client: RawClient) -> None:
     """Wherever the cut falls, what comes before the error is whole events, which any SDK can parse."""
     first = chat_frame("grüße").replace(b"\n", b"\r\n")

@@ -62,5 +62,5 @@ def test_an_accident(entry: Entry, choice: st.DataObject, compress_over: int) ->
 def test_any_bytes(data: bytes, ours: bool) -> None:  # noqa: FBT001
     """Whatever is found under a key, reading it ends in Unreadable."""
     with contextlib.suppress(Unreadable):
-        unpack(b"\xa5ask\x01" + data if ours else data, "0" * 64)
+        unpack(b"\xa5ask\x02" + data if ours else data, "0" * 64)
         raise AssertionError(data)

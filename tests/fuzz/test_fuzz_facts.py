@@ -20,7 +20,7 @@ JSON = st.recursive(
     ),
     max_leaves=8,
 )
-NAMES = ["conversation", "background", "prompt", "tools", "stream_options", "cache", "n", "model", "plugins", "x"]
+NAMES = ["conversation", "background", "prompt", "tools", "stream_options", "cache", "model", "plugins", "x"]
 BODIES = st.dictionaries(st.sampled_from(NAMES), JSON, max_size=5)
 ENDPOINTS = st.sampled_from(["chat/completions", "completions", "responses", "embeddings", "moderations"])
 
@@ -35,7 +35,6 @@ def test_any_body_has_facts(endpoint: str, value: dict[str, object]) -> None:
     assert found.hosted_tools or value.get("plugins") is None
     tools = value.get("tools")
     assert found.hosted_tools or tools is None or isinstance(tools, list)
-    assert 0 <= found.choices < 10_000
 
 
 @given(ENDPOINTS, st.binary(max_size=60) | st.text('{}[]":,\\u0123dtols.-eE', max_size=60).map(str.encode))

@@ -1,8 +1,10 @@
 """Whose request it is, and what of that an upstream sees."""
 
+import re
+
 import pytest
 
-from proxy.auth import Auth, without_credentials
+from proxy.auth import MAX_GIVEN, Auth, tells_who, without_credentials
 from proxy.errors import Failure, Kind
 from proxy.exchange import Exchange, Headers
 from tests.fakes.seams import FakeBody, FakeClient
@@ -96,3 +98,69 @@ def test_the_given_headers_are_not_changed() -> None:
     headers = [(b"authorization", KEY)]
     without_credentials(headers).append((b"x", b"y"))
     assert headers == [(b"authorization", KEY)]
+
+
+def _scope(*headers: tuple[bytes, bytes], auth: Auth | None = None) -> bytes:
+    exchange = _exchange([*headers])
+    (auth or Auth(required=False)).identify(exchange)
+    return exchange.scope
+
+
+CREDENTIALS = re.findall(
+    r"\S+",
+    """authorization api-key x-api-key x-goog-api-key ocp-apim-subscription-key x-auth-token cookie
+    x-portkey-api-key x-portkey-virtual-key x-litellm-api-key cf-aig-authorization helicone-auth x-api-token
+    x-access-token x-amz-security-token proxy-authorization apikey x_api_key cf-access-client-id dpop-token
+    cf-access-jwt-assertion x-forwarded-client-cert x-ms-client-principal x-forwarded-user x-forwarded-email
+    x-openwebui-user-id x-user x-tenant x-account-id x-org-id x-team-id x-goog-user-project session_id
+    x-signature helicone-user-id x-client-secret x-workspace-id""",
+)
+
+
+@pytest.mark.parametrize("name", CREDENTIALS)
+def test_who_asks_is_told_by_any_field_that_says_so(name: str) -> None:
+    """Of whatever gateway behind: two clients that differ in it alone share nothing."""
+    assert len({_scope((name.encode(), value)) for value in (b"a", b"b")} | {_scope()}) == 3
+
+
+NOBODY = re.findall(
+    r"\S+",
+    """accept accept-encoding accept-language baggage cache-control connection content-length content-type host
+    http-referer idempotency-key x-idempotency-key keep-alive openai-beta openai-organization openai-project origin
+    pragma sec-websocket-key sec-ch-ua sec-fetch-mode sentry-trace traceparent tracestate user-agent
+    x-amzn-trace-id x-b3-traceid x-client-request-id x-client-user-agent x-cloud-trace-context x-datadog-trace-id
+    x-forwarded-for x-goog-api-client x-ms-client-request-id x-ms-useragent x-portkey-trace-id x-real-ip x-request-id
+    x-stainless-arch x-stainless-async x-stainless-helper-method x-stainless-lang x-stainless-os
+    x-stainless-package-version x-stainless-read-timeout x-stainless-retry-count x-stainless-runtime
+    x-stainless-runtime-version x-title helicone-session-id helicone-session-path""",
+)
+
+
+@pytest.mark.parametrize("name", NOBODY)
+def test_what_differs_by_request_tells_nobody_apart(name: str) -> None:
+    """What SDKs, browsers, proxies and tracers send with each request."""
+    assert _scope((name.encode(), b"a")) == _scope((name.encode(), b"b")) == _scope()
+
+
+def test_everybody_is_everybody() -> None:
+    """Where all share, no field tells."""
+    auth = Auth(required=False, scope="global")
+    assert len({_scope((name.encode(), b"a"), auth=auth) for name in CREDENTIALS}) == 1
+
+
+def test_long_credentials_are_told_apart_and_not_remembered() -> None:
+    """What is remembered of a client is bounded; who it is does not depend on that."""
+    auth = Auth(required=False)
+    long = [(b"cookie", b"c" * MAX_GIVEN + each) for each in (b"1", b"2", b"1")]
+    first, second, again = [_scope(line, auth=auth) for line in long]
+    assert first == again != second
+    assert not auth._scopes
+    assert _scope((b"cookie", b"c"), auth=auth) == _scope((b"cookie", b"c"), auth=auth)
+    assert len(auth._scopes) == 1
+
+
+def test_long_names_are_read_too() -> None:
+    """They are no way around it."""
+    name = b"x-" + b"y" * 10_000 + b"-token"
+    assert tells_who(name)
+    assert _scope((name, b"a")) != _scope((name, b"b"))

@@ -13,6 +13,7 @@ import pytest
 import trustme
 
 from proxy.errors import Failure, Kind
+from proxy.http1 import connect
 from proxy.http1.connect import AddrInfo, Connector, HttpProxy, Origin, proxy_for, tls_context
 from tests.fakes.answers import SILENCE, json_answer
 from tests.fakes.connect_proxy import ConnectProxy
@@ -64,20 +65,17 @@ async def _open(connector: Connector, seconds: float = 2.0) -> tuple[str, int]:
 
 async def test_a_black_hole_costs_a_quarter_second(upstream: ScriptedUpstream) -> None:
     """While the first address says nothing, the second is tried, long before the deadline."""
+    assert connect.ATTEMPT_DELAY == 0.25
     with black_hole() as hole:
-        started = asyncio.get_running_loop().time()
         address = await _open(_connector(Addresses(hole, ("127.0.0.1", upstream.port))), 5.0)
-        took = asyncio.get_running_loop().time() - started
     assert address == ("127.0.0.1", upstream.port)
-    assert 0.2 < took < 0.6
 
 
-async def test_a_refusing_address_costs_nothing(upstream: ScriptedUpstream) -> None:
+async def test_a_refusing_address_costs_nothing(upstream: ScriptedUpstream, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a refusal the next address is tried at once."""
-    started = asyncio.get_running_loop().time()
+    monkeypatch.setattr(connect, "ATTEMPT_DELAY", 60.0)
     address = await _open(_connector(Addresses(("127.0.0.1", 1), ("127.0.0.1", upstream.port))))
     assert address == ("127.0.0.1", upstream.port)
-    assert asyncio.get_running_loop().time() - started < 0.2
 
 
 async def test_both_families() -> None:

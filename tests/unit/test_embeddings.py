@@ -157,9 +157,12 @@ def test_the_index_decides() -> None:
         answer(A, text([float("nan")])),
         answer(A, text([float("inf")])),
         answer(A, [1e39]),
+        answer(A, [*B, 1.0]),
+        answer(A, text([1.0])),
+        answer(A, B).replace(b'"m-1"', b'"\xff"'),
         answer(A, B).replace(b'"index": 1', b'"index": 1, "index": 1'),
     ],
-    ids=range(23),
+    ids=range(26),
 )
 def test_what_is_no_vector_for_each_input(answered: bytes) -> None:
     """Torn, short, twice, or no numbers: nothing of it is kept."""

@@ -84,6 +84,7 @@ def test_a_coding_that_nobody_knows(coding: bytes) -> None:
     assert refused.value.flaw is Flaw.UNKNOWN
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("coding", [b"gzip", b"deflate", b"br", b"gzip, br"])
 def test_a_bomb(coding: bytes) -> None:
     """Little more than the limit is ever made of it."""

@@ -36,7 +36,15 @@ def reason(data: bytes, name: object = 1) -> Reason:
 def sealed(entry: Entry, meta: bytes, body: bytes, size: int, flags: int = 0) -> bytes:
     """An envelope with the right digests around whatever a buggy writer put into it."""
     head = envelopes.HEAD.pack(
-        envelopes.MAGIC, 1, flags, len(meta), len(entry.frames), size, envelopes._digest(body), bytes(16)
+        envelopes.MAGIC,
+        envelopes.VERSION,
+        flags,
+        len(meta),
+        len(entry.frames),
+        size,
+        entry.created,
+        envelopes._digest(body),
+        bytes(16),
     )[:-16]
     return head + envelopes._digest(head + meta) + meta + body
 
@@ -59,7 +67,7 @@ def test_foreign_bytes() -> None:
     assert reason(b"{}") is Reason.FOREIGN
     assert reason(b"PNG" + data) is Reason.FOREIGN
     assert reason(data[:4] + b"\0" + data[5:]) is Reason.VERSION
-    assert reason(data[:4] + b"\2" + data[5:]) is Reason.VERSION
+    assert reason(data[:4] + b"\3" + data[5:]) is Reason.VERSION
     assert reason(b"") is Reason.TORN
     assert reason(data[:3]) is Reason.TORN
 
@@ -230,5 +238,5 @@ def test_the_size_is_real(frames: int, size: int) -> None:
 
 def test_the_head_is_as_long_as_it_was() -> None:
     """Another layout is another version."""
-    assert (envelopes.VERSION, envelopes.HEAD.size, struct.calcsize("!4sBBHII16s16s")) == (1, 48, 48)
+    assert (envelopes.VERSION, envelopes.HEAD.size, struct.calcsize("!4sBBHIId16s16s")) == (2, 56, 56)
     assert len(Meta.__struct_fields__) == 16

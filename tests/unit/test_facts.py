@@ -7,7 +7,7 @@ import pytest
 from openai.types import AllModels
 from openai.types.responses import tool_param
 
-from proxy.openai.facts import Alias, facts, strip_alias
+from proxy.openai.facts import LOOK_UPS, SWITCHES, Alias, facts, strip_alias
 
 PLAIN = {"model": "gpt-5.2", "messages": [{"role": "user", "content": "hi"}]}
 
@@ -27,8 +27,8 @@ def hosted(**members: object) -> bool:
 def test_a_plain_request() -> None:
     """Nothing stands against the cache, with or without members that could."""
     found = facts("chat/completions", body())
-    assert found == (False, False, False, 1, None)
-    nulls = dict.fromkeys(["conversation", "background", "prompt", "tools", "web_search_options", "n", "cache"])
+    assert found == (False, False, False, None, 1)
+    nulls = dict.fromkeys(["conversation", "background", "prompt", "tools", "web_search_options", "cache"])
     assert facts("responses", body(**nulls, stream_options=None)) == found
     assert facts("responses", body(background=False, tools=[], previous_response_id="resp_1")) == found
 
@@ -117,10 +117,52 @@ def test_every_tool_of_the_sdk_is_placed() -> None:
         assert hosted(tools=[{"type": name}]), name
 
 
-@pytest.mark.parametrize("name", ["web_search_options", "search_parameters", "plugins", "prompt"])
+@pytest.mark.parametrize("name", [*LOOK_UPS, "prompt"])
 def test_members_that_make_the_upstream_look_up(name: str) -> None:
-    """OpenAI's, xAI's and OpenRouter's, even empty; and templates, which have tools of their own."""
+    """Of many vendors, even empty; and templates, which have tools of their own."""
     assert hosted(**{name: {}})
+    assert not hosted(**{name: None})
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_switches_that_make_the_upstream_look_up(name: str) -> None:
+    """Whatever is not false."""
+    for value in (True, "on", 1, {"enable": True}):
+        assert hosted(**{name: value})
+    assert not hosted(**{name: False})
+    assert not hosted(**{name: None})
+
+
+def test_what_is_put_into_the_body_by_mistake() -> None:
+    """An SDK's `extra_body` in the body itself, as Gemini's compatible endpoint reads it."""
+    assert hosted(extra_body={"google": {"tools": [{"google_search": {}}]}})
+    assert hosted(extra_body={"google": {"tools": [{"googleSearch": {}}]}})
+    assert hosted(tools=[{"google_search": {}}])
+    assert not hosted(extra_body={"google": {"thinking_config": {"include_thoughts": True}}})
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "members", "choices"),
+    [
+        ("chat/completions", {}, 1),
+        ("chat/completions", {"n": None}, 1),
+        ("chat/completions", {"n": 3}, 3),
+        ("chat/completions", {"n": 2.0}, 2),
+        ("chat/completions", {"n": 0}, 1),
+        ("chat/completions", {"n": "3"}, 1),
+        ("chat/completions", {"n": 1e308}, 1 << 31),
+        ("chat/completions", {"n": 2, "prompt": ["a", "b"]}, 2),
+        ("images/generations", {"n": 4}, 4),
+        ("completions", {"prompt": "a"}, 1),
+        ("completions", {"prompt": ["a", "b"], "n": 2}, 4),
+        ("completions", {"prompt": [1, 2, 3], "n": 2}, 2),
+        ("completions", {"prompt": [[1], [2, 3]]}, 2),
+        ("completions", {"prompt": []}, 1),
+    ],
+)
+def test_how_many_answers_are_asked_for(endpoint: str, members: dict[str, object], choices: int) -> None:
+    """`n`, for each prompt where several may be."""
+    assert facts(endpoint, body(**members)).choices == choices
 
 
 def test_models_that_look_things_up() -> None:
@@ -137,11 +179,19 @@ def test_models_that_look_things_up() -> None:
         "openai/gpt-4o:online",
         "gpt-5-search-api",
         "Sonar",
+        "llama-3.1-sonar-small-128k-online",
+        "openrouter/perplexity/sonar-reasoning-pro",
+        "pplx-70b-online",
+        "perplexity.sonar",
+        "openai/gpt-4o:online:nitro",
+        "jina-deepsearch-v1",
+        "deep-research-pro-preview-12-2025",
     ):
         assert hosted(model=name), name
     assert not hosted(model="x" * 100_000)
     assert not hosted(model=5)
     assert not hosted(model="a/unresearched-compounds")
+    assert not hosted(model="sonarqube-onlineish")
 
 
 @pytest.mark.parametrize(
@@ -149,14 +199,10 @@ def test_models_that_look_things_up() -> None:
     [({"include_usage": True}, True), ({"include_usage": 1}, False), ({}, False), ("x", False), ([], False)],
 )
 def test_usage_is_wanted_by_exactly_true(options: object, wants: bool) -> None:  # noqa: FBT001  (a case)
-    """As the upstream has it."""
-    assert facts("chat/completions", body(stream_options=options)).wants_usage is wants
-
-
-@pytest.mark.parametrize(("n", "choices"), [(1, 1), (3, 3), (0, 0), (-1, 1), ("3", 1), (2.0, 1), (10**9, 1), ([], 1)])
-def test_choices(n: object, choices: int) -> None:
-    """One, unless a number says otherwise."""
-    assert facts("chat/completions", body(n=n)).choices == choices
+    """As the upstream has it, however the member's name is spelt."""
+    asked = body(stream_options=options)
+    assert facts("chat/completions", asked).wants_usage is wants
+    assert facts("chat/completions", asked.replace(b"stream_options", rb"stream\u005foptions")).wants_usage is wants
 
 
 @pytest.mark.parametrize(

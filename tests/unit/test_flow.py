@@ -7,6 +7,8 @@ from math import inf
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from proxy.errors import Failure, Kind
 from proxy.http1.flow import HIGH_WATER, SCRAP, TICK, Deadlines, Flush, Gate, RequestBody, has_left
@@ -100,10 +102,39 @@ async def test_peeking_takes_nothing() -> None:
     assert await body.chunk(100) == b""
 
 
-@pytest.mark.parametrize("way", ["read", "chunk", "peek"])
+@given(pieces=st.lists(st.binary(min_size=1, max_size=40), max_size=12), size=st.integers(0, 200), known=st.booleans())
+@settings(deadline=None)
+def test_a_body_is_gathered_or_untouched(pieces: list[bytes], size: int, known: bool) -> None:  # noqa: FBT001
+    """Whole where it is at most so large; else all of it is left to be read in pieces."""
+    sent = b"".join(pieces)
+
+    async def receive() -> tuple[bytes | None, bytes]:
+        body = RequestBody(len(sent) if known else None, Source())
+        gathering = started(body.gather(size, 1_000))
+        for piece in pieces:
+            await asyncio.sleep(0)
+            body.feed(piece)
+        body.end()
+        return await gathering, await body.read(1_000)
+
+    assert asyncio.run(receive()) == ((sent, b"") if len(sent) <= size else (None, sent))
+
+
+async def test_what_is_too_large_to_gather_is_told_at_once() -> None:
+    """By its announced length, or once so much has come; the rest streams."""
+    announced, coming = RequestBody(11, Source()), RequestBody(None, Source())
+    assert await announced.gather(10, 100) is None
+    gathering = started(coming.gather(10, 100))
+    await asyncio.sleep(0)
+    coming.feed(b"x" * 11)
+    assert await gathering is None
+    assert await coming.chunk(100) == b"x" * 11
+
+
+@pytest.mark.parametrize("way", ["read", "chunk", "peek", "gather"])
 async def test_a_body_over_its_limit(way: str) -> None:
     """Announced, already here, or on its way: too large."""
-    arguments = (5, 10) if way == "peek" else (10,)
+    arguments = (10, 10) if way == "gather" else (5, 10) if way == "peek" else (10,)
     announced, here, coming = (RequestBody(length, Source()) for length in (11, None, None))
     with pytest.raises(Failure) as failure:
         await getattr(announced, way)(*arguments)
@@ -118,11 +149,11 @@ async def test_a_body_over_its_limit(way: str) -> None:
     assert failure.value.kind is Kind.REQUEST_TOO_LARGE
 
 
-@pytest.mark.parametrize("way", ["read", "chunk", "peek"])
+@pytest.mark.parametrize("way", ["read", "chunk", "peek", "gather"])
 async def test_a_body_that_fails_wakes_its_reader(way: str) -> None:
     """Now and later; what comes afterwards is counted and dropped."""
     body = RequestBody(None, Source())
-    arguments = (5, 10) if way == "peek" else (10,)
+    arguments = (5, 10) if way in {"peek", "gather"} else (10,)
     waiting = started(getattr(body, way)(*arguments))
     await asyncio.sleep(0)
     body.fail(Failure(Kind.REQUEST_TIMEOUT))

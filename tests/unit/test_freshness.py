@@ -127,6 +127,7 @@ def test_what_took_no_time_is_never_refreshed_early(spent: float) -> None:
     assert not refresh_early(0, 1_000, spent, 999.999, lambda: 0.999999)
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("rate", [100, 500])
 def test_a_herd_refreshes_before_the_end_and_one_refresh_is_enough(rate: int) -> None:
     """Hundreds of requests a second meet a refreshed entry: the first to draw it finishes in time, nearly always."""

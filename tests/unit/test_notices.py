@@ -53,7 +53,9 @@ async def start(medium: str, redis_server: RedisServer, tmp_path: Path) -> Async
     async with AsyncExitStack() as stack:
         draws = count(1 << 49, -1_000_000)
 
-        async def make(*, restored: bool = False, max_bytes: int = 1 << 18, deadline: float = 1.0) -> Worker:
+        async def make(
+            *, restored: bool = False, max_bytes: int = 1 << 18, deadline: float = 1.0, every: float = EVERY
+        ) -> Worker:
             worker = Worker()
             if medium == "redis":
                 link = RedisLink(redis_server.url, deadline=deadline)
@@ -64,7 +66,7 @@ async def start(medium: str, redis_server: RedisServer, tmp_path: Path) -> Async
                     hear=worker.heard.append,
                     gap=worker.gap,
                     draw=lambda below: next(draws) % below,
-                    every=EVERY,
+                    every=every,
                 )
             else:
                 worker.notices = FileNotices(
@@ -72,7 +74,7 @@ async def start(medium: str, redis_server: RedisServer, tmp_path: Path) -> Async
                     hear=worker.heard.append,
                     gap=worker.gap,
                     wall=lambda: NOW,
-                    every=EVERY,
+                    every=every,
                     max_bytes=max_bytes,
                 )
             await worker.notices.start(restored=restored)
@@ -267,3 +269,36 @@ async def test_a_notice_that_nobody_understands_is_a_gap(start: Start, redis_ser
     redis_server.tell("HINCRBY", "t:{notices}:number", "last", 1)
     await until(lambda: worker.gaps == 1)
     assert worker.heard == []
+
+
+async def test_all_that_is_said_between_two_looks_is_heard(start: Start) -> None:
+    """However rarely a worker looks: here once, when all has been said."""
+    speaker = await start()
+    slow = await start(every=0.3)
+    await say(speaker, *"abcdefgh")
+    assert slow.heard == []
+    await slow.hears(8)
+    assert (slow.tags, slow.gaps) == ([*"abcdefgh"], 0)
+
+
+@pytest.mark.parametrize("medium", ["file"], indirect=True)
+async def test_what_is_said_after_the_last_look_is_heard_at_the_end(start: Start) -> None:
+    """Memory is saved behind it, and would bring back what was purged."""
+    speaker, stopping = await start(), await start(every=60.0)
+    await say(speaker, "a", "b")
+    await stopping.notices.close()
+    assert stopping.tags == ["a", "b"]
+
+
+@pytest.mark.parametrize("medium", ["redis"], indirect=True)
+async def test_what_is_said_while_a_worker_looks_is_heard_once(start: Start) -> None:
+    """Behind the number that it has read, before the stream that it reads then."""
+    speaker, worker = await start(), await start(every=60.0)
+    assert isinstance(worker.notices, RedisNotices)
+    await say(speaker, "a")
+    _, number = await worker.notices._counted()
+    await say(speaker, "b")
+    worker.notices._last = await worker.notices._catch_up(worker.notices._last, number)
+    assert worker.tags == ["a", "b"]
+    _, number = await worker.notices._counted()
+    assert worker.notices._last == number

@@ -30,11 +30,9 @@ def test_lifetimes_are_by_endpoint(endpoint: str, ttl: float) -> None:
 
 
 FORBIDDEN = {
-    NoCacheReason.DISABLED: (CHAT, Rules(enabled=False)),
     NoCacheReason.ENDPOINT_OFF: (Request("audio/speech", "POST"), RULES),
     NoCacheReason.METHOD: (Request("chat/completions", "GET"), RULES),
     NoCacheReason.MODEL_OFF: (CHAT, Rules(models=[ModelRule("gpt-*", 0)])),
-    NoCacheReason.NO_SCOPE: (Request("completions", "POST", scoped=False), RULES),
     NoCacheReason.STATEFUL: (Request("responses", "POST", stateful=True), Rules(allow_hosted_tools=True)),
     NoCacheReason.HOSTED_TOOLS: (Request("responses", "POST", hosted_tools=True), RULES),
 }

@@ -97,11 +97,11 @@ async def test_write_time_out_needs_a_standstill() -> None:
         ScriptedUpstream(answer, receive_buffer=4096) as narrow,
         pool_of(narrow.port) as pool,
     ):
-        task = asyncio.Task(pool.send(ask(body=bytes(12 << 20))))
+        task = asyncio.Task(pool.send(ask(body=bytes(12 << 20), write=0.4)))
         await until(lambda: narrow.requests)
         (connection,) = narrow.connections
         for _ in range(12):
-            await asyncio.sleep(0.04)
+            await asyncio.sleep(0.05)
             await connection.exactly(600_000)
         assert not task.done()
         with pytest.raises(Failure) as failed:

@@ -6,7 +6,7 @@ import pytest
 
 from cache import recorder as recorders
 from cache.entry import FRAME_COST
-from cache.recorder import BodyRecorder, EventRecorder, Recording, State
+from cache.recorder import EventRecorder, State
 
 
 def events(*chunks: bytes) -> tuple[bytes, ...]:
@@ -76,42 +76,15 @@ def test_the_bound_of_a_stream(chunk: bytes) -> None:
     assert recorder.state is State.OVERFLOWN
 
 
-def test_a_body() -> None:
-    """One frame of all chunks, without gaps; once."""
-    recorder = BodyRecorder(1_000)
-    for chunk in (b"{", b"", b"}"):
-        recorder.data(chunk, 0.0)
-    assert repr(recorder) == "<BodyRecorder recording 2 of 1000 bytes>"
-    assert recorder.commit() == Recording((b"{}",), ())
-    assert recorder.state is State.DONE
-    assert recorder.commit() is None
-    recorder.data(b"late", 0.0)
-    assert recorder._held == b""
-
-
-def test_the_bound_of_a_body() -> None:
-    """At the bound it is kept, one byte more and it is let go of for good."""
-    recorder = BodyRecorder(1_000)
-    states = []
-    for chunk in (bytes(1_000 - FRAME_COST), b"x", b""):
-        recorder.data(chunk, 0.0)
-        states.append(recorder.state)
-    assert states == [State.RECORDING, State.OVERFLOWN, State.OVERFLOWN]
-    assert recorder._held == b""
-    recorder.abort()
-    assert (recorder.state, recorder.commit()) == (State.OVERFLOWN, None)
-
-
-@pytest.mark.parametrize("recorder", [BodyRecorder(1_000), EventRecorder(1_000, 0.0)])
-def test_abort(recorder: BodyRecorder | EventRecorder) -> None:
+def test_abort() -> None:
     """Nothing is left, and nothing is taken any more."""
+    recorder = EventRecorder(1_000, 0.0)
     recorder.data(b"data: 1\n\n", 0.0)
     recorder.abort()
     recorder.data(b"data: 1\n\n", 0.0)
     recorder.data(b"data", 0.0)
     assert (recorder.state, recorder.commit()) == (State.DONE, None)
-    assert not recorder._held
-    assert not getattr(recorder, "_frames", None)
+    assert not any((recorder._held, recorder._frames))
 
 
 def test_the_bytes_behind_the_last_event() -> None:

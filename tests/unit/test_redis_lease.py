@@ -1,6 +1,7 @@
 """One leader per key among all workers: leases are given once, renewed, lost, and waited for."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from itertools import count
@@ -24,15 +25,15 @@ TOKENS = map("token {}".format, count())
 class Workers(Protocol):
     """Makes the leases of another worker, with a connection of its own."""
 
-    async def __call__(self, ttl: float = 5.0) -> Leases: ...
+    async def __call__(self, ttl: float = 5.0, deadline: float = 1.0) -> Leases: ...
 
 
 @pytest.fixture
 async def worker(redis_server: RedisServer) -> AsyncIterator[Workers]:
     async with AsyncExitStack() as stack:
 
-        async def make(ttl: float = 5.0) -> Leases:
-            link = RedisLink(redis_server.url, deadline=1.0)
+        async def make(ttl: float = 5.0, deadline: float = 1.0) -> Leases:
+            link = RedisLink(redis_server.url, deadline=deadline)
             leases = Leases(link, "t", TOKENS.__next__, ttl)
             stack.push_async_callback(link.close)
             stack.push_async_callback(leases.close)
@@ -163,6 +164,40 @@ async def test_a_wait_has_an_end(worker: Workers) -> None:
     await held(leader)
     assert await follower.wait(KEY, 0.05) is Waited.TIMEOUT
     assert await follower.wait(key("nobody's"), 5.0) is Waited.OVER
+
+
+async def test_who_waited_hears_that_there_is_nothing_to_share(worker: Workers) -> None:
+    """From the end of the lease that he waited for, and from no other's."""
+    leader, follower = await worker(), await worker()
+    for unshared in (True, False):
+        lease = await held(leader)
+        waiting = asyncio.Task(follower.wait(KEY, 5.0))
+        lease.unshared = unshared
+        await leader.release(lease)
+        assert await waiting is (Waited.UNSHARED if unshared else Waited.OVER)
+
+
+async def test_an_answer_that_was_lost_is_asked_for_again(worker: Workers, redis_server: RedisServer) -> None:
+    """Whoever was too busy to read it and asks twice holds the lease, and does not wait for himself."""
+    leases, other = await worker(deadline=0.05), await worker()
+    await other.acquire(key("another"))
+    assert await leases.wait(KEY, 0.0) is Waited.OVER
+    with redis_server.frozen():
+        asking = asyncio.Task(leases.acquire(KEY, tries=2))
+        while "failures=1/3" not in repr(leases._link):
+            time.sleep(0.02)  # noqa: ASYNC251, TID251  (the fault: a busy process)
+            await asyncio.sleep(0)
+    assert isinstance(await asking, Lease)
+    assert await other.acquire(KEY) is NoLease.OTHER
+
+
+async def test_a_redis_that_is_silent_is_asked_once(worker: Workers, redis_server: RedisServer) -> None:
+    """However many tries there are, where nobody was too busy to hear it."""
+    leases = await worker(deadline=0.05)
+    assert await leases.wait(KEY, 0.0) is Waited.OVER
+    with redis_server.frozen():
+        assert await leases.acquire(KEY, tries=5) is NoLease.DOWN
+    assert "failures=1/3" in repr(leases._link)
 
 
 async def test_closing_releases_all(worker: Workers) -> None:

@@ -7,11 +7,14 @@ import msgspec
 import pytest
 
 from cache.entry import Entry, Reason, pack
-from cache.redis import BadCursor, Miss, Purged, RedisTier, Stored
+from cache.redis import Miss, Purged, RedisTier, Stored
+from cache.search import BadCursor
 from cache.select import Selector
 from proxy.redis_link import RedisLink
 from tests.fakes.entries import NOW, json_entry, key, stream_entry
+from tests.fakes.polling import until
 from tests.fakes.redis_server import RedisServer
+from tests.fakes.toxics import ToxicProxy
 
 LIMIT = 1 << 20
 
@@ -105,11 +108,55 @@ async def test_bytes_that_are_no_entry_are_deleted(
     assert await made.tier.get(entry.key) is Miss.ABSENT
 
 
-async def test_a_value_of_another_type_is_a_miss(redis_server: RedisServer, made: Tier) -> None:
-    """Somebody uses our names for lists."""
+@pytest.mark.parametrize("many", [False, True], ids=["alone", "among others"])
+@pytest.mark.parametrize(("head", "reason"), [(b"somebody else's", Reason.FOREIGN), (pack(json_entry()), Reason.LARGE)])
+async def test_what_takes_too_long_to_read_and_is_no_entry_is_deleted(
+    redis_server: RedisServer,
+    head: bytes,
+    reason: Reason,
+    many: bool,  # noqa: FBT001  (a parameter of the test)
+) -> None:
+    """By its beginning or its size, behind the request that could not wait for it."""
+    redis_server.tell("SET", name(json_entry()), head.ljust(30_000_000))
+    async with ToxicProxy("127.0.0.1", redis_server.port) as network:
+        network.down.bandwidth = 20e6
+        link = RedisLink(f"redis://127.0.0.1:{network.port}", deadline=0.1)
+        made = Tier(link)
+        assert await made.tier.get(key("nothing")) is Miss.ABSENT
+        if many:
+            keys = [json_entry().key, key("nothing")]
+            assert await made.tier.get_many(keys) == dict.fromkeys(keys, Miss.DOWN)
+        else:
+            assert await made.tier.get(json_entry().key) is Miss.DOWN
+        await until(lambda: redis_server.tell("EXISTS", name(json_entry())) == 0)
+        assert made.unreadable == [reason]
+        await link.close()
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["alone", "among others"])
+async def test_a_value_of_another_type_is_deleted(
+    redis_server: RedisServer,
+    made: Tier,
+    many: bool,  # noqa: FBT001  (a parameter of the test)
+) -> None:
+    """Somebody uses our names for lists: a miss, and the next look finds nothing."""
     redis_server.tell("LPUSH", name(json_entry()), "x")
-    assert await made.tier.get(json_entry().key) is Miss.DOWN
-    assert (await made.tier.purge(Selector(all=True))).complete
+    await made.tier.put(json_entry(2))
+    if many:
+        found = await made.tier.get_many([key(1), key(2), key(3)])
+        assert found == {key(1): Miss.DOWN, key(2): json_entry(2), key(3): Miss.ABSENT}
+    else:
+        assert await made.tier.get(key(1)) is Miss.DOWN
+    await until(lambda: not redis_server.tell("EXISTS", name(json_entry())))
+    assert made.unreadable == [Reason.FOREIGN]
+    assert await made.tier.get(key(1)) is Miss.ABSENT
+
+
+async def test_a_purge_passes_by_what_is_of_another_type(redis_server: RedisServer, made: Tier) -> None:
+    """It looks at all there is, and is complete."""
+    redis_server.tell("LPUSH", name(json_entry()), "x")
+    await made.tier.put(json_entry(2))
+    assert await made.tier.purge(Selector(all=True)) == Purged(1, len(pack(json_entry(2))), complete=True)
 
 
 async def test_a_purge_takes_what_is_meant_and_nothing_else(redis_server: RedisServer, made: Tier) -> None:
@@ -208,6 +255,7 @@ async def test_without_redis_everything_has_a_name() -> None:
     assert await tier.drop(key(1)) == Purged(0, 0, complete=False)
     assert not (await tier.page(Selector(all=True), 10)).complete
     assert await tier.size() is None
+    await tier.close()
     await link.close()
 
 

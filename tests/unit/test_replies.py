@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from proxy.openai.replies import Judged, Verdict, judge_body, judge_stream
+from proxy.openai.replies import LAST_EVENTS, Judged, Verdict, is_file, judge_body, judge_file, judge_stream
 from tests.fakes.frames import DONE
 from tests.fakes.streams import STREAMS
 from tests.fakes.streams.writing import OPENAI, USED, chunk, event
@@ -34,7 +34,6 @@ def test_whole_streams_are_complete(name: str) -> None:
     judged = judge_stream(recording.endpoint, recording.frames)
     assert judged.verdict is Verdict.COMPLETE
     assert judged.model
-    assert judged.parts >= 1
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -60,6 +59,7 @@ def test_data_in_several_lines() -> None:
     assert _stream(*TEXT, b"data: \ndata\ndata: [DONE]\n\n") is Verdict.COMPLETE
 
 
+UNFILTERED = [{"prompt_index": 0, "content_filter_results": {"error": {"code": "content_filter_error"}}}]
 STREAM_DEFECTS = {
     "nothing": ([], Verdict.EMPTY),
     "comments": ([b": ping\n\n"], Verdict.EMPTY),
@@ -80,6 +80,17 @@ STREAM_DEFECTS = {
     "an array": ([b"data: []\n\n", *TEXT, DONE], Verdict.UNKNOWN_SHAPE),
     "too deep": ([b'data: {"x":' + b"[" * 100_000 + b"\n\n", *TEXT, DONE], Verdict.NOT_JSON),
     "more behind the end": ([*TEXT, DONE, TEXT[0]], Verdict.UNKNOWN_SHAPE),
+    "an error in a choice": ([TEXT[0], chunk({}, "stop", error={"code": 502}), DONE], Verdict.ERROR),
+    "an error in a delta": ([TEXT[0], chunk({"error": "no"}, "stop"), DONE], Verdict.ERROR),
+    "errors": ([*TEXT, event({"choices": [], "errors": [{"message": "no"}]}), DONE], Verdict.ERROR),
+    "unfiltered": (
+        [TEXT[0], chunk({}, "stop", content_filter_results={"error": {"code": "content_filter_error"}}), DONE],
+        Verdict.ERROR,
+    ),
+    "a prompt unfiltered": ([event({"choices": [], "prompt_filter_results": UNFILTERED}), *TEXT, DONE], Verdict.ERROR),
+    "nothing said": ([chunk({"role": "assistant", "content": ""}), chunk({}, "stop"), DONE], Verdict.EMPTY),
+    "one of two says nothing": ([*TEXT, chunk({}, "stop", index=1), DONE], Verdict.EMPTY),
+    "not UTF-8 in what is not read": ([TEXT[0], TEXT[1].replace(b"fp_6", b"fp_\xff"), DONE], Verdict.NOT_JSON),
     "two ends": ([*TEXT, DONE, DONE], Verdict.UNKNOWN_SHAPE),
 }
 
@@ -101,7 +112,7 @@ def test_what_a_stream_says_of_itself() -> None:
         b'data: {"usage":%b,"model":"x"}\n\n' % wide,
         DONE,
     ]
-    assert judge_stream(CHAT, frames) == Judged(Verdict.COMPLETE, wide, OPENAI["model"], 1)  # type: ignore[arg-type]
+    assert judge_stream(CHAT, frames) == Judged(Verdict.COMPLETE, wide, OPENAI["model"])  # type: ignore[arg-type]
 
 
 def _last(type_: str = "response.completed", **fields: Any) -> bytes:
@@ -170,6 +181,22 @@ BODIES: list[tuple[str, Any, Verdict]] = [
     (CHAT, _choices(finish_reason="abort"), Verdict.UNKNOWN_FINISH_REASON),
     (CHAT, _choices(finish_reason=1), Verdict.UNKNOWN_SHAPE),
     (CHAT, _choices(message=None), Verdict.UNKNOWN_SHAPE),
+    (CHAT, _choices(message={}), Verdict.EMPTY),
+    (CHAT, _choices(message={"role": "assistant", "content": "", "tool_calls": [], "annotations": []}), Verdict.EMPTY),
+    (CHAT, {"choices": [STOP, STOP | {"message": {"role": "assistant", "content": None}}]}, Verdict.EMPTY),
+    (CHAT, _choices(message={"content": " "}), Verdict.COMPLETE),
+    (CHAT, _choices(message={"content": "", "images": [{}]}), Verdict.COMPLETE),
+    (CHAT, _choices(message={"content": None, "tool_calls": [{}]}), Verdict.COMPLETE),
+    (CHAT, _choices(message={"reasoning_content": "x"}, finish_reason="length"), Verdict.COMPLETE),
+    (CHAT, _choices(error={"code": 502, "message": "no"}), Verdict.ERROR),
+    (CHAT, _choices(error=None), Verdict.COMPLETE),
+    (CHAT, _choices(message={"content": "x", "error": "no"}), Verdict.ERROR),
+    (CHAT, _choices() | {"errors": ["no"]}, Verdict.ERROR),
+    (CHAT, _choices() | {"errors": []}, Verdict.COMPLETE),
+    (CHAT, _choices() | {"errors": None}, Verdict.COMPLETE),
+    (CHAT, _choices(content_filter_results={"error": {"code": "content_filter_error"}}), Verdict.ERROR),
+    (CHAT, _choices(content_filter_results={"error": None, "hate": {"filtered": False}}), Verdict.COMPLETE),
+    (CHAT, _choices() | {"prompt_filter_results": UNFILTERED}, Verdict.ERROR),
     (CHAT, {"choices": []}, Verdict.EMPTY),
     (CHAT, {"choices": None}, Verdict.EMPTY),
     (CHAT, {}, Verdict.EMPTY),
@@ -179,6 +206,8 @@ BODIES: list[tuple[str, Any, Verdict]] = [
     (CHAT, {"object": "error", "message": "no", "code": 400}, Verdict.ERROR),
     (CHAT, {"error": {}, "choices": "none"}, Verdict.ERROR),
     ("completions", {"choices": [{"text": "x", "finish_reason": "stop"}]}, Verdict.COMPLETE),
+    ("completions", {"choices": [{"text": "", "finish_reason": "stop"}]}, Verdict.COMPLETE),
+    ("completions", {"choices": [{"text": "x", "finish_reason": "stop", "error": {}}]}, Verdict.ERROR),
     ("completions", {"choices": [{"text": None, "finish_reason": "stop"}]}, Verdict.UNKNOWN_SHAPE),
     ("responses", {"status": "completed", "output": [{}], "error": None}, Verdict.COMPLETE),
     ("responses", {"status": "completed", "output": [], "error": None}, Verdict.EMPTY),
@@ -187,6 +216,8 @@ BODIES: list[tuple[str, Any, Verdict]] = [
     ("responses", {"status": "failed", "output": [{}]}, Verdict.ERROR),
     ("responses", FILTERED, Verdict.CONTENT_FILTER),
     ("embeddings", _vectors([0.5, -1.0], [1, 2]), Verdict.COMPLETE),
+    ("embeddings", _vectors([0.5, -1.0], [1, 2, 3]), Verdict.UNKNOWN_SHAPE),
+    ("embeddings", _vectors([0.5, -1.0], _floats(1)), Verdict.UNKNOWN_SHAPE),
     ("embeddings", _vectors(_floats(0.5, -1.0)), Verdict.COMPLETE),
     ("embeddings", _vectors(), Verdict.EMPTY),
     ("embeddings", _vectors([]), Verdict.UNKNOWN_SHAPE),
@@ -235,9 +266,9 @@ def test_numbers_too_large() -> None:
 
 
 def test_what_a_body_says_of_itself() -> None:
-    """Usage as it was written, model, and how many choices."""
+    """Usage as it was written, and the model."""
     body = b'{"model":"m","usage": {"total_tokens" : 3}, "choices":[%b]}' % msgspec.json.encode(STOP)
-    assert judge_body(CHAT, body) == Judged(Verdict.COMPLETE, b'{"total_tokens" : 3}', "m", 1)
+    assert judge_body(CHAT, body) == Judged(Verdict.COMPLETE, b'{"total_tokens" : 3}', "m")
     assert judge_body(CHAT, body.replace(b'{"total_tokens" : 3}', b"[]")).usage == b""
 
 
@@ -251,3 +282,75 @@ def test_labels_are_those_of_a_metric() -> None:
     labels = [verdict.value for verdict in Verdict]
     assert len({*labels}) == len(labels)
     assert all(label == label.lower().replace(" ", "-").replace("_", "-") for label in labels)
+
+
+@pytest.mark.parametrize("endpoint", LAST_EVENTS)
+def test_speech_and_transcripts_by_their_last_event(endpoint: str) -> None:
+    """Nothing may follow it but `[DONE]`; an error, or something unreadable, spoils all."""
+    part, last = event({"type": "x.delta"}), event({"type": LAST_EVENTS[endpoint], "usage": USED})
+    assert judge_stream(endpoint, [part, last]) == Judged(Verdict.COMPLETE, USAGE)
+    for frames, verdict in (
+        ([part, last, DONE], Verdict.COMPLETE),
+        ([part, last[:-1]], Verdict.NO_END),
+        ([part, last, b"data: {"], Verdict.NO_END),
+        ([part], Verdict.NO_END),
+        ([part, DONE], Verdict.NO_END),
+        ([], Verdict.NO_END),
+        ([last, part], Verdict.UNKNOWN_SHAPE),
+        ([event({"error": {"message": "no"}}), last], Verdict.ERROR),
+        ([event({"type": "error"}), last], Verdict.ERROR),
+        ([b"event: error\ndata: {}\n\n", last], Verdict.ERROR),
+        ([b"data: {\n\n", last], Verdict.NOT_JSON),
+        ([event({"delta": "x"}), last], Verdict.UNKNOWN_SHAPE),
+    ):
+        assert judge_stream(endpoint, frames).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "yes", "no"),
+    [
+        ("audio/speech", [b"audio/mpeg", b"", b"application/octet-stream"], [b"application/json", b"text/html"]),
+        ("audio/transcriptions", [b"text/plain", b"Text/VTT; charset=utf-8", b"application/x-subrip"],
+         [b"application/json", b"text/html", b"", b"audio/mpeg"]),
+        ("chat/completions", [], [b"text/plain", b"audio/mpeg", b""]),
+    ],
+)  # fmt: skip
+def test_what_is_a_file(endpoint: str, yes: list[bytes], no: list[bytes]) -> None:
+    """By its type."""
+    assert [kind for kind in (*yes, *no) if is_file(endpoint, kind)] == yes
+
+
+def test_a_file_says_nothing_but_that_it_failed() -> None:
+    """Or that there is none."""
+    bodies = (b"Hello", b"{}", b"", b'{"error": {"message": "no"}}', b'He said: "error"')
+    kinds = [judge_file(body).verdict for body in bodies]
+    assert kinds == [Verdict.COMPLETE, Verdict.COMPLETE, Verdict.EMPTY, Verdict.ERROR, Verdict.COMPLETE]
+
+
+def test_fewer_than_were_asked_for() -> None:
+    """Choices that never came leave an answer incomplete; more than were asked for do not."""
+    two = msgspec.json.encode({"choices": [STOP, STOP]})
+    assert [judge_body(CHAT, two, n).verdict for n in (1, 2)] == [Verdict.COMPLETE] * 2
+    assert judge_body(CHAT, two, 3).verdict is Verdict.NO_FINISH_REASON
+    frames = [*TEXT, chunk({"content": "y"}, "stop", index=1), DONE]
+    assert [judge_stream(CHAT, frames, n).verdict for n in (1, 2)] == [Verdict.COMPLETE] * 2
+    assert judge_stream(CHAT, frames, 3).verdict is Verdict.NO_FINISH_REASON
+    images = msgspec.json.encode({"data": [{"url": "https://x/y.png"}]})
+    assert judge_body("images/generations", images, 1).verdict is Verdict.COMPLETE
+    assert judge_body("images/generations", images, 2).verdict is Verdict.UNFINISHED
+
+
+def test_text_that_is_none() -> None:
+    """Wherever in an answer bytes are no UTF-8, read or not; letters beyond ASCII are."""
+    for endpoint, value in ((CHAT, _choices()), ("embeddings", _vectors([1.0]))):
+        body = msgspec.json.encode(value | {"x": "é🌍 mark"})
+        assert judge_body(endpoint, body).verdict is Verdict.COMPLETE
+        for wrong in (b"\xff", b"\xc3", b"\xed\xa0\x80"):
+            assert judge_body(endpoint, body.replace(b"mark", wrong)).verdict is Verdict.NOT_JSON
+
+
+def test_error_is_a_word_that_may_be_said() -> None:
+    """By a model, in quotation marks of its own or as a member of what it calls."""
+    said = {"content": '{"error": "no"}', "tool_calls": [{"function": {"arguments": '{"error":1}'}}]}
+    assert _stream(chunk(said, "stop"), DONE) is Verdict.COMPLETE
+    assert _body(CHAT, _choices(message=said)) is Verdict.COMPLETE

@@ -87,9 +87,12 @@ def test_the_model_of_a_form(form: bytes, model: str) -> None:
 )
 def test_forms_are_read_in_linear_time(form: bytes) -> None:
     """64 KiB of hints at a model cost milliseconds."""
-    started = time.perf_counter()
-    form_model(form)
-    assert time.perf_counter() - started < 0.05
+    took = []
+    for _ in range(3):
+        started = time.thread_time()
+        form_model(form)
+        took.append(time.thread_time() - started)
+    assert min(took) < 0.05
 
 
 @pytest.mark.parametrize("encode", [gzip.compress, zlib.compress])
@@ -113,8 +116,8 @@ def test_what_is_no_compressed_body(body: bytes) -> None:
 def test_a_bomb() -> None:
     """Beyond a megabyte a body may be 200 times as large as what was sent, and no more is ever made of it."""
     bomb = gzip.compress(b"\0" * (64 << 20))
-    started = time.perf_counter()
+    started = time.thread_time()
     with pytest.raises(Inflated):
         inflate(bomb, 1 << 30)
-    assert time.perf_counter() - started < 0.5
+    assert time.thread_time() - started < 0.5
     assert len(inflate(gzip.compress(b"\0" * (1 << 20)), 1 << 30)) == 1 << 20

@@ -21,6 +21,9 @@ async def test_task():
 async def test_descriptor():
     kept.append(socket.socket())
 
+async def test_server():
+    kept.append(await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0))
+
 async def test_exception():
     asyncio.get_running_loop().call_soon(lambda: 1 / 0)
     await asyncio.sleep(0)
@@ -67,12 +70,13 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     [
         ("task", "Task pending"),
         ("descriptor", "socket:"),
+        ("server", "socket:"),
         ("exception", "ZeroDivisionError"),
         ("warning", "DeprecationWarning: x"),
     ],
 )
 def test_what_is_left_behind_fails_the_test(outcomes: dict[str, str], test: str, complaint: str) -> None:
-    """Tasks, descriptors, unnoticed exceptions and warnings are failures."""
+    """Tasks, descriptors, unnoticed exceptions and warnings are failures, and the tests that follow run."""
     assert complaint in outcomes[test]
 
 

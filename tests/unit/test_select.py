@@ -76,7 +76,8 @@ def test_to_a_dict_and_back() -> None:
         ({"older_than": "5"}, "older_than"), ({"older_than": -1}, "older_than"), ({"older_than": True}, "older_than"),
         ({"older_than": math.nan}, "older_than"), ({"before": math.inf}, "before"), ({"all": 1}, "all"),
         ({"all": "true"}, "all"), ({"olderthan": 5}, "selector"), ({5: 5}, "selector"), ([], "selector"),
-        (None, "selector"), ("all", "selector"),
+        (None, "selector"), ("all", "selector"), ({"key": "zz"}, "key"), ({"key": "A" * 64}, "key"),
+        ({"scope": "zz"}, "scope"), ({"tag": "a b"}, "tag"), ({"model": "gpt*"}, "model"),
     ],
 )  # fmt: skip
 def test_a_bad_selector(given: object, field: str) -> None:

@@ -122,11 +122,12 @@ def test_too_large_is_not_held(part: bytes) -> None:
     assert len(reader._line) + sum(map(len, reader._data)) <= 100
 
 
+@pytest.mark.usefixtures("untraced")
 def test_linear_in_the_input() -> None:
     """A line of a megabyte that comes in the smallest of pieces costs what its bytes cost."""
     reader = EventReader()
     reader.feed(b"data: ")
-    started = time.perf_counter()
+    started = time.thread_time()
     for _ in range(1 << 18):
         reader.feed(b"xxxx")
-    assert time.perf_counter() - started < 2.0
+    assert time.thread_time() - started < 2.0

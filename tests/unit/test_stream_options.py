@@ -1,4 +1,4 @@
-"""Who asks for usage in a stream, and the frame that tells it."""
+"""How to ask for usage in a stream, and the frame that tells it."""
 
 from typing import Any
 
@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.openai.facts import facts
 from proxy.openai.replies import judge_stream
-from proxy.openai.stream_options import ask_for_usage, is_usage_only, wants_usage, with_usage, without_usage
+from proxy.openai.stream_options import ask_for_usage, is_usage_only, with_usage, without_usage
 from tests.fakes.frames import DONE
 from tests.fakes.streams import STREAMS
 from tests.fakes.streams.writing import OPENAI, USED, chunk, event
@@ -75,19 +76,6 @@ def test_a_broken_chunk_is_passed_over() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "wanted"),
-    [('{"include_usage":true}', True), ('{"include_usage": true , "x":1}', True), ('{"include_usage":false}', False)]
-    + [(text, False) for text in ("null", "{}", "[]", '"include_usage"', '{"include_usage":1}', "{")],
-)
-def test_who_wants_usage(options: str, wanted: bool) -> None:  # noqa: FBT001
-    """Only `true` is a wish."""
-    body = b'{"stream":true,"stream_options":%b}' % options.encode()
-    assert wants_usage(body) is wanted
-    assert wants_usage(body.replace(b"stream_options", rb"stream\u005foptions")) is wanted
-    assert not wants_usage(b'{"stream":true}')
-
-
-@pytest.mark.parametrize(
     ("body", "asked"),
     [
         ('{"stream":true}', '{"stream":true,"stream_options":{"include_usage":true}}'),
@@ -119,6 +107,6 @@ def test_asked_it_is_wanted(fields: dict[str, Any]) -> None:
     body.pop("stream_options", None)
     asked = ask_for_usage(msgspec.json.encode(body))
     assert asked is not None
-    assert wants_usage(asked)
+    assert facts("chat/completions", asked).wants_usage
     assert msgspec.json.decode(asked) == body | {"stream_options": {"include_usage": True}}
     assert ask_for_usage(asked) is None

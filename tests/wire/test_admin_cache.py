@@ -170,6 +170,8 @@ async def test_the_frames_of_a_stream_and_bytes_that_are_no_text(
         ({"key": 1}, "key"), ({"tag": ""}, "tag"), ({"model": ["m"]}, "model"), ({"scope": "x" * 513}, "scope"),
         ({"older_than": "1h"}, "older_than"), ({"older_than": -1}, "older_than"), ({"all": 1}, "all"),
         ({"all": True, "dry_run": 1}, "dry_run"), ({"all": True, "before": 0}, "before"), ({"modle": "m"}, "modle"),
+        ({"endpoint": "/v1/chat/completions"}, "endpoint"), ({"endpoint": "files"}, "endpoint"),
+        (b'{"dry_run": true, "dry_run": false, "all": true}', "selector"),
         ([], "selector"), (b"{", "selector"), (b"\xff", "selector"), (b"", "selector"), (b"null", "selector"),
     ],
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """What the answers say of the cache, and what of the requests stays here."""
 
 import asyncio
+import dataclasses
 
 import pytest
 
@@ -55,6 +56,32 @@ async def test_it_stays_here_where_nothing_is_kept(gateway: Gateway, upstream: S
     assert "cache" not in upstream.request.json()
 
 
+async def test_a_method_that_is_never_kept(gateway: Gateway) -> None:
+    """A list of what the upstream keeps is another thing each time (RFC 9211 §2.2)."""
+    async with gateway.client() as client:
+        response = await client.ask("GET", "/v1/chat/completions", b"", [KEY])
+    assert response.header(b"cache-status") == b"askonce; fwd=method; fwd-status=200; detail=method"
+
+
+async def test_it_stays_here_where_the_cache_is_off(start: StartGateway, upstream: ScriptedUpstream) -> None:
+    """No client has to change when an operator switches it off; a member of that name that is none of ours goes on."""
+    gateway = await start(cache__enabled=False)
+    await ask(gateway, cache={"ttl": 60})
+    assert upstream.requests[0].json() == CHAT
+    await ask(gateway, cache={"type": "ephemeral"})
+    assert upstream.requests[1].json() == {**CHAT, "cache": {"type": "ephemeral"}}
+
+
+async def test_what_is_no_directive_goes_on_and_counts(gateway: Gateway, upstream: ScriptedUpstream) -> None:
+    """Another gateway's member of that name is asked for as it is, and another value is another question."""
+    for member in ({"type": "ephemeral"}, {"type": "other"}, True, [{"ttl": 5}], {"ttl": 5, "type": "x"}):
+        assert status_of(await ask(gateway, cache=member)) == "MISS"
+        assert upstream.requests[-1].json()["cache"] == member
+    assert status_of(await ask(gateway, cache={"type": "other"})) == "HIT"
+    assert status_of(await ask(gateway)) == "MISS"
+    assert status_of(await ask(gateway, cache={"ttl": 5})) == "HIT"
+
+
 @pytest.mark.parametrize("target", ["/v1/models", "/v1/models/m"])
 async def test_what_the_headers_ask_of_the_cache_stays_here(
     gateway: Gateway, upstream: ScriptedUpstream, target: str
@@ -97,3 +124,37 @@ async def test_a_model_is_asked_for_alone_where_the_list_is(start: StartGateway,
         await until(lambda: len(upstream.requests) == 2, why="each is asked for")
         gate.set()
         assert {(await client.response()).status for client in (one, other)} == {200}
+
+
+@pytest.mark.parametrize(
+    ("said", "detail"), [("no-store", "no-store"), ("max-age=5", "stateful")], ids=["by the client", "by the body"]
+)
+async def test_what_is_refused_unasked_was_not_forwarded(
+    start: StartGateway, upstream: ScriptedUpstream, said: str, detail: str
+) -> None:
+    """`only-if-cached` of what the cache has no part in: the gateway answered, and says why (RFC 9211 §2)."""
+    gateway = await start(cache__enabled=True)
+    stateful = {"conversation": "c"} if detail == "stateful" else {}
+    answer = await ask(gateway, f"{said}, only-if-cached", **stateful)
+    assert (answer.status, answer.header(b"cache-status")) == (504, b"askonce; detail=%b" % detail.encode())
+    assert not upstream.requests
+
+
+async def test_what_another_cache_upstream_says_is_not_taken_for_ours(
+    gateway: Gateway, upstream: ScriptedUpstream
+) -> None:
+    """Only in `cache-status` has each its place, and the nearest is last (RFC 9211 §2)."""
+    answer = completion_answer()
+    theirs = [
+        *(("x-cache-status", "HIT"), ("x-askonce-cache-key", "theirs"), ("x-askonce-saved-tokens", "9")),
+        *(("age", "70"), ("cache-status", "theirs; hit"), ("x-other", "stays")),
+    ]
+    upstream.script(dataclasses.replace(answer, headers=[*answer.headers, *theirs]))
+    response = await ask(gateway)
+    assert response.all(b"x-cache-status") == [b"MISS"]
+    assert response.all(b"cache-status") == [b"theirs; hit", b"askonce; fwd=uri-miss; stored"]
+    assert b"theirs" not in response.all(b"x-askonce-cache-key")
+    assert len(response.all(b"x-askonce-cache-key")) == 1
+    assert not response.all(b"x-askonce-saved-tokens")
+    assert not response.all(b"age")
+    assert response.all(b"x-other") == [b"stays"]

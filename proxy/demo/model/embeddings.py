@@ -13,7 +13,6 @@ __all__ = ["embed", "moderate", "vector"]
 
 _SIZES = {"text-embedding-3-large": 3072}
 _DEFAULT_SIZE = 1536
-MAX_NUMBERS = 2_048 * 3_072
 
 
 def embed(request: Embeddings) -> Json:

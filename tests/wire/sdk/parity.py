@@ -22,6 +22,7 @@ import pytest
 from pydantic import BaseModel
 
 from tests.fakes.gateway import spawn
+from tests.fakes.sdk import asynchronous, synchronous
 
 __all__ = ["Case", "Pair", "both_ways", "demo", "done", "each", "entered", "pair", "plain", "seen"]
 
@@ -145,8 +146,8 @@ def plain(value: Any) -> Any:
 
 
 def client_of(kind: str, base_url: str, key: str) -> Any:
-    make = openai.OpenAI if kind == "sync" else openai.AsyncOpenAI
-    return make(api_key=key, base_url=base_url, max_retries=0, timeout=10.0)
+    make: Callable[..., Any] = synchronous if kind == "sync" else asynchronous
+    return make(base_url, key, timeout=10.0)
 
 
 async def _run(case: Case, kind: str, base_url: str, key: str) -> Any:

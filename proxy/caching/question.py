@@ -1,0 +1,48 @@
+"""What is asked of the cache, and what it has."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from cache.directives import Directives
+from cache.entry import Entry
+from cache.policy import Plan
+from proxy.caching.meaning import Meaning
+from proxy.openai.embeddings import Format
+
+__all__ = ["Found", "Question"]
+
+
+@dataclass(slots=True)
+class Question:
+    """One request that may have been answered before."""
+
+    key: str
+    plan: Plan
+    asked: Directives
+    meaning: Meaning
+    scope: str
+    shared: bool
+    """Others may share its answer while it is in flight."""
+    keys: Sequence[str] = ()
+    """Of each input, where the request is for embeddings."""
+
+    @property
+    def vectors(self) -> Format | None:
+        """The form of the one embedding that is asked for."""
+        return self.meaning.pieces.batch.format if self.meaning.pieces is not None and len(self.keys) == 1 else None
+
+    @property
+    def counted(self) -> bool:
+        """A stream is asked for its usage though the client did not ask."""
+        return self.meaning.counted is not self.meaning.body
+
+
+class Found(NamedTuple):
+    """An answer that is here."""
+
+    entry: Entry
+    usage: bool
+    """The client wants to be told what a stream used."""
+    vectors: Format | None = None
+    """The form of an embedding that is kept in whichever it came in."""
