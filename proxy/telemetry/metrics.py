@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from proxy.telemetry.cache_metrics import CacheMetrics
 from proxy.telemetry.due import Due, Note
+from proxy.telemetry.money_metrics import MoneyMetrics
 from proxy.telemetry.redact import redacted
 
 __all__ = ["Metrics", "forget_worker"]
@@ -72,6 +73,7 @@ class Metrics:
         self._tokens: dict[tuple[str, str], Counter] = {}
         self._due = Due()
         self.cache = CacheMetrics(self._registry, self._due)
+        self.money = MoneyMetrics(self._registry, self._due, self.model_label)
         self._note_overhead = self._due.noting(self._overhead, _OVERHEADS)
         self.before_publish: Callable[[], object] = bool
         """Whoever counts in batches is asked for the rest."""
@@ -255,6 +257,7 @@ class Metrics:
         """Brings the series up to date with what was counted. For the thread that counts."""
         self.before_publish()
         self.cache.before_publish()
+        self.money.before_publish()
         self._due.settle()
         self._in_flight_gauge.set(self.in_flight)
         self._connections_gauge.set(self.connections)
