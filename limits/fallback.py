@@ -101,12 +101,12 @@ class Fallback:
         grant.local, grant.shares = given, shares
         return grant
 
-    async def settle(self, grant: Alone, costs: Sequence[int], name: str) -> Charge | None:
+    def settle(self, grant: Alone, costs: Sequence[int], name: str) -> Charge | None:
         """What the store is to be told, if anything."""
         if grant.local is None:
             return None
         local, grant.local = grant.local, None
-        await self._limiter.settle(local, [costs[at] for at in grant.shares])
+        self._limiter.settle(local, [costs[at] for at in grant.shares])
         entries = [
             (limit.subject, limit.kind.code, period, cost)
             for (limit, _), period, cost in zip(grant.demands, grant.periods, costs, strict=True)

@@ -45,13 +45,16 @@ class Limiter(Protocol):
     def store(self) -> Store:
         """Whether limits that are shared are counted together at the moment."""
 
+    def take(self, demands: Sequence[Demand]) -> Grant | None:
+        """What `reserve` answers, where that can be told without waiting; otherwise None, and nothing was taken."""
+
     async def reserve(self, demands: Sequence[Demand]) -> Grant:
         """Takes all or nothing. Raises nothing for a refusal, nor for a store that is away.
 
         Cancelled, it has taken nothing, or gives it back.
         """
 
-    async def settle(self, grant: Grant, costs: Sequence[int]) -> None:
+    def settle(self, grant: Grant, costs: Sequence[int]) -> None:
         """Actual costs in the order of the demands: less is given back, more is charged. No cost is a refund.
 
         A cost below nothing is none, and what was concurrent ends whatever is said of it. The first settlement of a
@@ -95,4 +98,4 @@ class Reservation:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._limiter.settle(self.grant, self._costs)
+        self._limiter.settle(self.grant, self._costs)

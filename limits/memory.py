@@ -106,7 +106,6 @@ class MemoryLimiter:
         return self.take(demands)
 
     def take(self, demands: Sequence[Demand]) -> Grant:
-        """What `reserve` answers."""
         now = round(self._monotonic() * 1_000)
         self._calendar.turn(round(self._wall() * 1_000))
         grant = _Held(demands, self._monotonic)
@@ -160,7 +159,7 @@ class MemoryLimiter:
                 figures += (max(0, remaining), 0 if limit.kind is CONCURRENT else left[code])
         return figures
 
-    async def settle(self, grant: Grant, costs: Sequence[int]) -> None:
+    def settle(self, grant: Grant, costs: Sequence[int]) -> None:
         if isinstance(grant, _Held) and grant.taken:
             grant.settle(costs)
 

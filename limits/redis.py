@@ -84,6 +84,9 @@ class RedisLimiter:
         """Holds that Redis gave up although their owner lived; they were taken again."""
         return self._leases.given_up
 
+    def take(self, demands: Sequence[Demand]) -> Grant | None:
+        return None if demands else Grant(demands)
+
     async def reserve(self, demands: Sequence[Demand]) -> Grant:
         if not demands:
             return Grant(demands)
@@ -128,12 +131,12 @@ class RedisLimiter:
         self._fallback.down()
         return self._fallback.reserve(hold.demands)
 
-    async def settle(self, grant: Grant, costs: Sequence[int]) -> None:
+    def settle(self, grant: Grant, costs: Sequence[int]) -> None:
         if isinstance(grant, Hold):
             if self._leases.end(grant):
                 self._outbox.put(Settlement(grant.name, grant.subjects, [max(0, cost) for cost in costs]))
         elif isinstance(grant, Alone):
-            charge = await self._fallback.settle(grant, costs, next(self._names))
+            charge = self._fallback.settle(grant, costs, next(self._names))
             if charge is not None:
                 self._outbox.put(charge)
 

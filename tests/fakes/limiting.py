@@ -131,7 +131,7 @@ async def workers(
 async def spend(limiter: Limiter, *pairs: tuple[Limit, int]) -> Grant:
     """Reserves and settles the same; Redis, if it is there, knows it."""
     grant = await limiter.reserve(demands(*pairs))
-    await limiter.settle(grant, [cost for _, cost in pairs])
+    limiter.settle(grant, [cost for _, cost in pairs])
     if isinstance(limiter, RedisLimiter) and limiter.store is Store.UP:
         await told(limiter)
     return grant

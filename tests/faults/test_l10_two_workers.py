@@ -11,7 +11,7 @@ async def admitted(server: RedisServer, limited: Limit, cost: int, count: int = 
     async with workers(server) as both:
         grants = await asyncio.gather(*(both[n % 2].reserve(demands((limited, cost))) for n in range(count)))
         for n, grant in enumerate(grants):
-            await both[n % 2].settle(grant, [cost])
+            both[n % 2].settle(grant, [cost])
         for limiter in both:
             await told(limiter)
     return sum(map(given, grants))

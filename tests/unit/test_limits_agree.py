@@ -74,8 +74,8 @@ async def play(server: RedisServer, story: list[Step]) -> None:
             elif step[0] < len(grants):
                 pair = grants[step[0]]
                 costs = step[1][: len(pair[0].demands)]
-                await shared.settle(pair[0], costs)
-                await alone.settle(pair[1], costs)
+                shared.settle(pair[0], costs)
+                alone.settle(pair[1], costs)
                 await told(shared)
     finally:
         await shared.close(1.0)

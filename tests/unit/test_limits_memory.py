@@ -66,7 +66,7 @@ async def test_a_grant_that_nobody_holds_gives_back(limiter: MemoryLimiter) -> N
 
 async def test_the_longest_wait_is_told(limiter: MemoryLimiter) -> None:
     """Of all that refuse, as the others would refuse until then."""
-    await limiter.settle(await limiter.reserve(demands((REQUESTS, 3), (MONEY, 100))), [3, 100])
+    limiter.settle(await limiter.reserve(demands((REQUESTS, 3), (MONEY, 100))), [3, 100])
     for wanted in ([(REQUESTS, 2), (MONEY, 1), (SLOTS, 1)], [(MONEY, 1), (REQUESTS, 2)]):
         grant = await limiter.reserve(demands(*wanted))
         assert grant.refused == Demand(MONEY, 1)
@@ -84,7 +84,7 @@ async def test_a_shadow_refuses_nobody(limiter: MemoryLimiter) -> None:
         grant = await limiter.reserve(demands((shadow, 1), (MONEY, 1)))
         assert given(grant)
         overs.append(grant.over)
-        await limiter.settle(grant, [1, 1])
+        limiter.settle(grant, [1, 1])
     assert overs == [(), (Demand(shadow, 1),), (Demand(shadow, 1),)]
 
 
@@ -94,14 +94,14 @@ async def test_a_budget_warns_before_it_ends(limiter: MemoryLimiter) -> None:
     for cost in (59, 1, 40):
         grant = await limiter.reserve(demands((MONEY, cost)))
         passed.append(grant.states[0].soft_passed)
-        await limiter.settle(grant, [cost])
+        limiter.settle(grant, [cost])
     assert passed == [False, True, True]
 
 
 async def test_a_cost_below_nothing_is_none(limiter: MemoryLimiter) -> None:
     """An upstream that says so gives nobody's money back but what was reserved."""
-    await limiter.settle(await limiter.reserve(demands((MONEY, 50))), [50])
-    await limiter.settle(await limiter.reserve(demands((MONEY, 10))), [-40])
+    limiter.settle(await limiter.reserve(demands((MONEY, 50))), [50])
+    limiter.settle(await limiter.reserve(demands((MONEY, 10))), [-40])
     assert (await limiter.reserve(demands((MONEY, 1)))).states[0].remaining == 49
 
 
@@ -110,7 +110,7 @@ async def test_idle_subjects_are_forgotten_as_others_come(time: Time) -> None:
     limiter = MemoryLimiter(time, time, max_subjects=100)
     for n in range(1_000):
         grant = await limiter.reserve(demands((limit(Kind.REQUESTS, 60, f"key:{n}"), 1)))
-        await limiter.settle(grant, [1])
+        limiter.settle(grant, [1])
         time.now += 100
     assert len(limiter._subjects) < 25
     assert limiter.forgotten == 0
@@ -121,10 +121,10 @@ async def test_there_are_never_too_many_subjects(time: Time) -> None:
     limiter = MemoryLimiter(time, time, max_subjects=10)
     holding = await limiter.reserve(demands((limit(Kind.SPEND, 5, "key:0"), 5)))
     for n in range(1, 50):
-        await limiter.settle(await limiter.reserve(demands((limit(Kind.SPEND, 5, f"key:{n}"), 5))), [5])
+        limiter.settle(await limiter.reserve(demands((limit(Kind.SPEND, 5, f"key:{n}"), 5))), [5])
     assert repr(limiter) == "<MemoryLimiter 10 subjects, 1 holds>"
     assert limiter.forgotten == 40
-    await limiter.settle(holding, [4])
+    limiter.settle(holding, [4])
     assert not given(await limiter.reserve(demands((limit(Kind.SPEND, 5, "key:0"), 2))))
 
 
@@ -133,14 +133,14 @@ async def test_who_holds_something_is_not_forgotten(limiter: MemoryLimiter, time
     grant = await limiter.reserve(demands((REQUESTS, 1)))
     time.now += 60_000
     for n in range(100):
-        await limiter.settle(await limiter.reserve(demands((limit(Kind.REQUESTS, 60, f"key:{n}"), 1))), [1])
-    await limiter.settle(grant, [5])
+        limiter.settle(await limiter.reserve(demands((limit(Kind.REQUESTS, 60, f"key:{n}"), 1))), [1])
+    limiter.settle(grant, [5])
     assert not given(await limiter.reserve(demands((REQUESTS, 1))))
 
 
 async def test_what_others_remember_is_restored(limiter: MemoryLimiter) -> None:
     """At the start of a process the ledger knows what was spent; said twice, it counts once."""
-    await limiter.settle(await limiter.reserve(demands((MONEY, 10))), [10])
+    limiter.settle(await limiter.reserve(demands((MONEY, 10))), [10])
     for _ in range(2):
         await limiter.restore({("key:k", Kind.SPEND_DAY): 95, ("key:new", Kind.SPEND): 7})
     assert not given(await limiter.reserve(demands((MONEY, 6))))

@@ -150,8 +150,7 @@ class Machine(RuleBasedStateMachine):
         if grant is None:
             return
         costs = [data.draw(st.integers(0, 2 * cost)) for cost in held.costs]
-        for _ in range(1 + again):
-            self.runner.run(limiter.settle(grant, costs))
+        self.runner.get_loop().call_soon(lambda: [limiter.settle(grant, costs) for _ in range(1 + again)])
         self.runner.run(self.sent())
         self.held.remove(held)
         taken = held.costs if held.lost is None else [0] * len(costs)

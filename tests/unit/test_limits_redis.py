@@ -44,7 +44,7 @@ async def test_a_lease_lasts_while_its_owner_lives(redis_server: RedisServer) ->
         one._leases._keeper.cancel()
         await until(lambda: other._leases.buried == 1)
         assert given(await other.reserve(demands((SLOTS, 1), (MONEY, 100))))
-        await one.settle(grant, [1, 30])
+        one.settle(grant, [1, 30])
         await told(one)
         assert not given(await other.reserve(demands((MONEY, 1))))
 
@@ -70,7 +70,7 @@ async def test_what_was_given_up_too_early_is_taken_again(link: ClockedRedis, li
     await sleeper._leases.renew()
     assert sleeper.given_up == 1
     assert not given(await limiter.reserve(demands((SLOTS, 1))))
-    await sleeper.settle(grant, [1, 50])
+    sleeper.settle(grant, [1, 50])
     await told(sleeper)
     grant = await limiter.reserve(demands((MONEY, 0)))
     assert (given(grant), grant.states[0].remaining) == (False, 0)
@@ -98,7 +98,7 @@ async def test_a_late_word_about_the_dead_is_kept_for_an_hour(link: ClockedRedis
         await limiter._leases.bury()
         link.time.now += wait
         await limiter._leases.bury()
-        await late.settle(grant, [40])
+        late.settle(grant, [40])
         await told(late)
         await late.close(1.0)
     assert (await limiter.reserve(demands((MONEY, 1)))).states[0].remaining == 59
@@ -109,7 +109,7 @@ async def test_a_settlement_whose_answer_was_lost_counts_once(link: ClockedRedis
     """It is sent again, and found to be done."""
     grant = await limiter.reserve(demands((MONEY, 10)))
     link.loses, link.acts = ConnectionError(), True
-    await limiter.settle(grant, [70])
+    limiter.settle(grant, [70])
     await told(limiter)
     assert (await limiter.reserve(demands((MONEY, 1)))).states[0].remaining == 29
     assert limiter.lost == 0
@@ -123,7 +123,7 @@ async def test_a_charge_whose_answer_was_lost_counts_once(link: ClockedRedis, li
     assert (given(grant), grant.store) == (True, Store.DOWN)
     await told(limiter)
     link.loses, link.acts = ConnectionError(), True
-    await limiter.settle(grant, [70])
+    limiter.settle(grant, [70])
     await told(limiter)
     assert (await limiter.reserve(demands((money, 1)))).states[0].remaining == 29
 
@@ -132,7 +132,8 @@ async def test_settlements_of_many_go_together(redis_server: RedisServer) -> Non
     """As many as came while the last were on their way."""
     async with workers(redis_server, 1) as (one,):
         grants = [await one.reserve(demands((limit(Kind.SPEND, 10, f"key:{n % 7}"), 1))) for n in range(64)]
-        await asyncio.gather(*(one.settle(grant, [0]) for grant in grants))
+        for grant in grants:
+            one.settle(grant, [0])
         await told(one)
         assert redis_server.tell("HLEN", "{t:limits}:holds") == 0
         calls = redis_server.tell("INFO", "commandstats")
@@ -147,7 +148,7 @@ async def test_what_cannot_be_told_is_bounded_and_counted(
     grants = [await limiter.reserve(demands((MONEY, 1))) for _ in range(4)]
     monkeypatch.setattr("limits.outbox.MAX_WAITING", 2)
     for grant in grants:
-        await limiter.settle(grant, [1])
+        limiter.settle(grant, [1])
     assert (limiter.waiting, limiter.lost) == (2, 2)
     link.loses, link.acts = ConnectionError(), False
     await limiter.close(0.0)
@@ -184,7 +185,7 @@ def test_scripts_name_their_units(path: Path) -> None:
 async def test_a_cost_below_nothing_is_none(limiter: RedisLimiter) -> None:
     """An upstream that says so gives nobody's money back but what was reserved."""
     await spend(limiter, (MONEY, 50))
-    await limiter.settle(await limiter.reserve(demands((MONEY, 10))), [-40])
+    limiter.settle(await limiter.reserve(demands((MONEY, 10))), [-40])
     await told(limiter)
     assert (await limiter.reserve(demands((MONEY, 1)))).states[0].remaining == 49
 
