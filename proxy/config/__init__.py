@@ -6,8 +6,10 @@ is a reference, `env:NAME` or `file:PATH`; it is read once, here. Whatever is wr
 """
 
 from proxy.config.advice import advice
+from proxy.config.allowances import Amounts, DeclaredKey, DeclaredTeam, Keys, Limits, SubjectLimits
 from proxy.config.reading import Loaded, as_variable, find, load, read, strays
 from proxy.config.reload import carried_over
+from proxy.config.section import ConfigError, Secret
 from proxy.config.settings import (
     DEFAULT_BASE_URL,
     Admin,
@@ -16,15 +18,16 @@ from proxy.config.settings import (
     CacheTtl,
     Coalesce,
     Config,
-    ConfigError,
+    Data,
     Http,
+    Ledger,
     Listen,
     Log,
     Metrics,
     Pool,
+    Prices,
     Realtime,
     Redis,
-    Secret,
     Server,
     Timeouts,
     Upstream,
@@ -33,22 +36,31 @@ from proxy.config.settings import (
 __all__ = [
     "DEFAULT_BASE_URL",
     "Admin",
+    "Amounts",
     "Auth",
     "Cache",
     "CacheTtl",
     "Coalesce",
     "Config",
     "ConfigError",
+    "Data",
+    "DeclaredKey",
+    "DeclaredTeam",
     "Http",
+    "Keys",
+    "Ledger",
+    "Limits",
     "Listen",
     "Loaded",
     "Log",
     "Metrics",
     "Pool",
+    "Prices",
     "Realtime",
     "Redis",
     "Secret",
     "Server",
+    "SubjectLimits",
     "Timeouts",
     "Upstream",
     "advice",

@@ -9,7 +9,8 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # noqa: TID251  (opens nothing)
 
-from proxy.config.settings import CacheTtl, Config, ConfigError, Upstream
+from proxy.config.section import ConfigError
+from proxy.config.settings import CacheTtl, Config, Upstream
 
 __all__ = ["check", "check_proxy", "is_local", "is_loopback"]
 

@@ -2,10 +2,12 @@
 
 import typing
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, final
+from typing import Annotated, Literal
 
-import msgspec
-from msgspec import Meta
+from msgspec import Meta, field
+
+from proxy.config.allowances import Amounts, Keys, Limits
+from proxy.config.section import Bytes, Count, Port, Seconds, Secret, Section, Ttl, is_section, types_of
 
 __all__ = [
     "DEFAULT_BASE_URL",
@@ -15,68 +17,26 @@ __all__ = [
     "CacheTtl",
     "Coalesce",
     "Config",
-    "ConfigError",
+    "Data",
     "Http",
+    "Ledger",
     "Listen",
     "Log",
     "Metrics",
     "Pool",
+    "Prices",
     "Realtime",
     "Redis",
-    "Secret",
     "Server",
     "Timeouts",
     "Upstream",
     "known_keys",
-    "types_of",
 ]
-
-Seconds = Annotated[float, Meta(gt=0, le=86_400)]
-Ttl = Annotated[float, Meta(ge=0, le=31_536_000)]
-Port = Annotated[int, Meta(ge=0, le=65_535)]
-Count = Annotated[int, Meta(ge=1, le=1_000_000)]
-Bytes = Annotated[int, Meta(ge=1, le=1 << 40)]
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
 
-
-class ConfigError(Exception):
-    """One line that names the key, or the environment variable, and says what is wrong with it."""
-
-    def __init__(self, line: str) -> None:
-        # Keys and paths are quoted as they were written, and may hold anything.
-        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
-
-
-@final
-class Secret:
-    """A string that shows itself only when asked by name."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        return self._value
-
-    def __bool__(self) -> bool:
-        return bool(self._value)
-
-    def __repr__(self) -> str:
-        return "'***'" if self._value else "''"
-
-    __str__ = __repr__
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of config.toml."""
+PriceTable = dict[str, float | dict[str, float]]
+"""What `proxy.telemetry.prices.override_of` takes."""
 
 
 class Listen(Section, frozen=True):
@@ -140,10 +100,16 @@ class Pool(Section, frozen=True):
     dns_ttl: Seconds = 30.0
 
 
+class Data(Section, frozen=True):
+    """What is kept on disk."""
+
+    directory: str = "data"
+
+
 class Auth(Section, frozen=True):
     """Who may ask."""
 
-    mode: Literal["passthrough"] = "passthrough"
+    mode: Literal["passthrough", "keys"] = "passthrough"
     require_key: bool = False
 
 
@@ -166,7 +132,7 @@ class Cache(Section, frozen=True):
     """Answers that are served again."""
 
     enabled: bool = True
-    scope: Literal["key", "global"] = "key"
+    scope: Literal["team", "key", "global"] = "team"
     memory_bytes: Annotated[int, Meta(ge=0, le=1 << 40)] = 256 << 20
     max_entry_bytes: Annotated[int, Meta(ge=1_024, le=64 << 20)] = 16 << 20
     max_upload_bytes: Annotated[int, Meta(ge=1_024, le=1 << 30)] = 25 << 20
@@ -217,6 +183,25 @@ class Metrics(Section, frozen=True):
     max_models: Annotated[int, Meta(ge=1, le=10_000)] = 100
 
 
+class Prices(Section, frozen=True):
+    """What is used, in USD."""
+
+    enabled: bool = True
+    models: dict[str, PriceTable] = field(default_factory=dict)
+    """By patterns of models' names; the first that fits counts."""
+
+
+class Ledger(Section, frozen=True):
+    """A row for each request."""
+
+    mode: Literal["auto", "on", "off"] = "auto"
+    keep_requests_days: Annotated[int, Meta(ge=1, le=3_660)] = 30
+    keep_usage_days: Annotated[int, Meta(ge=1, le=36_600)] = 400
+    max_requests: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1_000_000
+    buffer_rows: Annotated[int, Meta(ge=1, le=10_000_000)] = 50_000
+    buffer_bytes: Annotated[int, Meta(ge=1 << 16, le=1 << 40)] = 64 << 20
+
+
 class Upstream(Section, frozen=True):
     """One OpenAI-compatible API."""
 
@@ -224,6 +209,8 @@ class Upstream(Section, frozen=True):
     key: Secret = Secret("")
     models: tuple[str, ...] = ("*",)
     ca_file: str = ""
+    limits: Amounts = Amounts()
+    """Those that it sets go before those of `limits.upstream`."""
 
 
 class Config(Section, frozen=True):
@@ -235,33 +222,42 @@ class Config(Section, frozen=True):
     http: Http = Http()
     timeouts: Timeouts = Timeouts()
     pool: Pool = Pool()
+    data: Data = Data()
     auth: Auth = Auth()
     cache: Cache = Cache()
     coalesce: Coalesce = Coalesce()
+    keys: Keys = Keys()
+    limits: Limits = Limits()
+    prices: Prices = Prices()
+    ledger: Ledger = Ledger()
     redis: Redis = Redis()
     realtime: Realtime = Realtime()
     log: Log = Log()
     metrics: Metrics = Metrics()
-    upstreams: dict[str, Upstream] = {}
+    upstreams: dict[str, Upstream] = field(default_factory=dict)
 
 
-def types_of(section: type[Section]) -> dict[str, Any]:
-    """The settings of a table with their types, bounds included."""
-    return typing.get_type_hints(section, include_extras=True)
+def known_keys(like: str = "", *, tables: bool = True) -> Iterator[str]:
+    """Every setting, and every table if asked for, as a dotted key.
+
+    What operators name themselves is called as it is in the key `like`, and "name" where that has no name for it.
+    """
+    yield from _known(Config, "", like, tables=tables)
 
 
-def known_keys(
-    upstream: str, *, tables: bool = True, section: type[Section] = Config, prefix: str = ""
-) -> Iterator[str]:
-    """Every setting, and every table if asked for, as a dotted key; `upstream` is the name of any upstream."""
+def _known(section: type[Section], prefix: str, like: str, *, tables: bool) -> Iterator[str]:
     for name, kind in types_of(section).items():
-        key = prefix + name
-        inner = kind
-        if typing.get_origin(kind) is dict:
-            key, inner = f"{key}.{upstream}", typing.get_args(kind)[1]
-        if isinstance(inner, type) and issubclass(inner, Section):
-            if tables:
-                yield from dict.fromkeys((prefix + name, key))
-            yield from known_keys(upstream, tables=tables, section=inner, prefix=f"{key}.")
-        else:
+        key, inner = prefix + name, kind
+        named = typing.get_origin(kind) is dict
+        if tables and (named or is_section(kind)):
+            yield key
+        if named:
+            inner = typing.get_args(kind)[1]
+            found = like.removeprefix(f"{key}.").partition(".")[0] if like.startswith(f"{key}.") else ""
+            key = f"{key}.{found or 'name'}"
+            if tables and is_section(inner):
+                yield key
+        if is_section(inner):
+            yield from _known(inner, f"{key}.", like, tables=tables)
+        elif not named:
             yield key

@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Final
+from math import inf
+from typing import TYPE_CHECKING, Final
 
 from limits.policy import MAX_COUNTER, Kind
 from proxy.keys.key import BUDGETS, LIMITS
 
-__all__ = ["MAX_USD", "amounts_of", "nano_of", "usd_of"]
+if TYPE_CHECKING:
+    from proxy.config import Amounts
+
+__all__ = ["MAX_USD", "amounts_in", "amounts_of", "nano_of", "usd_of"]
 
 NANO: Final = 1_000_000_000
 MAX_USD: Final = MAX_COUNTER // NANO
@@ -34,3 +38,13 @@ def amounts_of(written: Mapping[str, float | None]) -> dict[Kind, int | None]:
         kind = _KINDS[name]
         found[kind] = None if amount is None else nano_of(amount) if kind.money else int(amount)
     return found
+
+
+def amounts_in(section: "Amounts") -> dict[Kind, int]:
+    """Those that a table of the configuration sets, money in nano-dollars. Its bounds are checked."""
+    written = {name: getattr(section, name) for name in _KINDS}
+    return {
+        _KINDS[name]: nano_of(amount) if _KINDS[name].money else int(amount)
+        for name, amount in written.items()
+        if amount != inf
+    }

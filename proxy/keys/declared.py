@@ -1,62 +1,50 @@
 """Keys and teams that the configuration declares: the first by the digest of a secret that it does not know."""
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any, Final
+from datetime import UTC
+from math import inf
 
 from limits.policy import Kind
-from proxy.config import ConfigError
-from proxy.keys.amounts import amounts_of
-from proxy.keys.key import BUDGETS, LIMITS, Team, VirtualKey
+from proxy.config import Amounts, DeclaredKey, DeclaredTeam
+from proxy.keys.amounts import amounts_in
+from proxy.keys.key import Team, VirtualKey
 
 __all__ = ["declared_key", "declared_team"]
 
-DIGEST: Final = 32
-"""Bytes."""
 
-
-def declared_key(name: str, *, digest: str, expires: datetime | None = None, **settings: Any) -> VirtualKey:
-    """`settings` are the others of a `[keys.declared.…]` table, limits and budgets by name, None where not set.
-
-    Its id begins with `config-`, as none in the store does. Raises ConfigError.
-    """
-    key = f"keys.declared.{name}"
-    try:
-        known = bytes.fromhex(digest)
-    except ValueError:
-        known = b""
-    if len(known) != DIGEST:
-        raise ConfigError(f"{key}.digest: expected 64 hexadecimal digits, as `askonce keys create --declare` prints")
+def declared_key(name: str, section: DeclaredKey) -> VirtualKey:
+    """Of a `[keys.declared.…]` table that was checked. Its id begins with `config-`, as none in the store does."""
+    expires = section.expires
     if expires is not None and expires.tzinfo is None:
         expires = expires.replace(tzinfo=UTC)
-    limits, budgets, others = _sorted(settings, key)
+    limits, budgets = _amounts(section)
     return VirtualKey(
         id=f"config-{name}",
         name=name,
-        digest=known,
+        digest=bytes.fromhex(section.digest),
         created=0.0,
+        team=section.team,
         expires=None if expires is None else expires.timestamp(),
+        models=section.models,
+        endpoints=section.endpoints,
         limits=limits,
+        max_tokens=None if section.max_tokens == inf else int(section.max_tokens),
         budgets=budgets,
+        cache_scope=section.cache_scope or None,
+        semantic=section.semantic or None,
+        metadata=section.metadata,
         source="config",
-        **others,
     )
 
 
-def declared_team(name: str, **settings: Any) -> Team:
+def declared_team(name: str, section: DeclaredTeam) -> Team:
     """Of a `[keys.teams.…]` table, as above."""
-    limits, budgets, others = _sorted(settings, f"keys.teams.{name}")
-    return Team(name=name, created=0.0, limits=limits, budgets=budgets, source="config", **others)
+    limits, budgets = _amounts(section)
+    return Team(name=name, created=0.0, limits=limits, budgets=budgets, metadata=section.metadata, source="config")
 
 
-def _sorted(settings: Mapping[str, Any], key: str) -> tuple[dict[Kind, int], dict[Kind, int], dict[str, Any]]:
-    """Limits, budgets and the rest."""
-    names = {kind.value for kind in (*LIMITS, *BUDGETS)}
-    try:
-        amounts = amounts_of({name: value for name, value in settings.items() if name in names})
-    except ValueError as error:
-        raise ConfigError(f"{key}: {error}") from None
-    known = {kind: amount for kind, amount in amounts.items() if amount is not None}
-    limits = {kind: amount for kind, amount in known.items() if not kind.money}
-    budgets = {kind: amount for kind, amount in known.items() if kind.money}
-    return limits, budgets, {name: value for name, value in settings.items() if name not in names}
+def _amounts(section: Amounts) -> tuple[dict[Kind, int], dict[Kind, int]]:
+    """Limits and budgets."""
+    amounts = amounts_in(section)
+    limits = {kind: amount for kind, amount in amounts.items() if not kind.money}
+    budgets = {kind: amount for kind, amount in amounts.items() if kind.money}
+    return limits, budgets

@@ -16,7 +16,7 @@ from proxy.config import Config, ConfigError, load
 from proxy.config.settings import known_keys
 
 CANARY = "sk-canary-91c2"
-KEYS = [*known_keys("openai", tables=False)]
+KEYS = [*known_keys("upstreams.openai", tables=False)]
 NAMES = sorted({part for key in KEYS for part in key.split(".")})
 
 scalars = (
