@@ -5,13 +5,15 @@ Imports stand inside the commands, so that none pays for another's.
 
 import sys
 from importlib import metadata
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from proxy.cli.asking import ConfigFile, Json
 from proxy.cli.cache import cache
 from proxy.cli.demo import demo
+from proxy.cli.keys import keys
+from proxy.cli.usage import usage
 
 __all__ = ["main"]
 
@@ -23,10 +25,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_ConfigFile = Annotated[
-    Path | None,
-    typer.Option("--config", metavar="FILE", help="Default: $ASKONCE_CONFIG, else ./config.toml if there is one."),
-]
 _Workers = Annotated[
     int | None, typer.Option(min=1, max=256, help="Processes that share the port; overrides server.workers.")
 ]
@@ -52,7 +50,7 @@ def _root(
 
 
 @app.command()
-def serve(config: _ConfigFile = None, workers: _Workers = None) -> None:
+def serve(config: ConfigFile = None, workers: _Workers = None) -> None:
     """Serve until SIGTERM or ^C; SIGHUP reloads the configuration."""
     from proxy.cli.serve import serve
 
@@ -61,9 +59,9 @@ def serve(config: _ConfigFile = None, workers: _Workers = None) -> None:
 
 @app.command()
 def check(
-    config: _ConfigFile = None,
+    config: ConfigFile = None,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Explain the configuration that `serve` would run with; exit 1 if it is bad."""
     from proxy.cli.check import check
@@ -72,6 +70,8 @@ def check(
 
 
 app.command()(demo)
+app.command()(usage)
+app.add_typer(keys, name="keys")
 app.add_typer(cache, name="cache")
 
 

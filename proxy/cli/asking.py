@@ -9,10 +9,11 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
+from urllib.parse import urlsplit
 
 import typer
 
-__all__ = ["AdminUrl", "ConfigFile", "Json", "ask", "duration", "fail", "seconds", "show", "when"]
+__all__ = ["AdminUrl", "ConfigFile", "Json", "ask", "duration", "fail", "interval", "seconds", "show", "when"]
 
 CONNECT = 5.0
 PATIENCE = 900.0
@@ -75,6 +76,14 @@ def seconds(text: str) -> float | None:
     return None if match is None else float(match[1]) * UNITS[match[2]]
 
 
+def interval(option: str, text: str) -> float:
+    """As `seconds`; ends the command for what is none."""
+    found = seconds(text)
+    if found is None:
+        fail(f"{option}: a duration such as 30s, 5m, 1h or 2d")
+    return found
+
+
 def duration(of: float) -> str:
     for name in ("d", "h", "m"):
         if abs(of) >= 2 * UNITS[name]:
@@ -129,6 +138,9 @@ def _place(admin_url: str, option: Path | None) -> tuple[str, str]:
         if not admin_url and not admin.port:
             fail("admin.port is 0, so the gateway has picked one: give --admin-url")
         admin_url = admin_url or f"http://{_reachable(admin.host)}:{admin.port}"
+    parts = urlsplit(admin_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        fail("--admin-url: a URL such as http://127.0.0.1:8081")
     if not token:
         fail("no token: set ASKONCE_ADMIN_TOKEN to the gateway's, which its log shows if none was configured")
     return admin_url.rstrip("/"), token.strip()

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import typer
 
-from proxy.cli.asking import AdminUrl, ConfigFile, Json, ask, fail, seconds, show, when
+from proxy.cli.asking import AdminUrl, ConfigFile, Json, ask, fail, interval, seconds, show, when
 
 __all__ = ["keys"]
 
@@ -124,7 +124,7 @@ def rotate(
     admin_url: AdminUrl = "", config: ConfigFile = None, *, quiet: _Quiet = False, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Give a key a new secret, which is shown once."""
-    body = {"grace": _seconds("--grace", grace)} if grace else {}
+    body = {"grace": interval("--grace", grace)} if grace else {}
     found = ask("POST", f"{_path(key_id)}/rotate", admin_url, config, body=body)
     _reveal(found, quiet=quiet, as_json=as_json)
 
@@ -249,13 +249,6 @@ def _life(expires: str | None) -> dict[str, Any]:
     except ValueError:
         fail("--expires: a duration such as 30d, a date such as 2027-01-31, or never")
     return {"expires": (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()}
-
-
-def _seconds(option: str, text: str) -> float:
-    found = seconds(text)
-    if found is None:
-        fail(f"{option}: a duration such as 30s, 5m, 1h or 2d")
-    return found
 
 
 def _pairs(metadata: list[str] | None) -> dict[str, str | None] | None:

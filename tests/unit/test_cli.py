@@ -39,7 +39,7 @@ def test_the_help_lists_the_commands(monkeypatch: pytest.MonkeyPatch, capsys: py
     """Without a command it is shown too, as the usage error that this is."""
     assert run(monkeypatch, "--help") == 0
     listed = capsys.readouterr().out
-    assert all(command in listed for command in ("serve", "check", "demo"))
+    assert all(command in listed for command in ("serve", "check", "demo", "keys", "cache", "usage"))
     assert run(monkeypatch) == 2
 
 
