@@ -1,9 +1,12 @@
 """The ledger's SQLite file: its tables, and how it is opened. Several processes may have it open."""
 
 import errno
+import fcntl
 import os
 import sqlite3
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +20,8 @@ __all__ = ["BUSY", "COLUMNS", "ForeignVersion", "connect", "same_file", "trouble
 VERSION: Final = 1
 BUSY: Final = 2.0
 """Seconds that a process waits for another's transaction."""
+PAUSE: Final = 0.002
+"""Seconds between two looks whether the file is free to be opened."""
 WAL_LIMIT: Final = 16 << 20
 USED: Final = tuple(f"used_{kind}" for kind in KINDS)
 COLUMNS: Final = (
@@ -64,18 +69,40 @@ class ForeignVersion(sqlite3.DatabaseError):
 def connect(path: Path, busy: float) -> sqlite3.Connection:
     """For one thread at a time; `busy` is how long to wait for others. Raises sqlite3.Error and OSError."""
     private_folder(path.parent)
-    # SQLite gives its other files the rights of this one.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    connection = sqlite3.connect(path, timeout=busy, isolation_level=None, check_same_thread=False)
+    with _alone(path.parent, busy):
+        # Not one that is there: closing it again would end all locks that this process has on it, and SQLite not know.
+        if not path.exists():
+            # SQLite gives its other files the rights of this one.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        connection = sqlite3.connect(path, timeout=busy, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT}")
+            _prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+@contextmanager
+def _alone(folder: Path, patience: float) -> Iterator[None]:
+    """One at a time: SQLite waits for no lock where it turns to WAL. Raises BlockingIOError after so many seconds."""
+    deadline = time.monotonic() + patience
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT}")
-        _prepare(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(PAUSE)  # noqa: TID251  (never in the event loop's thread)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
@@ -128,6 +155,8 @@ def same_file(path: Path, inode: int) -> bool:
 
 def trouble(error: sqlite3.Error | OSError) -> Stored:
     """What an error means for whoever wanted to write."""
+    if isinstance(error, BlockingIOError):
+        return Stored.AWAY
     if isinstance(error, OSError):
         return Stored.FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else Stored.REFUSED
     match getattr(error, "sqlite_errorcode", 0) & 0xFF:
