@@ -13,6 +13,7 @@ from proxy.cli.asking import ConfigFile, Json
 from proxy.cli.cache import cache
 from proxy.cli.demo import demo
 from proxy.cli.keys import keys
+from proxy.cli.prices import prices
 from proxy.cli.usage import usage
 
 __all__ = ["main"]
@@ -71,6 +72,7 @@ def check(
 
 app.command()(demo)
 app.command()(usage)
+app.command()(prices)
 app.add_typer(keys, name="keys")
 app.add_typer(cache, name="cache")
 

@@ -185,28 +185,34 @@ class Prices:
         self._memo.pop(key, None)
         if len(self._memo) >= MAX_MEMO:
             del self._memo[next(iter(self._memo))]
-        listing = self._listing(*key, at)
+        listing = self.listing(*key, at)
         table = _Table((), frozenset(), 0, at, at + LOOK_AGAIN) if listing is None else _table(listing)
         self._memo[key] = table
         return table
 
-    def _listing(self, model: str, provider: str, tier: Tier, at: float) -> Listing | None:
+    def listing(self, model: str, provider: str, tier: Tier, at: float) -> Listing | None:
+        """What `cost` goes by."""
         source = self._source
         listed = source.find(model, provider, tier, at) if source is not None else None
+        own = self.own(model, tier)
+        if own is None:
+            return listed
+        if listed is None and source is not None and tier is not Tier.STANDARD:
+            listed = source.find(model, provider, Tier.STANDARD, at)
+        if listed is None:
+            return Listing(((0, own),))
+        return listed._replace(steps=tuple((above, {**known, **own}) for above, known in listed.steps))
+
+    def own(self, model: str, tier: Tier) -> Usd | None:
+        """What the operator has set, instead of what is listed or beside it; None for nothing."""
         name = model.lower()
         found = next((each for each in self._overrides if fnmatchcase(name, each.pattern)), None)
         if found is None:
-            return listed
+            return None
         own = found.tiers.get(tier)
-        if tier is not Tier.STANDARD:
-            if own is None:
-                return listed
-            if listed is None and source is not None:
-                listed = source.find(model, provider, Tier.STANDARD, at)
-        usd = {**found.usd, **(own or {})}
-        if listed is None:
-            return Listing(((0, usd),))
-        return listed._replace(steps=tuple((above, {**known, **usd}) for above, known in listed.steps))
+        if own is None:
+            return found.usd if tier is Tier.STANDARD else None
+        return {**found.usd, **own}
 
 
 def _table(listing: Listing) -> _Table:

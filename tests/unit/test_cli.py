@@ -39,7 +39,7 @@ def test_the_help_lists_the_commands(monkeypatch: pytest.MonkeyPatch, capsys: py
     """Without a command it is shown too, as the usage error that this is."""
     assert run(monkeypatch, "--help") == 0
     listed = capsys.readouterr().out
-    assert all(command in listed for command in ("serve", "check", "demo", "keys", "cache", "usage"))
+    assert all(command in listed for command in ("serve", "check", "demo", "keys", "cache", "usage", "prices"))
     assert run(monkeypatch) == 2
 
 
@@ -183,9 +183,9 @@ def test_check_prints_json_for_programs(monkeypatch: pytest.MonkeyPatch, capsys:
 )
 def test_durations_read_as_people_say_them(seconds: float, shown: str) -> None:
     """In the largest unit that leaves no rest."""
-    from proxy.cli.check import _duration
+    from proxy.cli.units import duration
 
-    assert _duration(seconds) == shown
+    assert duration(seconds) == shown
 
 
 @pytest.mark.parametrize(
@@ -193,6 +193,6 @@ def test_durations_read_as_people_say_them(seconds: float, shown: str) -> None:
 )
 def test_sizes_read_as_people_say_them(count: int, shown: str) -> None:
     """In binary units."""
-    from proxy.cli.check import _size
+    from proxy.cli.units import size
 
-    assert _size(count) == shown
+    assert size(count) == shown
