@@ -70,7 +70,9 @@ def _sellers(config: "Config", provider: str) -> Callable[[str], tuple[str | Non
     from proxy.errors import Failure
     from proxy.upstream.router import Router
 
-    router = Router((upstream.models, (name, upstream.base_url)) for name, upstream in config.upstreams.items())
+    router = Router(
+        (upstream.models, (name, upstream.provider or upstream.base_url)) for name, upstream in config.upstreams.items()
+    )
 
     def seller(model: str) -> tuple[str | None, str]:
         if provider:

@@ -29,6 +29,12 @@ batch.output = 2
 [prices.models."gpt-4o*"]
 output = 3
 """
+RESOLD = """
+[upstreams.resold]
+base_url = "https://api.openai.com/v1"
+provider = "anthropic"
+models = ["claude*"]
+"""
 LISTED = f"genai-prices {version('genai-prices')}"
 
 Run = Callable[..., Awaitable[Printed]]
@@ -47,8 +53,8 @@ def run(tmp_path: Path) -> Run:
     return run
 
 
-async def told(run: Run, *arguments: str) -> list[dict[str, Any]]:
-    printed = await run(*arguments, "--json")
+async def told(run: Run, *arguments: str, more: str = "") -> list[dict[str, Any]]:
+    printed = await run(*arguments, "--json", more=more)
     assert (printed.code, printed.err) == (0, "")
     models: list[dict[str, Any]] = json.loads(printed.out)["models"]
     return models
@@ -80,25 +86,26 @@ async def test_a_table_says_where_prices_are_from(run: Run) -> None:
 
 
 async def test_what_has_no_price_is_unknown(run: Run) -> None:
-    """A model that is not listed, one of no upstream, and a listed one that somebody else serves: never 0."""
-    shed = "http://127.0.0.1:9/v1"
+    """A model that is not listed, one of no upstream, and one that its seller does not list: never 0."""
     for arguments, seller in (
         (["gpt-nobody's"], "openai"),
         (["claude-sonnet-4-5"], "none"),
         (["own-1", "--tier", "flex"], "shed"),
-        (["gpt-5", "--provider", shed], shed),
+        (["gpt-5", "--provider", "voyageai"], "voyageai"),
     ):
         lines = [line.split() for line in (await run(*arguments)).out.splitlines()]
         assert lines[1:] == [[arguments[0], seller, "unknown"]]
 
 
 async def test_a_seller_may_be_named(run: Run) -> None:
-    """By the list's name or by URL, whoever would serve the model here."""
+    """By the list's name or by URL, whoever would serve the model here; or by the upstream's setting."""
     by_name, by_url = [
         (await told(run, "claude-sonnet-4-5", "--provider", provider))[0]["prices"]
         for provider in ("anthropic", "https://api.anthropic.com/v1")
     ]
-    assert by_name == by_url != []
+    (own,) = await told(run, "claude-sonnet-4-5", more=RESOLD)
+    assert (own["upstream"], own["provider"]) == ("resold", "anthropic")
+    assert own["prices"] == by_name == by_url != []
     assert {line["above_input_tokens"] > 0 for line in by_name} == {False, True}
 
 
