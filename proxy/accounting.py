@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Final, final
 
+from proxy.billing import Bills
 from proxy.errors import Failure, Kind, Source
 from proxy.exchange import Exchange, Outcome
-from proxy.openai.usage import tokens_of, usage_of
 from proxy.telemetry.log import Level, Log, RequestLine
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.redact import redacted
@@ -23,7 +23,8 @@ BATCH: Final = 32
 class Accounting:
     """`clock` is the one that an exchange's times were taken from."""
 
-    def __init__(self, metrics: Metrics, log: Log, clock: Callable[[], float]) -> None:
+    def __init__(self, bills: Bills, metrics: Metrics, log: Log, clock: Callable[[], float]) -> None:
+        self.bills = bills
         self._metrics = metrics
         self._log = log
         self._clock = clock
@@ -50,16 +51,33 @@ class Accounting:
         self._metrics.in_flight = len(self._open)
         exchange.ended_at = self._clock()
         self._closed.append(exchange)
+        self._finish(exchange)
         if len(self._closed) >= BATCH:
             self.settle()
 
     def used(self, exchange: Exchange, usage: bytes) -> None:
-        """What an answer says it used, JSON; its client may have left before it was complete. Counts once."""
-        if exchange in self._open or exchange in self._closed:
-            exchange.usage_text = b'{"usage":%b}' % usage
-        elif _usage(exchange) is None:
-            exchange.usage_text = b'{"usage":%b}' % usage
-            self._count_tokens(exchange)
+        """What an answer says it used, JSON; its client may have left before it was complete."""
+        exchange.usage_text = b'{"usage":%b}' % usage
+
+    def over(self, exchange: Exchange) -> None:
+        """A call that was made for it has ended, which its client may have left before. Never raises."""
+        if exchange.calls or exchange in self._open:
+            return
+        try:
+            self.bills.settle(exchange)
+            if exchange not in self._closed:
+                self._account(exchange)
+        except Exception as error:  # noqa: BLE001  (as in `settle`)
+            self._log.failure("accounting_failed", error, call_id=exchange.call_id)
+
+    def _finish(self, exchange: Exchange) -> None:
+        """Gives back at once what others may wait for."""
+        try:
+            self.bills.leave(exchange)
+            if not exchange.calls:
+                self.bills.settle(exchange)
+        except Exception as error:  # noqa: BLE001  (as in `settle`)
+            self._log.failure("accounting_failed", error, call_id=exchange.call_id)
 
     def refused(self, failure: Failure, call_id: str, peer: str) -> None:
         """An answer to what never became an exchange: bytes that are no request, a connection too many."""
@@ -111,6 +129,16 @@ class Accounting:
             level = _level(outcome, kind)
         self._count(exchange, route, status, now - exchange.started_at)
         self._write(exchange, route, status, kind, level, now)
+        if not exchange.calls:
+            self._account(exchange)
+
+    def _account(self, exchange: Exchange) -> None:
+        """Once it is known what it used."""
+        relayed = exchange.outcome is Outcome.RELAYED
+        kind = None if relayed else _error_kind(exchange)
+        route = exchange.route.name if exchange.route else UNROUTED
+        status = exchange.status if relayed else _status(exchange)
+        self.bills.account(exchange, route, status, kind.value if kind else "")
 
     def _count(self, exchange: Exchange, route: str, status: int, duration: float) -> None:
         metrics = self._metrics
@@ -122,17 +150,10 @@ class Accounting:
         )
         if exchange.attempts:
             self._count_upstream(exchange, duration)
-            self._count_tokens(exchange)
             if stream and exchange.first_byte_at:
                 metrics.first_token(route, exchange.model, exchange.first_byte_at - exchange.started_at)
         if exchange.note is not None:
             metrics.cache.answered(route, exchange.note.status._value_)
-
-    def _count_tokens(self, exchange: Exchange) -> None:
-        usage = _usage(exchange)
-        if usage is not None:
-            for kind, amount in tokens_of(usage).items():
-                self._metrics.tokens(exchange.model, kind, amount)
 
     def _count_upstream(self, exchange: Exchange, duration: float) -> None:
         metrics = self._metrics
@@ -172,10 +193,6 @@ class Accounting:
             peer=exchange.peer,
         )
         self._log.request(line, self._clock() - now)
-
-
-def _usage(exchange: Exchange) -> dict[str, object] | None:
-    return usage_of(exchange.usage_text) if exchange.usage_text else exchange.usage
 
 
 def _status(exchange: Exchange) -> int:

@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from proxy.accounting import Accounting
+from proxy.accounts import Accounts
 from proxy.admin import Admin, CacheRoutes, Gate, Readiness
-from proxy.auth import Auth
+from proxy.billing import Bills
 from proxy.caches import Caches, kept_routes, rules_of
 from proxy.config import Config, ConfigError, Secret, Upstream, carried_over
 from proxy.errors import Failure, Kind
@@ -28,14 +29,16 @@ from proxy.http1.messages import Caps
 from proxy.http1.peers import Peers
 from proxy.http1.pool import Pool
 from proxy.http1.tunnel import TunnelLimits
+from proxy.limiting.metered import MeteredCall, Metering
 from proxy.pipeline import Pipeline
+from proxy.shared import link_of
 from proxy.tee import Tee
 from proxy.telemetry.capture import capture_logging, loop_exception_handler
 from proxy.telemetry.lag import LagProbe
 from proxy.telemetry.log import Log
 from proxy.telemetry.metrics import Metrics
 from proxy.understand import Understand
-from proxy.upstream.call import UpstreamCall
+from proxy.upstream.call import Call, UpstreamCall
 from proxy.upstream.router import Router
 from proxy.workers import ListenError
 
@@ -89,10 +92,12 @@ class App:
         self._restore_logging = capture_logging(self.log)
         loop.set_exception_handler(loop_exception_handler(self.log))
         self._deadlines = Deadlines(loop)
-        self._accounting = Accounting(self.metrics, self.log, CLOCK)
         self._tls = _listener_tls(self.config)
+        self._link = link_of(self.config, self.metrics, self.log)
+        self._accounts = Accounts(self.config, self.metrics, self.log, CLOCK, self._link)
+        self._accounting = Accounting(self._accounts.bills(self.config), self.metrics, self.log, CLOCK)
         self._caches = self._make_caches()
-        self._pipeline, self._pools = self._build(self.config)
+        self._pipeline, self._pools, self._accounting.bills = self._build(self.config)
         self.clients = Clients(
             self._pipeline.serve,
             self._pipeline.glance,
@@ -108,6 +113,7 @@ class App:
         self._lag = LagProbe(self.metrics)
         try:
             await self._caches.start()
+            await self._accounts.start()
             await self._open()
         except BaseException:
             self._restore_logging()
@@ -142,7 +148,8 @@ class App:
             wall=caches.wall,
             worker=worker,
         )
-        application = Admin(self.metrics, self.readiness, self._gate, routes).application()
+        parts = self._accounts.routes(self.config.keys.grace)
+        application = Admin(self.metrics, self.readiness, self._gate, routes, *parts).application()
         self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, *self._admin_listen, reuse_port=self._shared or None)
@@ -185,6 +192,10 @@ class App:
         self.clients.close()
         await self._flushed()
         await self._caches.stop()
+        self._accounting.settle()
+        await self._accounts.stop()
+        if self._link is not None:
+            await self._link.close()
         for pool in self._pools:
             pool.close()
         await self._runner.cleanup()
@@ -204,7 +215,7 @@ class App:
         """Requests from now on follow `config`; those in flight end as they began. Raises ConfigError."""
         wanted = config.listen
         config, ignored = carried_over(self.config, config)
-        pipeline, pools = self._build(config)
+        pipeline, pools, bills = self._build(config)
         if self._tls is not None and wanted.tls_certificate:
             # On trial first: a pair that does not fit would cost the listener the one it has.
             _load_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), config)
@@ -215,7 +226,7 @@ class App:
             pool.close()
         self.config = config
         pipeline.draining = self._pipeline.draining
-        self._pipeline, self._pools = pipeline, pools
+        self._pipeline, self._pools, self._accounting.bills = pipeline, pools, bills
         self.clients.serve, self.clients.glance = pipeline.serve, pipeline.glance
         self.clients.limit(_client_limits(config))
         self.clients.peers = Peers(config.listen.trusted_proxies)
@@ -224,17 +235,19 @@ class App:
 
     # construction
 
-    def _build(self, config: Config) -> tuple[Pipeline, list[Pool]]:
+    def _build(self, config: Config) -> tuple[Pipeline, list[Pool], Bills]:
         """Everything that a reload replaces. Raises ConfigError before anything is replaced."""
         resolver = Resolver(config.pool.dns_ttl, self._loop)
         pools = {name: self._pool(name, upstream, config, resolver) for name, upstream in config.upstreams.items()}
+        bills = self._accounts.bills(config)
+        metering = self._accounts.metering(config, bills)
         calls = [
-            (upstream.models, self._call(name, upstream, config, pools[name]))
+            (upstream.models, self._call(name, upstream, config, pools[name], metering))
             for name, upstream in config.upstreams.items()
         ]
         http = config.http
         pipeline = Pipeline(
-            Auth(required=config.auth.require_key, scope=config.cache.scope),
+            self._accounts.auth(config),
             Understand(
                 http.max_json_bytes,
                 http.max_upload_bytes,
@@ -243,15 +256,16 @@ class App:
                 held_limit=config.cache.max_upload_bytes,
             ),
             Router(calls),
-            Tee(CLOCK),
+            Tee(bills, CLOCK),
             self._accounting,
             self._caches.recall(config),
+            metering,
             comment_after=config.timeouts.comment,
             watch=self._deadlines,
             clock=CLOCK,
             log=self.log,
         )
-        return pipeline, list(pools.values())
+        return pipeline, list(pools.values()), bills
 
     def _make_caches(self) -> Caches:
         folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "") if self._shared else ""
@@ -261,15 +275,18 @@ class App:
             self.log,
             self._accounting,
             CLOCK,
+            self._link,
             folder=Path(folder) if folder else None,
             slot=os.environ.get("ASKONCE_WORKER", ""),
         )
 
-    def _call(self, name: str, upstream: Upstream, config: Config, pool: Pool) -> UpstreamCall:
+    def _call(self, name: str, upstream: Upstream, config: Config, pool: Pool, metering: Metering | None) -> Call:
         path = urlsplit(upstream.base_url).path
         timeouts, limit = _phase_timeouts(config), config.http.max_upload_bytes
         origin = Origin.of(upstream.base_url).authority
-        return UpstreamCall(name, path, upstream.key.reveal(), pool, timeouts, limit, CLOCK, origin)
+        key, private = upstream.key.reveal(), config.auth.mode == "keys"
+        call = UpstreamCall(name, path, key, pool, timeouts, limit, CLOCK, origin, private=private)
+        return call if metering is None else MeteredCall(call, metering.limits)
 
     def _pool(self, name: str, upstream: Upstream, config: Config, resolver: Resolver) -> Pool:
         try:

@@ -29,12 +29,12 @@ from proxy.caching.recall import Recall
 from proxy.caching.replay import Replay
 from proxy.caching.snapshots import Snapshots
 from proxy.caching.trip import MAX_ANSWER
-from proxy.config import Cache, Config, ConfigError
+from proxy.config import Cache, Config
 from proxy.telemetry.log import Log
 from proxy.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
-    from proxy.redis_link import Fault, LinkState, RedisLink
+    from proxy.redis_link import RedisLink
 
 __all__ = ["Caches", "kept_routes", "rules_of"]
 
@@ -90,11 +90,12 @@ class Caches:
         log: Log,
         accounting: Accounting,
         clock: Callable[[], float],
+        link: "RedisLink | None",
         *,
         folder: Path | None,
         slot: str,
     ) -> None:
-        """`folder` is shared by the workers of one machine. Raises ConfigError."""
+        """`folder` is shared by the workers of one machine."""
         self._metrics = metrics
         self._log = log
         self._accounting = accounting
@@ -103,7 +104,7 @@ class Caches:
         self._loop = asyncio.get_running_loop()
         self._purges = Purges()
         memory = Memory(config.cache.memory_bytes if config.cache.enabled else 0, self._purges)
-        self.link = self._connect(config)
+        self.link = link if config.cache.enabled else None
         redis = leases = None
         namespace = config.redis.namespace
         if self.link is not None:
@@ -142,21 +143,6 @@ class Caches:
     def __repr__(self) -> str:
         return f"<Caches {self.tiers!r}>"
 
-    def _connect(self, config: Config) -> "RedisLink | None":
-        if not config.redis.url or not config.cache.enabled:
-            return None
-        from proxy.redis_link import BadUrl, RedisLink  # a quarter of the start, for those who have a Redis
-
-        try:
-            return RedisLink(
-                config.redis.url.reveal(),
-                deadline=config.redis.deadline,
-                connections=config.redis.max_connections,
-                events=_LinkEvents(self._metrics, self._log),
-            )
-        except BadUrl as error:
-            raise ConfigError(f"redis.url: {error}") from None
-
     # what a pipeline is given
 
     def recall(self, config: Config) -> tuple[Recall, Replay] | None:
@@ -174,6 +160,7 @@ class Caches:
             max_wait=config.coalesce.max_wait,
             on_refused=self._metrics.cache.not_cached,
             on_usage=self._accounting.used,
+            on_over=self._accounting.over,
         )
         alone = {name.replace("/", "_") for name in config.coalesce.off}
         off = frozenset(
@@ -223,8 +210,6 @@ class Caches:
         await self.tiers.close(FLUSH)
         if purged:
             await self._snapshots.save()
-        if self.link is not None:
-            await self.link.close()
 
     async def _keep_house(self) -> None:
         saved = self._clock()
@@ -240,25 +225,3 @@ class Caches:
 
     def _unreadable(self, reason: Reason) -> None:
         self._metrics.cache.unreadable(reason.value)
-
-
-@final
-class _LinkEvents:
-    def __init__(self, metrics: Metrics, log: Log) -> None:
-        self._metrics = metrics
-        self._log = log
-
-    def answered(self, commands: int, seconds: float) -> None:
-        self._metrics.cache.redis_answered(seconds)
-
-    def failed(self, commands: int, fault: "Fault") -> None:
-        self._metrics.cache.redis_failed(commands, fault.value)
-
-    def turned(self, server: str, state: "LinkState", fault: "Fault | None") -> None:
-        self._metrics.cache.redis_state(server, state.value)
-
-    def transition(self, server: str, up: bool, fault: "Fault") -> None:  # noqa: FBT001  (as the link tells it)
-        if up:
-            self._log.info("redis_up", server=server, after=fault.value)
-        else:
-            self._log.warning("redis_down", server=server, reason=fault.value)

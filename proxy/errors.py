@@ -7,6 +7,7 @@ name an internal host, a key, a prompt or a stack.
 
 import enum
 from dataclasses import dataclass
+from math import ceil
 from typing import final
 
 import msgspec
@@ -36,6 +37,7 @@ class Kind(enum.Enum):
     INVALID_REQUEST = "invalid_request"
     INVALID_JSON = "invalid_json"
     INVALID_API_KEY = "invalid_api_key"
+    ENDPOINT_NOT_ALLOWED = "endpoint_not_allowed"
     MODEL_NOT_FOUND = "model_not_found"
     UNKNOWN_ROUTE = "unknown_route"
     METHOD_NOT_ALLOWED = "method_not_allowed"
@@ -46,6 +48,11 @@ class Kind(enum.Enum):
     CLIENT_CLOSED = "client_closed_request"
     CLIENT_TOO_SLOW = "client_too_slow"
     CACHE_MISS = "cache_miss"
+    RATE_LIMITED = "rate_limit_exceeded"
+    INSUFFICIENT_QUOTA = "insufficient_quota"
+    TOO_MANY_TOKENS = "too_many_tokens"
+    LIMITS_UNAVAILABLE = "limits_unavailable"
+    KEYS_UNAVAILABLE = "keys_unavailable"
     INTERNAL = "internal_error"
     OVERLOADED = "overloaded"
     DRAINING = "draining"
@@ -69,6 +76,7 @@ _SHAPES = {
     Kind.INVALID_REQUEST: _Shape(_C, 400, _INVALID, "The request could not be understood."),
     Kind.INVALID_JSON: _Shape(_C, 400, _INVALID, "The request body is not a JSON object."),
     Kind.INVALID_API_KEY: _Shape(_C, 401, _INVALID, "No valid API key was given."),
+    Kind.ENDPOINT_NOT_ALLOWED: _Shape(_C, 403, _INVALID, "This API key may not use this endpoint."),
     Kind.MODEL_NOT_FOUND: _Shape(_C, 404, _INVALID, "No upstream serves this model."),
     Kind.UNKNOWN_ROUTE: _Shape(_C, 404, _INVALID, "There is nothing at this path; the API is under /v1."),
     Kind.METHOD_NOT_ALLOWED: _Shape(_C, 405, _INVALID, "This path does not take this method."),
@@ -79,6 +87,11 @@ _SHAPES = {
     Kind.CLIENT_CLOSED: _Shape(_C, 499, _INVALID, "The client closed the connection."),
     Kind.CLIENT_TOO_SLOW: _Shape(_C, 408, _INVALID, "The client read the answer too slowly."),
     Kind.CACHE_MISS: _Shape(_C, 504, _INVALID, "There is no stored answer, and only a stored one was asked for."),
+    Kind.RATE_LIMITED: _Shape(_C, 429, "requests", "Too many requests; try again later."),
+    Kind.INSUFFICIENT_QUOTA: _Shape(_C, 429, "insufficient_quota", "The budget is spent."),
+    Kind.TOO_MANY_TOKENS: _Shape(_C, 400, _INVALID, "The request is for more tokens than this API key may ask for."),
+    Kind.LIMITS_UNAVAILABLE: _Shape(_G, 503, "server_error", "The limits cannot be checked; try again shortly."),
+    Kind.KEYS_UNAVAILABLE: _Shape(_G, 503, "server_error", "The API keys are not loaded; try again shortly."),
     Kind.INTERNAL: _Shape(_G, 500, "server_error", "The gateway failed to handle the request."),
     Kind.OVERLOADED: _Shape(_G, 503, "server_error", "The gateway is overloaded; try again shortly."),
     Kind.DRAINING: _Shape(_G, 503, "server_error", "The gateway is shutting down; try again."),
@@ -89,12 +102,16 @@ _SHAPES = {
 }  # fmt: skip
 
 
+_HOPELESS = (Kind.CACHE_MISS, Kind.INSUFFICIENT_QUOTA)
+
+
 @final
 class Failure(Exception):
     """A request that cannot be answered as asked.
 
     `unprocessed` says that the upstream provably did not act on the request, so that sending it
     again cannot bill twice. `retry_after` is in seconds. `detail` is for the log, never the client.
+    `type` stands in the place of the kind's own. `account`: whose limit it is; nobody else is refused by it.
     """
 
     def __init__(
@@ -104,9 +121,11 @@ class Failure(Exception):
         *,
         param: str | None = None,
         unprocessed: bool = False,
-        retry_after: int | None = None,
+        retry_after: float | None = None,
         allow: str = "",
         detail: str = "",
+        type: str = "",
+        account: str = "",
     ) -> None:
         super().__init__(message or _SHAPES[kind].message)
         self.kind = kind
@@ -115,6 +134,8 @@ class Failure(Exception):
         self.retry_after = retry_after
         self.allow = allow
         self.detail = detail
+        self.type = type or _SHAPES[kind].type
+        self.account = account
 
     def __repr__(self) -> str:
         return f"<Failure {self.kind.value}{' unprocessed' if self.unprocessed else ''}>"
@@ -133,10 +154,12 @@ class Failure(Exception):
             retry_after=self.retry_after,
             allow=self.allow,
             detail=self.detail,
+            type=self.type,
+            account=self.account,
         )
 
     def body(self) -> bytes:
-        return error_body(str(self), _SHAPES[self.kind].type, self.param, self.kind.value)
+        return error_body(str(self), self.type, self.param, self.kind.value)
 
     def frame(self) -> bytes:
         """The failure as one server-sent event, for a stream that has started."""
@@ -146,12 +169,13 @@ class Failure(Exception):
         """What goes beside the body; `x-should-retry: false` where a retry may bill twice, or can't help."""
         headers: Headers = [(b"content-type", b"application/json")]
         if self.retry_after is not None:
-            headers.append((b"retry-after", b"%d" % self.retry_after))
-            headers.append((b"retry-after-ms", b"%d" % (self.retry_after * 1000)))
+            # Rounded up: who comes back then is not too early.
+            headers.append((b"retry-after", b"%d" % ceil(self.retry_after)))
+            headers.append((b"retry-after-ms", b"%d" % ceil(self.retry_after * 1000)))
         if self.allow:
             headers.append((b"allow", self.allow.encode()))
         bills = self.kind.source is Source.UPSTREAM and not self.unprocessed and not safe_method
-        if bills or self.kind is Kind.CACHE_MISS:
+        if bills or self.kind in _HOPELESS or (self.kind is Kind.RATE_LIMITED and self.retry_after is None):
             headers.append((b"x-should-retry", b"false"))
         return headers
 

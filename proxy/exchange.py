@@ -15,6 +15,8 @@ from cache.status import CacheStatus, Handling
 
 if TYPE_CHECKING:
     from proxy.errors import Failure
+    from proxy.keys.key import VirtualKey
+    from proxy.limiting.bill import Bill
     from proxy.openai.forms import Form
     from proxy.routes import Route
 
@@ -105,10 +107,14 @@ class Body(Protocol):
 class Client(Protocol):
     """Where the answer to one request goes. Nothing here waits: a slow client pauses `source`."""
 
-    started: bool
-    """The head of an answer has been written."""
-    sent: int
-    """Body bytes written."""
+    @property
+    def started(self) -> bool:
+        """The head of an answer has been written."""
+
+    @property
+    def sent(self) -> int:
+        """Body bytes written."""
+
     source: Flow | None
     """What to pause while the client reads too slowly."""
 
@@ -198,16 +204,23 @@ class CacheNote:
     """It shares the answer to another request."""
     saved_tokens: int = 0
     """What the upstream would have counted for inputs that it was not asked for."""
+    usage: bytes = b""
+    """What the stored answer used when it was made, JSON."""
+    upstream: str = ""
+    """Who made it."""
 
 
 class Exchange:
     """One request and its answer. Times are in seconds of a monotonic clock."""
 
     __slots__ = (
+        "account",
         "attempts",
+        "bill",
         "body",
         "bytes_in",
         "call_id",
+        "calls",
         "client",
         "credential",
         "cut_by",
@@ -218,6 +231,7 @@ class Exchange:
         "form",
         "headers",
         "identified_at",
+        "key",
         "method",
         "model",
         "note",
@@ -225,17 +239,21 @@ class Exchange:
         "path",
         "peer",
         "query",
+        "reached",
         "received_at",
         "route",
         "scope",
         "started_at",
         "status",
         "stream",
+        "tail",
         "upgrade",
         "upstream",
+        "upstream_bytes",
         "upstream_ended_at",
         "upstream_id",
         "upstream_started_at",
+        "upstream_status",
         "usage",
         "usage_text",
     )
@@ -272,10 +290,23 @@ class Exchange:
         self.credential = b""
         self.scope = b""
         """Digest of who may share its answer."""
+        self.account = ""
+        """Who is counted: the id of a virtual key, or a digest of the client's own."""
+        self.key: VirtualKey | None = None
+        self.bill: Bill | None = None
         self.note: CacheNote | None = None
         self.upstream = ""
         self.upstream_id = b""
         self.attempts = 0
+        self.calls = 0
+        """Calls upstream that are made for it in tasks of their own, and are not over."""
+        self.reached = False
+        """An upstream may have acted on it."""
+        self.upstream_status = 0
+        """Of the last answer; 0 where there is none."""
+        self.upstream_bytes = 0
+        self.tail = b""
+        """How much of a stream without usage came, and its last events."""
         self.identified_at = 0.0
         self.received_at = 0.0
         """When the body was here, or began to stream through."""

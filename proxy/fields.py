@@ -6,11 +6,17 @@ from typing import Final
 from cache.policy import NoCacheReason
 from cache.status import Handling, render_cache_status
 from proxy.exchange import CacheNote, Exchange, Headers
+from proxy.limiting.fields import RATE_LIMITS, bill_headers
 from proxy.telemetry.timing import server_timing
 
 __all__ = ["answer_headers", "cache_headers"]
 
-NOT_OURS_TO_TELL: Final = frozenset([b"alt-svc", b"x-askonce-call-id"])
+NOT_OURS_TO_TELL: Final = frozenset(
+    [
+        *(b"alt-svc", b"x-askonce-call-id", b"x-askonce-cost-usd", b"x-askonce-saved-usd"),
+        *(b"x-askonce-budget-remaining-usd", b"x-askonce-budget-warning"),
+    ]
+)
 """Fields that speak of the upstream's host, or that another gateway upstream wrote."""
 TOLD_HERE: Final = NOT_OURS_TO_TELL | {
     b"age",
@@ -33,6 +39,12 @@ def answer_headers(exchange: Exchange, headers: Headers, now: float) -> Headers:
         kept.append((b"x-request-id", call_id))
     if exchange.note is not None:
         kept += cache_headers(exchange.note, exchange.status)
+    if exchange.bill is not None:
+        told = bill_headers(exchange.bill)
+        if told and told[0][0] in RATE_LIMITS:
+            # The upstream's speak of a key that many share.
+            kept = [line for line in kept if line[0] not in RATE_LIMITS]
+        kept += told
     kept += (b"x-askonce-call-id", call_id), (b"server-timing", server_timing(exchange, now))
     return kept
 

@@ -1,7 +1,7 @@
 """THE LIFE OF A REQUEST.
 
-    route → identify → understand → pick an upstream → recall → send → relay
-                                                          └ a stored answer → replay
+    route → identify → understand → permit → admit → recall → charge → send → relay
+                                                       └ a stored answer → replay
     always: accounting
 
 Each stage raises a `Failure` to refuse; whatever happens, the exchange is answered at most once and
@@ -23,11 +23,13 @@ from proxy.errors import Failure, Kind, Source
 from proxy.exchange import Body, Exchange, Headers, Outcome, Reply
 from proxy.fields import answer_headers
 from proxy.heartbeat import SILENCE, Heartbeat, Silence, Watch
+from proxy.limiting.metered import Metering
+from proxy.limiting.models import narrow
 from proxy.routes import Route
 from proxy.tee import Tee, end_stream
 from proxy.telemetry.log import Log
 from proxy.understand import Understand
-from proxy.upstream.call import UpstreamCall
+from proxy.upstream.call import Call
 from proxy.upstream.router import Router
 
 __all__ = ["Pipeline"]
@@ -39,10 +41,11 @@ class Pipeline:
         self,
         auth: Auth,
         understand: Understand,
-        router: Router[UpstreamCall],
+        router: Router[Call],
         tee: Tee,
         accounting: Accounting,
         cache: tuple[Recall, Replay] | None,
+        metering: Metering | None,
         *,
         comment_after: float,
         watch: Watch,
@@ -55,6 +58,7 @@ class Pipeline:
         self._tee = tee
         self._accounting = accounting
         self._cache = cache
+        self._metering = metering
         self._comment_after = comment_after
         self._watch = watch
         self._clock = clock
@@ -87,10 +91,13 @@ class Pipeline:
         if found is None:
             return False
         form = replay.form(exchange, found.entry, usage=found.usage, vectors=found.vectors)
-        if form is None or not replay.at_once(form):
+        if form is None or not replay.at_once(form) or not self._auth.still(exchange):
+            return False
+        if self._metering is not None and not self._metering.limits.admit_at_once(exchange):
             return False
         self._accounting.open(exchange)
         try:
+            self._accounting.bills.tell(exchange)
             replay.give(exchange, found.entry, form)
         except Exception as error:  # noqa: BLE001  (as in `serve`)
             self._log.failure("internal_error", error, call_id=exchange.call_id)
@@ -110,7 +117,12 @@ class Pipeline:
         exchange.identified_at = self._clock()
         body = await self._understand.body(exchange, route)
         exchange.received_at = self._clock()
+        self._auth.permit(exchange, route)
         call = self._router.pick(exchange.model)
+        if self._metering is not None:
+            await self._metering.limits.admit(exchange)
+        if exchange.key is not None and exchange.key.models and route.name == "models":
+            narrow(exchange, exchange.key)
         with self._heartbeat(exchange) as heartbeat:
             reply = await self._recalled(exchange, route, body, call, heartbeat)
             if reply is None:
@@ -126,27 +138,34 @@ class Pipeline:
                 reply.abort()
 
     async def _recalled(
-        self, exchange: Exchange, route: Route, body: bytes | Body, call: UpstreamCall, heartbeat: Heartbeat | Silence
+        self, exchange: Exchange, route: Route, body: bytes | Body, call: Call, heartbeat: Heartbeat | Silence
     ) -> Reply | None:
         """The upstream's answer; None where the client has been given a stored one. Raises Failure."""
         if self._cache is None or exchange.upgrade:
             plain = await without_alias(route.name, body) if isinstance(body, bytes) else body
-            return await call.send(exchange, plain)
+            return await self._send(exchange, plain, call)
         recall, replay = self._cache
         if not isinstance(body, bytes):
             recall.pass_by(exchange, route)
             return await call.send(exchange, body)
         question = await recall.question(exchange, route, body, call)
         if isinstance(question, bytes):
-            return await call.send(exchange, question)
+            return await self._send(exchange, question, call)
         answer = await recall.ask(exchange, question, call)
         if not isinstance(answer, Found):
             return answer
         form = replay.form(exchange, answer.entry, usage=answer.usage, vectors=answer.vectors)
         if form is None:
             return await recall.anew(exchange, question, call)
+        self._accounting.bills.tell(exchange)
         await replay.serve(exchange, answer.entry, form, heartbeat)
         return None
+
+    async def _send(self, exchange: Exchange, body: bytes | Body, call: Call) -> Reply:
+        """What the cache has no part in. Raises Failure."""
+        if self._metering is None or not exchange.stream or not isinstance(body, bytes):
+            return await call.send(exchange, body)
+        return await self._metering.send(exchange, body, call)
 
     def _heartbeat(self, exchange: Exchange) -> Heartbeat | Silence:
         if not exchange.stream:

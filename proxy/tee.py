@@ -9,11 +9,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, final
 
+from proxy.billing import Bills
 from proxy.errors import Failure, Kind
 from proxy.exchange import Exchange, Outcome, Reply, header
 from proxy.fields import answer_headers
 from proxy.heartbeat import Heartbeat, Silence
 from proxy.openai.sse import EventReader
+from proxy.openai.tokens import sum_usages
 from proxy.openai.usage import error_of, usage_of
 
 __all__ = ["HELD", "WHOLE", "Tee", "end_of_events", "is_event_stream"]
@@ -25,6 +27,8 @@ WHOLE: Final = (b"\n\n", b"\r\n\r\n")
 BLANKS: Final = (b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n")
 RECENT: Final = 8
 """Frames at the end of a stream that are looked into: usage, closing events, `[DONE]`."""
+TAIL: Final = 4_096
+"""Bytes at the end of a stream of chunks that are no whole frames, from which its length in tokens is told."""
 MAX_LATE_BODY: Final = 1 << 20
 MAX_KEPT_BODY: Final = 1 << 16
 """Bytes of an answer that may wait to be looked through for its usage."""
@@ -36,7 +40,8 @@ MAX_READ_BODY: Final = 1 << 22
 class Tee:
     """Relays answers."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, bills: Bills, clock: Callable[[], float]) -> None:
+        self._bills = bills
         self._clock = clock
 
     async def relay(self, exchange: Exchange, reply: Reply, heartbeat: Heartbeat | Silence) -> None:
@@ -55,6 +60,7 @@ class Tee:
                 exchange.usage_text = body
             elif len(body) <= MAX_READ_BODY:
                 exchange.usage = usage_of(body)
+            self._bills.tell(exchange)
             headers = answer_headers(exchange, reply.headers, now)
             if exchange.method == "HEAD":
                 # What a GET would be told, which may be no length at all.
@@ -86,6 +92,7 @@ class Tee:
             if done.cancelled():
                 raise
         finally:
+            sink.leave()
             exchange.client.source = None
 
     async def _too_late_for_a_status(self, exchange: Exchange, reply: Reply) -> None:
@@ -106,24 +113,12 @@ class Tee:
         """Reads the messages of a realtime session for what it used."""
 
         def observe(message: bytes) -> None:
-            if b'_tokens"' in message:
+            if b'"usage"' in message:
                 used = usage_of(message)
                 if used is not None:
-                    exchange.usage = _sum(exchange.usage, used)
+                    exchange.usage = sum_usages(exchange.usage, used)
 
         return observe
-
-
-def _sum(before: dict[str, object] | None, used: dict[str, object]) -> dict[str, object]:
-    """Token counts of a session's responses, added up field by field."""
-    total = dict(before or {})
-    for name, value in used.items():
-        known = total.get(name)
-        if type(value) is int and type(known) is int:
-            total[name] = known + value
-        elif known is None:
-            total[name] = value
-    return total
 
 
 def is_event_stream(reply: Reply) -> bool:
@@ -162,6 +157,9 @@ class _Plain:
         self._exchange.client.finish()
         if not self._done.done():
             self._done.set_result(None)
+
+    def leave(self) -> None:
+        """It has been given all that there is."""
 
     def fail(self, failure: Failure) -> None:
         exchange = self._exchange
@@ -209,6 +207,7 @@ class _Stream:
         "_recent",
         "_reply",
         "_saw_end",
+        "_seen",
         "_write",
         "at_boundary",
     )
@@ -230,7 +229,7 @@ class _Stream:
         self._heartbeat = heartbeat
         self._last_usage = b""
         self._saw_end = False
-        self._held = b""
+        self._held = self._seen = b""
         self._recent: deque[bytes] = deque(maxlen=RECENT)
         self.at_boundary = True
         """The client has been given whole events only."""
@@ -246,6 +245,7 @@ class _Stream:
         if not whole or b"error" in chunk:
             self._catch_up()
             if not whole:
+                self._seen = (self._seen + chunk)[-TAIL:]
                 self._look_at(chunk)
         self._heartbeat.moved = True
         if not self._exchange.first_byte_at:
@@ -271,6 +271,7 @@ class _Stream:
     def _catch_up(self) -> None:
         recent = b"".join(self._recent)
         self._recent.clear()
+        self._seen = recent or self._seen
         self._look_at(recent)
 
     def _look_at(self, data: bytes) -> None:
@@ -278,7 +279,7 @@ class _Stream:
             self._look(event.name, event.data)
 
     def _look(self, name: bytes, data: bytes) -> None:
-        if b'_tokens"' in data:
+        if b'"usage"' in data and (b'_tokens"' in data or b'"seconds"' in data):
             # Some upstreams repeat their usage in every frame: only the last is parsed.
             self._last_usage = data
         if data == b"[DONE]" or name in ENDINGS:
@@ -304,11 +305,19 @@ class _Stream:
         self._settle()
         end_stream(exchange, failure, at_boundary=self.at_boundary)
 
+    def leave(self) -> None:
+        """Its client has its answer, or has gone."""
+        exchange = self._exchange
+        if self._recent:
+            self._catch_up()
+        if self._last_usage:
+            exchange.usage_text = self._last_usage
+        elif not exchange.usage_text and not exchange.calls:
+            exchange.upstream_bytes, exchange.tail = exchange.client.sent, self._seen
+
     def _settle(self) -> None:
         self._heartbeat.stop()
         self._exchange.upstream_ended_at = self._clock()
-        if self._last_usage:
-            self._exchange.usage_text = self._last_usage
         if not self._done.done():
             self._done.set_result(None)
 

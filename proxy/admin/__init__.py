@@ -3,6 +3,8 @@
 from proxy.admin.application import Admin
 from proxy.admin.cache_routes import CacheRoutes
 from proxy.admin.gate import Gate
+from proxy.admin.key_routes import KeyRoutes
 from proxy.admin.readiness import Readiness, State
+from proxy.admin.usage_routes import UsageRoutes
 
-__all__ = ["Admin", "CacheRoutes", "Gate", "Readiness", "State"]
+__all__ = ["Admin", "CacheRoutes", "Gate", "KeyRoutes", "Readiness", "State", "UsageRoutes"]

@@ -57,12 +57,12 @@ class Batches:
 
     async def _go(self, exchange: Exchange, question: "Question", call: UpstreamCall, trip: "Trip") -> Reply | Entry:
         try:
-            answer, role = await self._board(question, trip, shared=question.shared)
+            answer, role = await self._board(exchange, question, trip, shared=question.shared)
             if isinstance(answer, Entry) and not trip.serves(answer, found=role is Role.FOUND):
                 # Too old for this client alone.
                 trip = Trip(self._keep, exchange, question, call, 0.0)
                 trip.look()
-                answer, role = await self._board(question, trip, shared=False)
+                answer, role = await self._board(exchange, question, trip, shared=False)
         except Failure as failure:
             instead = await trip.instead() if failure.kind.source is Source.UPSTREAM else None
             if instead is None:
@@ -78,5 +78,9 @@ class Batches:
             exchange.upstream_id = header(answer.headers, b"x-request-id")
         return answer
 
-    async def _board(self, question: "Question", trip: "Trip", *, shared: bool) -> tuple[Reply | Entry, Role]:
-        return await self._flights.board(question.key, trip, stream=False, strip=False, shared=shared)
+    async def _board(
+        self, exchange: Exchange, question: "Question", trip: "Trip", *, shared: bool
+    ) -> tuple[Reply | Entry, Role]:
+        return await self._flights.board(
+            question.key, trip, stream=False, strip=False, shared=shared, account=exchange.account
+        )

@@ -9,7 +9,8 @@ pipeline takes for an upstream's reply.
     flight:  depart (look up, send) ─▶ head ─▶ bytes ─▶ an Entry, or none
 
 An answer that is not good for more than one is the leader's alone; those who waited for it then ask for
-themselves, a few at a time. Where the upstream failed, or the answer was purged while it came, one of those who
+themselves, a few at a time. So is the refusal of a limit: of those whom it does not concern one leads anew. Where the
+upstream failed, or the answer was purged while it came, one of those who
 waited leads anew. Who wants no answer as old as the one that is coming leads another that others follow from then
 on, a few at a time as well; nobody joins what was asked before a purge.
 """
@@ -89,8 +90,9 @@ class Flights:
         since: float = -math.inf,
         until: float = math.inf,
         as_it_came: bool = False,
+        account: str = "",
     ) -> tuple[Share | Entry, Role]:
-        """Raises Failure.
+        """Raises Failure. `account` is whose request it is.
 
         A follower whose leader's upstream failed tries once more, and one of them leads; after that,
         the failure is everybody's. In the loop's time: what was asked before `since` is too old, and others are
@@ -107,7 +109,9 @@ class Flights:
             share = Share(flight, self._loop, stream=stream, strip=strip, tried=tried, as_it_came=as_it_came)
             news = await self._follow(flight, share, until)
             if isinstance(news, Failure):
-                if tried:
+                if news.account and news.account != account:
+                    continue
+                if tried or news.account:
                     raise news
                 news = Landing.AGAIN
             if news is Landing.ALONE:
@@ -149,6 +153,7 @@ class Flights:
             begun=self._loop.time(),
             purges=self._purges(),
         )
+        voyage.begun()
         flight.task = task = self._loop.create_task(self._run(flight, voyage))
         self._tasks[task] = flight
         # Not in the task: one that is cancelled at once never runs.

@@ -36,6 +36,9 @@ class Voyage(Protocol):
     def part(self) -> None:
         """It is for one client alone, whatever others ask at the same time."""
 
+    def begun(self) -> None:
+        """The first that happens; `done` follows, whatever comes between."""
+
     async def depart(self) -> Entry | Reply:
         """An entry found elsewhere, or the upstream's reply. Raises Failure."""
 
@@ -93,7 +96,7 @@ class Flight:
         self._recorder: EventRecorder | None = None
         self._blocks: list[bytes] = []
         self._last: deque[bytes] = deque(maxlen=TAIL)
-        self._base = self._size = self._waiting = 0
+        self._base = self._size = self._waiting = self._dropped = 0
         self._held = b""
         self._overflown = self._pausing = False
 
@@ -127,6 +130,11 @@ class Flight:
         if not self.complete:
             return None
         return self._recorder.commit() if self._recorder else Recording((b"".join(self._blocks),), ())
+
+    @property
+    def size(self) -> int:
+        """Bytes of the answer so far."""
+        return self._dropped + sum(map(len, self._blocks))
 
     def tail(self) -> tuple[bytes, ...]:
         """The end of a stream of events, whether or not the rest is still here."""
@@ -238,7 +246,9 @@ class Flight:
 
     def _drop(self) -> None:
         taken = min((share.position for share in self._shares), default=self.length) - self._base
-        self._waiting -= sum(map(len, self._blocks[:taken]))
+        size = sum(map(len, self._blocks[:taken]))
+        self._waiting -= size
+        self._dropped += size
         del self._blocks[:taken]
         self._base += taken
 

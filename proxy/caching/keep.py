@@ -82,6 +82,7 @@ class Keep:
         max_wait: float,
         on_refused: Callable[[NoCacheReason], object],
         on_usage: Callable[[Exchange, bytes], object],
+        on_over: Callable[[Exchange], object],
     ) -> None:
         self.tiers = tiers
         self.rules = rules
@@ -90,6 +91,7 @@ class Keep:
         self.max_wait = max_wait
         self.on_refused = on_refused
         self.on_usage = on_usage
+        self.on_over = on_over
         self.refusing = Refusing(asyncio.get_running_loop().time)
 
     def __repr__(self) -> str:
@@ -137,7 +139,7 @@ class Keep:
             served_model=judged.model,
             upstream=exchange.upstream,
             scope=question.scope,
-            team="",
+            team=exchange.key.team if exchange.key is not None else "",
             tags=question.asked.tags,
             created=begun,
             expires=begun + seconds,
@@ -183,6 +185,9 @@ class Voyage:
 
     def part(self) -> None:
         self._alone = True
+
+    def begun(self) -> None:
+        self._exchange.calls += 1
 
     async def depart(self) -> Entry | Reply:
         found = await self._elsewhere()
@@ -272,8 +277,15 @@ class Voyage:
     def done(self, flight: Flight) -> None:
         """Whatever came of it, others may lead now, and what it used is paid for."""
         self._turn.end(unshared=self._unshared)
-        if not self._counted and (usage := last_usage(b"".join(flight.tail()))):
-            self._keep.on_usage(self._exchange, usage)
+        exchange = self._exchange
+        if not self._counted:
+            tail = b"".join(flight.tail())
+            if usage := last_usage(tail):
+                self._keep.on_usage(exchange, usage)
+            elif flight.events:
+                exchange.tail, exchange.upstream_bytes = tail, flight.size
+        exchange.calls -= 1
+        self._keep.on_over(exchange)
 
     def _unfit(self, flight: Flight) -> NoCacheReason | None:
         plan = self._question.plan

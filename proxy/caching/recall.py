@@ -23,6 +23,7 @@ from proxy.caching.pieces import tokens_in
 from proxy.caching.question import Found, Question
 from proxy.errors import Failure, Kind, Source
 from proxy.exchange import CacheNote, Exchange, Headers, Reply, header
+from proxy.keys.key import VirtualKey
 from proxy.routes import Route
 from proxy.upstream.call import UpstreamCall
 
@@ -54,6 +55,8 @@ class Seen(NamedTuple):
     stream: bool
     credential: bytes
     scope: bytes
+    account: str
+    key: VirtualKey | None
     question: Question
     cost: int
     """Bytes that remembering it takes."""
@@ -100,7 +103,7 @@ class Recall:
     async def question(self, exchange: Exchange, route: Route, body: bytes, call: UpstreamCall) -> Question | bytes:
         """Bytes to send upstream: the cache has no part in it, and `exchange.note` says why."""
         seen = self._recognised(exchange, body)
-        if seen is not None and seen.upstream == call.identity:
+        if seen is not None and seen.upstream == call.identity and seen.scope == exchange.scope:
             drawn = exchange.note.status if exchange.note is not None else CacheStatus.MISS
             exchange.note = CacheNote(seen.question.key, drawn)
             return seen.question
@@ -165,6 +168,8 @@ class Recall:
             exchange.stream,
             exchange.credential,
             exchange.scope,
+            exchange.account,
+            exchange.key,
             question,
             cost,
         )
@@ -201,6 +206,7 @@ class Recall:
         self._tiers.found_at_once()
         exchange.route, exchange.model, exchange.stream = seen.route, seen.model, seen.stream
         exchange.credential, exchange.scope = seen.credential, seen.scope
+        exchange.account, exchange.key = seen.account, seen.key
         return found
 
     def _planned(self, exchange: Exchange, endpoint: str, meaning: Meaning) -> tuple[Directives, Plan]:
@@ -352,6 +358,7 @@ class Recall:
             since=-math.inf if asked.max_age is None else self._time() - asked.max_age,
             until=until,
             as_it_came=as_it_came,
+            account=exchange.account,
         )
 
     def _instead(self, note: CacheNote, question: Question, stale: Entry | None) -> Found | None:
@@ -367,6 +374,7 @@ class Recall:
 
 def _given(note: CacheNote, question: Question, entry: Entry, seen: Judgement, status: CacheStatus) -> Found:
     note.status, note.handling, note.age, note.ttl = status, Handling.HIT, seen.age, seen.ttl
+    note.usage, note.upstream = entry.usage, entry.upstream
     if question.meaning.pieces is not None:
         note.saved_tokens = tokens_in(entry.usage)
     return Found(entry, question.meaning.facts.wants_usage, question.vectors)

@@ -135,6 +135,7 @@ class Trip:
         if seen.freshness is Freshness.STALE:
             note.status = CacheStatus.STALE
         note.saved_tokens = tokens_in(entry.usage)
+        note.usage, note.upstream = entry.usage, entry.upstream
         return True
 
     async def instead(self) -> Entry | None:
@@ -151,6 +152,7 @@ class Trip:
         self.note.status = CacheStatus.HIT if seen.freshness is Freshness.FRESH else CacheStatus.STALE
         self.note.age, self.note.ttl, self.note.handling = seen.age, seen.ttl, Handling.HIT
         self.note.saved_tokens = tokens_in(entry.usage)
+        self.note.usage, self.note.upstream = entry.usage, entry.upstream
         return entry
 
     def _forget(self) -> None:
@@ -163,6 +165,9 @@ class Trip:
 
     def part(self) -> None:
         self._alone = True
+
+    def begun(self) -> None:
+        self._exchange.calls += 1
 
     async def depart(self) -> Entry | Reply:
         entry = await self._elsewhere()
@@ -346,6 +351,8 @@ class Trip:
 
     def done(self, flight: Flight) -> None:
         self._turn.end(unshared=self._unshared)
+        self._exchange.calls -= 1
+        self._keep.on_over(self._exchange)
 
 
 async def _done(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -12,6 +12,7 @@ from proxy.ledger.fold import DAY, MEASURES, Group
 from proxy.ledger.row import Row
 
 __all__ = [
+    "MAX_LINES",
     "BadCursor",
     "BadQuestion",
     "Book",
@@ -145,8 +146,8 @@ _EQUAL: Final = tuple(name for name in Wanted.__struct_fields__ if name not in (
 class Book(Protocol):
     """The ledger as it is read. Raises ConnectionError or TimeoutError where the store does not answer in time."""
 
-    async def usage(self, by: By, days: Days, where: Mapping[By, str]) -> Report:
-        """`where` names anything but a day."""
+    async def usage(self, by: By, days: Days, where: Mapping[By, str], most: int = MAX_LINES) -> Report:
+        """`where` names anything but a day; `most` is how many lines."""
 
     async def requests(self, wanted: Wanted, limit: int, cursor: str | None) -> Requests:
         """Rows that are there from the first page to the last appear exactly once. Raises BadCursor."""
@@ -155,7 +156,9 @@ class Book(Protocol):
         """Raises BadCursor."""
 
 
-def reported(by: By, sums: Iterable[tuple[str | int, Sequence[int]]], lost: int) -> Report:
+def reported(
+    by: By, sums: Iterable[tuple[str | int, Sequence[int]]], lost: int, most: int = MAX_LINES
+) -> Report:
     """`sums` are of the values of that dimension, each of which may come more than once."""
     found: dict[str | int, Sequence[int]] = {}
     for value, amounts in sums:
@@ -168,7 +171,7 @@ def reported(by: By, sums: Iterable[tuple[str | int, Sequence[int]]], lost: int)
         lines = [Line(_date(int(value)), found[value]) for value in sorted(found)]
     else:
         lines = [Line(str(value), amounts) for value, amounts in sorted(found.items(), key=_dearest)]
-    return Report(lines[:MAX_LINES], Line("", total), max(0, len(lines) - MAX_LINES), lost)
+    return Report(lines[:most], Line("", total), max(0, len(lines) - most), lost)
 
 
 def grouped(by: By, groups: Iterable[tuple[Group, Sequence[int]]], where: Mapping[By, str]) -> list[tuple[Any, Any]]:

@@ -13,7 +13,7 @@ import msgspec
 
 from proxy.keys.audit import Detail
 from proxy.ledger.fold import MEASURES
-from proxy.ledger.query import BadCursor, By, Change, Changes, Days, Report, Requests, Wanted, reported
+from proxy.ledger.query import MAX_LINES, BadCursor, By, Change, Changes, Days, Report, Requests, Wanted, reported
 from proxy.ledger.row import KINDS, MICROSECONDS, Row
 from proxy.ledger.schema import COLUMNS, connect
 
@@ -50,8 +50,8 @@ class SqliteBook:
     def __repr__(self) -> str:
         return f"<SqliteBook {self._path.name}>"
 
-    async def usage(self, by: By, days: Days, where: Mapping[By, str]) -> Report:
-        return await self._ask(lambda db: _usage(db, by, days, where))
+    async def usage(self, by: By, days: Days, where: Mapping[By, str], most: int = MAX_LINES) -> Report:
+        return await self._ask(lambda db: _usage(db, by, days, where, most))
 
     async def requests(self, wanted: Wanted, limit: int, cursor: str | None) -> Requests:
         before = _place(cursor)
@@ -127,12 +127,12 @@ def _in_file(path: Path, patience: float, question: Callable[[sqlite3.Connection
         raise ConnectionError("the ledger can't be read or written") from error
 
 
-def _usage(db: sqlite3.Connection, by: By, days: Days, where: Mapping[By, str]) -> Report:
+def _usage(db: sqlite3.Connection, by: By, days: Days, where: Mapping[By, str], most: int) -> Report:
     conditions = ["day BETWEEN ? AND ?", *(f"{name.value} = ?" for name in where)]
     query = f"SELECT {by.value}, {_SUMS} FROM days WHERE {' AND '.join(conditions)} GROUP BY 1"  # noqa: S608
     found = db.execute(query, [*days, *where.values()]).fetchall()
     (lost,) = db.execute("SELECT coalesce(sum(lost), 0) FROM losses WHERE day BETWEEN ? AND ?", days).fetchone()
-    return reported(by, ((value, amounts) for value, *amounts in found), lost)
+    return reported(by, ((value, amounts) for value, *amounts in found), lost, most)
 
 
 def _changes(db: sqlite3.Connection, limit: int, before: int) -> Changes:

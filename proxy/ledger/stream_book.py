@@ -10,7 +10,7 @@ import msgspec
 from cache.link import Link
 from proxy.keys.audit import Detail
 from proxy.ledger.fold import MEASURES, Group
-from proxy.ledger.query import BadCursor, By, Change, Changes, Days, Report, Requests, Wanted, grouped, reported
+from proxy.ledger.query import MAX_LINES, BadCursor, By, Change, Changes, Days, Report, Requests, Wanted, grouped, reported
 from proxy.ledger.row import Row
 from proxy.ledger.stream import Keys
 
@@ -41,7 +41,7 @@ class StreamBook:
     def __repr__(self) -> str:
         return f"<StreamBook {self._keys!r}>"
 
-    async def usage(self, by: By, days: Days, where: Mapping[By, str]) -> Report:
+    async def usage(self, by: By, days: Days, where: Mapping[By, str], most: int = MAX_LINES) -> Report:
         async with asyncio.timeout(PATIENCE):
             lost = sum([amount async for day, amount in self._numbers(self._keys.losses) if _within(day, days)])
             known = await self._link.call("SMEMBERS", self._keys.days)
@@ -49,7 +49,7 @@ class StreamBook:
             for day in sorted(map(int, known if isinstance(known, list) else [])):
                 if days.first <= day <= days.last:
                     groups += [each async for each in self._groups(day)]
-        return reported(by, grouped(by, groups, where), lost)
+        return reported(by, grouped(by, groups, where), lost, most)
 
     async def requests(self, wanted: Wanted, limit: int, cursor: str | None) -> Requests:
         """As they came; a page looks at so many slices at most."""

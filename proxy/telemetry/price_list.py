@@ -64,8 +64,13 @@ class PriceList:
         return f"<PriceList genai-prices {version('genai-prices')} models={models}>"
 
     def find(self, model: str, provider: str, tier: Tier, at: float) -> Listing | None:
-        """As PriceSource has it. `provider` comes of the configuration, `model` of anybody."""
-        seller = self._seller(provider) if provider else self._by_model(model)
+        """As PriceSource has it. `provider` comes of the configuration, `model` of anybody.
+
+        A URL that is no provider's may be a gateway's, or a company's own: then the model's name tells who made it.
+        """
+        seller = self._seller(provider) if provider else None
+        if seller is None and (not provider or "://" in provider):
+            seller = self._by_model(model)
         if seller is None:
             return None
         found = seller.find_model(model, all_providers=self._providers)

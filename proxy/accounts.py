@@ -1,0 +1,299 @@
+"""The part of the composition root that keeps accounts: keys, limits, prices and the ledger."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, final
+
+from limits import Kind, Limiter, MemoryLimiter, Mode, OnFailure, RedisLimiter, Store
+from proxy.admin import KeyRoutes, UsageRoutes
+from proxy.auth import Auth, PassThrough, VirtualKeys
+from proxy.billing import Bills
+from proxy.config import Config, SubjectLimits
+from proxy.keys.amounts import amounts_in
+from proxy.keys.copy import Copy
+from proxy.keys.declared import declared_key, declared_team
+from proxy.keys.pepper import data_directory, load_pepper
+from proxy.keys.redis import RedisStore
+from proxy.keys.register import Register
+from proxy.keys.sqlite import SqliteStore
+from proxy.keys.sync import StoreState, Sync
+from proxy.keys.table import Table
+from proxy.ledger.fold import MEASURES, day_of
+from proxy.ledger.folding import Folder
+from proxy.ledger.query import By, Days
+from proxy.ledger.sqlite import SqliteSink
+from proxy.ledger.sqlite_book import SqliteBook
+from proxy.ledger.stream import RedisSink
+from proxy.ledger.stream_book import StreamBook
+from proxy.ledger.writer import Ledger
+from proxy.limiting.measure import Measure
+from proxy.limiting.metered import Metering
+from proxy.limiting.stage import Limits
+from proxy.limiting.terms import Rule, TermsBook
+from proxy.telemetry.log import Log
+from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.money_metrics import LimiterStats
+from proxy.telemetry.price_list import PriceList
+from proxy.telemetry.prices import Prices, override_of
+from proxy.upstream.counted import Counting
+
+if TYPE_CHECKING:
+    from proxy.redis_link import RedisLink
+
+__all__ = ["Accounts"]
+
+WALL: Final = time.time  # noqa: TID251  (days are the calendar's, and keys expire by it)
+LEDGER: Final = "ledger.sqlite3"
+FLUSH: Final = 1.0
+"""Seconds that the end of the process leaves to rows and settlements that are not stored yet."""
+MAX_RESTORED: Final = 100_000
+"""Keys, and teams, whose spending is looked up at the start."""
+
+
+@final
+class Accounts:
+    """Keys, counts and ledger live as long as the process; what a reload changes is made anew by `auth`, `metering`
+    and `bills`. Raises ConfigError.
+    """
+
+    def __init__(
+        self, config: Config, metrics: Metrics, log: Log, clock: Callable[[], float], link: "RedisLink | None"
+    ) -> None:
+        self._metrics = metrics
+        self._log = log
+        self._clock = clock
+        self._link = link
+        self._namespace = config.redis.namespace
+        self._run = secrets.token_hex(8)
+        self.keyed = config.auth.mode == "keys"
+        self._writes = config.ledger.mode == "on" or (config.ledger.mode == "auto" and self.keyed)
+        self._folder = data_directory(Path(config.data.directory)) if self.keyed or self._writes else None
+        self._list = PriceList() if config.prices.enabled else None
+        self._measure = Measure(counting=config.limits.count == "tiktoken", expected=config.limits.expected_output)
+        self._limiter = self._make_limiter(config)
+        self._book = self._make_book()
+        self._ledger, self._adder = self._make_ledger(config)
+        self._limited = False
+        """Somebody may be, so that it matters how much was spent before."""
+        self._table: Table | None = None
+        if self.keyed:
+            self._make_keys()
+        self._counting = Counting(asyncio.get_running_loop().time)
+        self._tell_metrics()
+
+    def __repr__(self) -> str:
+        return f"<Accounts {self._table!r} {self._limiter!r} {self._ledger!r}>"
+
+    # what is made once
+
+    def _make_limiter(self, config: Config) -> Limiter:
+        if self._link is None:
+            return MemoryLimiter(self._clock, WALL)
+        return RedisLimiter(
+            self._link,
+            namespace=self._namespace,
+            owner=self._run,
+            workers=config.server.workers,
+            monotonic=self._clock,
+            wall=WALL,
+        )
+
+    def _make_book(self) -> SqliteBook | StreamBook | None:
+        if self._folder is None:
+            return None
+        return StreamBook(self._link, self._namespace) if self._link is not None else SqliteBook(self._folder / LEDGER)
+
+    def _make_ledger(self, config: Config) -> tuple[Ledger | None, Folder | None]:
+        if not self._writes or self._folder is None:
+            return None, None
+        settings, events, adder = config.ledger, self._metrics.money, None
+        kept = {"keep_rows": settings.keep_requests_days, "keep_days": settings.keep_usage_days}
+        sink: RedisSink | SqliteSink
+        if self._link is not None:
+            sink = RedisSink(self._link, self._namespace, wall=WALL, max_rows=settings.max_requests, **kept)
+            adder = Folder(self._link, self._namespace, self._run, events=events, wall=WALL)
+        else:
+            sink = SqliteSink(self._folder / LEDGER, wall=WALL, max_rows=settings.max_requests, **kept)
+        ledger = Ledger(
+            sink,
+            run=self._run,
+            folder=self._folder,
+            events=events,
+            log=self._log,
+            max_rows=settings.buffer_rows,
+            max_bytes=settings.buffer_bytes,
+        )
+        return ledger, adder
+
+    def _make_keys(self) -> None:
+        assert self._folder is not None  # noqa: S101  (there is one where there are keys)
+        folder = self._folder
+        pepper = load_pepper(folder)
+        self._table = table = Table(pepper)
+        if self._link is not None:
+            store: RedisStore | SqliteStore = RedisStore(self._link, self._namespace, pepper)
+            copy: Copy | None = Copy(folder, self._namespace, pepper, WALL)
+        else:
+            store, copy = SqliteStore(folder, pepper), None
+        self._sync = Sync(store, table, log=self._log, copy=copy)
+        assert self._book is not None  # noqa: S101  (nor is there no book)
+        self._register = Register(self._sync, table, pepper, self._book, log=self._log, wall=WALL)
+
+    def _tell_metrics(self) -> None:
+        money = self._metrics.money
+        limiter = self._limiter
+        if isinstance(limiter, RedisLimiter):
+            money.limiter_stats = lambda: LimiterStats(
+                up=limiter.store is Store.UP,
+                waiting=limiter.waiting,
+                lost=limiter.lost,
+                given_up=limiter.given_up,
+                forgotten=0,
+            )
+        elif isinstance(limiter, MemoryLimiter):
+            money.limiter_stats = lambda: LimiterStats(up=True, forgotten=limiter.forgotten)
+        if (ledger := self._ledger) is not None:
+            money.backlog = lambda: ledger.backlog
+        if (table := self._table) is not None:
+            money.keys_stats = lambda: (len(table), self._sync.state is StoreState.UP)
+
+    # what a pipeline is given
+
+    def auth(self, config: Config) -> Auth:
+        if self._table is None:
+            return PassThrough(required=config.auth.require_key, scope=config.cache.scope)
+        self._table.declare(
+            [
+                *(declared_team(name, section) for name, section in config.keys.teams.items()),
+                *(declared_key(name, section) for name, section in config.keys.declared.items()),
+            ]
+        )
+        return VirtualKeys(
+            self._table, scope=config.cache.scope, wall=WALL, refused=self._metrics.money.key_refused
+        )
+
+    def bills(self, config: Config) -> Bills:
+        overrides = [override_of(pattern, table) for pattern, table in config.prices.models.items()]
+        prices = Prices(self._list, overrides) if self._list is not None else None
+        providers = {name: upstream.provider or upstream.base_url for name, upstream in config.upstreams.items()}
+        return Bills(
+            prices,
+            providers,
+            self._measure,
+            self._metrics,
+            self._ledger.add if self._ledger is not None else None,
+            wall=WALL,
+            clock=self._clock,
+        )
+
+    def metering(self, config: Config, bills: Bills) -> Metering | None:
+        """None: nobody is limited, and nothing is written down."""
+        terms = self._terms(config)
+        if not self.keyed and terms.idle and not self._writes:
+            return None
+        self._limited = self._limited or self.keyed or not terms.idle
+        settings = config.limits
+        for name in ("key", "team", "upstream", "gateway"):
+            self._metrics.money.fail_mode(name, _ON_FAILURE[getattr(settings, name).on_store_failure])
+        limits = Limits(
+            self._limiter,
+            terms,
+            self._measure,
+            self._metrics.money,
+            bills.price,
+            refuse_unpriced=settings.unknown_price == "refuse",
+            measuring=self._writes,
+        )
+        bills.limits = limits
+        return Metering(limits, self._counting)
+
+    def _terms(self, config: Config) -> TermsBook:
+        settings, table = config.limits, self._table
+        return TermsBook(
+            key=_rule(settings.key),
+            team=_rule(settings.team),
+            upstream=_rule(settings.upstream),
+            gateway=_rule(settings.gateway),
+            upstreams={name: amounts_in(upstream.limits) for name, upstream in config.upstreams.items()},
+            teams=table.team if table is not None else lambda _: None,
+            burst=settings.burst,
+            soft=settings.soft,
+        )
+
+    def routes(self, grace: float) -> tuple[KeyRoutes | UsageRoutes, ...]:
+        """Parts of the admin API. `grace` as `keys.grace` has it."""
+        usage = (UsageRoutes(self._book, wall=WALL),) if self._book is not None else ()
+        if self._table is None:
+            return usage
+        return KeyRoutes(self._register, self._sync, self._table, wall=WALL, grace=grace), *usage
+
+    # start and stop
+
+    async def start(self) -> None:
+        """Raises ConfigError."""
+        if self._limited:
+            await self._measure.load()
+        if self._table is not None:
+            await self._sync.start()
+        if self._ledger is not None:
+            await self._ledger.start()
+        if self._adder is not None:
+            await self._adder.start()
+        if self._limited:
+            await self._restore()
+
+    async def _restore(self) -> None:
+        """What was spent before this process, where counts live in it; shared ones were never lost."""
+        if self._book is None:
+            return
+        today = day_of(WALL())
+        first = today + 1 - time.gmtime(WALL()).tm_mday
+        used: dict[tuple[str, Kind], int] = {}
+        try:
+            for kinds, since in (
+                ((Kind.SPEND_DAY, Kind.DAILY), today),
+                ((Kind.SPEND_MONTH,), first),
+                ((Kind.SPEND,), 0),
+            ):
+                for by, sort in ((By.KEY, "key"), (By.TEAM, "team")):
+                    report = await self._book.usage(by, Days(since, today), {}, MAX_RESTORED)
+                    lines = [(f"{sort}:{line.name}", line.sums) for line in report.lines if line.name]
+                    if by is By.KEY:
+                        lines.append(("global", report.total.sums))
+                    _put(used, kinds, lines)
+            await self._limiter.restore(used)
+        except (ConnectionError, TimeoutError) as error:
+            self._log.warning("limits_not_restored", reason=str(error) or "it takes too long")
+
+    async def stop(self) -> None:
+        """Once nothing is served any more, and all of it was written down."""
+        await self._limiter.close(FLUSH)
+        if self._ledger is not None:
+            await self._ledger.close(FLUSH)
+        if self._adder is not None:
+            await self._adder.close(FLUSH)
+        if self._table is not None:
+            await self._sync.close()
+
+
+_MODES: Final[Mapping[str, Mode]] = {mode.value: mode for mode in Mode}
+_ON_FAILURE: Final[Mapping[str, OnFailure]] = {each.value: each for each in OnFailure}
+_REQUESTS: Final = MEASURES.index("requests")
+_FAILED: Final = MEASURES.index("failed")
+_COST: Final = MEASURES.index("cost")
+
+
+def _rule(section: SubjectLimits) -> Rule:
+    return Rule(amounts_in(section), _MODES[section.mode], _ON_FAILURE[section.on_store_failure])
+
+
+def _put(used: dict[tuple[str, Kind], int], kinds: tuple[Kind, ...], lines: list[tuple[str, Sequence[int]]]) -> None:
+    for subject, sums in lines:
+        for kind in kinds:
+            # Those that were refused did not count.
+            amount = sums[_COST] if kind.money else sums[_REQUESTS] - sums[_FAILED]
+            if amount > 0:
+                used[subject, kind] = amount

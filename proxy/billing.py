@@ -1,0 +1,221 @@
+"""What requests cost and save: usage becomes tokens, tokens become money, both are settled and written down.
+
+What an upstream reports is what counts. Where it reports nothing, what went in and came out is counted here, and the
+row says so.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple, final
+
+from proxy.exchange import CacheNote, Exchange, header
+from proxy.ledger.row import MICROSECONDS, Row
+from proxy.limiting.bill import NOTHING, Bill
+from proxy.limiting.measure import Measure
+from proxy.limiting.stage import NAMING, Limits
+from proxy.openai.answered import output_in, output_streamed
+from proxy.openai.tokens import reported_cost, tokens_of, units_of
+from proxy.openai.usage import Report, report_of
+from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.prices import Prices, Tier, tier_of
+
+__all__ = ["Bills"]
+
+MAX_WORTHS: Final = 4_096
+MAX_USAGE: Final = 1_024
+"""Bytes of a usage object whose price is remembered."""
+MAX_TAGS: Final = 16
+
+
+class Worth(NamedTuple):
+    """What an answer used, and what that costs in nano-dollars; None where no price is known."""
+
+    used: Mapping[str, int]
+    cost: int | None
+    served: str
+
+
+@final
+class Bills:
+    """`providers`: upstream → the name or URL by which its prices are found. `wall` is in seconds since the epoch."""
+
+    def __init__(
+        self,
+        prices: Prices | None,
+        providers: Mapping[str, str],
+        measure: Measure,
+        metrics: Metrics,
+        write: Callable[[Row], object] | None,
+        *,
+        wall: Callable[[], float],
+        clock: Callable[[], float],
+    ) -> None:
+        self._prices = prices
+        self._providers = providers
+        self.limits: Limits | None = None
+        """Where what was reserved is settled."""
+        self._measure = measure
+        self._metrics = metrics
+        self._write = write
+        self._wall = wall
+        self._clock = clock
+        self._worths: dict[tuple[bytes, str, str], Worth] = {}
+
+    def __repr__(self) -> str:
+        return f"<Bills {self._prices!r}>"
+
+    def price(self, model: str, upstream: str, used: Mapping[str, int], tier: Tier = Tier.STANDARD) -> int | None:
+        if self._prices is None:
+            return None
+        return self._prices.cost(model, self._providers.get(upstream, ""), used, tier, self._wall())
+
+    # while it is answered
+
+    def tell(self, exchange: Exchange) -> None:
+        """Before the head of an answer: what it costs or saves, as far as that is known."""
+        if self._prices is None:
+            return
+        if exchange.attempts and exchange.usage_text:
+            self._bill(exchange)
+        if exchange.note is not None:
+            self._save(exchange, exchange.note)
+
+    def _save(self, exchange: Exchange, note: CacheNote) -> None:
+        if note.usage:
+            saved = self._worth(note.usage, exchange.model, note.upstream).cost
+        elif note.collapsed and exchange.usage_text:
+            saved = self._worth(exchange.usage_text, exchange.model, exchange.upstream).cost
+        elif note.saved_tokens and exchange.attempts:
+            saved = self.price(exchange.model, exchange.upstream, {"input": note.saved_tokens})
+        else:
+            return
+        bill = exchange.bill = exchange.bill or Bill()
+        bill.saved = saved
+
+    def _worth(self, told: bytes, model: str, upstream: str) -> Worth:
+        """Of an answer's JSON, or of the usage object alone."""
+        key = (told, model, upstream)
+        worth = self._worths.get(key)
+        if worth is None:
+            report = report_of(told) or report_of(b'{"usage":%b}' % told)
+            worth = Worth(NOTHING, None, "") if report is None else self._read(report, model, upstream)
+            if len(told) <= MAX_USAGE:
+                if len(self._worths) >= MAX_WORTHS:
+                    del self._worths[next(iter(self._worths))]
+                self._worths[key] = worth
+        return worth
+
+    def _read(self, report: Report, model: str, upstream: str, units: Mapping[str, int] = NOTHING) -> Worth:
+        usage = report.usage
+        used = {**units, **tokens_of(usage), **units_of(usage)}
+        cost = reported_cost(usage)
+        if cost is None and used:
+            tier = tier_of(report.tier)
+            cost = self.price(model, upstream, used, tier)
+            if cost is None and report.model and report.model != model:
+                cost = self.price(report.model, upstream, used, tier)
+        return Worth(used, cost, report.model)
+
+    # once it is over
+
+    def leave(self, exchange: Exchange) -> None:
+        """The client has its answer, or has gone."""
+        if self.limits is not None:
+            self.limits.leave(exchange)
+
+    def settle(self, exchange: Exchange) -> None:
+        """The request has ended, and so have the calls that were made for it."""
+        if self.limits is None or exchange.bill is None or exchange.bill.charged is None:
+            return
+        bill = self._bill(exchange)
+        self.limits.settle(exchange, bill, sent=exchange.reached)
+
+    def _bill(self, exchange: Exchange) -> Bill:
+        bill = exchange.bill = exchange.bill or Bill()
+        if bill.used is not None:
+            return bill
+        report = report_of(exchange.usage_text) if exchange.usage_text else None
+        if report is None and exchange.usage is not None:
+            report = Report(exchange.usage, "", "")
+        if not exchange.attempts:
+            bill.used = NOTHING
+        elif report is not None:
+            units = bill.estimate.units if bill.estimate is not None else NOTHING
+            bill.used, bill.cost, bill.served = self._read(report, exchange.model, exchange.upstream, units)
+        else:
+            self._guess(exchange, bill)
+        return bill
+
+    def _guess(self, exchange: Exchange, bill: Bill) -> None:
+        """What was used, where the upstream has not told."""
+        bill.used = NOTHING
+        route, estimated = exchange.route, bill.estimate
+        if route is None or estimated is None or not exchange.reached or exchange.upstream_status >= 300:
+            return
+        used = {"input": estimated.input, "output": self._output(exchange, route.name), **estimated.units}
+        bill.used = {kind: amount for kind, amount in used.items() if amount}
+        if bill.used:
+            bill.cost = self.price(exchange.model, exchange.upstream, bill.used)
+            bill.estimated = True
+
+    def _output(self, exchange: Exchange, route: str) -> int:
+        if exchange.usage_text:
+            return output_in(route, exchange.usage_text, self._measure.counter(exchange.model))
+        return output_streamed(exchange.upstream_bytes, exchange.tail)
+
+    def account(self, exchange: Exchange, route: str, status: int, error: str) -> None:
+        """Writes it down."""
+        if exchange.attempts or exchange.note is not None or self._write is not None:
+            bill = self._bill(exchange)
+            if exchange.note is not None and self._prices is not None and not bill.saved:
+                self._save(exchange, exchange.note)
+            self._count(exchange, bill, route)
+            if self._write is not None:
+                self._write(self._row(exchange, bill, route, status, error))
+
+    def _count(self, exchange: Exchange, bill: Bill, route: str) -> None:
+        metrics, model = self._metrics, exchange.model
+        for kind, amount in (bill.used or NOTHING).items():
+            metrics.tokens(model, kind, amount)
+        if self._prices is None:
+            return
+        if bill.cost:
+            metrics.money.cost(model, bill.cost)
+        elif bill.cost is None and route in NAMING:
+            metrics.money.unpriced(model)
+        if bill.saved:
+            metrics.money.saved(model, bill.saved)
+        if bill.estimated:
+            metrics.money.estimated(model)
+
+    def _row(self, exchange: Exchange, bill: Bill, route: str, status: int, error: str) -> Row:
+        started = exchange.started_at
+        streamed = exchange.event_stream and exchange.first_byte_at
+        tags = header(exchange.headers, b"x-askonce-cache-tags")
+        return Row(
+            call_id=exchange.call_id,
+            time=self._wall() - (self._clock() - exchange.ended_at),
+            key=exchange.account,
+            team=exchange.key.team if exchange.key is not None else "",
+            endpoint=route,
+            model=exchange.model,
+            served=bill.served,
+            upstream=exchange.upstream,
+            cache=exchange.note.status._value_ if exchange.note is not None else "",
+            used=dict(bill.used or NOTHING),
+            cost=bill.cost,
+            saved=bill.saved,
+            estimated=bill.estimated,
+            status=status,
+            error=error,
+            attempts=exchange.attempts,
+            duration=int((exchange.ended_at - started) * MICROSECONDS),
+            first_token=int((exchange.first_byte_at - started) * MICROSECONDS) if streamed else None,
+            bytes_in=exchange.body.received,
+            bytes_out=exchange.client.sent,
+            tags=_tags(tags) if tags else (),
+        )
+
+
+def _tags(value: bytes) -> tuple[str, ...]:
+    tags = (tag.strip().decode("latin-1") for tag in value.split(b","))
+    return tuple(dict.fromkeys(tag for tag in tags if tag))[:MAX_TAGS]

@@ -1,0 +1,39 @@
+"""What one request has reserved, used and costs. Sans-IO."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, final
+
+if TYPE_CHECKING:
+    from limits.grant import Grant
+    from proxy.openai.estimate import Estimate
+
+__all__ = ["NOTHING", "Bill"]
+
+NOTHING: Final[Mapping[str, int]] = {}
+
+
+@final
+class Bill:
+    """Money in nano-dollars; None where no price is known."""
+
+    __slots__ = ("admitted", "charged", "cost", "estimate", "estimated", "reserved", "saved", "served", "used")
+
+    def __init__(self) -> None:
+        self.admitted: Grant | None = None
+        """For the request itself; ends with it."""
+        self.charged: Grant | None = None
+        """For its call upstream, which may outlast it."""
+        self.estimate: Estimate | None = None
+        self.reserved: int | None = 0
+        """What the estimate comes to."""
+        self.used: Mapping[str, int] | None = None
+        """Tokens and other units by kind, once it is known what the upstream was asked for."""
+        self.cost: int | None = 0
+        self.saved: int | None = 0
+        self.served = ""
+        """The model that the answer names."""
+        self.estimated = False
+        """The upstream did not tell what it used: it was counted here."""
+
+    def __repr__(self) -> str:
+        return f"<Bill cost={self.cost} saved={self.saved}{' estimated' if self.estimated else ''}>"

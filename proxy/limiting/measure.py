@@ -1,0 +1,75 @@
+"""What a request may come to, before it is sent: tokens by count or by size, money by them."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final, final
+
+from proxy.exchange import Body, Exchange
+from proxy.openai.encodings import Counter, Encodings, Family
+from proxy.openai.estimate import Estimate, Method, Outputs, estimate, quick_to_estimate
+
+__all__ = ["Measure", "asked_of"]
+
+BYTES: Final = 4
+"""A token of English, and of most code."""
+SOUND_BYTES_PER_MS: Final = 4
+"""Of compressed speech, at 32 kbit/s."""
+NO_TOKENS: Final = Estimate(0, 0, capped=True, method=Method.BYTES, units={})
+UPLOADS: Final = ("audio/transcriptions", "audio/translations")
+
+
+@final
+class Measure:
+    """`counting`: text is counted as its model does; otherwise it is four bytes a token.
+
+    `expected`: tokens of an answer that its request does not bound, until answers of its model have been seen.
+    """
+
+    def __init__(self, *, counting: bool, expected: int) -> None:
+        self._encodings = Encodings() if counting else None
+        self._outputs = Outputs(first=expected)
+
+    def __repr__(self) -> str:
+        return f"<Measure {self._encodings!r} {self._outputs!r}>"
+
+    async def load(self) -> None:
+        """Takes a second and 80 MB at most; until then text is measured."""
+        if self._encodings is not None:
+            for family in Family:
+                await asyncio.to_thread(self._encodings.load, family)
+
+    def counter(self, model: str) -> Counter | None:
+        return None if self._encodings is None else self._encodings.counter(model)
+
+    async def of(self, exchange: Exchange, body: bytes | Body) -> Estimate:
+        route = exchange.route
+        if route is None or exchange.method != "POST":
+            return NO_TOKENS
+        if route.name in UPLOADS:
+            length = len(body) if isinstance(body, bytes) else body.length or 0
+            return NO_TOKENS._replace(units={"audio_ms": length // SOUND_BYTES_PER_MS})
+        if not route.json_body or not isinstance(body, bytes):
+            return NO_TOKENS
+        count, expected = self.counter(exchange.model), self._outputs.expect(exchange.model)
+        if quick_to_estimate(body):
+            return estimate(route.name, body, count, expected)
+        return await asyncio.to_thread(estimate, route.name, body, count, expected)
+
+    def roughly(self, exchange: Exchange, body: bytes | Body) -> Estimate:
+        """Without looking into it, for an answer that might not tell."""
+        route = exchange.route
+        if route is None or exchange.method != "POST" or not route.json_body or not isinstance(body, bytes):
+            return NO_TOKENS
+        return Estimate(-(-len(body) // BYTES), 0, capped=False, method=Method.BYTES, units={})
+
+    def learn(self, model: str, used: Mapping[str, int]) -> None:
+        """From an answer that came to its own end."""
+        output = used.get("output", 0)
+        if output:
+            self._outputs.learn(model, output)
+
+
+def asked_of(estimated: Estimate) -> dict[str, int]:
+    """As what was used is told."""
+    used = {"input": estimated.input, "output": estimated.output, **estimated.units}
+    return {kind: amount for kind, amount in used.items() if amount}

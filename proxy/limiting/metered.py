@@ -1,0 +1,55 @@
+"""Calls upstream that are paid for: what they may come to is reserved before, and they tell what they used."""
+
+from functools import partial
+from typing import final
+
+from proxy.exchange import Body, Exchange, Reply
+from proxy.limiting.stage import Limits
+from proxy.openai.stream_options import ask_for_usage
+from proxy.upstream.call import Call
+from proxy.upstream.counted import Counting, Stripped
+
+__all__ = ["MeteredCall", "Metering"]
+
+COUNTED = ("chat/completions", "completions")
+"""Routes whose streams tell what they used only if they are asked to."""
+
+
+@final
+class MeteredCall:
+    """Implements `upstream.call.Call`."""
+
+    def __init__(self, call: Call, limits: Limits) -> None:
+        self.name = call.name
+        self.identity = call.identity
+        self._call = call
+        self._limits = limits
+
+    def __repr__(self) -> str:
+        return f"<MeteredCall {self.name}>"
+
+    async def send(self, exchange: Exchange, body: bytes | Body) -> Reply:
+        """Raises Failure."""
+        await self._limits.charge(exchange, body, self.name)
+        return await self._call.send(exchange, body)
+
+
+@final
+class Metering:
+    """What the pipeline is given of limits and money."""
+
+    def __init__(self, limits: Limits, counting: Counting) -> None:
+        self.limits = limits
+        self._counting = counting
+
+    def __repr__(self) -> str:
+        return f"<Metering {self.limits!r}>"
+
+    async def send(self, exchange: Exchange, body: bytes, call: Call) -> Reply:
+        """A stream that the cache has no part in; its client is not told what it did not ask for. Raises Failure."""
+        route = exchange.route
+        counted = ask_for_usage(body) if route is not None and route.name in COUNTED else None
+        if counted is None:
+            return await call.send(exchange, body)
+        reply = await self._counting.send(call, exchange, body, counted)
+        return Stripped(reply, partial(setattr, exchange, "usage_text"))

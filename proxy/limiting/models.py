@@ -1,0 +1,91 @@
+"""The list of models as far as a key may know it."""
+
+from collections.abc import Callable
+from typing import Final, final
+
+from proxy.errors import Failure, Kind
+from proxy.exchange import Client, Exchange, Flow, Headers, Reply
+from proxy.keys.key import Permission, VirtualKey
+from proxy.openai.models import only
+
+__all__ = ["narrow"]
+
+MAX_LIST: Final = 16 << 20
+"""Bytes; of a longer one the end is missing, so that it can't be read."""
+LIST: Final = "models"
+
+
+def narrow(exchange: Exchange, key: VirtualKey) -> None:
+    """From here on its client is told of no other models than the key may use."""
+    if exchange.method != "GET":
+        return
+    # What is looked into comes as it is.
+    exchange.headers = [line for line in exchange.headers if line[0] != b"accept-encoding"]
+    exchange.client = _Narrowed(exchange.client, lambda model: key.may(model, LIST) is Permission.GRANTED)
+
+
+@final
+class _Narrowed:
+    """Holds a list until it is whole. Implements `exchange.Client`."""
+
+    def __init__(self, client: Client, allowed: Callable[[str], bool]) -> None:
+        self._client = client
+        self._allowed = allowed
+        self._head: tuple[int, Headers] | None = None
+        self._body = bytearray()
+
+    @property
+    def started(self) -> bool:
+        return self._client.started
+
+    @property
+    def sent(self) -> int:
+        return self._client.sent
+
+    @property
+    def source(self) -> Flow | None:
+        return self._client.source
+
+    @source.setter
+    def source(self, source: Flow | None) -> None:
+        self._client.source = source
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Raises Failure for a list that can't be read: what is in it is not told."""
+        if status == 200:
+            kept = only(body, self._allowed)
+            if kept is None:
+                raise Failure(Kind.UPSTREAM_ERROR, detail="a list of models that can't be read")
+            body = kept
+        self._client.respond(status, headers, body)
+
+    def start(self, status: int, headers: Headers, length: int | None) -> None:
+        if status == 200:
+            self._head = status, headers
+        else:
+            self._client.start(status, headers, length)
+
+    def write(self, chunk: bytes) -> None:
+        if self._head is None:
+            self._client.write(chunk)
+            return
+        if len(self._body) <= MAX_LIST:
+            self._body += chunk
+
+    def finish(self) -> None:
+        if self._head is None:
+            self._client.finish()
+            return
+        status, headers = self._head
+        self._head = None
+        try:
+            self.respond(status, headers, bytes(self._body))
+        except Failure as failure:
+            # Nobody waits here for a failure.
+            self._client.respond(failure.status, failure.headers(safe_method=True), failure.body())
+
+    def abort(self) -> None:
+        self._client.abort()
+
+    async def tunnel(self, reply: Reply, headers: Headers, observe: Callable[[bytes], None]) -> None:
+        await self._client.tunnel(reply, headers, observe)

@@ -1,0 +1,213 @@
+"""The limits' stage: a request is counted when it is let in, and charged for when it goes upstream.
+
+    admit ─▶ requests a minute and a day, and how many at once: whoever answers it
+    charge ─▶ tokens, money, and the upstream's own limits: what is sent
+    settle ─▶ what was really used, once the call upstream is over
+    leave ─▶ the request has ended
+
+What is refused takes nothing, and gives back what an earlier stage has taken.
+"""
+
+from collections.abc import Callable
+from typing import Final, NoReturn, final
+
+from limits.grant import Grant, Limiter
+from limits.headers import duration
+from limits.policy import NEVER, Demand, Kind, Limit, OnFailure, Store
+from proxy.errors import Failure
+from proxy.errors import Kind as Error
+from proxy.exchange import Body, Exchange, Outcome
+from proxy.limiting.bill import Bill
+from proxy.limiting.measure import Measure, asked_of
+from proxy.limiting.terms import Terms, TermsBook
+from proxy.telemetry.money_metrics import MoneyMetrics
+
+__all__ = ["Limits"]
+
+Priced = Callable[[str, str, dict[str, int]], int | None]
+
+_WORDS: Final = {
+    Kind.REQUESTS: "requests per minute",
+    Kind.TOKENS: "tokens per minute",
+    Kind.DAILY: "requests per day",
+    Kind.CONCURRENT: "concurrent requests",
+    Kind.SPEND_DAY: "a day",
+    Kind.SPEND_MONTH: "a month",
+    Kind.SPEND: "in all",
+}
+_WHOSE: Final = {"key": "this API key", "team": "this team", "upstream": "this upstream", "global": "this gateway"}
+NAMING: Final = frozenset(["chat/completions", "completions", "embeddings", "responses"])
+"""Routes whose tokens are paid for: a budget can't be kept without their price."""
+
+
+@final
+class Limits:
+    """`price` is of what a model at an upstream may use, in nano-dollars. `refuse_unpriced`: where a budget could not
+    be kept. `measuring`: what is sent is measured, also where nothing is limited.
+    """
+
+    def __init__(
+        self,
+        limiter: Limiter,
+        terms: TermsBook,
+        measure: Measure,
+        metrics: MoneyMetrics,
+        price: Priced,
+        *,
+        refuse_unpriced: bool,
+        measuring: bool,
+    ) -> None:
+        self._limiter = limiter
+        self._terms = terms
+        self._measure = measure
+        self._metrics = metrics
+        self._price = price
+        self._refuse_unpriced = refuse_unpriced
+        self._measuring = measuring
+
+    def __repr__(self) -> str:
+        return f"<Limits {self._limiter!r} {self._terms!r}>"
+
+    def admit_at_once(self, exchange: Exchange) -> bool:
+        """Counts a request whose answer is at hand. False: it is refused, or that can't be told without waiting."""
+        demands = self._terms.of(exchange.account, exchange.key).requests
+        if not demands:
+            return True
+        grant = self._limiter.take(demands)
+        if grant is None or grant.refused is not None:
+            return False
+        self._note(exchange, grant)
+        return True
+
+    async def admit(self, exchange: Exchange) -> None:
+        """Raises Failure."""
+        demands = self._terms.of(exchange.account, exchange.key).requests
+        if not demands:
+            return
+        grant = self._limiter.take(demands) or await self._limiter.reserve(demands)
+        self._note(exchange, grant)
+        if grant.refused is not None:
+            self._refuse(exchange, grant, grant.refused)
+
+    def _note(self, exchange: Exchange, grant: Grant) -> None:
+        bill = exchange.bill = exchange.bill or Bill()
+        bill.admitted = grant
+        self._count(grant)
+
+    async def charge(self, exchange: Exchange, body: bytes | Body, upstream: str) -> None:
+        """Before a call. A call that is made again is not charged again. Raises Failure."""
+        bill = exchange.bill = exchange.bill or Bill()
+        if bill.charged is not None:
+            return
+        terms, theirs = self._terms.of(exchange.account, exchange.key), self._terms.of_upstream(upstream)
+        limits = terms.spending + theirs.spending
+        if limits or (exchange.key is not None and exchange.key.max_tokens is not None):
+            bill.estimate = await self._measure.of(exchange, body)
+            used = asked_of(bill.estimate)
+            bill.reserved = self._price(exchange.model, upstream, used) if used else 0
+            self._refuse_what_cannot_be_counted(exchange, bill, terms)
+        elif self._measuring:
+            bill.estimate = self._measure.roughly(exchange, body)
+        demands = [self._demand(limit, bill) for limit in limits]
+        demands += theirs.requests
+        if not demands:
+            return
+        grant = self._limiter.take(demands) or await self._limiter.reserve(demands)
+        bill.charged = grant
+        self._count(grant)
+        if grant.refused is not None:
+            bill.charged = None
+            self._refuse(exchange, grant, grant.refused)
+
+    def _demand(self, limit: Limit, bill: Bill) -> Demand:
+        if limit.kind.money:
+            return Demand(limit, bill.reserved or 0)
+        tokens = bill.estimate.input + bill.estimate.output if bill.estimate is not None else 0
+        if bill.estimate is not None and bill.estimate.input <= limit.burst:
+            # What a request might be answered with does not keep it out for ever: it waits for a full bucket.
+            tokens = min(tokens, limit.burst)
+        return Demand(limit, tokens)
+
+    def _refuse_what_cannot_be_counted(self, exchange: Exchange, bill: Bill, terms: Terms) -> None:
+        key, estimated = exchange.key, bill.estimate
+        if key is not None and key.max_tokens is not None and estimated is not None:
+            asked = estimated.input + (estimated.output if estimated.capped else 0)
+            if asked > key.max_tokens:
+                raise Failure(
+                    Error.TOO_MANY_TOKENS,
+                    f"This request is for {asked} tokens; this API key may ask for {key.max_tokens} at a time.",
+                    param="max_tokens",
+                    account=exchange.account,
+                )
+        route = exchange.route.name if exchange.route is not None else ""
+        if bill.reserved is None and self._refuse_unpriced and route in NAMING and terms.budgeted:
+            raise Failure(
+                Error.INSUFFICIENT_QUOTA,
+                "The price of this model is not known, so that the budget of this API key could not be kept."
+                " The gateway's operator can set one.",
+                param="model",
+                account=exchange.account,
+            )
+
+    def _count(self, grant: Grant) -> None:
+        metrics = self._metrics
+        for demand in grant.over:
+            metrics.shadowed(demand.limit.subject, demand.limit.kind)
+        for state in grant.states if self._terms.warns else ():
+            if state.soft_passed:
+                metrics.warned(state.limit.subject, state.limit.kind)
+        if grant.refused is None:
+            metrics.granted()
+        else:
+            metrics.refused(grant.refused.limit.subject, grant.refused.limit.kind)
+
+    def _refuse(self, exchange: Exchange, grant: Grant, demand: Demand) -> NoReturn:
+        limit = demand.limit
+        whose = _WHOSE[limit.subject.partition(":")[0]]
+        if grant.store is Store.DOWN and limit.on_failure is OnFailure.CLOSED:
+            raise Failure(Error.LIMITS_UNAVAILABLE, retry_after=1, account=exchange.account)
+        if limit.kind.money:
+            raise Failure(
+                Error.INSUFFICIENT_QUOTA,
+                f"The budget of {whose} is spent: {limit.amount / 1e9:.10g} USD {_WORDS[limit.kind]}.",
+                account=exchange.account,
+            )
+        wait = grant.retry_after_ms
+        asked = f", requested {demand.cost}" if limit.kind is Kind.TOKENS else ""
+        again = "This request can never be served." if wait == NEVER else f"Please try again in {duration(wait)}."
+        raise Failure(
+            Error.RATE_LIMITED,
+            f"Rate limit reached for {whose} on {_WORDS[limit.kind]}: limit {limit.amount}{asked}. {again}",
+            retry_after=None if wait == NEVER else wait / 1_000,
+            type="tokens" if limit.kind is Kind.TOKENS else "requests",
+            account=exchange.account,
+        )
+
+    # the end
+
+    def leave(self, exchange: Exchange) -> None:
+        """The request has ended. What was refused has not counted."""
+        bill = exchange.bill
+        if bill is None or bill.admitted is None or bill.admitted.refused is not None:
+            return
+        counts = 0 if exchange.outcome is Outcome.REFUSED else 1
+        self._limiter.settle(bill.admitted, (counts,) * len(bill.admitted.demands))
+
+    def settle(self, exchange: Exchange, bill: Bill, *, sent: bool) -> None:
+        """The call is over, and the bill says what it used. `sent`: the upstream may have seen it."""
+        grant = bill.charged
+        if grant is None:
+            return
+        used = bill.used or {}
+        tokens = used.get("input", 0) + used.get("output", 0)
+        self._limiter.settle(grant, [self._cost(demand, bill, tokens, sent=sent) for demand in grant.demands])
+        if sent and not bill.estimated:
+            self._measure.learn(exchange.model, used)
+
+    def _cost(self, demand: Demand, bill: Bill, tokens: int, *, sent: bool) -> int:
+        kind = demand.limit.kind
+        if kind.money:
+            # A price that is only known for what was reserved: that is what it has cost.
+            return demand.cost if bill.cost is None and sent else bill.cost or 0
+        return tokens if kind is Kind.TOKENS else int(sent)
+
