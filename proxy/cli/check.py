@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from proxy import config as configuration
+from proxy.cli import explain
+from proxy.cli.units import duration, size
 from proxy.config import Config, ConfigError, Loaded, Upstream
 from proxy.redis_link.url import BadUrl, Url
 
@@ -32,13 +34,17 @@ def check(option: Path | None, *, as_json: bool) -> None:
         ("Listeners", _listeners(loaded)),
         ("Upstreams", _upstreams(loaded)),
         ("Cache", _cache(loaded.config, redis)),
+        ("Keys", explain.keys(loaded.config, redis)),
+        ("Limits", explain.limits(loaded.config, redis)),
+        ("Prices, in USD", explain.prices(loaded.config)),
+        ("Ledger", explain.ledger(loaded.config, redis)),
         ("Caps", _caps(loaded.config)),
         ("Time-outs", _timeouts(loaded.config)),
         ("The rest", _rest(loaded.config)),
     ):
         console.print(Text(title, "bold"))
         for name, text in lines:
-            console.print(Text(f"  {name:<24}{text}"))
+            console.print(Text(f"  {name:<23} {text}"))
     for warning in warnings:
         console.print(Text("warning: ", "yellow") + Text(warning))
     if not warnings:
@@ -76,7 +82,7 @@ def _listeners(loaded: Loaded) -> _Lines:
 def _upstreams(loaded: Loaded) -> _Lines:
     for name, upstream in loaded.config.upstreams.items():
         yield name, upstream.base_url
-        yield "  key", _key(loaded.secrets.get(f"upstreams.{name}.key", ""))
+        yield "  key", _key(loaded.secrets.get(f"upstreams.{name}.key", ""), loaded.config)
         yield "  models", _models(upstream)
         if upstream.ca_file:
             yield "  trusts also", upstream.ca_file
@@ -96,17 +102,17 @@ def _cache(config: Config, redis: str) -> _Lines:
     if not cache.enabled:
         yield "cache", "off: every request goes upstream"
         return
-    yield "answers shared by", "everybody who gets in" if cache.scope == "global" else "requests with the same key"
+    yield "answers shared by", _sharers(config)
     lifetimes: dict[float, list[str]] = {}
     for name, seconds in msgspec.structs.asdict(cache.ttl).items():
         lifetimes.setdefault(seconds, []).append(name)
     for seconds, names in sorted(lifetimes.items(), reverse=True):
-        yield f"kept for {_duration(seconds)}" if seconds else "not kept", ", ".join(names)
+        yield f"kept for {duration(seconds)}" if seconds else "not kept", ", ".join(names)
     if cache.models:
         yield "by model", ", ".join(cache.models)
     stale = cache.stale_if_error
-    yield "if an upstream fails", f"stale answers for {_duration(stale)}" if stale else "no stale answers"
-    yield "memory", f"{_size(cache.memory_bytes)} per worker, entries up to {_size(cache.max_entry_bytes)}"
+    yield "if an upstream fails", f"stale answers for {duration(stale)}" if stale else "no stale answers"
+    yield "memory", f"{size(cache.memory_bytes)} per worker, entries up to {size(cache.max_entry_bytes)}"
     yield "Redis", redis or "none: each worker has its own memory"
     if cache.snapshot:
         yield "snapshot", cache.snapshot if not redis else f"{cache.snapshot}: not used, there is Redis"
@@ -114,7 +120,17 @@ def _cache(config: Config, redis: str) -> _Lines:
     yield "requests in flight", f"shared{alone}" if coalesce.enabled else "each goes upstream"
 
 
-def _key(origin: str) -> str:
+def _sharers(config: Config) -> str:
+    if config.cache.scope == "global":
+        return "everybody who gets in"
+    if config.cache.scope == "team" and config.auth.mode == "keys":
+        return "keys of the same team"
+    return "requests with the same key"
+
+
+def _key(origin: str, config: Config) -> str:
+    if config.auth.mode == "keys":
+        return origin or "none"
     return f"{origin}, in place of the client's" if origin else "the client's own"
 
 
@@ -125,12 +141,12 @@ def _models(upstream: Upstream) -> str:
 
 def _caps(config: Config) -> _Lines:
     http = config.http
-    yield "header line", _size(http.max_header_bytes)
-    yield "head", f"{_size(http.max_head_bytes)}, {http.max_headers} lines"
-    yield "JSON body", _size(http.max_json_bytes)
-    yield "upload", _size(http.max_upload_bytes)
+    yield "header line", size(http.max_header_bytes)
+    yield "head", f"{size(http.max_head_bytes)}, {http.max_headers} lines"
+    yield "JSON body", size(http.max_json_bytes)
+    yield "upload", size(http.max_upload_bytes)
     yield "pipelined requests", str(http.max_pipelined)
-    yield "WebSocket frame", _size(config.realtime.max_frame_bytes)
+    yield "WebSocket frame", size(config.realtime.max_frame_bytes)
 
 
 def _timeouts(config: Config) -> _Lines:
@@ -138,47 +154,32 @@ def _timeouts(config: Config) -> _Lines:
     yield (
         "client",
         (
-            f"headers {_duration(timeouts.head)}, body {_duration(timeouts.body)} between pieces, "
-            f"not reading {_duration(timeouts.client_write)}, between requests {_duration(timeouts.keepalive)}"
+            f"headers {duration(timeouts.head)}, body {duration(timeouts.body)} between pieces, "
+            f"not reading {duration(timeouts.client_write)}, between requests {duration(timeouts.keepalive)}"
         ),
     )
     yield (
         "upstream",
         (
-            f"connect {_duration(timeouts.connect)}, not reading {_duration(timeouts.upstream_write)}, "
-            f"first byte {_duration(timeouts.first_byte)}, between pieces {_duration(timeouts.idle)}"
+            f"connect {duration(timeouts.connect)}, not reading {duration(timeouts.upstream_write)}, "
+            f"first byte {duration(timeouts.first_byte)}, between pieces {duration(timeouts.idle)}"
         ),
     )
-    yield "whole answer", f"{_duration(timeouts.total)}; streams have no such limit"
-    yield "comment to the client", f"every {_duration(timeouts.comment)} of silence in a stream"
+    yield "whole answer", f"{duration(timeouts.total)}; streams have no such limit"
+    yield "comment to the client", f"every {duration(timeouts.comment)} of silence in a stream"
     realtime = config.realtime
-    yield "WebSocket", f"ping after {_duration(realtime.ping_interval)}, pong within {_duration(realtime.ping_timeout)}"
+    yield "WebSocket", f"ping after {duration(realtime.ping_interval)}, pong within {duration(realtime.ping_timeout)}"
 
 
 def _rest(config: Config) -> _Lines:
     server, pool = config.server, config.pool
     yield "workers", str(server.workers)
-    yield "end", f"not ready for {_duration(server.drain_delay)}, then {_duration(server.drain_timeout)} to finish"
-    yield "idle connections", f"{pool.max_idle} per upstream and worker, for {_duration(pool.idle_timeout)}"
-    yield "addresses", f"used for {_duration(pool.dns_ttl)}"
-    yield "auth", f"{config.auth.mode}, key {'required' if config.auth.require_key else 'optional'}"
+    yield "end", f"not ready for {duration(server.drain_delay)}, then {duration(server.drain_timeout)} to finish"
+    yield "idle connections", f"{pool.max_idle} per upstream and worker, for {duration(pool.idle_timeout)}"
+    yield "addresses", f"used for {duration(pool.dns_ttl)}"
     yield "log", f"{config.log.format}, {config.log.level}"
     yield "metrics", f'{config.metrics.max_models} models by name, the rest as "other"'
 
 
 def _authority(host: str, port: int) -> str:
     return f"{f'[{host}]' if ':' in host else host}:{port or '<any free port>'}"
-
-
-def _size(count: int) -> str:
-    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
-        if count >= unit:
-            return f"{round(count / unit, 2):g} {name}"
-    return f"{count} B"
-
-
-def _duration(seconds: float) -> str:
-    for unit, name in ((3600.0, "h"), (60.0, "min")):
-        if seconds >= unit and seconds % unit == 0:
-            return f"{seconds / unit:g} {name}"
-    return f"{seconds * 1000:g} ms" if 0 < seconds < 1 else f"{seconds:g} s"

@@ -1,10 +1,13 @@
 """What starts and serves, but is probably not what the operator wants."""
 
 from collections.abc import Iterator, Mapping
+from math import inf
 from urllib.parse import urlsplit
 
+from proxy.config.allowance_checks import allowances
 from proxy.config.checks import is_loopback
 from proxy.config.reading import BASE_URL_VARIABLE, Loaded, strays
+from proxy.config.settings import Config
 
 __all__ = ["advice"]
 
@@ -27,12 +30,19 @@ _ENDPOINTS = (
 
 def advice(loaded: Loaded, environ: Mapping[str, str], cores: int) -> list[str]:
     """One line for each."""
-    return [*_exposure(loaded), *_upstreams(loaded), *_sizes(loaded, cores), *_environment(loaded, environ)]
+    return [
+        *_exposure(loaded),
+        *_upstreams(loaded),
+        *_keys(loaded.config),
+        *_money(loaded.config),
+        *_sizes(loaded, cores),
+        *_environment(loaded, environ),
+    ]
 
 
 def _exposure(loaded: Loaded) -> Iterator[str]:
     config = loaded.config
-    if not is_loopback(config.listen.host):
+    if config.auth.mode == "passthrough" and not is_loopback(config.listen.host):
         for key in (key for key in loaded.secrets if key.startswith("upstreams.")):
             # auth.require_key would not help: in pass-through mode any key at all will do.
             yield f"listen.host: whoever reaches {config.listen.host} can spend {key}; keep strangers out"
@@ -59,6 +69,31 @@ def _upstreams(loaded: Loaded) -> Iterator[str]:
             yield f"upstreams.{name}.ca_file: has no effect on an http:// URL"
     if not any("*" in upstream.models for upstream in upstreams.values()):
         yield 'upstreams: no one serves "*", so models that match no pattern are refused'
+
+
+def _keys(config: Config) -> Iterator[str]:
+    if config.auth.mode == "passthrough":
+        if config.keys.declared or config.keys.teams:
+            yield 'keys: what is declared has no effect, because auth.mode is "passthrough"'
+        return
+    for name, upstream in config.upstreams.items():
+        if not upstream.key and not is_loopback(urlsplit(upstream.base_url).hostname or ""):
+            yield f"upstreams.{name}.key: is not set, and no client's virtual key goes there: it is asked without any"
+
+
+def _money(config: Config) -> Iterator[str]:
+    budgets = (
+        table
+        for table, amounts in allowances(config)
+        if min(amounts.usd_per_day, amounts.usd_per_month, amounts.usd_in_all) < inf
+    )
+    budgeted = next(budgets, "")
+    if not budgeted or config.prices.enabled:
+        return
+    if config.limits.unknown_price == "allow":
+        yield f"prices.enabled: what has no price in prices.models is free, for {budgeted} too"
+    else:
+        yield f"prices.enabled: what has no price in prices.models is refused, because of {budgeted}"
 
 
 def _sizes(loaded: Loaded, cores: int) -> Iterator[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # noqa: TID251  (opens nothing)
 
+from proxy.config.allowance_checks import check_allowances, is_pattern
 from proxy.config.section import ConfigError
 from proxy.config.settings import CacheTtl, Config, Upstream
 
@@ -31,12 +32,14 @@ def check(config: Config, called: _Called) -> None:
     if config.http.max_header_bytes > config.http.max_head_bytes:
         raise ConfigError(f"{called('http.max_header_bytes')}: cannot be more than http.max_head_bytes")
     _check_cache(config, called)
+    _check_data(config.data.directory, called("data.directory"))
     owners: dict[str, str] = {}
     for name, upstream in config.upstreams.items():
         key = f"upstreams.{name}"
         _check_base_url(called(f"{key}.base_url"), key, upstream, config)
         _check_ca_file(called(f"{key}.ca_file"), upstream)
         _check_models(called(f"{key}.models"), name, upstream, owners)
+    check_allowances(config, called)
 
 
 def _check_cache(config: Config, called: _Called) -> None:
@@ -49,8 +52,21 @@ def _check_cache(config: Config, called: _Called) -> None:
         if endpoint.replace("/", "_") not in endpoints:
             known = ", ".join(endpoints)
             raise ConfigError(f"{called('coalesce.off')}: {endpoint[:64]!r} is none of {known}")
-    if config.cache.snapshot and not Path(config.cache.snapshot).absolute().parent.is_dir():
+    if config.cache.snapshot and not _is_folder(Path(config.cache.snapshot).absolute().parent):
         raise ConfigError(f"{called('cache.snapshot')}: its folder does not exist")
+
+
+def _check_data(directory: str, called: str) -> None:
+    if not directory.strip() or not directory.isprintable() or not _is_folder(Path(directory), missing=True):
+        raise ConfigError(f"{called}: expected the path of a folder, which need not exist")
+
+
+def _is_folder(path: Path, *, missing: bool = False) -> bool:
+    """`missing`: or nothing yet."""
+    try:
+        return path.is_dir() or (missing and not path.exists())
+    except OSError:
+        return False
 
 
 def check_proxy(config: Config, environ: Mapping[str, str]) -> None:
@@ -207,7 +223,7 @@ def _check_models(called: str, name: str, upstream: Upstream, owners: dict[str, 
     if not upstream.models:
         raise ConfigError(f"{called}: at least one pattern is needed")
     for pattern in upstream.models:
-        if not 0 < len(pattern) <= 256 or not pattern.isprintable() or pattern != pattern.strip():
+        if not is_pattern(pattern):
             raise ConfigError(f"{called}: a pattern is 1 to 256 printable characters, such as 'gpt-*'")
         if pattern in owners:
             raise ConfigError(f"{called}: {pattern!r} is also a pattern of upstreams.{owners[pattern]}")

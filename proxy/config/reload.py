@@ -15,6 +15,10 @@ _AT_START: Final = {
     "log": ("format", "level"),
     "metrics": ("max_models",),
     "cache": ("enabled", "memory_bytes", "snapshot"),
+    "data": ("directory",),
+    "auth": ("mode",),
+    "limits": ("count",),
+    "ledger": ("mode", "keep_requests_days", "keep_usage_days", "max_requests", "buffer_rows", "buffer_bytes"),
     "redis": ("url", "namespace", "deadline", "max_connections"),
 }
 _TLS: Final = ("tls_certificate", "tls_key")

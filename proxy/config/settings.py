@@ -209,6 +209,7 @@ class Upstream(Section, frozen=True):
     key: Secret = Secret("")
     models: tuple[str, ...] = ("*",)
     ca_file: str = ""
+    provider: str = ""
     limits: Amounts = Amounts()
     """Those that it sets go before those of `limits.upstream`."""
 

@@ -3,30 +3,73 @@
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from proxy.config import load
+from proxy.config import Config, DeclaredKey, DeclaredTeam, load
 from proxy.config.settings import known_keys
+from proxy.telemetry.prices import NAMES
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "config.toml"
 SETTING = re.compile(r"^(\w+) = (?:\"[^\"]*\"|[^#]+?)  +# (.+)$")
 
 
-def shown() -> list[str]:
-    def walk(tree: dict[str, object], prefix: str) -> list[str]:
+NAMED = ("keys.declared.", "keys.teams.", "prices.models.")
+"""Tables of which there is none until an operator names one: the reference shows them as comments."""
+
+
+def examples() -> list[str]:
+    """The lines that stand in config.toml as comments and are TOML."""
+    blocks = re.findall(r"^# \[[^\]\n]+\]$(?:\n# .+)+", REFERENCE.read_text(), re.MULTILINE)
+    return [line.removeprefix("# ") for block in blocks for line in block.splitlines()]
+
+
+def shown(text: str) -> list[str]:
+    def walk(tree: dict[str, Any], prefix: str) -> list[str]:
         found = []
         for name, value in tree.items():
-            found += walk(value, f"{prefix}{name}.") if isinstance(value, dict) else [prefix + name]
+            found += walk(value, f"{prefix}{name}.") if value and isinstance(value, dict) else [prefix + name]
         return found
 
-    return walk(tomllib.loads(REFERENCE.read_text()), "")
+    return walk(tomllib.loads(text), "")
+
+
+def with_examples(tmp_path: Path) -> Config:
+    file = tmp_path / "config.toml"
+    file.write_text(REFERENCE.read_text() + "\n" + "\n".join(examples()))
+    return load(file, {})
 
 
 def test_the_reference_shows_every_setting_and_nothing_else() -> None:
     """A setting that is not documented, or documented and gone, fails here; their order is the code's."""
-    assert shown() == [*known_keys("upstreams.openai", tables=False)]
+    known = known_keys("upstreams.openai", tables=False)
+    assert shown(REFERENCE.read_text()) == [key for key in known if not key.startswith(NAMED)]
+
+
+@pytest.mark.parametrize(("table", "metadata"), [("keys.declared.ci", 8), ("keys.teams.research", 0)])
+def test_the_examples_show_every_setting_of_what_operators_name(table: str, metadata: int) -> None:
+    """As above; `metadata` is a table itself."""
+    known = [key for key in known_keys(table, tables=False) if key.startswith(f"{table}.")]
+    known.insert(metadata, f"{table}.metadata")
+    assert [key for key in shown("\n".join(examples())) if key.startswith(f"{table}.")] == known
+
+
+def test_the_examples_load_and_are_the_defaults(tmp_path: Path) -> None:
+    """Whoever takes the comment signs away has a file that starts, and changes nothing but what he edits."""
+    keys = with_examples(tmp_path).keys
+    assert keys.declared == {"ci": DeclaredKey(digest=keys.declared["ci"].digest)}
+    assert keys.teams == {"research": DeclaredTeam()}
+
+
+def test_the_example_of_prices_shows_all_of_them_with_their_units(tmp_path: Path) -> None:
+    """By the names that the price list has, and one tier."""
+    (table,) = with_examples(tmp_path).prices.models.values()
+    assert [name for name, price in table.items() if isinstance(price, float)] == [*NAMES]
+    for name, unit in NAMES.items():
+        assert f"# {unit}" in next(line for line in examples() if line.startswith(f"{name} = "))
+    assert [*table.keys() - NAMES] == ["batch"]
 
 
 def test_the_reference_unchanged_is_the_defaults() -> None:
@@ -37,6 +80,7 @@ def test_the_reference_unchanged_is_the_defaults() -> None:
 def test_every_setting_is_explained_on_its_line() -> None:
     """Each has a comment, in a form that `grep` finds whole."""
     lines = [line for line in REFERENCE.read_text().splitlines() if line and line[0] not in "#["]
+    lines += [line for line in examples() if line[0] != "["]
     assert [line for line in lines if not SETTING.match(line)] == []
 
 
@@ -44,9 +88,18 @@ def test_every_duration_and_size_has_its_unit() -> None:
     """A bare number of what, is the question that a reference answers."""
     text = REFERENCE.read_text()
     assert "Durations are in seconds, sizes in bytes." in text
-    for key in ("drain_delay", "drain_timeout", "idle_timeout", "dns_ttl", "ping_interval", "ping_timeout"):
+    for key in (
+        "drain_delay",
+        "drain_timeout",
+        "idle_timeout",
+        "dns_ttl",
+        "ping_interval",
+        "ping_timeout",
+        "grace",
+        "burst",
+    ):
         assert re.search(rf"^{key} = .* # (.*\b)?s\b", text, re.MULTILINE), key
-    for key in ("max_json_bytes", "max_upload_bytes", "max_frame_bytes"):
+    for key in ("max_json_bytes", "max_upload_bytes", "max_frame_bytes", "buffer_bytes"):
         assert re.search(rf"^{key} = .* # \d+ MiB", text, re.MULTILINE), key
 
 
@@ -77,5 +130,5 @@ def test_what_the_documents_call_a_setting_exists() -> None:
         text = document.read_text()
         named = re.findall(rf"`((?:{sections})\.(?!py\b)[a-z_.]+)`", text)
         named += [name.lower().replace("__", ".") for name in re.findall(r"\bASKONCE_([A-Z]+__\w+)", text)]
-        settings = {re.sub(r"^upstreams\.[^.]+", "upstreams.name", name) for name in named}
+        settings = {re.sub(r"^(upstreams|keys\.declared|keys\.teams)\.[^.]+", r"\1.name", name) for name in named}
         assert settings - keys <= {"section.name"}, document.name
