@@ -18,7 +18,7 @@ from proxy.caching.keep import Keep
 from proxy.caching.trip import Trip
 from proxy.errors import Failure, Kind, Source
 from proxy.exchange import Exchange, Reply, header
-from proxy.upstream.call import UpstreamCall
+from proxy.upstream.call import Call
 
 if TYPE_CHECKING:
     from proxy.caching.recall import Question
@@ -38,7 +38,7 @@ class Batches:
     def __repr__(self) -> str:
         return f"<Batches {self._flights!r}>"
 
-    async def ask(self, exchange: Exchange, question: "Question", call: UpstreamCall) -> Reply | Entry:
+    async def ask(self, exchange: Exchange, question: "Question", call: Call) -> Reply | Entry:
         """The answer put together, or the upstream's as it is. Sets the note. Raises Failure."""
         draw = self._random() if question.plan.may_read and not question.asked.only_if_cached else 0.0
         trip = Trip(self._keep, exchange, question, call, draw)
@@ -55,7 +55,7 @@ class Batches:
             raise Failure(Kind.CACHE_MISS)
         return await self._go(exchange, question, call, trip)
 
-    async def _go(self, exchange: Exchange, question: "Question", call: UpstreamCall, trip: "Trip") -> Reply | Entry:
+    async def _go(self, exchange: Exchange, question: "Question", call: Call, trip: "Trip") -> Reply | Entry:
         try:
             answer, role = await self._board(exchange, question, trip, shared=question.shared)
             if isinstance(answer, Entry) and not trip.serves(answer, found=role is Role.FOUND):

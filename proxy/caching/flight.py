@@ -18,7 +18,8 @@ from cache.recorder import EventRecorder, Recording
 from proxy.caching.share import SHARED, Landing, Share
 from proxy.errors import Failure, Kind
 from proxy.exchange import Reply
-from proxy.tee import HELD, WHOLE, end_of_events, is_event_stream
+from proxy.tee import is_event_stream
+from proxy.upstream.whole_events import WholeEvents
 
 __all__ = ["FAILING", "Flight", "Voyage"]
 
@@ -97,7 +98,7 @@ class Flight:
         self._blocks: list[bytes] = []
         self._last: deque[bytes] = deque(maxlen=TAIL)
         self._base = self._size = self._waiting = self._dropped = 0
-        self._held = b""
+        self._whole = WholeEvents()
         self._overflown = self._pausing = False
 
     def __repr__(self) -> str:
@@ -201,8 +202,8 @@ class Flight:
             share.tell(Landing.ALONE)
 
     def data(self, chunk: bytes) -> None:
-        if self.events and (self._held or not chunk.endswith(WHOLE)):
-            chunk = self._whole_events(chunk)
+        if self.events:
+            chunk = self._whole.feed(chunk)
             if not chunk:
                 return
         self._blocks.append(chunk)
@@ -214,15 +215,6 @@ class Flight:
             share.advance()
         if self._size > self._limit:
             self._slide(chunk)
-
-    def _whole_events(self, chunk: bytes) -> bytes:
-        """What ends with an event; the beginning of the next waits, unless it is long."""
-        data = self._held + chunk
-        end = end_of_events(data)
-        if len(data) - end > HELD:
-            end = len(data)
-        self._held = data[end:]
-        return data[:end]
 
     def _slide(self, chunk: bytes) -> None:
         """Too large to be kept: what all have taken goes, and nobody new can join."""
@@ -281,11 +273,11 @@ class Flight:
 
     def _let_go(self) -> None:
         """Of what has no end yet, and will have none."""
-        if self._held:
-            held, self._held = self._held, b""
-            self._blocks.append(held)
+        rest = self._whole.rest()
+        if rest:
+            self._blocks.append(rest)
             if self._recorder is not None:
-                self._recorder.data(held, self._clock())
+                self._recorder.data(rest, self._clock())
 
     def _conclude(self) -> None:
         self.over = True

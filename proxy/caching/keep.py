@@ -1,7 +1,6 @@
 """What is kept of an upstream's answer: only what is complete, as an entry, in every tier."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, final
 
@@ -18,7 +17,8 @@ from proxy.caching.turn import Turn
 from proxy.exchange import Exchange, Reply, header
 from proxy.openai.replies import Judged, Verdict, is_file, judge_body, judge_file, judge_stream
 from proxy.openai.usage import last_usage
-from proxy.upstream.call import UpstreamCall
+from proxy.upstream.call import Call
+from proxy.upstream.counted import Counting
 
 if TYPE_CHECKING:
     from proxy.caching.recall import Question
@@ -28,11 +28,6 @@ __all__ = ["Keep", "Voyage"]
 AT_ONCE: Final = 512
 """Frames of a stream that are judged before its last goes out, so that whoever asks again is served from memory."""
 AT_ONCE_BYTES: Final = 1 << 18
-REFUSED: Final = (400, 422)
-"""What an upstream says to a member that it does not know; it has done nothing then."""
-REMEMBERED: Final = 3_600.0
-"""Seconds for which nobody asks again whether an upstream has learnt it."""
-MOST_REFUSING: Final = 256
 
 _REASONS: Final = {
     Verdict.NOT_JSON: NoCacheReason.UNREADABLE,
@@ -45,27 +40,6 @@ _REASONS: Final = {
     Verdict.UNFINISHED: NoCacheReason.INCOMPLETE,
     Verdict.NO_END: NoCacheReason.INCOMPLETE,
 }
-
-
-@final
-class Refusing:
-    """Upstreams and their models that take no `stream_options`. `clock` is steady."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._until: OrderedDict[tuple[bytes, str], float] = OrderedDict()
-
-    def __repr__(self) -> str:
-        return f"<Refusing {len(self._until)} known>"
-
-    def knows(self, upstream: bytes, model: str) -> bool:
-        return bool(self._until) and self._until.get((upstream, model), 0.0) > self._clock()
-
-    def remember(self, upstream: bytes, model: str) -> None:
-        self._until.pop((upstream, model), None)
-        self._until[upstream, model] = self._clock() + REMEMBERED
-        if len(self._until) > MOST_REFUSING:
-            self._until.popitem(last=False)
 
 
 @final
@@ -92,7 +66,7 @@ class Keep:
         self.on_refused = on_refused
         self.on_usage = on_usage
         self.on_over = on_over
-        self.refusing = Refusing(asyncio.get_running_loop().time)
+        self.counting = Counting(asyncio.get_running_loop().time)
 
     def __repr__(self) -> str:
         return f"<Keep {self.tiers!r}>"
@@ -101,7 +75,7 @@ class Keep:
         self,
         exchange: Exchange,
         question: "Question",
-        call: UpstreamCall,
+        call: Call,
         *,
         stale: Entry | None = None,
         alone: bool = False,
@@ -159,7 +133,7 @@ class Voyage:
         keep: Keep,
         exchange: Exchange,
         question: "Question",
-        call: UpstreamCall,
+        call: Call,
         *,
         stale: Entry | None,
         alone: bool,
@@ -198,19 +172,11 @@ class Voyage:
         return self._reply
 
     async def _send(self) -> Reply:
-        """Asks for usage where the client did not, and then, of an upstream that refuses that, as the client did."""
-        meaning, exchange, call = self._question.meaning, self._exchange, self._call
-        refusing = self._keep.refusing
-        if not (exchange.stream and self._question.counted) or refusing.knows(call.identity, exchange.model):
-            return await call.send(exchange, meaning.body)
-        reply = await call.send(exchange, meaning.counted)
-        if reply.status not in REFUSED:
-            return reply
-        reply.abort()
-        reply = await call.send(exchange, meaning.body)
-        if reply.status not in REFUSED:
-            refusing.remember(call.identity, exchange.model)
-        return reply
+        """Asks for usage, also where the client did not."""
+        meaning, exchange = self._question.meaning, self._exchange
+        if exchange.stream and self._question.counted:
+            return await self._keep.counting.send(self._call, exchange, meaning.body, meaning.counted)
+        return await self._call.send(exchange, meaning.body)
 
     async def _elsewhere(self) -> Entry | None:
         """In Redis, or with another worker who is just asking."""

@@ -25,7 +25,7 @@ from proxy.errors import Failure, Kind, Source
 from proxy.exchange import CacheNote, Exchange, Headers, Reply, header
 from proxy.keys.key import VirtualKey
 from proxy.routes import Route
-from proxy.upstream.call import UpstreamCall
+from proxy.upstream.call import Call
 
 __all__ = ["Found", "Question", "Recall"]
 
@@ -100,7 +100,7 @@ class Recall:
 
     # what is asked
 
-    async def question(self, exchange: Exchange, route: Route, body: bytes, call: UpstreamCall) -> Question | bytes:
+    async def question(self, exchange: Exchange, route: Route, body: bytes, call: Call) -> Question | bytes:
         """Bytes to send upstream: the cache has no part in it, and `exchange.note` says why."""
         seen = self._recognised(exchange, body)
         if seen is not None and seen.upstream == call.identity and seen.scope == exchange.scope:
@@ -140,7 +140,7 @@ class Recall:
             planned = plan(Request(route.name, exchange.method, exchange.model), asked, self._rules)
             self._refuse(exchange, planned.refused(NoCacheReason.REQUEST_TOO_LARGE), asked)
 
-    async def changed(self, exchange: Exchange, route: Route, call: UpstreamCall) -> None:
+    async def changed(self, exchange: Exchange, route: Route, call: Call) -> None:
         """Forgets what is kept of what this request changed, and of the list that it stands in."""
         qualifiers = [*qualifiers_of(exchange.query, exchange.headers), ("upstream", call.identity)]
         keys = {
@@ -232,7 +232,7 @@ class Recall:
 
     # what there is
 
-    async def ask(self, exchange: Exchange, question: Question, call: UpstreamCall) -> Reply | Found:
+    async def ask(self, exchange: Exchange, question: Question, call: Call) -> Reply | Found:
         """An answer that is here, or one from upstream, which others may share. Raises Failure."""
         if len(question.keys) > 1:
             made = await self._batches.ask(exchange, question, call)
@@ -290,7 +290,7 @@ class Recall:
         raise Failure(Kind.CACHE_MISS)
 
     async def _go(
-        self, exchange: Exchange, note: CacheNote, question: Question, call: UpstreamCall, stale: Entry | None
+        self, exchange: Exchange, note: CacheNote, question: Question, call: Call, stale: Entry | None
     ) -> Reply | Found:
         until = self._time() + self._keep.max_wait
         voyage = self._keep.voyage(exchange, question, call, stale=stale)
@@ -323,7 +323,7 @@ class Recall:
             exchange.upstream_id = header(answer.headers, b"x-request-id")
         return answer
 
-    async def anew(self, exchange: Exchange, question: Question, call: UpstreamCall) -> Reply:
+    async def anew(self, exchange: Exchange, question: Question, call: Call) -> Reply:
         """From upstream, whatever is stored: it can't be had in the form that was asked for. Raises Failure."""
         exchange.note = note = CacheNote(question.key, CacheStatus.REFRESH, Handling.FWD_REQUEST)
         if question.asked.only_if_cached:

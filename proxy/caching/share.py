@@ -2,18 +2,17 @@
 
 import asyncio
 import enum
-import re
 from typing import TYPE_CHECKING, Final, final
 
 from cache.entry import Entry
 from proxy.errors import Failure
 from proxy.exchange import Headers, Sink
-from proxy.openai.stream_options import is_usage_only
+from proxy.openai.splitting import part_usage
 
 if TYPE_CHECKING:
     from proxy.caching.flight import Flight
 
-__all__ = ["SHARED", "Landing", "News", "Share", "without_usage"]
+__all__ = ["SHARED", "Landing", "News", "Share"]
 
 SHARED: Final = frozenset(
     [
@@ -22,8 +21,6 @@ SHARED: Final = frozenset(
     ]
 )
 """Fields of an answer that are told to others than the client it was asked for: no cookie, no rate limit."""
-EVENTS: Final = re.compile(rb"(?>(?:[^\r\n]++(?>\r\n|\n|\r))*+)(?>\r\n|\n|\r)|.+", re.DOTALL)
-"""Lines and the blank one that ends them; or the rest."""
 
 
 @final
@@ -132,7 +129,7 @@ class Share:
             block = flight.block(self.position)
             self.position += 1
             if self.strip:
-                block = without_usage(block)
+                block, _ = part_usage(block)
             if block:
                 sink.data(block)
             length = flight.length
@@ -156,12 +153,3 @@ class Share:
 
 News = Share | Entry | Landing | Failure
 """What a client hears of a flight: its part in it, what it ended in, or why it has neither."""
-
-
-def without_usage(block: bytes) -> bytes:
-    """Whole events, less the frame of usage."""
-    if b'"usage"' not in block or not (b"[]" in block or b"[ ]" in block):
-        return block  # a frame of usage has an empty list of choices
-    events = EVENTS.findall(block)
-    kept = [event for event in events if not is_usage_only(event)]
-    return block if len(kept) == len(events) else b"".join(kept)

@@ -21,7 +21,7 @@ from proxy.caching.turn import Turn
 from proxy.errors import Failure, Kind
 from proxy.exchange import CacheNote, Exchange, Reply, header
 from proxy.openai.embeddings import Format, NotVectors, missing
-from proxy.upstream.call import UpstreamCall
+from proxy.upstream.call import Call
 
 if TYPE_CHECKING:
     from proxy.caching.recall import Question
@@ -46,7 +46,7 @@ T = TypeVar("T")
 class Trip:
     """One batch, what is known of it, and the call for the rest. Implements `flight.Voyage`."""
 
-    def __init__(self, keep: Keep, exchange: Exchange, question: "Question", call: UpstreamCall, draw: float) -> None:
+    def __init__(self, keep: Keep, exchange: Exchange, question: "Question", call: Call, draw: float) -> None:
         note, pieces = exchange.note, question.meaning.pieces
         assert note is not None  # noqa: S101  (a question has one)
         assert pieces is not None  # noqa: S101  (and a batch has inputs)

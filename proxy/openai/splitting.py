@@ -3,9 +3,10 @@
 import re
 from typing import Final
 
+from proxy.openai.events import read
 from proxy.openai.stream_options import is_usage_only
 
-__all__ = ["split", "without_usage"]
+__all__ = ["part_usage", "split"]
 
 EVENTS: Final = re.compile(rb"(?>(?:[^\r\n]++(?>\r\n|\n|\r))*+)(?>\r\n|\n|\r)|.+", re.DOTALL)
 """Lines and the blank one that ends them; or the rest."""
@@ -16,10 +17,17 @@ def split(block: bytes) -> list[bytes]:
     return EVENTS.findall(block)
 
 
-def without_usage(block: bytes) -> bytes:
-    """Whole events, less the frame of usage."""
+def part_usage(block: bytes) -> tuple[bytes, bytes]:
+    """Whole events less the frames of usage, and the JSON of the last of these; b"" where there is none."""
     if b'"usage"' not in block or not (b"[]" in block or b"[ ]" in block):
-        return block  # a frame of usage has an empty list of choices
-    events = split(block)
-    kept = [event for event in events if not is_usage_only(event)]
-    return block if len(kept) == len(events) else b"".join(kept)
+        return block, b""  # a frame of usage has an empty list of choices
+    kept, told = [], b""
+    for event in split(block):
+        if is_usage_only(event):
+            told = event
+        else:
+            kept.append(event)
+    if not told:
+        return block, b""
+    *_, last = read((told,)).events
+    return b"".join(kept), last.data
