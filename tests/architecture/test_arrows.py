@@ -27,6 +27,8 @@ SANS_IO = names(
     " cache.fingerprint cache.directives cache.policy cache.freshness"
     " cache.status cache.entry cache.select cache.encoding"
     " limits.policy limits.bucket limits.budget limits.headers"
+    " proxy.keys.key proxy.keys.table proxy.keys.amounts proxy.ledger.row proxy.ledger.fold proxy.ledger.query"
+    " proxy.telemetry.prices"
 )
 PARSERS = names("proxy.http1.messages proxy.http1.readers")
 STAGES = names(
@@ -73,6 +75,14 @@ RULES: Mapping[str, Rule] = {
         OURS,
         but=names("proxy.telemetry proxy.config proxy.exchange proxy.errors"),
     ),
+    "the keys know nobody who asks for them": Rule(
+        names("proxy.keys"), OURS, but=names("proxy.keys proxy.config proxy.telemetry proxy.redis_link")
+    ),
+    "the ledger knows nobody who writes or reads it": Rule(
+        names("proxy.ledger"),
+        OURS,
+        but=names("proxy.ledger proxy.keys.audit proxy.openai.tokens proxy.telemetry proxy.redis_link"),
+    ),
     "the product imports neither its tests nor its bench": Rule(OURS, names("tests bench")),
 }
 
@@ -90,6 +100,8 @@ BROKEN: Mapping[str, Mapping[str, str]] = {
     "nothing but the command starts the server": {"proxy/app.py": "import proxy.server"},
     "the demo is known to the command alone": {"proxy/routes.py": "import proxy.demo.app"},
     "telemetry and configuration know nobody who uses them": {"proxy/telemetry/log.py": "from proxy.tee import Tee"},
+    "the keys know nobody who asks for them": {"proxy/keys/table.py": "from proxy.auth import Identity"},
+    "the ledger knows nobody who writes or reads it": {"proxy/ledger/writer.py": "from proxy.http1 import flow"},
     "the product imports neither its tests nor its bench": {"proxy/app.py": "from tests.fakes import clock"},
 }
 
