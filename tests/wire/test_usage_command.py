@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 from proxy.admin import Admin, Gate, Readiness
 from proxy.admin.usage_routes import UsageRoutes
-from proxy.cli.usage import usage
+from proxy.cli.usage import By, usage
 from proxy.config import Secret
+from proxy.ledger import query
 from proxy.telemetry.metrics import Metrics
 from tests.fakes.admin import TOKEN
 from tests.fakes.command import Printed
@@ -64,6 +65,11 @@ async def test_a_table(url: str) -> None:
     assert lines[3][5] == "$10000000.123456789"
     assert "1 requests have no known price" in printed.err
     assert "1,000 requests of these days are missing" in printed.err
+
+
+def test_all_that_it_can_be_added_up_by() -> None:
+    """What the ledger knows, the command takes."""
+    assert [by.value for by in By] == [by.value for by in query.By]
 
 
 async def test_json(url: str) -> None:
