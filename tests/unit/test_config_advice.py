@@ -6,6 +6,7 @@ from proxy.config import advice, read
 
 URL = "http://127.0.0.1:9/v1"
 KEY = "sk-canary-33d0"
+DIGEST = "8f2c61d07b9e4a35c0d1e2f3a4b5968778695a4b3c2d1e0f534ae9b70d16c2f8"
 
 
 def advised(*, cores: int = 2, environ: dict[str, str] | None = None, **settings: str) -> list[str]:
@@ -92,3 +93,34 @@ def test_what_the_environment_does_or_fails_to_do_is_pointed_out() -> None:
     (line,) = advised(environ={"ASKONCE_LOG_LEVEL": "debug"})
     assert line == "ASKONCE_LOG_LEVEL: sets nothing; did you mean ASKONCE_LOG__LEVEL?"
     assert advised(environ={"ASKONCE_X": ""}) == ["ASKONCE_X: sets nothing"]
+
+
+def test_keys_that_nobody_asks_for_are_pointed_out() -> None:
+    """In pass-through mode clients bring their own."""
+    assert advised(keys__declared__ci__digest=DIGEST) == [
+        'keys: what is declared has no effect, because auth.mode is "passthrough"'
+    ]
+    assert advised(keys__declared__ci__digest=DIGEST, auth__mode="keys", upstreams__openai__key=KEY) == []
+
+
+def test_an_upstream_that_would_be_asked_without_a_key_is_pointed_out() -> None:
+    """A virtual key goes no further than the gateway; a server on this machine may need none."""
+    assert advised(auth__mode="keys") == [
+        "upstreams.openai.key: is not set, and no client's virtual key goes there: it is asked without any"
+    ]
+    assert advised(auth__mode="keys", upstreams__a__base_url=URL) == []
+
+
+def test_with_virtual_keys_a_public_address_is_no_gift() -> None:
+    """Strangers get no further than without a key."""
+    assert advised(listen__host="0.0.0.0", upstreams__openai__key=KEY, auth__mode="keys") == []
+
+
+@pytest.mark.parametrize(("unknown", "said"), [("refuse", "is refused, because of"), ("allow", "is free, for")])
+def test_budgets_without_prices_are_pointed_out(unknown: str, said: str) -> None:
+    """What costs nobody knows what either stops or is never stopped."""
+    unpriced = {"ASKONCE_PRICES__ENABLED": "false", "ASKONCE_LIMITS__UNKNOWN_PRICE": unknown}
+    (line,) = advised(environ=unpriced, limits__team__usd_per_day="5")
+    assert line.startswith(f"prices.enabled: what has no price in prices.models {said} limits.team")
+    assert advised(environ=unpriced, limits__team__requests_per_day="5") == []
+    assert advised(limits__unknown_price=unknown, limits__team__usd_per_day="5") == []

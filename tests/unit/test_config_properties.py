@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from proxy.config import Config, ConfigError, load
 from proxy.config.settings import known_keys
+from proxy.telemetry.prices import NAMES as PRICES
 
 CANARY = "sk-canary-91c2"
 KEYS = [*known_keys("upstreams.openai", tables=False)]
@@ -34,6 +35,7 @@ misplaced_urls = st.builds(
     st.sampled_from(["{}", "http://{}@h/v1", "http://h:{}/v1", "http://h?{}", "socks5://:{}@h"]),
     st.just(CANARY),
 )
+amounts = st.floats(0, 1e17) | st.integers(0, 10**17) | st.sampled_from([10**400, 1e-10, 0, float("inf")])
 keys = st.sampled_from(NAMES) | st.text(max_size=8)
 trees = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=5), max_leaves=30
@@ -88,6 +90,21 @@ def test_any_value_of_any_setting_loads_or_gives_one_line(
     lines = [f"{key} = {inline(value)}" for key, value in values.items() if value is not None]
     with contextlib.suppress(UnicodeEncodeError):
         file.write_text("\n".join(lines), encoding="utf-8")
+    survives(file, {"CANARY": CANARY})
+
+
+@given(
+    st.sampled_from(["keys.declared.ci", "keys.teams.ops", 'prices.models."m*"', "limits.key", "upstreams.a.limits"]),
+    st.dictionaries(st.sampled_from([*NAMES, *PRICES]) | st.text(max_size=8), scalars | amounts | trees, max_size=5),
+    st.fixed_dictionaries({}, optional=dict.fromkeys(["digest", "team", "expires", "input"], misplaced | scalars)),
+)
+@settings(max_examples=100, deadline=None)
+def test_any_table_that_operators_name_loads_or_gives_one_line(
+    file: Path, table: str, values: dict[str, Any], places: dict[str, Any]
+) -> None:
+    """Keys, teams, prices and amounts, with a secret where its digest belongs."""
+    with contextlib.suppress(UnicodeEncodeError):
+        file.write_text(f"[{table}]\n{toml(without_nulls(values | places))}", encoding="utf-8")
     survives(file, {"CANARY": CANARY})
 
 
