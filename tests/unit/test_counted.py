@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import Failure, Kind
-from proxy.exchange import Body, Exchange, Reply
+from proxy.exchange import Body, Exchange, Headers, Reply
 from proxy.openai.splitting import split
 from proxy.openai.stream_options import is_usage_only
 from proxy.upstream.counted import Counting, Stripped
@@ -102,6 +102,20 @@ async def test_what_is_remembered_is_bounded() -> None:
         assert upstream.asked[0] == expected
 
 
+async def test_who_refused_last_is_forgotten_last() -> None:
+    """Though it was known before."""
+    clock = Clock()
+    counting = Counting(clock)
+    for model in ["again", "other"]:
+        await counting.send(Upstream(), exchange(model), PLAIN, COUNTED)
+    clock.advance(3_601)
+    for model in ["again", *map(str, range(255))]:
+        await counting.send(Upstream(), exchange(model), PLAIN, COUNTED)
+    upstream = Upstream()
+    await counting.send(upstream, exchange("again"), PLAIN, COUNTED)
+    assert upstream.asked == [PLAIN]
+
+
 class Sink:
     """Implements `exchange.Sink`."""
 
@@ -121,9 +135,9 @@ class Sink:
         self.failure = failure
 
 
-def stripped(content_type: bytes = EVENTS, body: bytes | None = None) -> tuple[Stripped, FakeReply, Sink, list[bytes]]:
+def stripped(body: bytes | None = None) -> tuple[Stripped, FakeReply, Sink, list[bytes]]:
     told: list[bytes] = []
-    reply = FakeReply(200, content_type, body)
+    reply = FakeReply(200, EVENTS, body)
     sink = Sink()
     less = Stripped(reply, told.append)
     less.attach(sink)
@@ -133,13 +147,14 @@ def stripped(content_type: bytes = EVENTS, body: bytes | None = None) -> tuple[S
 FRAMES = [chat_frame("a"), b": a comment\n\n", chat_frame(' "usage" [] '), USAGE, DONE]
 
 
-def test_the_frame_of_usage_is_left_out_and_told() -> None:
+@pytest.mark.parametrize("usage", [USAGE, USAGE.replace(b'"choices":[]', b'"choices": [ ]')])
+def test_the_frame_of_usage_is_left_out_and_told(usage: bytes) -> None:
     """Each other chunk goes on as it came, when it came."""
     _, reply, sink, told = stripped()
     for count, frame in enumerate(FRAMES[:3], 1):
         reply.push(frame)
         assert sink.chunks == FRAMES[:count]
-    reply.push(*FRAMES[3:])
+    reply.push(usage, DONE)
     reply.end()
     assert (sink.chunks, sink.ended) == ([*FRAMES[:3], DONE], 1)
     assert [msgspec.json.decode(each)["usage"]["total_tokens"] for each in told] == [18]
@@ -205,7 +220,13 @@ def test_a_head_is_as_it_was() -> None:
     assert told == [USAGE[6:-2]] * 2
 
 
-def test_what_is_no_stream_is_as_it_was() -> None:
-    """Also what looks like one, in an error or in a coding that is not read."""
-    less, _, sink, told = stripped(b"application/json", USAGE)
+@pytest.mark.parametrize(
+    ("content_type", "fields"), [(b"application/json", []), (EVENTS, [(b"content-encoding", b"gzip")])]
+)
+def test_what_is_no_stream_is_as_it_was(content_type: bytes, fields: Headers) -> None:
+    """Nor is one whose coding nobody reads."""
+    told: list[bytes] = []
+    sink = Sink()
+    less = Stripped(FakeReply(200, content_type, USAGE, headers=fields), told.append)
+    less.attach(sink)
     assert (sink.chunks, sink.ended, less.whole(), less.length, told) == ([USAGE], 1, USAGE, len(USAGE), [])
