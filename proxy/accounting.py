@@ -104,6 +104,7 @@ class Accounting:
                 attempts=0,
                 stream=False,
                 cache=None,
+                key="",
                 peer=peer,
             )
         )
@@ -190,6 +191,7 @@ class Accounting:
             attempts=exchange.attempts,
             stream=exchange.stream,
             cache=exchange.note.status._value_ if exchange.note else None,
+            key=exchange.account,
             peer=exchange.peer,
         )
         self._log.request(line, self._clock() - now)

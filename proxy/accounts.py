@@ -32,7 +32,7 @@ from proxy.ledger.writer import Ledger
 from proxy.limiting.measure import Measure
 from proxy.limiting.metered import Metering
 from proxy.limiting.stage import Limits
-from proxy.limiting.terms import Rule, TermsBook
+from proxy.limiting.terms import EVERYBODY, Rule, TermsBook
 from proxy.telemetry.log import Log
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.money_metrics import LimiterStats
@@ -177,7 +177,7 @@ class Accounts:
 
     def bills(self, config: Config) -> Bills:
         overrides = [override_of(pattern, table) for pattern, table in config.prices.models.items()]
-        prices = Prices(self._list, overrides) if self._list is not None else None
+        prices = Prices(self._list, overrides) if self._list is not None or overrides else None
         providers = {name: upstream.provider or upstream.base_url for name, upstream in config.upstreams.items()}
         return Bills(
             prices,
@@ -196,8 +196,9 @@ class Accounts:
             return None
         self._limited = self._limited or self.keyed or not terms.idle
         settings = config.limits
-        for name in ("key", "team", "upstream", "gateway"):
-            self._metrics.money.fail_mode(name, _ON_FAILURE[getattr(settings, name).on_store_failure])
+        of = {"key": settings.key, "team": settings.team, "upstream": settings.upstream, EVERYBODY: settings.gateway}
+        for subject, rule in of.items():
+            self._metrics.money.fail_mode(subject, _ON_FAILURE[rule.on_store_failure])
         limits = Limits(
             self._limiter,
             terms,

@@ -1,10 +1,11 @@
 """What a client is told of its limits, and of what its request cost and saved. Sans-IO."""
 
+from functools import partial
 from math import inf
 from typing import Final
 
 from limits.headers import rate_limit
-from limits.policy import State
+from limits.policy import Demand, Kind, State
 from proxy.exchange import Headers
 from proxy.limiting.bill import Bill
 
@@ -21,6 +22,8 @@ def bill_headers(bill: Bill) -> Headers:
     states: tuple[State, ...] = ()
     if bill.charged is not None:
         states = bill.charged.states
+        if bill.used is not None and bill.charged.refused is None:
+            states = tuple(map(partial(_settled, bill), bill.charged.demands, states))
     if bill.admitted is not None:
         states += bill.admitted.states
     if states:
@@ -31,6 +34,18 @@ def bill_headers(bill: Bill) -> Headers:
     if bill.saved:
         headers.append((b"x-askonce-saved-usd", _usd(bill.saved)))
     return headers
+
+
+def _settled(bill: Bill, demand: Demand, state: State) -> State:
+    """As it will be when what was reserved has made room for what was used."""
+    limit, remaining, reset = state
+    if limit.kind.money and bill.cost is not None:
+        return State(limit, min(limit.amount, max(0, remaining + demand.cost - bill.cost)), reset)
+    if limit.kind is Kind.TOKENS and bill.used is not None:
+        left = remaining + demand.cost - bill.used.get("input", 0) - bill.used.get("output", 0)
+        left = min(limit.burst, max(0, left))
+        return State(limit, left, (limit.burst - left) * 60_000 // limit.amount if limit.amount else reset)
+    return state
 
 
 def _budget(states: tuple[State, ...]) -> Headers:

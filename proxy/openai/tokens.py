@@ -65,7 +65,7 @@ def tokens_of(usage: Mapping[str, object]) -> dict[str, int]:
     total = _count(usage.get("total_tokens"))
     if total > taken + made:
         _add_the_rest(usage, tokens, total - taken - made)
-    if len(tokens) > 2 or "reasoning" in tokens:
+    if len(tokens) > ("input" in tokens) + ("output" in tokens):
         _fit(tokens)
     return tokens
 

@@ -51,6 +51,8 @@ class RequestLine(msgspec.Struct, kw_only=True, gc=False):
     stream: bool
     cache: str | None
     """What `x-cache-status` said."""
+    key: str
+    """The id of the virtual key, or a digest of the client's own."""
     peer: str
 
 

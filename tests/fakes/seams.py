@@ -10,10 +10,12 @@ from typing import Any, final
 import msgspec
 
 from proxy.accounting import Accounting
-from proxy.auth import Auth
+from proxy.auth import PassThrough
+from proxy.billing import Bills
 from proxy.errors import Failure, Kind
 from proxy.exchange import Ask, Exchange, Flow, Headers, PhaseTimeouts, Reply, Sink, header
 from proxy.heartbeat import Heartbeat
+from proxy.limiting.measure import Measure
 from proxy.pipeline import Pipeline
 from proxy.tee import Tee
 from proxy.telemetry.log import Log
@@ -23,7 +25,7 @@ from proxy.upstream.call import UpstreamCall
 from proxy.upstream.router import Router
 from tests.fakes.clock import Clock
 
-__all__ = ["FakeBody", "FakeClient", "FakeReply", "FakeTransport", "House", "Watch", "house", "sent_header"]
+__all__ = ["FakeBody", "FakeClient", "FakeReply", "FakeTransport", "House", "Watch", "bills", "house", "sent_header"]
 
 TIMEOUTS = PhaseTimeouts(connect=1.0, write=2.0, first_byte=3.0, idle=4.0, total=5.0)
 
@@ -218,6 +220,11 @@ class Watch:
             timed.expire(now)
 
 
+def bills(metrics: Metrics, clock: Callable[[], float]) -> Bills:
+    """Without prices."""
+    return Bills(None, {}, Measure(counting=False, expected=1), metrics, None, wall=clock, clock=clock)
+
+
 @final
 class House:
     """A pipeline whose client, upstream and time are the test's."""
@@ -230,14 +237,15 @@ class House:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT)
         self._path = path
         self.log = Log(style="json", fd=self._fd)
-        self.accounting = Accounting(self.metrics, self.log, self.clock)
+        self.accounting = Accounting(bills(self.metrics, self.clock), self.metrics, self.log, self.clock)
         call = UpstreamCall("test", "/base", key, self.transport, TIMEOUTS, 1 << 20, self.clock)
         self.pipeline = Pipeline(
-            Auth(required=required),
+            PassThrough(required=required),
             Understand(1 << 16, 1 << 20, models_matter=False),
             Router([(models, call)]),
-            Tee(self.clock),
+            Tee(self.accounting.bills, self.clock),
             self.accounting,
+            None,
             None,
             comment_after=10.0,
             watch=self.watch,

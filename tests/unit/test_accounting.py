@@ -16,6 +16,7 @@ from proxy.routes import find
 from proxy.telemetry.log import Log
 from proxy.telemetry.metrics import Metrics
 from tests.fakes.clock import Clock
+from tests.fakes.seams import bills
 
 
 class _Body:
@@ -37,7 +38,7 @@ class Books:
         self.metrics = Metrics()
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT)
         self.log = Log(style="json", fd=self._fd)
-        self.accounting = Accounting(self.metrics, self.log, self.clock)
+        self.accounting = Accounting(bills(self.metrics, self.clock), self.metrics, self.log, self.clock)
 
     def exchange(self, **fields: object) -> Exchange:
         exchange = Exchange(
@@ -128,6 +129,7 @@ def test_the_line_says_what_happened(books: Books) -> None:
         "attempts": 1,
         "stream": False,
         "cache": None,
+        "key": "",
         "peer": "192.0.2.7",
     }
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from proxy.auth import MAX_GIVEN, Auth, tells_who, without_credentials
+from proxy.auth import MAX_GIVEN, PassThrough, tells_who, without_credentials
 from proxy.errors import Failure, Kind
 from proxy.exchange import Exchange, Headers
 from tests.fakes.seams import FakeBody, FakeClient
@@ -34,7 +34,7 @@ def _exchange(headers: Headers) -> Exchange:
 def test_where_keys_are_found(line: tuple[bytes, bytes], *, required: bool) -> None:
     """Every form in which SDKs and browsers send a key."""
     exchange = _exchange([(b"x", b"y"), line])
-    Auth(required=required).identify(exchange)
+    PassThrough(required=required).identify(exchange)
     assert exchange.credential == KEY
 
 
@@ -55,17 +55,17 @@ def test_where_keys_are_found(line: tuple[bytes, bytes], *, required: bool) -> N
 def test_no_key(headers: Headers) -> None:
     """Refused where a key is required, and nobody's elsewhere."""
     exchange = _exchange(headers)
-    Auth(required=False).identify(exchange)
+    PassThrough(required=False).identify(exchange)
     assert exchange.credential == b""
     with pytest.raises(Failure) as refused:
-        Auth(required=True).identify(exchange)
+        PassThrough(required=True).identify(exchange)
     assert (refused.value.kind, refused.value.status) == (Kind.INVALID_API_KEY, 401)
 
 
 def test_a_refusal_echoes_nothing() -> None:
     """A header that is no key is not shown to anybody."""
     with pytest.raises(Failure) as refused:
-        Auth(required=True).identify(_exchange([(b"authorization", b"Basic " + KEY)]))
+        PassThrough(required=True).identify(_exchange([(b"authorization", b"Basic " + KEY)]))
     assert KEY not in refused.value.body()
     assert KEY.decode() not in f"{refused.value!r}{refused.value}{refused.value.detail}"
 
@@ -100,9 +100,9 @@ def test_the_given_headers_are_not_changed() -> None:
     assert headers == [(b"authorization", KEY)]
 
 
-def _scope(*headers: tuple[bytes, bytes], auth: Auth | None = None) -> bytes:
+def _scope(*headers: tuple[bytes, bytes], auth: PassThrough | None = None) -> bytes:
     exchange = _exchange([*headers])
-    (auth or Auth(required=False)).identify(exchange)
+    (auth or PassThrough(required=False)).identify(exchange)
     return exchange.scope
 
 
@@ -144,19 +144,19 @@ def test_what_differs_by_request_tells_nobody_apart(name: str) -> None:
 
 def test_everybody_is_everybody() -> None:
     """Where all share, no field tells."""
-    auth = Auth(required=False, scope="global")
+    auth = PassThrough(required=False, scope="global")
     assert len({_scope((name.encode(), b"a"), auth=auth) for name in CREDENTIALS}) == 1
 
 
 def test_long_credentials_are_told_apart_and_not_remembered() -> None:
     """What is remembered of a client is bounded; who it is does not depend on that."""
-    auth = Auth(required=False)
+    auth = PassThrough(required=False)
     long = [(b"cookie", b"c" * MAX_GIVEN + each) for each in (b"1", b"2", b"1")]
     first, second, again = [_scope(line, auth=auth) for line in long]
     assert first == again != second
-    assert not auth._scopes
+    assert not auth._known
     assert _scope((b"cookie", b"c"), auth=auth) == _scope((b"cookie", b"c"), auth=auth)
-    assert len(auth._scopes) == 1
+    assert len(auth._known) == 1
 
 
 def test_long_names_are_read_too() -> None:

@@ -10,6 +10,7 @@ CONTRACT = {
     "invalid_request": (400, REQUEST),
     "invalid_json": (400, REQUEST),
     "invalid_api_key": (401, REQUEST),
+    "endpoint_not_allowed": (403, REQUEST),
     "model_not_found": (404, REQUEST),
     "unknown_route": (404, REQUEST),
     "method_not_allowed": (405, REQUEST),
@@ -20,6 +21,11 @@ CONTRACT = {
     "client_closed_request": (499, REQUEST),
     "client_too_slow": (408, REQUEST),
     "cache_miss": (504, REQUEST),
+    "rate_limit_exceeded": (429, "requests"),
+    "insufficient_quota": (429, "insufficient_quota"),
+    "too_many_tokens": (400, REQUEST),
+    "limits_unavailable": (503, SERVER),
+    "keys_unavailable": (503, SERVER),
     "internal_error": (500, SERVER),
     "overloaded": (503, SERVER),
     "draining": (503, SERVER),
@@ -57,7 +63,12 @@ def test_who_may_not_retry(kind: Kind, *, safe: bool, unprocessed: bool) -> None
     headers = Failure(kind, unprocessed=unprocessed).headers(safe_method=safe)
     told = (b"x-should-retry", b"false") in headers
     bills = kind.source is Source.UPSTREAM and not safe and not unprocessed
-    assert told is (bills or kind is Kind.CACHE_MISS)
+    assert told is (bills or kind in (Kind.CACHE_MISS, Kind.INSUFFICIENT_QUOTA, Kind.RATE_LIMITED))
+
+
+def test_who_may_retry_later() -> None:
+    """A limit that says when it has room is worth another try."""
+    assert (b"x-should-retry", b"false") not in Failure(Kind.RATE_LIMITED, retry_after=0.2).headers(safe_method=False)
 
 
 def test_when_to_come_back() -> None:
@@ -65,6 +76,8 @@ def test_when_to_come_back() -> None:
     headers = Failure(Kind.OVERLOADED, retry_after=2).headers(safe_method=True)
     assert (b"retry-after", b"2") in headers
     assert (b"retry-after-ms", b"2000") in headers
+    early = Failure(Kind.RATE_LIMITED, retry_after=1.0205).headers(safe_method=True)
+    assert [value for name, value in early if name.startswith(b"retry")] == [b"2", b"1021"]
     assert not any(name.startswith(b"retry") for name, _ in Failure(Kind.OVERLOADED).headers(safe_method=True))
 
 

@@ -23,6 +23,7 @@ class Failing:
         self._gate = gate
 
     def part(self) -> None: ...
+    def begun(self) -> None: ...
 
     async def depart(self) -> Entry | Reply:
         await self._gate.wait()

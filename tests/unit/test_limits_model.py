@@ -150,7 +150,8 @@ class Machine(RuleBasedStateMachine):
         if grant is None:
             return
         costs = [data.draw(st.integers(0, 2 * cost)) for cost in held.costs]
-        self.runner.get_loop().call_soon(lambda: [limiter.settle(grant, costs) for _ in range(1 + again)])
+        for _ in range(1 + again):
+            self.runner.get_loop().call_soon(limiter.settle, grant, costs)
         self.runner.run(self.sent())
         self.held.remove(held)
         taken = held.costs if held.lost is None else [0] * len(costs)

@@ -103,6 +103,7 @@ def request_line(**fields: Any) -> RequestLine:
         "attempts": 1,
         "stream": True,
         "cache": "MISS",
+        "key": "k1",
         "peer": "192.0.2.7",
     }
     return RequestLine(**defaults | fields)

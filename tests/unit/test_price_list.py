@@ -83,7 +83,7 @@ def test_costs_are_the_packages_own(listed: PriceList, used: dict[str, int], tie
         ("sonar", "perplexity", {"input": 1_000}, 13_000_000),
         ("tts-1", "openai", {"characters": 1_000}, 15_000_000),
         ("text-embedding-3-small", "openai", {"input": 1_000}, 20_000),
-        ("gpt-4o", "http://10.0.0.5:8000/v1", USED, None),
+        ("gpt-4o", "http://10.0.0.5:8000/v1", USED, 3_500_000),
         ("gpt-4o", "somebody", USED, None),
         ("a-model-of-ours", "openai", USED, None),
         ("a-model-of-ours", "", USED, None),
@@ -92,7 +92,7 @@ def test_costs_are_the_packages_own(listed: PriceList, used: dict[str, int], tie
     ],
 )
 def test_who_sells_what(prices: Prices, model: str, provider: str, used: dict[str, int], nano: int | None) -> None:
-    """By the provider's name, by the URL it is reached at, or by the model's; a host of one's own sells nothing."""
+    """By the provider's name, by the URL it is reached at, or by the model's."""
     assert cost(prices, model, provider, used) == nano
 
 
