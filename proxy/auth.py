@@ -120,7 +120,11 @@ class VirtualKeys:
         key = exchange.key
         if key is None or not (key.models or key.endpoints):
             return
-        model = exchange.model or model_in(exchange.path)
+        # A path may name another model than the query of an upgrade does.
+        for model in {exchange.model or model_in(exchange.path), model_in(exchange.path) or exchange.model}:
+            self._permit(key, model, route)
+
+    def _permit(self, key: VirtualKey, model: str, route: Route) -> None:
         match key.may(model, route.name):
             case Permission.GRANTED:
                 return
@@ -141,7 +145,9 @@ class VirtualKeys:
         kind: str = key.cache_scope or self._scope
         whose = b""
         if kind != "global":
-            kind, whose = ("team", key.team.encode()) if kind == "team" and key.team else ("virtual-key", key.id.encode())
+            kind, whose = (
+                ("team", key.team.encode()) if kind == "team" and key.team else ("virtual-key", key.id.encode())
+            )
         others = tuple([line for line in _given(headers) if line[0] not in CREDENTIAL_FIELDS])
         name = (kind.encode() + b" " + whose, others)
         scope = self._known.get(name)

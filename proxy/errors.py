@@ -111,7 +111,7 @@ class Failure(Exception):
 
     `unprocessed` says that the upstream provably did not act on the request, so that sending it
     again cannot bill twice. `retry_after` is in seconds. `detail` is for the log, never the client.
-    `type` stands in the place of the kind's own. `account`: whose limit it is; nobody else is refused by it.
+    `type_` stands in the place of the kind's own. `account`: whose limit it is; nobody else is refused by it.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Failure(Exception):
         retry_after: float | None = None,
         allow: str = "",
         detail: str = "",
-        type: str = "",
+        type_: str = "",
         account: str = "",
     ) -> None:
         super().__init__(message or _SHAPES[kind].message)
@@ -134,7 +134,7 @@ class Failure(Exception):
         self.retry_after = retry_after
         self.allow = allow
         self.detail = detail
-        self.type = type or _SHAPES[kind].type
+        self.type = type_ or _SHAPES[kind].type
         self.account = account
 
     def __repr__(self) -> str:
@@ -154,7 +154,7 @@ class Failure(Exception):
             retry_after=self.retry_after,
             allow=self.allow,
             detail=self.detail,
-            type=self.type,
+            type_=self.type,
             account=self.account,
         )
 

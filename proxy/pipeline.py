@@ -24,7 +24,7 @@ from proxy.exchange import Body, Exchange, Headers, Outcome, Reply
 from proxy.fields import answer_headers
 from proxy.heartbeat import SILENCE, Heartbeat, Silence, Watch
 from proxy.limiting.metered import Metering
-from proxy.limiting.models import narrow
+from proxy.limiting.models import LISTS, narrow
 from proxy.routes import Route
 from proxy.tee import Tee, end_stream
 from proxy.telemetry.log import Log
@@ -121,7 +121,7 @@ class Pipeline:
         call = self._router.pick(exchange.model)
         if self._metering is not None:
             await self._metering.limits.admit(exchange)
-        if exchange.key is not None and exchange.key.models and route.name == "models":
+        if exchange.key is not None and exchange.key.models and route.name in LISTS:
             narrow(exchange, exchange.key)
         with self._heartbeat(exchange) as heartbeat:
             reply = await self._recalled(exchange, route, body, call, heartbeat)

@@ -11,20 +11,18 @@ from typing import Final, final
 
 from proxy.billing import Bills
 from proxy.errors import Failure, Kind
-from proxy.exchange import Exchange, Outcome, Reply, header
+from proxy.exchange import Exchange, Outcome, Reply
 from proxy.fields import answer_headers
 from proxy.heartbeat import Heartbeat, Silence
+from proxy.openai.splitting import HELD, WHOLE, end_of_events
 from proxy.openai.sse import EventReader
 from proxy.openai.tokens import sum_usages
 from proxy.openai.usage import error_of, usage_of
+from proxy.upstream.whole_events import is_event_stream
 
-__all__ = ["HELD", "WHOLE", "Tee", "end_of_events", "is_event_stream"]
+__all__ = ["Tee", "end_stream"]
 
 ENDINGS: Final = (b"response.completed", b"response.incomplete", b"response.failed", b"error")
-HELD: Final = 16_384
-"""Bytes of an unfinished event that wait for their end, so that an error can still take their place."""
-WHOLE: Final = (b"\n\n", b"\r\n\r\n")
-BLANKS: Final = (b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n")
 RECENT: Final = 8
 """Frames at the end of a stream that are looked into: usage, closing events, `[DONE]`."""
 TAIL: Final = 4_096
@@ -119,17 +117,6 @@ class Tee:
                     exchange.usage = sum_usages(exchange.usage, used)
 
         return observe
-
-
-def is_event_stream(reply: Reply) -> bool:
-    """Of events that can be read as they come."""
-    content_type = header(reply.headers, b"content-type")
-    return content_type[:17].lower() == b"text/event-stream" and not header(reply.headers, b"content-encoding")
-
-
-def end_of_events(data: bytes) -> int:
-    """Where the last blank line ends, 0 where there is none."""
-    return max(found + len(blank) if (found := data.rfind(blank)) >= 0 else 0 for blank in BLANKS)
 
 
 @final

@@ -18,8 +18,7 @@ from cache.recorder import EventRecorder, Recording
 from proxy.caching.share import SHARED, Landing, Share
 from proxy.errors import Failure, Kind
 from proxy.exchange import Reply
-from proxy.tee import is_event_stream
-from proxy.upstream.whole_events import WholeEvents
+from proxy.upstream.whole_events import WholeEvents, is_event_stream
 
 __all__ = ["FAILING", "Flight", "Voyage"]
 

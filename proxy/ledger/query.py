@@ -156,9 +156,7 @@ class Book(Protocol):
         """Raises BadCursor."""
 
 
-def reported(
-    by: By, sums: Iterable[tuple[str | int, Sequence[int]]], lost: int, most: int = MAX_LINES
-) -> Report:
+def reported(by: By, sums: Iterable[tuple[str | int, Sequence[int]]], lost: int, most: int = MAX_LINES) -> Report:
     """`sums` are of the values of that dimension, each of which may come more than once."""
     found: dict[str | int, Sequence[int]] = {}
     for value, amounts in sums:

@@ -10,7 +10,19 @@ import msgspec
 from cache.link import Link
 from proxy.keys.audit import Detail
 from proxy.ledger.fold import MEASURES, Group
-from proxy.ledger.query import MAX_LINES, BadCursor, By, Change, Changes, Days, Report, Requests, Wanted, grouped, reported
+from proxy.ledger.query import (
+    MAX_LINES,
+    BadCursor,
+    By,
+    Change,
+    Changes,
+    Days,
+    Report,
+    Requests,
+    Wanted,
+    grouped,
+    reported,
+)
 from proxy.ledger.row import Row
 from proxy.ledger.stream import Keys
 

@@ -6,12 +6,10 @@ from typing import Final, final
 
 from proxy.exchange import Body, Exchange
 from proxy.openai.encodings import Counter, Encodings, Family
-from proxy.openai.estimate import Estimate, Method, Outputs, estimate, quick_to_estimate
+from proxy.openai.estimate import BYTES, Estimate, Method, Outputs, estimate, quick_to_estimate
 
 __all__ = ["Measure", "asked_of"]
 
-BYTES: Final = 4
-"""A token of English, and of most code."""
 SOUND_BYTES_PER_MS: Final = 4
 """Of compressed speech, at 32 kbit/s."""
 NO_TOKENS: Final = Estimate(0, 0, capped=True, method=Method.BYTES, units={})

@@ -1,7 +1,8 @@
 """Calls upstream that are paid for: what they may come to is reserved before, and they tell what they used."""
 
+import asyncio
 from functools import partial
-from typing import final
+from typing import Final, final
 
 from proxy.exchange import Body, Exchange, Reply
 from proxy.limiting.stage import Limits
@@ -11,7 +12,9 @@ from proxy.upstream.counted import Counting, Stripped
 
 __all__ = ["MeteredCall", "Metering"]
 
-COUNTED = ("chat/completions", "completions")
+AT_ONCE: Final = 65_536
+"""Bytes of a body that the event loop may look through."""
+COUNTED: Final = ("chat/completions", "completions")
 """Routes whose streams tell what they used only if they are asked to."""
 
 
@@ -48,7 +51,10 @@ class Metering:
     async def send(self, exchange: Exchange, body: bytes, call: Call) -> Reply:
         """A stream that the cache has no part in; its client is not told what it did not ask for. Raises Failure."""
         route = exchange.route
-        counted = ask_for_usage(body) if route is not None and route.name in COUNTED else None
+        if route is None or route.name not in COUNTED:
+            return await call.send(exchange, body)
+        quick = len(body) <= AT_ONCE
+        counted = ask_for_usage(body) if quick else await asyncio.to_thread(ask_for_usage, body)
         if counted is None:
             return await call.send(exchange, body)
         reply = await self._counting.send(call, exchange, body, counted)

@@ -6,18 +6,19 @@ from typing import Final, final
 from proxy.errors import Failure, Kind
 from proxy.exchange import Client, Exchange, Flow, Headers, Reply
 from proxy.keys.key import Permission, VirtualKey
-from proxy.openai.models import only
+from proxy.openai.models import model_in, only
 
-__all__ = ["narrow"]
+__all__ = ["LISTS", "narrow"]
 
 MAX_LIST: Final = 16 << 20
 """Bytes; of a longer one the end is missing, so that it can't be read."""
 LIST: Final = "models"
+LISTS: Final = ("models", "models/*")
 
 
 def narrow(exchange: Exchange, key: VirtualKey) -> None:
     """From here on its client is told of no other models than the key may use."""
-    if exchange.method != "GET":
+    if exchange.method != "GET" or model_in(exchange.path):
         return
     # What is looked into comes as it is.
     exchange.headers = [line for line in exchange.headers if line[0] != b"accept-encoding"]

@@ -179,7 +179,7 @@ class Limits:
             Error.RATE_LIMITED,
             f"Rate limit reached for {whose} on {_WORDS[limit.kind]}: limit {limit.amount}{asked}. {again}",
             retry_after=None if wait == NEVER else wait / 1_000,
-            type="tokens" if limit.kind is Kind.TOKENS else "requests",
+            type_="tokens" if limit.kind is Kind.TOKENS else "requests",
             account=exchange.account,
         )
 
@@ -210,4 +210,3 @@ class Limits:
             # A price that is only known for what was reserved: that is what it has cost.
             return demand.cost if bill.cost is None and sent else bill.cost or 0
         return tokens if kind is Kind.TOKENS else int(sent)
-

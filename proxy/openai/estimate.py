@@ -14,7 +14,7 @@ import msgspec
 
 from proxy.openai.encodings import Counter
 
-__all__ = ["Estimate", "Method", "Outputs", "estimate", "quick_to_estimate"]
+__all__ = ["BYTES", "Estimate", "Method", "Outputs", "estimate", "quick_to_estimate"]
 
 QUICK: Final = 16_384
 """Bytes of a body that an event loop may wait for: 0.6 ms of English, 4 ms of letters without a space."""

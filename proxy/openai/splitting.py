@@ -6,8 +6,12 @@ from typing import Final
 from proxy.openai.events import read
 from proxy.openai.stream_options import is_usage_only
 
-__all__ = ["part_usage", "split"]
+__all__ = ["HELD", "WHOLE", "end_of_events", "part_usage", "split"]
 
+HELD: Final = 16_384
+"""Bytes of an unfinished event that wait for their end, so that an error can still take their place."""
+WHOLE: Final = (b"\n\n", b"\r\n\r\n")
+BLANKS: Final = (b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n")
 EVENTS: Final = re.compile(rb"(?>(?:[^\r\n]++(?>\r\n|\n|\r))*+)(?>\r\n|\n|\r)|.+", re.DOTALL)
 """Lines and the blank one that ends them; or the rest."""
 
@@ -31,3 +35,8 @@ def part_usage(block: bytes) -> tuple[bytes, bytes]:
         return block, b""
     *_, last = read((told,)).events
     return b"".join(kept), last.data
+
+
+def end_of_events(data: bytes) -> int:
+    """Where the last blank line ends, 0 where there is none."""
+    return max(found + len(blank) if (found := data.rfind(blank)) >= 0 else 0 for blank in BLANKS)

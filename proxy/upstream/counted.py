@@ -7,9 +7,8 @@ from typing import Final, final
 from proxy.errors import Failure
 from proxy.exchange import Exchange, Reply, Sink
 from proxy.openai.splitting import part_usage
-from proxy.tee import is_event_stream
 from proxy.upstream.call import Call
-from proxy.upstream.whole_events import WholeEvents
+from proxy.upstream.whole_events import WholeEvents, is_event_stream
 
 __all__ = ["Counting", "Stripped"]
 

@@ -2,9 +2,10 @@
 
 from typing import final
 
-from proxy.tee import HELD, WHOLE, end_of_events
+from proxy.exchange import Reply, header
+from proxy.openai.splitting import HELD, WHOLE, end_of_events
 
-__all__ = ["WholeEvents"]
+__all__ = ["WholeEvents", "is_event_stream"]
 
 
 @final
@@ -34,3 +35,9 @@ class WholeEvents:
         """What has no end, and will have none."""
         held, self._held = self._held, b""
         return held
+
+
+def is_event_stream(reply: Reply) -> bool:
+    """Of events that can be read as they come."""
+    content_type = header(reply.headers, b"content-type")
+    return content_type[:17].lower() == b"text/event-stream" and not header(reply.headers, b"content-encoding")
