@@ -110,6 +110,14 @@ def test_an_amount_that_loads_is_one_that_counters_hold(amount: float, kind: Kin
         assert amount == inf or held[kind] <= most
 
 
+@pytest.mark.parametrize("table", ["keys.declared.ci", "keys.teams.ops", "upstreams.openai.limits"])
+def test_amounts_are_bounded_wherever_they_may_stand(file: Path, table: str) -> None:
+    """Not only in [limits]."""
+    digest = f"digest = '{DIGEST}'" * table.startswith("keys.declared")
+    line = refusal(file, f"[{table}]\n{digest}\nrequests_per_day = 1.5")
+    assert line == f"{table}.requests_per_day: expected a whole number, or inf for no limit"
+
+
 def test_a_bucket_holds_no_more_than_counters_can(file: Path) -> None:
     """`limits.burst` makes it larger than an amount a minute."""
     text = f"burst = 120\nkey.tokens_per_minute = {MAX_BUCKET // 2 + 1}\nkey.requests_per_day = {MAX_BUCKET}"
@@ -137,6 +145,7 @@ def test_a_bucket_holds_no_more_than_counters_can(file: Path) -> None:
         ({"metadata": "3"}, "metadata: expected a table"),
         ({"metadata": "{a = '" + "x" * 513 + "'}"}, "metadata: at most 16 texts of 512 characters"),
         ({"metadata": str({str(i): "" for i in range(17)}).replace(":", " =")}, "metadata: at most 16 texts"),
+        ({"metadata": "{'' = 'a'}"}, "metadata: at most 16 texts of 512 characters, by names of 64"),
         ({"model": "[]"}, "model: no such setting; did you mean keys.declared.ci.models?"),
     ],
 )
@@ -145,6 +154,20 @@ def test_a_declared_key_that_cannot_work_is_refused(file: Path, settings: dict[s
     found = refusal(file, declared(**settings))
     assert found.startswith(f"keys.declared.ci.{line}")
     assert "canary" not in found
+
+
+def test_a_team_has_as_much_metadata_as_a_key(file: Path) -> None:
+    """It is shown and stored as theirs is."""
+    line = refusal(file, f"[keys.teams.ops]\nmetadata = {{ a = '{'x' * 513}' }}")
+    assert line.startswith("keys.teams.ops.metadata: at most 16 texts")
+
+
+@pytest.mark.parametrize(
+    "table", ["KEYS__DECLARED__CI__METADATA", "PRICES__MODELS__GPT", "PRICES__MODELS", "LIMITS__KEY"]
+)
+def test_a_variable_sets_no_whole_table(file: Path, table: str) -> None:
+    """One for each of its members does."""
+    assert refusal(file, **{f"ASKONCE_{table}": "1"}) == f"ASKONCE_{table}: names a table, not a setting"
 
 
 def test_a_declared_key_needs_a_digest_of_its_own(file: Path) -> None:
