@@ -20,6 +20,7 @@ from tests.fakes.gateway import Gateway, GatewayProcess, StartGateway, StartProc
 from tests.fakes.polling import until
 from tests.fakes.raw import RawClient
 from tests.fakes.redis_server import RedisServer
+from tests.fakes.team import STORES, StartTeam, StartWorkers, Team, keyed
 from tests.fakes.upstream import ScriptedUpstream
 
 BYTECODE = Path(__file__).resolve().parents[1] / ".cache" / "bytecode"
@@ -170,6 +171,35 @@ def redis_server(redis_of_this_run: RedisServer) -> RedisServer:
     """Runs, and is as if freshly started."""
     redis_of_this_run.pristine()
     return redis_of_this_run
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest) -> str:
+    """Where a team's keys, counts and ledger are: in the gateway's process and data directory, or in Redis."""
+    return str(request.param)
+
+
+@pytest.fixture
+def start_team(start: StartGateway, store: str, redis_server: RedisServer, tmp_path: Path) -> StartTeam:
+    """Starts gateways in keys mode in this process, in front of `upstream` and with the settings given."""
+
+    async def start_gateway(url: str = "", **settings: object) -> Team[Gateway]:
+        return Team(await start(url, **keyed(tmp_path, redis_server.url if store == "redis" else "", settings)))
+
+    return start_gateway
+
+
+@pytest.fixture
+def start_team_workers(start_process: StartProcess, redis_server: RedisServer) -> StartWorkers:
+    """Starts two worker processes in keys mode, which share a Redis."""
+
+    async def start_workers(url: str = "", **settings: object) -> Team[GatewayProcess]:
+        settings = keyed(None, redis_server.url, settings)
+        gateway = await start_process(url, "serve", "--workers", "2", **settings)
+        await until(lambda: len(gateway.logs(event="listening")) == 2, 10.0, "both listen")
+        return Team(gateway)
+
+    return start_workers
 
 
 @pytest.fixture(scope="session")
