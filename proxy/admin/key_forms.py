@@ -26,8 +26,9 @@ Name = Annotated[str, Meta(pattern=r"^(?!sk-)[\w.@+:/-](?:[\w.@+:/ -]{0,62}[\w.@
 TeamName = Annotated[str, Meta(pattern=r"^(?!sk-)[A-Za-z0-9._-]{1,64}\Z")]
 Pattern = Annotated[str, Meta(pattern=r"^[!-~]{1,128}\Z")]
 Patterns = Annotated[list[Pattern], Meta(max_length=100)]
-Count = Annotated[int, Meta(ge=1, le=MAX_BUCKET)]
-Usd = Annotated[float, Meta(gt=0, le=MAX_USD)]
+Count = Annotated[int, Meta(ge=0, le=MAX_BUCKET)]
+"""0 allows nothing."""
+Usd = Annotated[float, Meta(ge=0, le=MAX_USD)]
 Metadata = dict[Annotated[str, Meta(min_length=1, max_length=64)], Annotated[str, Meta(max_length=512)] | None]
 
 _SUMMED: Final = ("limits", "budgets")

@@ -23,14 +23,16 @@ _Expires = Annotated[
 ]
 _Models = Annotated[list[str] | None, typer.Option("--model", metavar="PATTERN", help="May be given several times.")]
 _Endpoints = Annotated[list[str] | None, typer.Option("--endpoint", metavar="NAME", help="Such as chat/completions.")]
-_Rpm = Annotated[float | None, typer.Option("--requests-per-minute", metavar="N", help="0: without limit; so below.")]
-_Tpm = Annotated[float | None, typer.Option("--tokens-per-minute", metavar="N")]
-_Rpd = Annotated[float | None, typer.Option("--requests-per-day", metavar="N")]
-_Concurrent = Annotated[float | None, typer.Option("--concurrent-requests", metavar="N")]
-_Day = Annotated[float | None, typer.Option("--usd-per-day", metavar="USD")]
-_Month = Annotated[float | None, typer.Option("--usd-per-month", metavar="USD")]
-_All = Annotated[float | None, typer.Option("--usd-in-all", metavar="USD")]
-_MaxTokens = Annotated[int | None, typer.Option("--max-tokens", metavar="N", help="Of one request and its answer.")]
+_Rpm = Annotated[
+    str | None, typer.Option("--requests-per-minute", metavar="N", help="0: nothing; none: as configured; so below.")
+]
+_Tpm = Annotated[str | None, typer.Option("--tokens-per-minute", metavar="N")]
+_Rpd = Annotated[str | None, typer.Option("--requests-per-day", metavar="N")]
+_Concurrent = Annotated[str | None, typer.Option("--concurrent-requests", metavar="N")]
+_Day = Annotated[str | None, typer.Option("--usd-per-day", metavar="USD")]
+_Month = Annotated[str | None, typer.Option("--usd-per-month", metavar="USD")]
+_All = Annotated[str | None, typer.Option("--usd-in-all", metavar="USD")]
+_MaxTokens = Annotated[str | None, typer.Option("--max-tokens", metavar="N", help="Of one request and its answer.")]
 _Scope = Annotated[str | None, typer.Option("--cache-scope", metavar="SCOPE", help="Who shares: key, team or global.")]
 _Semantic = Annotated[str | None, typer.Option("--semantic", metavar="MODE", help="off, shadow or on.")]
 _Metadata = Annotated[list[str] | None, typer.Option("--metadata", metavar="NAME=VALUE")]
@@ -57,8 +59,8 @@ def create(
         _declare(name, ask("POST", "keys/digest", admin_url, config, body={}), as_json=as_json)
         return
     body = _body(
-        name=name, team=team, models=model, endpoints=endpoint, max_tokens=max_tokens, cache_scope=cache_scope,
-        semantic=semantic, metadata=_pairs(metadata), **_life(expires),
+        name=name, team=team, models=model, endpoints=endpoint, max_tokens=_amount("max_tokens", max_tokens),
+        cache_scope=cache_scope, semantic=semantic, metadata=_pairs(metadata), **_life(expires),
         limits=_amounts(requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute,
                         requests_per_day=requests_per_day, concurrent_requests=concurrent_requests),
         budgets=_amounts(usd_per_day=usd_per_day, usd_per_month=usd_per_month, usd_in_all=usd_in_all),
@@ -104,10 +106,11 @@ def update(
     cache_scope: _Scope = None, semantic: _Semantic = None, metadata: _Metadata = None,
     admin_url: AdminUrl = "", config: ConfigFile = None, *, as_json: Json = False,
 ) -> None:  # fmt: skip
-    """Change what is given, and nothing else; "" and 0 take away what was there."""
+    """Change what is given, and nothing else; "" and none take away what was there."""
     body = _body(
         name=name, team=team, models=_cleared(model), endpoints=_cleared(endpoint),
-        max_tokens=max_tokens, cache_scope=cache_scope, semantic=semantic, metadata=_pairs(metadata), **_life(expires),
+        max_tokens=_amount("max_tokens", max_tokens), cache_scope=cache_scope, semantic=semantic,
+        metadata=_pairs(metadata), **_life(expires),
         limits=_amounts(requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute,
                         requests_per_day=requests_per_day, concurrent_requests=concurrent_requests),
         budgets=_amounts(usd_per_day=usd_per_day, usd_per_month=usd_per_month, usd_in_all=usd_in_all),
@@ -221,19 +224,29 @@ def _bounds(found: dict[str, Any]) -> str:
 
 
 def _body(**given: Any) -> dict[str, Any]:
-    """What was given. An empty text, and a nothing, take away what was there."""
+    """What was given. An empty text takes away what was there."""
     found = {name: value for name, value in given.items() if value is not None and value != {}}
-    return {name: None if value in ("", 0) else value for name, value in found.items()}
+    return {name: None if value == "" else value for name, value in found.items()}
 
 
-def _amounts(**given: float | None) -> dict[str, float | None]:
-    found = {name: amount for name, amount in given.items() if amount is not None}
-    if not all(map(math.isfinite, found.values())):
-        fail("limits and budgets are finite numbers")
-    return {name: _plain(amount) or None for name, amount in found.items()}
+def _amounts(**given: str | None) -> dict[str, Any]:
+    return _body(**{name: _amount(name, text) for name, text in given.items()})
 
 
-def _plain(amount: float) -> float:
+def _amount(name: str, text: str | None) -> float | str | None:
+    """Empty for no amount. 0 is one: it allows nothing."""
+    if text is None:
+        return None
+    if text in ("", "none"):
+        return ""
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = math.nan
+    if not amount >= 0:
+        fail(f"--{name.replace('_', '-')}: a number, or none")
+    if amount == math.inf:
+        return ""
     return int(amount) if amount == int(amount) else amount
 
 

@@ -89,7 +89,7 @@ async def test_every_option_reaches_the_key(command: Command) -> None:
     }  # fmt: skip
     assert {name: key[name] for name in expected} == expected
     options = (
-        "--name bob --expires never --requests-per-minute 0 --requests-per-day 8 --usd-per-day 0 --max-tokens 0"
+        "--name bob --expires never --requests-per-minute none --requests-per-day 8 --usd-per-day inf --max-tokens none"
         " --metadata a= --metadata c=d"
     )
     changed = await command.json("update", key["id"], *options.split(), "--team", "", "--model", "", "--semantic", "")
@@ -98,6 +98,13 @@ async def test_every_option_reaches_the_key(command: Command) -> None:
         "limits": {"tokens_per_minute": 9_000, "requests_per_day": 8, "concurrent_requests": 2},
         "budgets": {"usd_per_month": 5, "usd_in_all": 100.5}, "semantic": None,
     }  # fmt: skip
+
+
+async def test_an_amount_of_nothing_allows_nothing(command: Command) -> None:
+    """As in config.toml; it is `none` that takes a limit away."""
+    nothing = ("--requests-per-minute", "0", "--max-tokens", "0", "--usd-per-day", "0")
+    key = (await command.json("create", "ann", *nothing))["key"]
+    assert (key["limits"], key["max_tokens"], key["budgets"]) == ({"requests_per_minute": 0}, 0, {"usd_per_day": 0})
 
 
 async def test_a_key_ends_at_a_date(command: Command) -> None:
@@ -156,7 +163,9 @@ async def test_a_declaration_may_be_committed(command: Command) -> None:
         (("create", "ann", "--team", "nobody"), "create it first (status 400)"),
         (("create", "ann", "--expires", "soon"), "--expires: a duration such as 30d"),
         (("create", "ann", "--metadata", "x"), "--metadata: NAME=VALUE"),
-        (("create", "ann", "--usd-per-day", "nan"), "finite"),
+        (("create", "ann", "--usd-per-day", "nan"), "--usd-per-day: a number, or none"),
+        (("create", "ann", "--max-tokens", "-1"), "--max-tokens: a number, or none"),
+        (("create", "ann", "--requests-per-day", "many"), "--requests-per-day: a number, or none"),
         (("create", "a b\t", "--declare"), "NAME: for config.toml"),
         (("rotate", "x", "--grace", "1"), "--grace: a duration"),
         (("show", "../cache/stats"), "ID: as `askonce keys list` shows it"),

@@ -94,6 +94,13 @@ async def test_a_key_is_made_with_all_that_it_may_have(operator: Operator) -> No
     }  # fmt: skip
 
 
+async def test_an_amount_of_0_is_kept_as_such(operator: Operator) -> None:
+    """It allows nothing, as it does in config.toml."""
+    nothing = {"limits": {"tokens_per_minute": 0}, "budgets": {"usd_in_all": 0}, "max_tokens": 0}
+    key = (await operator.create(**nothing))["key"]
+    assert {name: key[name] for name in nothing} == nothing
+
+
 async def test_a_change_touches_what_it_names(operator: Operator) -> None:
     """Members of tables one by one; null takes them away."""
     given = {"limits": {"requests_per_minute": 5}, "metadata": {"a": "1", "b": "2"}, "expires_in": 60}
@@ -230,7 +237,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"name": "a", "endpoints": ["chat/completion"]}, "endpoints"),
     ({"name": "a", "endpoints": ["/v1/embeddings"]}, "endpoints"),
     ({"name": "a", "endpoints": ["../healthz"]}, "endpoints"),
-    ({"name": "a", "limits": {"requests_per_minute": 0}}, "limits.requests_per_minute"),
+    ({"name": "a", "limits": {"requests_per_minute": -1}}, "limits.requests_per_minute"),
     ({"name": "a", "limits": {"requests_per_minute": 1.5}}, "limits.requests_per_minute"),
     ({"name": "a", "limits": {"requests_per_minute": 10**12}}, "limits.requests_per_minute"),
     ({"name": "a", "limits": {"rpm": 5}}, "limits"),
