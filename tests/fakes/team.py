@@ -9,7 +9,8 @@
 The fixture `start_team` runs a test in both `STORES`; `@pytest.mark.parametrize("store", ["redis"])` narrows that.
 Every start of one test has the same data directory, so that a second one is a restart. `team.gateway.app` is the App,
 `team.limiter` what it counts with. `start_team_workers` starts two worker processes before one Valkey. The models
-`m*` have a price, PRICE, by which one answer of `asking.completion()` (11 tokens in, 7 out) costs COST.
+`m*` have a price, PRICE, by which one answer of `asking.completion()` (11 tokens in, 7 out) costs COST. Prompts
+are measured by their bytes, because to load what counts them takes a quarter of a second: `limits__count="tiktoken"`.
 """
 
 import asyncio
@@ -46,6 +47,7 @@ def keyed(folder: Path | None, redis: str, settings: Mapping[str, object]) -> di
         "auth__mode": "keys",
         "admin__token": TOKEN,
         "redis__deadline": 1.0,
+        "limits__count": "bytes",
         **({"redis__url": redis} if redis else {}),
         **({"data__directory": folder / "data"} if folder is not None else {}),
         **{f"prices__models__m*__{name}": price for name, price in PRICE.items()},
