@@ -167,11 +167,7 @@ class Limits:
         if grant.store is Store.DOWN and limit.on_failure is OnFailure.CLOSED:
             raise Failure(Error.LIMITS_UNAVAILABLE, retry_after=1, account=exchange.account)
         if limit.kind.money:
-            raise Failure(
-                Error.INSUFFICIENT_QUOTA,
-                f"The budget of {whose} is spent: {limit.amount / 1e9:.10g} USD {_WORDS[limit.kind]}.",
-                account=exchange.account,
-            )
+            raise Failure(Error.INSUFFICIENT_QUOTA, _spent(grant, demand, whose), account=exchange.account)
         wait = grant.retry_after_ms
         asked = f", requested {demand.cost}" if limit.kind is Kind.TOKENS else ""
         again = "This request can never be served." if wait == NEVER else f"Please try again in {duration(wait)}."
@@ -210,3 +206,19 @@ class Limits:
             # A price that is only known for what was reserved: that is what it has cost.
             return demand.cost if bill.cost is None and sent else bill.cost or 0
         return tokens if kind is Kind.TOKENS else int(sent)
+
+
+def _spent(grant: Grant, demand: Demand, whose: str) -> str:
+    limit = demand.limit
+    budget = f"{_usd(limit.amount)} USD {_WORDS[limit.kind]}"
+    left = next((state.remaining for state in grant.states if state.limit is limit), 0)
+    if not left:
+        return f"The budget of {whose} is spent: {budget}."
+    return (
+        f"This request may cost {_usd(demand.cost)} USD, and of the budget of {whose}, {budget}, {_usd(left)} are left."
+        " One with a lower bound on its answer's tokens may cost less."
+    )
+
+
+def _usd(nano: int) -> str:
+    return f"{nano / 1e9:.9f}".rstrip("0").rstrip(".")
