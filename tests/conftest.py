@@ -180,11 +180,14 @@ def store(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def start_team(start: StartGateway, store: str, redis_server: RedisServer, tmp_path: Path) -> StartTeam:
+def start_team(
+    start: StartGateway, upstream: ScriptedUpstream, store: str, redis_server: RedisServer, tmp_path: Path
+) -> StartTeam:
     """Starts gateways in keys mode in this process, in front of `upstream` and with the settings given."""
 
     async def start_gateway(url: str = "", **settings: object) -> Team[Gateway]:
-        return Team(await start(url, **keyed(tmp_path, redis_server.url if store == "redis" else "", settings)))
+        settings = keyed(tmp_path, redis_server.url if store == "redis" else "", settings)
+        return Team(await start(url, **settings), url or upstream.url, settings)
 
     return start_gateway
 
@@ -197,7 +200,7 @@ def start_team_workers(start_process: StartProcess, redis_server: RedisServer) -
         settings = keyed(None, redis_server.url, settings)
         gateway = await start_process(url, "serve", "--workers", "2", **settings)
         await until(lambda: len(gateway.logs(event="listening")) == 2, 10.0, "both listen")
-        return Team(gateway)
+        return Team(gateway, url, settings)
 
     return start_workers
 

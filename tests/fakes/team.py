@@ -8,7 +8,8 @@
 
 The fixture `start_team` runs a test in both `STORES`; `@pytest.mark.parametrize("store", ["redis"])` narrows that.
 Every start of one test has the same data directory, so that a second one is a restart. `team.gateway.app` is the App,
-`team.limiter` what it counts with. `start_team_workers` starts two worker processes before one Valkey. The models
+`team.limiter` what it counts with, `team.reload(…)` gives it
+other settings. `start_team_workers` starts two worker processes before one Valkey. The models
 `m*` have a price, PRICE, by which one answer of `asking.completion()` (11 tokens in, 7 out) costs COST. Prompts
 are measured by their bytes, because to load what counts them takes a quarter of a second: `limits__count="tiktoken"`.
 """
@@ -21,7 +22,7 @@ from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, final
 from limits import Limiter
 from tests.fakes.admin import TOKEN, Operator
 from tests.fakes.frames import CHAT
-from tests.fakes.gateway import Gateway, GatewayProcess, Running
+from tests.fakes.gateway import Gateway, GatewayProcess, Running, environment
 from tests.fakes.polling import until
 from tests.fakes.raw import Response
 
@@ -68,8 +69,12 @@ class Member(NamedTuple):
 
 @final
 class Team(Generic[G]):
-    def __init__(self, gateway: G) -> None:
+    """`settings` are those that it was started with, in front of `url`."""
+
+    def __init__(self, gateway: G, url: str, settings: Mapping[str, object]) -> None:
         self.gateway = gateway
+        self._url = url
+        self._settings = settings
         self.operator = Operator(gateway)
 
     def __repr__(self) -> str:
@@ -162,9 +167,17 @@ class Team(Generic[G]):
             while await self.gateway.sample("askonce_ledger_backlog_rows"):
                 await asyncio.sleep(INTERVAL)
 
+    # of a gateway in this process
+
+    def reload(self, **settings: object) -> None:
+        """These, and beyond them those that it was started with."""
+        from proxy.config import load
+
+        assert isinstance(self.gateway, Gateway)
+        self.gateway.app.reload(load(None, environment(self._url, {**self._settings, **settings})))
+
     @property
     def limiter(self) -> Limiter:
-        """Of a gateway in this process."""
         assert isinstance(self.gateway, Gateway)
         return self.gateway.app._accounts._limiter
 

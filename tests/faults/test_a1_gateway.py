@@ -1,7 +1,4 @@
-"""A1: without a key nobody gets in, and what was tried is repeated nowhere; A3: keys that begin alike; A7: admin routes.
-
-Asked of the whole gateway.
-"""
+"""A1: without a key nobody gets in, and none is repeated; A3: keys that begin alike; A7: admin routes. Of all of it."""
 
 import asyncio
 from pathlib import Path
