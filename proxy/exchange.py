@@ -323,5 +323,12 @@ class Exchange:
         self.failure: Failure | None = None
         self.cut_by: Failure | None = None
 
+    def forget(self) -> None:
+        """What was taken over from a request that was the same."""
+        self.route = self.key = self.note = None
+        self.model = self.account = ""
+        self.credential = self.scope = b""
+        self.stream = False
+
     def __repr__(self) -> str:
         return f"<Exchange {self.call_id} {self.method} {self.status or '…'}>"

@@ -91,9 +91,8 @@ class Pipeline:
         if found is None:
             return False
         form = replay.form(exchange, found.entry, usage=found.usage, vectors=found.vectors)
-        if form is None or not replay.at_once(form) or not self._auth.still(exchange):
-            return False
-        if self._metering is not None and not self._metering.limits.admit_at_once(exchange):
+        if form is None or not replay.at_once(form) or not self._may_have(exchange):
+            exchange.forget()
             return False
         self._accounting.open(exchange)
         try:
@@ -105,6 +104,12 @@ class Pipeline:
         finally:
             self._accounting.close(exchange)
         return True
+
+    def _may_have(self, exchange: Exchange) -> bool:
+        """What is at hand; what is counted of it is counted."""
+        if not self._auth.still(exchange):
+            return False
+        return self._metering is None or self._metering.limits.admit_at_once(exchange)
 
     async def _life(self, exchange: Exchange) -> None:
         exchange.route = route = routes.find(exchange.method, exchange.path, upgrading=bool(exchange.upgrade))
