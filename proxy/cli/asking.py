@@ -38,8 +38,11 @@ def ask(
     *,
     query: dict[str, Any] | None = None,
     body: dict[str, Any] | None = None,
+    absent: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The answer's JSON; `path` is behind `/admin/v1/`. Raises ConfigError; ends the command for what is no success."""
+    """The answer's JSON; `path` is behind `/admin/v1/`. Raises ConfigError; ends the command for what is no success,
+    but for a 404 where `absent` stands for it.
+    """
     url, token = _place(admin_url, option)
     status, text = asyncio.run(_call(method, f"{url}/admin/v1/{path}", token, query, body))
     try:
@@ -50,6 +53,8 @@ def ask(
         fail(f"what answers at {url} is no gateway of this kind (status {status})")
     if status == 401:
         fail(f"the gateway at {url} refuses the token: is ASKONCE_ADMIN_TOKEN the one that it has?")
+    if status == 404 and absent is not None:
+        return absent
     if not 200 <= status < 300:
         fail(f"{found.get('detail') or found.get('title') or 'refused'} (status {status})")
     return found

@@ -174,7 +174,8 @@ def team(
         found = ask("PATCH", path, admin_url, config, body=body)
     else:
         found = ask("DELETE" if remove else "GET", path, admin_url, config)
-    show(found, [["team", found["name"]], ["keys", str(found["keys"])], ["shares", _bounds(found)]], as_json=as_json)
+    bounds = _bounds(found) or "no limits of its own"
+    show(found, [["team", found["name"]], ["keys", str(found["keys"])], ["share", bounds]], as_json=as_json)
 
 
 def _path(key_id: str) -> str:

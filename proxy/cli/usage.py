@@ -3,6 +3,7 @@
 import csv
 import enum
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -45,9 +46,27 @@ def usage(
     if as_csv:
         _write(found)
         return
+    names = {} if as_json or by is not By.KEY else _names(found, admin_url, config)
     rows = [[found["by"], *COLUMNS], *(_row(line["name"], line) for line in found["lines"])]
-    show(found, [*rows, _row("total", found["total"])], as_json=as_json)
+    rows.append(_row("total", found["total"]))
+    if names:
+        column = ["name", *(names.get(line["name"], "") for line in found["lines"]), ""]
+        rows = [[row[0], name, *row[1:]] for row, name in zip(rows, column, strict=True)]
+    show(found, rows, as_json=as_json)
     _remark(found)
+
+
+def _names(found: dict[str, Any], admin_url: str, config: Path | None) -> dict[str, str]:
+    """What the keys are called; nothing where there are no virtual keys."""
+    wanted, names, cursor = {line["name"] for line in found["lines"]} - {""}, dict[str, str](), ""
+    while wanted - names.keys():
+        asked = {"limit": "1000"} | ({"cursor": cursor} if cursor else {})
+        page = ask("GET", "keys", admin_url, config, query=asked, absent={"keys": [], "cursor": None})
+        names |= {key["id"]: key["name"] for key in page["keys"]}
+        cursor = page["cursor"]
+        if not cursor:
+            break
+    return names
 
 
 def _row(name: str, sums: dict[str, Any]) -> list[str]:

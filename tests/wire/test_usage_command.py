@@ -22,6 +22,7 @@ from proxy.telemetry.metrics import Metrics
 from tests.fakes.admin import TOKEN
 from tests.fakes.command import Printed
 from tests.fakes.ledger import NOW, row, shelf
+from tests.fakes.team import StartTeam
 
 
 @pytest.fixture
@@ -70,6 +71,22 @@ async def test_a_table(url: str) -> None:
 def test_all_that_it_can_be_added_up_by() -> None:
     """What the ledger knows, the command takes."""
     assert [by.value for by in By] == [by.value for by in query.By]
+
+
+@pytest.mark.parametrize("store", ["alone"])
+async def test_keys_have_their_names(start_team: StartTeam) -> None:
+    """Beside their ids, as people know them; whoever came without a key has none."""
+    team = await start_team()
+    alice = await team.key("alice of search")
+    await team.ask(alice)
+    await team.ask(None)
+    await team.rows(2)
+    printed = await run(team.gateway.admin_url, "--by", "key")
+    head, *lines = printed.out.splitlines()
+    assert head.split()[:3] == ["key", "name", "requests"]
+    (hers,) = [line for line in lines if alice.id in line]
+    assert hers.split()[1:5] == ["alice", "of", "search", "1"]
+    assert [line.split()[:2] for line in lines if line != hers] == [["-", "1"], ["total", "2"]]
 
 
 async def test_json(url: str) -> None:
