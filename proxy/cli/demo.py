@@ -1,14 +1,22 @@
 """`askonce demo`: what a newcomer without a key runs first."""
 
 import os
+import secrets
 import sys
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
 __all__ = ["demo"]
 
-_NOT_FOR_THE_DEMO = ("ASKONCE_UPSTREAMS__", "ASKONCE_LISTEN__", "ASKONCE_ADMIN__", "ASKONCE_SERVER__WORKERS")
+_NOT_FOR_THE_DEMO = (
+    *("ASKONCE_UPSTREAMS__", "ASKONCE_LISTEN__", "ASKONCE_ADMIN__", "ASKONCE_SERVER__WORKERS"),
+    *("ASKONCE_AUTH__", "ASKONCE_DATA__"),
+)
+_VARIABLE = "ASKONCE_ADMIN_TOKEN"
 
 _WELCOME = """\
 A fake OpenAI upstream and the gateway in front of it; any key will do, and no request leaves this machine.
@@ -44,12 +52,44 @@ TypeScript:
 More faults to order: python -m pydoc proxy.demo.faults. ^C ends it.
 """
 
+_WELCOME_TEAM = """\
+A fake OpenAI upstream and the gateway in front of it, which lets in whoever has a virtual key; no request leaves this
+machine, and nothing is charged.
+
+  gateway   {gateway}/v1      metrics   {admin}/metrics      upstream   {upstream}
+
+In another terminal, two people who share answers, one of them with a budget of a cent:
+
+  export {variables}
+  {askonce} keys team research --new
+  ann=$({askonce} keys create ann --team research --quiet)
+  ben=$({askonce} keys create ben --team research --usd-in-all 0.01 --quiet)
+
+Ben asks until his cent is spent; Ann is served still, at no cost where he has asked before:
+
+  ask() {{ curl -s -o /dev/null -w '%{{http_code}} ' {gateway}/v1/chat/completions \\
+    -H "authorization: Bearer $1" -H 'content-type: application/json' \\
+    -d "{{\\"model\\": \\"gpt-5.6\\", \\"max_completion_tokens\\": 100,
+         \\"messages\\": [{{\\"role\\": \\"user\\", \\"content\\": \\"Question $2\\"}}]}}"; }}
+  for n in 1 2 3 4 5 6 7 8 9 10 11 12; do ask "$ben" $n; done; echo
+  for n in 1 2 3; do ask "$ann" $n; done; echo
+
+What it came to:
+
+  {askonce} usage --by key
+  {askonce} keys list
+
+The keys last as long as this demo. ^C ends it.
+"""
+
 
 def demo(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Of the gateway; 0 picks a free one.")] = 8080,
     admin_port: Annotated[int, typer.Option(min=0, max=65_535, help="Of the metrics; 0 picks a free one.")] = 8081,
     latency_ms: Annotated[float, typer.Option(min=0, max=60_000, help="Before every answer of the upstream.")] = 200,
     tokens_per_second: Annotated[float, typer.Option(min=0, max=1e6, help="Of its streams; 0: no limit.")] = 50,
+    *,
+    keys: Annotated[bool, typer.Option("--keys", help="With virtual keys, limits, budgets and the ledger.")] = False,
 ) -> None:
     """Serve a built-in fake upstream and the gateway in front of it, with lines to try."""
     from proxy import config, server
@@ -60,13 +100,38 @@ def demo(
     except OSError as error:
         print(f"askonce: {error.strerror}", file=sys.stderr)
         raise typer.Exit(1) from None
-    with running(latency=latency_ms / 1_000, rate=tokens_per_second) as upstream:
+    with ExitStack() as stack:
+        upstream = stack.enter_context(running(latency=latency_ms / 1_000, rate=tokens_per_second))
         _configure(upstream, HOST, port, admin_port)
-        loaded = config.load(None)
         gateway, admin = f"http://{HOST}:{port}", f"http://{HOST}:{admin_port}"
-        print(_WELCOME.format(gateway=gateway, admin=admin, upstream=upstream), flush=True)
+        welcome = _WELCOME.format(gateway=gateway, admin=admin, upstream=upstream)
+        if keys:
+            variables = _let_in_by_key(Path(stack.enter_context(TemporaryDirectory(prefix="askonce-demo-"))))
+            variables += f"ASKONCE_ADMIN__PORT={admin_port}"
+            welcome = _WELCOME_TEAM.format(
+                gateway=gateway, admin=admin, upstream=upstream, variables=variables, askonce=_command()
+            )
+        loaded = config.load(None)
+        print(welcome, flush=True)
         code = server.run(loaded, None)
     raise typer.Exit(code)
+
+
+def _let_in_by_key(folder: Path) -> str:
+    """What another terminal has to export; nothing where somebody has chosen a token, who has it there as well."""
+    made = "" if os.environ.get(_VARIABLE) else secrets.token_urlsafe(24)
+    os.environ |= {
+        "ASKONCE_AUTH__MODE": "keys",
+        "ASKONCE_DATA__DIRECTORY": str(folder),
+        "ASKONCE_UPSTREAMS__DEMO__KEY": "sk-demo",
+        **({_VARIABLE: made} if made else {}),
+    }
+    return f"{_VARIABLE}={made} " if made else ""
+
+
+def _command() -> str:
+    """How whoever has started this can call the others."""
+    return sys.argv[0] if Path(sys.argv[0]).name == "askonce" else f"{sys.executable} -m proxy"
 
 
 def _configure(upstream: str, host: str, port: int, admin_port: int) -> None:

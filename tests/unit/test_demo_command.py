@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -102,6 +103,56 @@ async def test_printed_lines_work() -> None:
         address = next(line for line in lines if "metrics" in line).split("metrics")[1].split()[0]
         async with RawClient(address.removesuffix("/metrics")) as client:
             assert b"askonce_requests" in (await client.ask("GET", "/metrics")).body
+
+
+def shell_lines(lines: list[str]) -> list[str]:
+    """What the demo with keys prints to be pasted into another terminal."""
+    start = next(at for at, line in enumerate(lines) if line.startswith("  export "))
+    return [line for line in lines[start:] if line.startswith("  ")]
+
+
+async def pasted(lines: list[str]) -> str:
+    """What a shell prints; it ends at the first line that fails."""
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    shell = await asyncio.create_subprocess_exec(
+        "bash", "-ec", "\n".join(lines), stdout=asyncio.subprocess.PIPE, env=environ
+    )
+    printed = (await shell.communicate())[0].decode()
+    assert shell.returncode == 0, printed
+    return printed
+
+
+async def test_printed_lines_of_a_team_work() -> None:
+    """Pasted as they stand they make two people, of whom one is stopped by his budget, and tell what was used."""
+    async with demo("--keys", "--latency-ms", "0", "--tokens-per-second", "0") as (_, lines, _):
+        async with asyncio.timeout(PATIENCE):
+            printed = await pasted(shell_lines(lines))
+            ben, ann = (line.split() for line in printed.splitlines() if line.startswith("200"))
+            assert set(ben) == {"200", "429"}
+            assert ben == sorted(ben)
+            assert ann == ["200"] * 3
+            while not re.search(r"^\S+ +ann +3 +0 +0 +0 +\$0.00 +\$0.00\d+ *$", printed, re.MULTILINE):
+                # The ledger is written behind.
+                printed = await pasted([line for line in shell_lines(lines) if "export" in line or "usage" in line])
+
+
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+async def test_the_demo_of_a_team_takes_the_token_that_is_there(tmp_path: Path) -> None:
+    """It is not printed; and the data directory does not outlive the demo."""
+    variables = {"ASKONCE_ADMIN_TOKEN": "chosen-by-somebody", "TMPDIR": str(tmp_path)}
+    async with demo("--keys", **variables) as (process, lines, _):
+        assert "chosen-by-somebody" not in "".join(lines)
+        address = next(line for line in lines if "metrics" in line).split("metrics")[1].split()[0]
+        async with RawClient(address.removesuffix("/metrics")) as client:
+            headers = [("authorization", "Bearer chosen-by-somebody")]
+            assert (await client.ask("GET", "/admin/v1/keys", headers=headers)).status == 200
+        assert [name.startswith("askonce-demo-") for name in names_in(tmp_path)] == [True]
+        process.terminate()
+        assert await ended(process) == 0
+    assert names_in(tmp_path) == []
 
 
 async def test_knobs_set_the_pace() -> None:
