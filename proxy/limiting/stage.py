@@ -97,7 +97,7 @@ class Limits:
     async def charge(self, exchange: Exchange, body: bytes | Body, upstream: str) -> None:
         """Before a call. A call that is made again is not charged again. Raises Failure."""
         bill = exchange.bill = exchange.bill or Bill()
-        if bill.charged is not None:
+        if bill.charged is not None and bill.charged.refused is None:
             return
         terms, theirs = self._terms.of(exchange.account, exchange.key), self._terms.of_upstream(upstream)
         limits = terms.spending + theirs.spending
@@ -116,7 +116,6 @@ class Limits:
         bill.charged = grant
         self._count(grant)
         if grant.refused is not None:
-            bill.charged = None
             self._refuse(exchange, grant, grant.refused)
 
     def _demand(self, limit: Limit, bill: Bill) -> Demand:
@@ -153,9 +152,10 @@ class Limits:
         metrics = self._metrics
         for demand in grant.over:
             metrics.shadowed(demand.limit.subject, demand.limit.kind)
-        for state in grant.states if self._terms.warns else ():
-            if state.soft_passed:
-                metrics.warned(state.limit.subject, state.limit.kind)
+        figures = grant.figures
+        for at, (limit, _) in enumerate(grant.demands):
+            if limit.soft and figures and limit.soft <= limit.amount - figures[2 * at]:
+                metrics.warned(limit.subject, limit.kind)
         if grant.refused is None:
             metrics.granted()
         else:
@@ -192,7 +192,7 @@ class Limits:
     def settle(self, exchange: Exchange, bill: Bill, *, sent: bool) -> None:
         """The call is over, and the bill says what it used. `sent`: the upstream may have seen it."""
         grant = bill.charged
-        if grant is None:
+        if grant is None or grant.refused is not None:
             return
         used = bill.used or {}
         tokens = used.get("input", 0) + used.get("output", 0)

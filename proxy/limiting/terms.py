@@ -65,7 +65,6 @@ class TermsBook:
             name: _terms(self._limits(f"upstream:{name}", upstream, own)) for name, own in upstreams.items()
         }
         self._known: dict[str, tuple[VirtualKey | None, Team | None, Terms]] = {}
-        self.warns = soft > 0
         self.empty = not self._everybody and not key.amounts and not team.amounts
         """Nobody is limited whose key says nothing."""
         self.idle = self.empty and not any(each.requests or each.spending for each in self._upstreams.values())
@@ -104,6 +103,8 @@ class TermsBook:
 
     def _limits(self, subject: str, rule: Rule, own: Mapping[Kind, int]) -> tuple[Limit, ...]:
         amounts = {**rule.amounts, **own}
+        # One on trial holds up nobody: there is nothing to warn of.
+        soft = self._soft if rule.mode is Mode.ENFORCE else 0.0
         return tuple(
             Limit(
                 subject,
@@ -111,7 +112,7 @@ class TermsBook:
                 amounts[kind],
                 burst=self._capacity(amounts[kind]) if kind.bucket else 0,
                 mode=rule.mode,
-                soft=int(amounts[kind] * self._soft) if kind.money else 0,
+                soft=int(amounts[kind] * soft) if kind.money else 0,
                 on_failure=rule.on_failure,
             )
             for kind in _ORDER
