@@ -1,15 +1,16 @@
 """What a client is told of its limits, and of what its request cost and saved. Sans-IO."""
 
+from functools import partial
+from math import inf
 from typing import Final
 
 from limits.headers import rate_limit
 from limits.policy import Demand, Kind, Mode, State
 from proxy.exchange import Headers
-from proxy.limiting.bill import NOTHING, Bill
+from proxy.limiting.bill import Bill
 
 __all__ = ["RATE_LIMITS", "bill_headers"]
 
-_SETTLED: Final = frozenset([Kind.TOKENS, Kind.SPEND_DAY, Kind.SPEND_MONTH, Kind.SPEND])
 RATE_LIMITS: Final = frozenset(
     f"x-ratelimit-{what}-{of}".encode() for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")
 )
@@ -18,10 +19,16 @@ RATE_LIMITS: Final = frozenset(
 def bill_headers(bill: Bill) -> Headers:
     """USD as decimals; nothing of what is not known."""
     headers: Headers = []
-    states = _states(bill)
+    states: tuple[State, ...] = ()
+    if bill.charged is not None:
+        states = bill.charged.states
+        if bill.used is not None and bill.charged.refused is None:
+            states = tuple(map(partial(_settled, bill), bill.charged.demands, states))
+    if bill.admitted is not None:
+        states += bill.admitted.states
     if states:
         headers += rate_limit(states)
-        _tell_budget(states, headers)
+        headers += _budget(states)
     if bill.used is not None and bill.cost is not None:
         headers.append((b"x-askonce-cost-usd", _usd(bill.cost)))
     if bill.saved:
@@ -29,43 +36,31 @@ def bill_headers(bill: Bill) -> Headers:
     return headers
 
 
-def _states(bill: Bill) -> list[tuple[Limit, int, int]]:
-    """What is left of each limit, and its reset; once it is known what was used, as it will be when that is settled."""
-    states = []
-    for grant in (bill.admitted, bill.charged):
-        if grant is None:
-            continue
-        settled = grant is bill.charged and grant.refused is None and bill.used is not None
-        figures = iter(grant.figures)
-        for demand, remaining, reset in zip(grant.demands, figures, figures, strict=False):
-            if settled and demand.limit.kind in _SETTLED:
-                states.append(_settled(bill, demand, remaining, reset))
-            else:
-                states.append((demand.limit, remaining, reset))
-    return states
+def _settled(bill: Bill, demand: Demand, state: State) -> State:
+    """As it will be when what was reserved has made room for what was used."""
+    limit, remaining, reset = state
+    if limit.kind.money and bill.cost is not None:
+        return State(limit, min(limit.amount, max(0, remaining + demand.cost - bill.cost)), reset)
+    if limit.kind is Kind.TOKENS and bill.used is not None:
+        left = remaining + demand.cost - bill.used.get("input", 0) - bill.used.get("output", 0)
+        left = min(limit.burst, max(0, left))
+        return State(limit, left, (limit.burst - left) * 60_000 // limit.amount if limit.amount else reset)
+    return state
 
 
-def _settled(bill: Bill, demand: Demand, remaining: int, reset: int) -> tuple[Limit, int, int]:
-    limit, reserved = demand
-    if limit.kind.money:
-        left = remaining + reserved - (reserved if bill.cost is None else bill.cost)
-        return limit, min(limit.amount, max(0, left)), reset
-    used = bill.used or NOTHING
-    left = min(limit.burst, max(0, remaining + reserved - used.get("input", 0) - used.get("output", 0)))
-    return limit, left, (limit.burst - left) * 60_000 // limit.amount if limit.amount else reset
-
-
-def _tell_budget(states: list[tuple[Limit, int, int]], headers: Headers) -> None:
-    least, warned = -1, []
-    for limit, remaining, _ in states:
-        if limit.kind.money:
-            least = remaining if least < 0 else min(least, remaining)
-            if 0 < limit.soft <= limit.amount - remaining:
-                warned.append(f"{limit.subject.partition(':')[0]}; {limit.kind.value}")
-    if least >= 0:
-        headers.append((b"x-askonce-budget-remaining-usd", _usd(least)))
+def _budget(states: tuple[State, ...]) -> Headers:
+    least, warned = inf, []
+    for state in states:
+        if state.limit.kind.money and state.limit.mode is not Mode.SHADOW:
+            least = min(least, state.remaining)
+            if state.soft_passed:
+                warned.append(f"{state.limit.subject.partition(':')[0]}; {state.limit.kind.value}")
+    headers: Headers = []
+    if least is not inf:
+        headers.append((b"x-askonce-budget-remaining-usd", _usd(int(least))))
     if warned:
         headers.append((b"x-askonce-budget-warning", ", ".join(warned).encode()))
+    return headers
 
 
 def _usd(nano: int) -> bytes:
