@@ -138,11 +138,15 @@ class Bills:
             report = Report(exchange.usage, "", "")
         if not exchange.attempts:
             bill.used = NOTHING
-        elif report is not None:
+            return bill
+        if report is not None:
             units = bill.estimate.units if bill.estimate is not None else NOTHING
-            bill.used, bill.cost, bill.served = self._read(report, exchange.model, exchange.upstream, units)
-        else:
-            self._guess(exchange, bill)
+            worth = self._read(report, exchange.model, exchange.upstream, units)
+            if worth.used or worth.cost is not None:
+                bill.used, bill.cost, bill.served = worth
+                return bill
+        # Nothing is told, or only noughts, which some upstreams send that do not count.
+        self._guess(exchange, bill)
         return bill
 
     def _guess(self, exchange: Exchange, bill: Bill) -> None:

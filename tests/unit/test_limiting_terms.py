@@ -78,7 +78,7 @@ def test_budgets_warn_from_a_part_of_them() -> None:
     amounts = {Kind.SPEND: 1_000, Kind.TOKENS: 1_000}
     assert [limit.soft for limit in book(key=amounts, soft=0.8).of("a", None).spending] == [0, 800]
     assert [each.soft for each in book(key=Rule(amounts, Mode.SHADOW), soft=0.8).of("a", None).spending] == [0, 0]
-    assert not book(key=amounts, soft=0.0).warns
+    assert [each.soft for each in book(key=amounts, soft=0.0).of("a", None).spending] == [0, 0]
 
 
 def test_mode_and_failure_are_those_of_the_sort() -> None:

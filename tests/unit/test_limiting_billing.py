@@ -1,0 +1,208 @@
+"""What requests cost and save: what an upstream tells counts, and what it does not tell is counted."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from limits import Demand, Kind, MemoryLimiter
+from proxy import billing
+from proxy.exchange import CacheNote, Exchange
+from proxy.ledger.row import Row
+from proxy.limiting.bill import Bill
+from proxy.openai.estimate import Estimate, Method
+from tests.fakes.frames import chat_frame
+from tests.fakes.limited import IN, OUT, Desk, asking
+from tests.fakes.limiting import Time
+from tests.unit.test_metrics import named
+
+TOLD = b'{"model":"m-2025","usage":{"prompt_tokens":11,"completion_tokens":7,"total_tokens":18}}'
+COST = 11 * IN + 7 * OUT
+ESTIMATE = Estimate(20, 0, capped=False, method=Method.BYTES, units={})
+TEXT = b'{"choices":[{"index":0,"message":{"role":"assistant","content":"%b"},"finish_reason":"stop"}]}'
+
+
+@pytest.fixture
+def desk() -> Desk:
+    time = Time()
+    return Desk(MemoryLimiter(time, time), time)
+
+
+def called(**fields: object) -> Exchange:
+    """A request that an upstream has answered."""
+    exchange = asking(model=str(fields.pop("model", "m")))
+    exchange.attempts, exchange.reached, exchange.upstream_status, exchange.upstream = 1, True, 200, "test"
+    exchange.bill = bill = Bill()
+    bill.estimate = ESTIMATE
+    for name, value in fields.items():
+        setattr(exchange, name, value)
+    return exchange
+
+
+def row(of: Desk, exchange: Exchange) -> Row:
+    of.bills.account(exchange, "chat/completions", 200, "")
+    return of.rows[-1]
+
+
+def test_what_is_told_counts(desk: Desk) -> None:
+    """And not what was estimated."""
+    made = row(desk, called(usage_text=TOLD))
+    assert (made.used, made.cost, made.served) == ({"input": 11, "output": 7}, COST, "m-2025")
+    assert not made.estimated
+
+
+def test_usage_that_was_read_already_counts(desk: Desk) -> None:
+    """As from a session."""
+    made = row(desk, called(usage={"input_tokens": 3, "output_tokens": 2}))
+    assert (made.used, made.cost, made.estimated) == ({"input": 3, "output": 2}, 3 * IN + 2 * OUT, False)
+
+
+def test_an_answer_that_tells_nothing_is_counted_here(desk: Desk) -> None:
+    """What went in as estimated, what came out by its text; the row says so, and a metric."""
+    made = row(desk, called(usage_text=TEXT % (b"four" * 9)))
+    assert (made.used, made.cost, made.estimated) == ({"input": 20, "output": 9}, 20 * IN + 9 * OUT, True)
+    assert list(named(desk.metrics, "askonce_estimated_requests_total").values()) == [1.0]
+
+
+@pytest.mark.parametrize("usage", [b"{}", b'{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}'])
+def test_noughts_tell_nothing(desk: Desk, usage: bytes) -> None:
+    """From an upstream that does not count: ledger and limits go by what is counted here."""
+    made = row(desk, called(usage_text=(TEXT % (b"four" * 9))[:-1] + b',"usage":%b}' % usage))
+    assert (made.used, made.cost, made.estimated) == ({"input": 20, "output": 9}, 20 * IN + 9 * OUT, True)
+
+
+def test_a_stream_that_was_left_is_counted_as_far_as_it_came(desk: Desk) -> None:
+    """By its frames."""
+    frames = b"".join(chat_frame("word") for _ in range(40))
+    made = row(desk, called(upstream_bytes=len(frames), tail=frames))
+    assert (made.used, made.estimated) == ({"input": 20, "output": 40}, True)
+
+
+NOTHING = [
+    {"reached": False},
+    {"upstream_status": 400},
+    {"upstream_status": 500},
+    {"attempts": 0},
+    {"attempts": 0, "usage_text": TOLD},
+]
+
+
+@pytest.mark.parametrize("fields", NOTHING, ids=str)
+def test_what_was_not_answered_costs_nothing(desk: Desk, fields: dict[str, object]) -> None:
+    """It was never sent, or the upstream refused it; or it is somebody else's answer."""
+    made = row(desk, called(**fields))
+    assert (made.used, made.cost, made.estimated) == ({}, 0, False)
+
+
+def test_a_cost_that_is_told_goes_before_the_price(desk: Desk) -> None:
+    """As OpenRouter does, in USD."""
+    made = row(desk, called(usage_text=TOLD.replace(b'"total_tokens":18', b'"total_tokens":18,"cost":0.5')))
+    assert made.cost == 500_000_000
+
+
+def test_a_price_is_that_of_the_model_that_was_asked(desk: Desk) -> None:
+    """Or, if it has none, of the one that answered; else it is unknown, counted, and never 0."""
+    assert row(desk, called(usage_text=TOLD, model="alias")).cost == COST
+    unknown = row(desk, called(usage_text=TOLD.replace(b"m-2025", b"x"), model="alias"))
+    assert (unknown.cost, unknown.used) == (None, {"input": 11, "output": 7})
+    assert list(named(desk.metrics, "askonce_unpriced_requests_total").values()) == [1.0]
+
+
+def test_without_prices_tokens_are_counted_all_the_same() -> None:
+    """And nothing is told of money."""
+    time = Time()
+    desk = Desk(MemoryLimiter(time, time), time, priced=False)
+    exchange = called(usage_text=TOLD)
+    desk.bills.tell(exchange)
+    made = row(desk, exchange)
+    assert (made.used, made.cost) == ({"input": 11, "output": 7}, None)
+    assert named(desk.metrics, "askonce_unpriced_requests_total") == {}
+
+
+def test_a_stored_answer_saves_what_it_cost(desk: Desk) -> None:
+    """And costs nothing."""
+    exchange = asking()
+    exchange.note = CacheNote("k", usage=b'{"prompt_tokens":11,"completion_tokens":7}', upstream="test")
+    desk.bills.tell(exchange)
+    made = row(desk, exchange)
+    assert (made.saved, made.cost, made.used) == (COST, 0, {})
+    assert list(named(desk.metrics, "askonce_saved_usd_total").values()) == [COST / 1e9]
+    assert named(desk.metrics, "askonce_cost_usd_total") == {}
+
+
+def test_a_shared_answer_saves_what_it_cost(desk: Desk) -> None:
+    """The one who led pays."""
+    exchange = asking()
+    exchange.note, exchange.usage_text, exchange.upstream = CacheNote("k", collapsed=True), TOLD, "test"
+    made = row(desk, exchange)
+    assert (made.saved, made.cost, made.used) == (COST, 0, {})
+
+
+def test_what_a_batch_had_already_is_saved(desk: Desk) -> None:
+    """At the price of input."""
+    exchange = called(usage_text=TOLD)
+    exchange.note = CacheNote("", saved_tokens=5)
+    made = row(desk, exchange)
+    assert (made.saved, made.cost) == (5 * IN, COST)
+
+
+def test_prices_of_usage_that_comes_again_are_remembered_up_to_a_bound(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many answers there are."""
+    monkeypatch.setattr(billing, "MAX_WORTHS", 10)
+    for number in range(30):
+        exchange = asking()
+        usage = b'{"prompt_tokens":%d,"completion_tokens":7}' % number
+        exchange.note = CacheNote("k", usage=usage, upstream="test")
+        assert row(desk, exchange).saved == number * IN + 7 * OUT
+    assert len(desk.bills._worths) == 10
+
+
+def test_a_row_says_all_that_is_known(desk: Desk) -> None:
+    """Of the request, its caller and its times."""
+    exchange = called(usage_text=TOLD, started_at=10.0, first_byte_at=10.5, ended_at=12.0, event_stream=True)
+    exchange.headers = [(b"x-askonce-cache-tags", b" a, b,,a,\xe9")]
+    exchange.note = CacheNote("k")
+    made = row(desk, exchange)
+    assert (made.call_id, made.key, made.model, made.upstream, made.cache) == ("c", "a", "m", "test", "MISS")
+    assert (made.duration, made.first_token, made.attempts) == (2_000_000, 500_000, 1)
+    assert made.tags == ("a", "b", "é")
+    assert (made.bytes_in, made.endpoint, made.status) == (exchange.body.received, "chat/completions", 200)
+
+
+def test_tags_are_bounded(desk: Desk) -> None:
+    """Sixteen of them."""
+    exchange = called()
+    exchange.headers = [(b"x-askonce-cache-tags", b",".join(b"t%d" % n for n in range(50)))]
+    assert row(desk, exchange).tags == tuple(f"t{n}" for n in range(16))
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 99), st.integers(0, 99), st.sampled_from(["told", "guessed", "hit"])), max_size=20
+    )
+)
+async def test_limits_ledger_and_metrics_say_the_same(calls: list[tuple[int, int, str]]) -> None:
+    """Tokens and money of every call, whoever told them."""
+    time = Time()
+    desk = Desk(MemoryLimiter(time, time), time, key={Kind.SPEND: 10**12, Kind.TOKENS: 10**6})
+    for asked, answered, sort in calls:
+        if sort == "hit":
+            exchange = asking()
+            exchange.note = CacheNote("k", usage=b'{"prompt_tokens":1,"completion_tokens":1}', upstream="test")
+        else:
+            usage = {"usage": {"prompt_tokens": asked, "completion_tokens": answered}}
+            text = TEXT % (b"four" * answered) if sort == "guessed" else msgspec.json.encode(usage)
+            exchange = called(usage_text=text)
+            await desk.limits.charge(exchange, b"x" * 80, "test")
+        desk.bills.settle(exchange)
+        row(desk, exchange)
+    cost = sum(made.cost or 0 for made in desk.rows)
+    tokens = sum(sum(made.used.values()) for made in desk.rows)
+    limits = desk.limits._terms.of("a", None).spending
+    grant = await desk.limiter.reserve([Demand(limit, 0) for limit in limits])
+    left = {state.limit.kind: state.remaining for state in grant.states}
+    assert left == {Kind.SPEND: 10**12 - cost, Kind.TOKENS: 10**6 - tokens}
+    assert sum(named(desk.metrics, "askonce_tokens_total").values()) == tokens
+    assert sum(named(desk.metrics, "askonce_cost_usd_total").values()) == pytest.approx(cost / 1e9)
