@@ -26,7 +26,7 @@ _CODINGS: Final = (b"gzip", b"x-gzip", b"deflate")
 
 @final
 class Understand:
-    """`models_matter` if the model decides on the upstream.
+    """`models_matter` if the model decides on the upstream. To a virtual key it does, for what it may use and pays.
 
     `held` names the routes whose forms are read whole, if they are at most `held_limit` bytes. Limits are in bytes.
     """
@@ -88,9 +88,9 @@ class Understand:
 
     async def _form(self, exchange: Exchange) -> None:
         exchange.model = form_model(await exchange.body.peek(1, self._upload_limit))
-        if not exchange.model and self._models_matter:
+        if not exchange.model and (self._models_matter or exchange.key is not None):
             exchange.model = form_model(await exchange.body.peek(FORM_HEAD, self._upload_limit))
-            if not exchange.model and exchange.body.received >= FORM_HEAD:
+            if not exchange.model and self._models_matter and exchange.body.received >= FORM_HEAD:
                 # The wrong upstream must not get the upload, nor the key that comes with it.
                 raise Failure(Kind.INVALID_REQUEST, "The model must stand before the file in the form.", param="model")
 
