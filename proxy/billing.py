@@ -24,6 +24,8 @@ MAX_WORTHS: Final = 4_096
 MAX_USAGE: Final = 1_024
 """Bytes of a usage object whose price is remembered."""
 MAX_TAGS: Final = 16
+KEPT_ANSWERS: Final = ("chat/*",)
+"""Routes where a POST changes an answer that was paid for when it was made."""
 
 
 class Worth(NamedTuple):
@@ -136,7 +138,7 @@ class Bills:
         report = report_of(exchange.usage_text) if exchange.usage_text else None
         if report is None and exchange.usage is not None:
             report = Report(exchange.usage, "", "")
-        if not exchange.attempts:
+        if not exchange.attempts or not _makes(exchange):
             bill.used = NOTHING
             return bill
         if report is not None:
@@ -218,6 +220,12 @@ class Bills:
             bytes_out=exchange.client.sent,
             tags=_tags(tags) if tags else (),
         )
+
+
+def _makes(exchange: Exchange) -> bool:
+    """Whether an answer's usage is of this request: one that is fetched again tells what making it has used."""
+    made = exchange.method == "POST" and (exchange.route is None or exchange.route.name not in KEPT_ANSWERS)
+    return made or bool(exchange.upgrade)
 
 
 def _tags(value: bytes) -> tuple[str, ...]:
