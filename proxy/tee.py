@@ -9,9 +9,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, final
 
+from cache.encoding import IDENTITY, Undecodable, decode
 from proxy.billing import Bills
 from proxy.errors import Failure, Kind
-from proxy.exchange import Exchange, Outcome, Reply
+from proxy.exchange import Exchange, Headers, Outcome, Reply, header
 from proxy.fields import answer_headers
 from proxy.heartbeat import Heartbeat, Silence
 from proxy.openai.splitting import HELD, WHOLE, end_of_events
@@ -55,7 +56,7 @@ class Tee:
         if body is not None:
             exchange.upstream_ended_at = now
             if len(body) <= MAX_KEPT_BODY:
-                exchange.usage_text = body
+                exchange.usage_text = _readable(body, reply.headers)
             elif len(body) <= MAX_READ_BODY:
                 exchange.usage = usage_of(body)
             self._bills.tell(exchange)
@@ -117,6 +118,18 @@ class Tee:
                     exchange.usage = sum_usages(exchange.usage, used)
 
         return observe
+
+
+def _readable(body: bytes, headers: Headers) -> bytes:
+    """What may tell its usage; some upstreams encode whatever they are asked for."""
+    coding = header(headers, b"content-encoding")
+    if not coding or coding == IDENTITY:
+        return body
+    try:
+        plain = decode(coding, body, MAX_LATE_BODY)
+    except Undecodable:
+        return b""
+    return plain if plain.startswith(b"{") else b""
 
 
 @final

@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, NamedTuple, final
 
 from cache.directives import Directives, directives
@@ -21,6 +22,7 @@ from proxy.caching.keep import Keep, Voyage
 from proxy.caching.meaning import AS_IT_COMES, Meaning, Meanings, mean_form, without_alias
 from proxy.caching.pieces import tokens_in
 from proxy.caching.question import Found, Question
+from proxy.caching.share import Share
 from proxy.errors import Failure, Kind, Source
 from proxy.exchange import CacheNote, Exchange, Headers, Reply, header
 from proxy.keys.key import VirtualKey
@@ -322,6 +324,8 @@ class Recall:
         if role is Role.FOLLOWED:
             note.status, note.collapsed = CacheStatus.COALESCED, True
             exchange.upstream_id = header(answer.headers, b"x-request-id")
+            if isinstance(answer, Share):
+                answer.told = partial(setattr, exchange, "usage_text")
         return answer
 
     async def anew(self, exchange: Exchange, question: Question, call: Call) -> Reply:

@@ -2,6 +2,7 @@
 
 import asyncio
 import enum
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, final
 
 from cache.entry import Entry
@@ -58,6 +59,7 @@ class Share:
         "status",
         "stream",
         "strip",
+        "told",
         "tried",
     )
 
@@ -80,6 +82,8 @@ class Share:
         self.length: int | None = None
         self.framed = True
         self.paused = False
+        self.told: Callable[[bytes], object] = bool
+        """Given the JSON of what is stripped."""
         self.position = 0
         """Blocks taken."""
         self._flight = flight
@@ -129,7 +133,9 @@ class Share:
             block = flight.block(self.position)
             self.position += 1
             if self.strip:
-                block, _ = part_usage(block)
+                block, usage = part_usage(block)
+                if usage:
+                    self.told(usage)
             if block:
                 sink.data(block)
             length = flight.length
