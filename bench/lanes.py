@@ -28,6 +28,12 @@ class Lane(enum.StrEnum):
     CACHE = "askonce-cache"
     REDIS = "askonce-redis"
     """The cache is in Redis alone."""
+    TEAM = "askonce-team"
+    """The cache is off; a virtual key with every limit and a budget, and the ledger, all in one process."""
+    TEAM_CACHE = "askonce-team-cache"
+    """The same with the cache."""
+    TEAM_REDIS = "askonce-team-redis"
+    """The same, all of it in Redis alone."""
 
 
 class Measure(enum.StrEnum):
@@ -59,14 +65,14 @@ class Measure(enum.StrEnum):
 
 _RELAYS: Final = (Lane.NGINX, Lane.AIOHTTP_ASYNCIO, Lane.AIOHTTP_UVLOOP, Lane.BARE, Lane.ASKONCE)
 TAKES: Final[Mapping[Measure, tuple[Lane, ...]]] = {
-    Measure.REQUESTS: _RELAYS,
+    Measure.REQUESTS: (*_RELAYS, Lane.TEAM),
     Measure.STREAMS: _RELAYS,
     Measure.LARGE: _RELAYS,
     Measure.UPLOAD: _RELAYS,
     Measure.BYPASS: (Lane.ASKONCE, Lane.CACHE),
     Measure.MISSES: (Lane.ASKONCE, Lane.CACHE),
-    Measure.HITS: (Lane.NGINX_CACHE, Lane.AIOHTTP_HANDLER, Lane.CACHE),
-    Measure.REDIS: (Lane.REDIS,),
+    Measure.HITS: (Lane.NGINX_CACHE, Lane.AIOHTTP_HANDLER, Lane.CACHE, Lane.TEAM_CACHE),
+    Measure.REDIS: (Lane.REDIS, Lane.TEAM_REDIS),
     Measure.LATENCY: (Lane.CACHE,),
     Measure.COALESCED: (Lane.ASKONCE, Lane.CACHE),
     Measure.REPLAY: (Lane.NGINX_CACHE, Lane.CACHE),

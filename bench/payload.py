@@ -7,6 +7,7 @@ fixed width.
 
 import time
 from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 
@@ -102,10 +103,14 @@ def plan_of(body: bytes) -> Plan:
     )
 
 
+SECRET: Final = "sk-bench-0123456789abcdef"
+"""The key that requests come with."""
+
+
 def head(method: str, path: str, length: int, host: str = "bench") -> bytes:
     """A request head as an SDK might send it, with a key."""
     return (
-        f"{method} {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer sk-bench-0123456789abcdef\r\n"
+        f"{method} {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {SECRET}\r\n"
         f"accept: application/json\r\nuser-agent: bench/1\r\ncontent-type: application/json\r\n"
         f"content-length: {length}\r\n\r\n"
     ).encode()

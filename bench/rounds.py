@@ -13,6 +13,7 @@ from bench import cpu, servers
 from bench.lanes import MEMORY_HITS, Lane, Measure, Plan, slices_of, spec_of, units_of
 from bench.load import drive
 from bench.spec import Result, Spec
+from bench.team import team
 
 __all__ = ["Slice", "run"]
 
@@ -140,10 +141,14 @@ def _start(lane: Lane, rig: _Rig, stack: ExitStack) -> servers.Server:
             return servers.askonce(port, scratch, under_test, _CACHE_OFF)
         case Lane.CACHE:
             return servers.askonce(port, scratch, under_test, "", name=lane.value)
-        case Lane.REDIS:
+        case Lane.TEAM:
+            return servers.askonce(port, scratch, under_test, _CACHE_OFF + team(scratch, lane), name=lane.value)
+        case Lane.TEAM_CACHE:
+            return servers.askonce(port, scratch, under_test, team(scratch, lane), name=lane.value)
+        case Lane.REDIS | Lane.TEAM_REDIS:
             redis = servers.valkey(scratch, driver)
             stack.callback(redis.end)
-            settings = "[cache]\nmemory_bytes = 0\n"
+            settings = "[cache]\nmemory_bytes = 0\n" + (team(scratch, lane) if lane is Lane.TEAM_REDIS else "")
             return servers.askonce(port, scratch, under_test, settings, name=lane.value, redis=redis.port)
 
 

@@ -23,6 +23,7 @@ from bench.cpu import pinned
 
 __all__ = [
     "ADMIN_TOKEN",
+    "PEPPER",
     "Missing",
     "Server",
     "StartError",
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 ADMIN_TOKEN = "bench-admin-token-0123456789"
+PEPPER = "b7c1f0a2d94e63855c20e9a716fd3b48"
 _ROOT = Path(__file__).resolve().parent.parent
 _START_WITHIN = 20.0
 _END_WITHIN = 10.0
@@ -260,6 +262,7 @@ base_url = "http://127.0.0.1:{upstream}/v1"
         if not variable.startswith(drop) and "proxy" not in variable.lower()
     }
     env["ASKONCE_ADMIN_TOKEN"] = ADMIN_TOKEN
+    env["ASKONCE_PEPPER"] = PEPPER
     if redis:
         env["ASKONCE_REDIS__URL"] = f"redis://127.0.0.1:{redis}"
     command = [sys.executable, "-m", "proxy", "serve", "--config", str(config), "--workers", str(workers)]

@@ -49,7 +49,9 @@ class Limiter(Protocol):
         """What `reserve` answers, where that can be told without waiting; otherwise None, and nothing was taken."""
 
     async def reserve(self, demands: Sequence[Demand]) -> Grant:
-        """Takes all or nothing. Raises nothing for a refusal, nor for a store that is away.
+        """Takes all or nothing; of a subject no kind is demanded twice.
+
+        Raises nothing for a refusal, nor for a store that is away.
 
         Cancelled, it has taken nothing, or gives it back.
         """

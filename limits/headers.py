@@ -6,7 +6,7 @@ https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
-from limits.policy import Kind, Mode, State
+from limits.policy import Kind, Limit, Mode
 
 __all__ = ["duration", "rate_limit", "retry_after"]
 
@@ -36,19 +36,19 @@ def duration(ms: int) -> str:
     return f"{minutes}m{text}" if minutes else text
 
 
-def rate_limit(states: Sequence[State]) -> Headers:
-    """Three headers for requests and three for tokens, of the limit that comes first to its end.
+def rate_limit(states: Sequence[tuple[Limit, int, int]]) -> Headers:
+    """Three headers for requests and three for tokens, of the limit that comes first to its end. `states`: as State.
 
     None of a limit in shadow mode: it holds up nobody.
     """
-    tightest: dict[str, State] = {}
+    tightest: dict[str, tuple[Limit, int, int]] = {}
     for state in states:
         limit, remaining, reset = state
         family = FAMILIES.get(limit.kind)
         if family is None or limit.mode is Mode.SHADOW:
             continue
         best = tightest.get(family)
-        if best is None or (remaining, -reset) < (best.remaining, -best.reset_ms):
+        if best is None or remaining < best[1] or (remaining == best[1] and reset > best[2]):
             tightest[family] = state
     headers: Headers = []
     for family, (limit, remaining, reset) in tightest.items():

@@ -109,8 +109,9 @@ class MemoryLimiter:
         now = round(self._monotonic() * 1_000)
         self._calendar.turn(round(self._wall() * 1_000))
         grant = _Held(demands, self._monotonic)
+        figures: list[int] = []
         for demand in demands:
-            wait = self._take(grant, demand, now)
+            wait = self._take(grant, demand, now, figures)
             if not wait:
                 continue
             if demand.limit.mode is Mode.SHADOW:
@@ -119,34 +120,40 @@ class MemoryLimiter:
                 grant.refused, grant.retry_after_ms = demand, wait
         if grant.refused is not None:
             grant.refund()
-        grant.figures = self._figures(demands)
+            figures = self._figures(demands)
+        grant.figures = figures
         return grant
 
-    def _take(self, grant: _Held, demand: Demand, now: int) -> int:
-        """How long to wait; if that is 0, it has been taken."""
+    def _take(self, grant: _Held, demand: Demand, now: int, figures: list[int]) -> int:
+        """How long to wait; if that is 0, it has been taken. Behind `figures` come what is left, and its reset."""
         (name, kind, amount, burst, _, _, _), cost = demand
         subject = self._subjects.get(name) or self._met(name, now)
         code = kind.code
-        meter = subject.meters[code]
+        meter: _Meter | None = subject.meters[code]
         if kind.bucket:
-            if not isinstance(meter, Bucket):
-                meter = subject.meters[code] = Bucket(now)
+            bucket = meter if isinstance(meter, Bucket) else Bucket(now)
+            meter = subject.meters[code] = bucket
             where = amount
-            wait = meter.wait(amount, burst, cost, now)
+            wait = bucket.wait(amount, burst, cost, now)
             if not wait:
-                meter.add(cost)
+                bucket.add(cost)
+            figures += (bucket.remaining(burst), bucket.reset(amount))
         else:
             where = self._calendar.period[code]
-            if not isinstance(meter, Counter):
-                meter = subject.meters[code] = Counter(where)
-            wait = meter.wait(amount, cost, where, self._calendar.left[code])
+            counter = meter if isinstance(meter, Counter) else Counter(where)
+            meter = subject.meters[code] = counter
+            left = self._calendar.left[code]
+            wait = counter.wait(amount, cost, where, left)
             if not wait:
-                meter.add(cost, where)
+                counter.add(cost, where)
+            remaining = amount - counter.begin(where)
+            figures += (max(0, remaining), 0 if kind is CONCURRENT else left)
         subject.holds += 1
         grant.taken.append((subject, None if wait else meter, where, cost))
         return wait
 
     def _figures(self, demands: Sequence[Demand]) -> list[int]:
+        """Of what was given back."""
         figures: list[int] = []
         period, left = self._calendar.period, self._calendar.left
         for limit, _ in demands:

@@ -4,7 +4,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Final, Literal, Protocol, TypeAlias, TypeVar, assert_never, final
+from typing import Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, assert_never, final
 
 from cache.fingerprint import QUALIFYING, scope_of
 from proxy.errors import Failure, Kind
@@ -32,6 +32,7 @@ _NOBODY: Final = re.compile(rb"^(?:sec|x-stainless|helicone-session)-|idempotenc
 """Of browsers, SDKs and logs: names that would be taken for credentials, and whose values differ by request."""
 MAX_NAME: Final = 64
 MAX_NAMES: Final = 1_024
+MAX_HEADS: Final = 256
 MAX_SCOPES: Final = 1_024
 MAX_GIVEN: Final = 1_024
 """Bytes of the fields by which a scope is remembered."""
@@ -39,6 +40,28 @@ ACCOUNT: Final = 16
 """Digits of the digest by which a client's own key is counted, and told in the ledger."""
 BROWSER_KEY: Final = b"openai-insecure-api-key."
 """The WebSocket subprotocol in which browsers, which can't set headers, send a key."""
+
+
+@final
+class Heads(Generic[V]):
+    """What follows from the fields of a request whose head came before byte for byte: then they are the same list."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, tuple[Headers, V]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Heads {len(self._found)}>"
+
+    def get(self, headers: Headers) -> V | None:
+        found = self._found.get(id(headers))
+        return found[1] if found is not None and found[0] is headers else None
+
+    def put(self, headers: Headers, value: V) -> V:
+        # The list is held, so that no other has its id.
+        self._found[id(headers)] = headers, value
+        if len(self._found) > MAX_HEADS:
+            del self._found[next(iter(self._found))]
+        return value
 
 
 class Auth(Protocol):
@@ -62,13 +85,16 @@ class PassThrough:
         self._required = required
         self._everybody = scope_of("global") if scope == "global" else b""
         self._known: OrderedDict[Lines, tuple[bytes, str]] = OrderedDict()
+        self._heads: Heads[tuple[bytes, bytes, str]] = Heads()
 
     def identify(self, exchange: Exchange) -> None:
-        exchange.credential = _credential(exchange.headers)
+        headers = exchange.headers
+        who = self._heads.get(headers)
+        if who is None:
+            who = self._heads.put(headers, (_credential(headers), *self._whose(headers)))
+        exchange.credential, exchange.scope, exchange.account = who
         if self._required and not exchange.credential:
             raise Failure(Kind.INVALID_API_KEY)
-        scope, exchange.account = self._whose(exchange)
-        exchange.scope = self._everybody or scope
 
     def permit(self, exchange: Exchange, route: Route) -> None:
         """The upstream decides."""
@@ -76,15 +102,29 @@ class PassThrough:
     def still(self, exchange: Exchange) -> bool:
         return True
 
-    def _whose(self, exchange: Exchange) -> tuple[bytes, str]:
+    def _whose(self, headers: Headers) -> tuple[bytes, str]:
         """Of everything that may tell one client from another, the absence of a key included."""
-        given = _given(exchange.headers)
+        given = _given(headers)
         known = self._known.get(given)
         if known is None:
-            account = scope_of("account", exchange.credential).hex()[:ACCOUNT] if exchange.credential else ""
-            known = scope_of("key", *(part for line in sorted(given) for part in line)), account
+            credential = _credential(headers)
+            account = scope_of("account", credential).hex()[:ACCOUNT] if credential else ""
+            scope = self._everybody or scope_of("key", *(part for line in sorted(given) for part in line))
+            known = scope, account
             _remember(self._known, given, known, given)
         return known
+
+
+class _Holder(NamedTuple):
+    """Who has sent a head, as far as that follows from it."""
+
+    credential: bytes
+    digest: bytes
+    others: Lines
+    """What else may tell an upstream one client from another."""
+    key: VirtualKey
+    scope: bytes
+    """While it is this key that the digest opens."""
 
 
 @final
@@ -92,29 +132,48 @@ class VirtualKeys:
     """Only those whose keys are in the table. `wall` is in seconds since the epoch; `refused` is told why not."""
 
     def __init__(
-        self,
-        table: Table,
-        *,
-        scope: Scope,
-        wall: Callable[[], float],
-        refused: Callable[[str], object],
+        self, table: Table, *, scope: Scope, wall: Callable[[], float], refused: Callable[[str], object]
     ) -> None:
         self._table = table
         self._scope = scope
         self._wall = wall
         self._refused = refused
         self._known: OrderedDict[tuple[bytes, Lines], bytes] = OrderedDict()
+        self._heads: Heads[_Holder] = Heads()
 
     def identify(self, exchange: Exchange) -> None:
-        exchange.credential = credential = _credential(exchange.headers)
-        found = self._table.find(credential, self._wall())
-        if isinstance(found, Refusal):
-            self._refused(found.value)
-            if found is Refusal.NOT_LOADED:
-                raise Failure(Kind.KEYS_UNAVAILABLE, retry_after=1)
+        headers = exchange.headers
+        holder = self._heads.get(headers)
+        if holder is None:
+            holder = self._heads.put(headers, self._holder(headers))
+        else:
+            found = self._table.opened(holder.digest, self._wall())
+            if found is not holder.key:
+                key = self._admitted(found)
+                scope = self._scope_of(key, holder.others)
+                holder = self._heads.put(headers, holder._replace(key=key, scope=scope))
+        exchange.credential, exchange.key, exchange.scope = holder.credential, holder.key, holder.scope
+        exchange.account = holder.key.id
+
+    def _holder(self, headers: Headers) -> _Holder:
+        """Raises Failure."""
+        credential = _credential(headers)
+        digest = self._table.digest(credential)
+        if isinstance(digest, Refusal):
+            self._admitted(digest)
             raise Failure(Kind.INVALID_API_KEY)
-        exchange.key, exchange.account = found, found.id
-        exchange.scope = self._scope_of(found, exchange.headers)
+        key = self._admitted(self._table.opened(digest, self._wall()))
+        others = tuple([line for line in _given(headers) if line[0] not in CREDENTIAL_FIELDS])
+        return _Holder(credential, digest, others, key, self._scope_of(key, others))
+
+    def _admitted(self, found: VirtualKey | Refusal) -> VirtualKey:
+        """Raises Failure."""
+        if isinstance(found, VirtualKey):
+            return found
+        self._refused(found.value)
+        if found is Refusal.NOT_LOADED:
+            raise Failure(Kind.KEYS_UNAVAILABLE, retry_after=1)
+        raise Failure(Kind.INVALID_API_KEY)
 
     def permit(self, exchange: Exchange, route: Route) -> None:
         key = exchange.key
@@ -138,9 +197,14 @@ class VirtualKeys:
                 assert_never(never)
 
     def still(self, exchange: Exchange) -> bool:
-        return self._table.find(exchange.credential, self._wall()) is exchange.key
+        holder = self._heads.get(exchange.headers)
+        return (
+            holder is not None
+            and holder.key is exchange.key
+            and self._table.opened(holder.digest, self._wall()) is exchange.key
+        )
 
-    def _scope_of(self, key: VirtualKey, headers: Headers) -> bytes:
+    def _scope_of(self, key: VirtualKey, others: Lines) -> bytes:
         """Of whoever shares, and of what else may tell an upstream one client from another."""
         kind: str = key.cache_scope or self._scope
         whose = b""
@@ -148,7 +212,6 @@ class VirtualKeys:
             kind, whose = (
                 ("team", key.team.encode()) if kind == "team" and key.team else ("virtual-key", key.id.encode())
             )
-        others = tuple([line for line in _given(headers) if line[0] not in CREDENTIAL_FIELDS])
         name = (kind.encode() + b" " + whose, others)
         scope = self._known.get(name)
         if scope is None:

@@ -29,22 +29,23 @@ TOLD_HERE: Final = NOT_OURS_TO_TELL | {
 What it says in `cache-status` stays: that is a list, in which each cache has its place (RFC 9211 §2).
 """
 
+_LIMITED: Final = {dropped: dropped | RATE_LIMITS for dropped in (NOT_OURS_TO_TELL, TOLD_HERE)}
+
 
 def answer_headers(exchange: Exchange, headers: Headers, now: float) -> Headers:
     """The fields that every answer carries, behind those that it came with."""
     call_id = exchange.call_id.encode("ascii")
     dropped = NOT_OURS_TO_TELL if exchange.note is None else TOLD_HERE
+    told = bill_headers(exchange.bill) if exchange.bill is not None else ()
+    if told and told[0][0] in RATE_LIMITS:
+        # The upstream's speak of a key that many share.
+        dropped = _LIMITED[dropped]
     kept = [line for line in headers if line[0] not in dropped]
     if not exchange.upstream_id:
         kept.append((b"x-request-id", call_id))
     if exchange.note is not None:
         kept += cache_headers(exchange.note, exchange.status)
-    if exchange.bill is not None:
-        told = bill_headers(exchange.bill)
-        if told and told[0][0] in RATE_LIMITS:
-            # The upstream's speak of a key that many share.
-            kept = [line for line in kept if line[0] not in RATE_LIMITS]
-        kept += told
+    kept += told
     kept += (b"x-askonce-call-id", call_id), (b"server-timing", server_timing(exchange, now))
     return kept
 

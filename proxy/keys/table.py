@@ -48,11 +48,17 @@ class Table:
 
     def find(self, credential: bytes, now: float) -> VirtualKey | Refusal:
         """The key that this opens, and notes that it was used."""
+        digest = self.digest(credential)
+        return digest if isinstance(digest, Refusal) else self.opened(digest, now)
+
+    def digest(self, credential: bytes) -> bytes | Refusal:
+        """By which `opened` knows it."""
         if not credential:
             return Refusal.MISSING
-        if len(credential) > MAX_CREDENTIAL:
-            return Refusal.UNKNOWN
-        digest = self._pepper.digest(credential)
+        return self._pepper.digest(credential) if len(credential) <= MAX_CREDENTIAL else Refusal.UNKNOWN
+
+    def opened(self, digest: bytes, now: float) -> VirtualKey | Refusal:
+        """As `find`."""
         key = self._held.by_digest.get(digest)
         if key is None:
             return Refusal.UNKNOWN if self.loaded else Refusal.NOT_LOADED

@@ -1,4 +1,8 @@
-"""The ledger in a SQLite file: one batch is one transaction, which also adds it up by day."""
+"""The ledger in a SQLite file: one batch is one transaction, which also adds it up by day.
+
+A statement takes many rows, and SQLite adds them up itself: with one for each row this thread would take and give
+the interpreter's lock a thousand times a batch, and whoever serves requests would wait for it as often.
+"""
 
 import asyncio
 import sqlite3
@@ -25,11 +29,36 @@ SLICE: Final = 5_000
 RUNS: Final = 90
 """Days for which it is known how far a run came."""
 
-_INSERT: Final = f"INSERT INTO requests ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
+_TAKEN: Final = (100, 10, 1)
+"""Rows of one statement."""
+_ROW: Final = f"({', '.join('?' * len(COLUMNS))})"
+_INSERT: Final = {
+    rows: f"INSERT INTO requests ({', '.join(COLUMNS)}) VALUES {', '.join([_ROW] * rows)}"  # noqa: S608
+    " ON CONFLICT (call_id) DO NOTHING"
+    for rows in _TAKEN
+}
+_DAY: Final = f"at / {DAY * MICROSECONDS}"
+_MEASURED: Final = {
+    **{name: f"sum({name})" for name in MEASURES},
+    "requests": "count(*)",
+    "failed": "sum(status >= 400 OR error <> '')",
+    "unpriced": "sum(cost IS NULL)",
+    "cost": "coalesce(sum(cost), 0)",
+    "saved": "coalesce(sum(saved), 0)",
+}
+_SET: Final = f"ON CONFLICT DO UPDATE SET {', '.join(f'{name} = {name} + excluded.{name}' for name in MEASURES)}"
+_FOLD: Final = (
+    f"INSERT INTO days ({', '.join((*DIMENSIONS, *MEASURES))})"  # noqa: S608  (names of our own)
+    f" SELECT {_DAY}, {', '.join(DIMENSIONS[1:])}, {', '.join(_MEASURED[name] for name in MEASURES)}"
+    f" FROM requests WHERE seq > ? GROUP BY {_DAY}, {', '.join(DIMENSIONS[1:])} {_SET}"
+)
+_FULLEST: Final = (
+    "SELECT coalesce(max(groups), 0) FROM (SELECT count(*) AS groups FROM days"  # noqa: S608  (names of our own)
+    f" WHERE day IN (SELECT DISTINCT {_DAY} FROM requests WHERE seq > ?) GROUP BY day)"
+)
 _ADD: Final = (
     f"INSERT INTO days ({', '.join((*DIMENSIONS, *MEASURES))})"  # noqa: S608  (names of our own)
-    f" VALUES ({', '.join('?' * (len(DIMENSIONS) + len(MEASURES)))}) ON CONFLICT DO UPDATE SET"
-    f" {', '.join(f'{name} = {name} + excluded.{name}' for name in MEASURES)}"
+    f" VALUES ({', '.join('?' * (len(DIMENSIONS) + len(MEASURES)))}) {_SET}"
 )
 _KNOWN: Final = f"SELECT 1 FROM days WHERE {' AND '.join(f'{name} = ?' for name in DIMENSIONS)}"  # noqa: S608
 _LOST: Final = "INSERT INTO losses VALUES (?, ?) ON CONFLICT DO UPDATE SET lost = lost + excluded.lost"
@@ -137,9 +166,14 @@ class SqliteSink:
 
     def _write(self, batch: Batch) -> None:
         with self._transaction() as db:
-            rows = _new(db, batch.rows)
-            db.executemany(_INSERT, map(_values, rows))
-            db.executemany(_ADD, starmap(_plus, self._bounded(db, folded(rows)).items()))
+            (before,) = db.execute("SELECT coalesce(max(seq), 0) FROM requests").fetchone()
+            _insert(db, batch.rows)
+            (fullest,) = db.execute(_FULLEST, (before,)).fetchone()
+            if fullest + len(batch.rows) <= self._max_groups:
+                db.execute(_FOLD, (before,))
+            else:
+                new = _new(db, batch.rows, before)
+                db.executemany(_ADD, starmap(_plus, self._bounded(db, folded(new)).items()))
             self._account(db, batch.run, batch.through, batch.lost)
 
     def _account(self, db: sqlite3.Connection, run: str, through: int, lost: int) -> None:
@@ -189,14 +223,13 @@ class SqliteSink:
             connection.close()
 
 
-def _new(db: sqlite3.Connection, rows: Sequence[Row]) -> list[Row]:
-    """Those that are not there yet, each once."""
-    unique = {row.call_id: row for row in rows}
-    names = msgspec.json.encode([*unique]).decode()
-    known = db.execute("SELECT call_id FROM requests WHERE call_id IN (SELECT value FROM json_each(?))", (names,))
-    for (call_id,) in known:
-        unique.pop(call_id, None)
-    return [*unique.values()]
+def _insert(db: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    """Those that are not there yet."""
+    at = 0
+    while at < len(rows):
+        taken = next(count for count in _TAKEN if count <= len(rows) - at)
+        db.execute(_INSERT[taken], [value for row in rows[at : at + taken] for value in _values(row)])
+        at += taken
 
 
 def _values(row: Row) -> tuple[object, ...]:
@@ -208,6 +241,12 @@ def _values(row: Row) -> tuple[object, ...]:
         *(row.status, row.error, row.attempts, row.duration, row.first_token, row.bytes_in, row.bytes_out),
         msgspec.json.encode(row.tags).decode() if row.tags else "[]",
     )
+
+
+def _new(db: sqlite3.Connection, rows: Sequence[Row], before: int) -> list[Row]:
+    """Those that were not there yet."""
+    unique = {row.call_id: row for row in rows}
+    return [unique[call_id] for (call_id,) in db.execute("SELECT call_id FROM requests WHERE seq > ?", (before,))]
 
 
 def _plus(group: Group, amounts: Iterable[int]) -> tuple[object, ...]:

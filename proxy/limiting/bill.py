@@ -1,10 +1,11 @@
 """What one request has reserved, used and costs. Sans-IO."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, final
 
 if TYPE_CHECKING:
     from limits.grant import Grant
+    from limits.policy import Limit
     from proxy.openai.estimate import Estimate
 
 __all__ = ["NOTHING", "Bill"]
@@ -16,7 +17,18 @@ NOTHING: Final[Mapping[str, int]] = {}
 class Bill:
     """Money in nano-dollars; None where no price is known."""
 
-    __slots__ = ("admitted", "charged", "cost", "estimate", "estimated", "reserved", "saved", "served", "used")
+    __slots__ = (
+        "admitted",
+        "charged",
+        "cost",
+        "estimate",
+        "estimated",
+        "reserved",
+        "saved",
+        "served",
+        "used",
+        "warned",
+    )
 
     def __init__(self) -> None:
         self.admitted: Grant | None = None
@@ -34,6 +46,18 @@ class Bill:
         """The model that the answer names."""
         self.estimated = False
         """The upstream did not tell what it used: it was counted here."""
+        self.warned: Sequence[Limit] = ()
+        """Budgets whose soft threshold its client was told that it has passed."""
+
+    @property
+    def granted(self) -> bool:
+        """Limits had a say, and let it pass."""
+        admitted, charged = self.admitted, self.charged
+        if (admitted is not None and admitted.refused is not None) or (
+            charged is not None and charged.refused is not None
+        ):
+            return False
+        return admitted is not None or charged is not None
 
     def __repr__(self) -> str:
         return f"<Bill cost={self.cost} saved={self.saved}{' estimated' if self.estimated else ''}>"

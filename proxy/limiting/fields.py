@@ -1,34 +1,28 @@
 """What a client is told of its limits, and of what its request cost and saved. Sans-IO."""
 
-from functools import partial
-from math import inf
+from collections.abc import Mapping
 from typing import Final
 
 from limits.headers import rate_limit
-from limits.policy import Demand, Kind, Mode, State
+from limits.policy import Kind, Limit, Mode
 from proxy.exchange import Headers
-from proxy.limiting.bill import Bill
+from proxy.limiting.bill import NOTHING, Bill
 
 __all__ = ["RATE_LIMITS", "bill_headers"]
 
+CONCURRENT: Final = Kind.CONCURRENT
+TOKENS: Final = Kind.TOKENS
+SHADOW: Final = Mode.SHADOW
 RATE_LIMITS: Final = frozenset(
     f"x-ratelimit-{what}-{of}".encode() for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")
 )
 
 
 def bill_headers(bill: Bill) -> Headers:
-    """USD as decimals; nothing of what is not known."""
+    """USD as decimals; nothing of what is not known. Rate limits stand before the rest."""
     headers: Headers = []
-    states: tuple[State, ...] = ()
-    if bill.charged is not None:
-        states = bill.charged.states
-        if bill.used is not None and bill.charged.refused is None:
-            states = tuple(map(partial(_settled, bill), bill.charged.demands, states))
-    if bill.admitted is not None:
-        states += bill.admitted.states
-    if states:
-        headers += rate_limit(states)
-        headers += _budget(states)
+    if bill.admitted is not None or bill.charged is not None:
+        _tell_limits(bill, headers)
     if bill.used is not None and bill.cost is not None:
         headers.append((b"x-askonce-cost-usd", _usd(bill.cost)))
     if bill.saved:
@@ -36,31 +30,42 @@ def bill_headers(bill: Bill) -> Headers:
     return headers
 
 
-def _settled(bill: Bill, demand: Demand, state: State) -> State:
-    """As it will be when what was reserved has made room for what was used."""
-    limit, remaining, reset = state
-    if limit.kind.money and bill.cost is not None:
-        return State(limit, min(limit.amount, max(0, remaining + demand.cost - bill.cost)), reset)
-    if limit.kind is Kind.TOKENS and bill.used is not None:
-        left = remaining + demand.cost - bill.used.get("input", 0) - bill.used.get("output", 0)
-        left = min(limit.burst, max(0, left))
-        return State(limit, left, (limit.burst - left) * 60_000 // limit.amount if limit.amount else reset)
-    return state
-
-
-def _budget(states: tuple[State, ...]) -> Headers:
-    least, warned = inf, []
-    for state in states:
-        if state.limit.kind.money and state.limit.mode is not Mode.SHADOW:
-            least = min(least, state.remaining)
-            if state.soft_passed:
-                warned.append(f"{state.limit.subject.partition(':')[0]}; {state.limit.kind.value}")
-    headers: Headers = []
-    if least is not inf:
-        headers.append((b"x-askonce-budget-remaining-usd", _usd(int(least))))
+def _tell_limits(bill: Bill, headers: Headers) -> None:
+    """Of each limit what is left, and its reset; once it is known what was used, as when that is settled."""
+    limited: list[tuple[Limit, int, int]] = []
+    least, warned = -1, []
+    for grant in (bill.admitted, bill.charged):
+        if grant is None:
+            continue
+        settled = grant is bill.charged and grant.refused is None and bill.used is not None
+        figures = iter(grant.figures)
+        for demand, remaining, reset in zip(grant.demands, figures, figures, strict=False):
+            limit = demand.limit
+            kind = limit.kind
+            if kind.money:
+                if limit.mode is SHADOW:
+                    continue
+                if settled and bill.cost is not None:
+                    remaining = min(limit.amount, max(0, remaining + demand.cost - bill.cost))  # noqa: PLW2901
+                least = remaining if least < 0 else min(least, remaining)
+                if 0 < limit.soft <= limit.amount - remaining:
+                    warned.append(limit)
+            elif settled and kind is TOKENS:
+                limited.append(_settled(limit, remaining + demand.cost, reset, bill.used or NOTHING))
+            elif kind is not CONCURRENT:
+                limited.append((limit, remaining, reset))
+    headers += rate_limit(limited)
+    if least >= 0:
+        headers.append((b"x-askonce-budget-remaining-usd", _usd(least)))
     if warned:
-        headers.append((b"x-askonce-budget-warning", ", ".join(warned).encode()))
-    return headers
+        bill.warned = tuple(warned)
+        said = [f"{limit.subject.partition(':')[0]}; {limit.kind.value}" for limit in warned]
+        headers.append((b"x-askonce-budget-warning", ", ".join(said).encode()))
+
+
+def _settled(limit: Limit, left: int, reset: int, used: Mapping[str, int]) -> tuple[Limit, int, int]:
+    left = min(limit.burst, max(0, left - used.get("input", 0) - used.get("output", 0)))
+    return limit, left, (limit.burst - left) * 60_000 // limit.amount if limit.amount else reset
 
 
 def _usd(nano: int) -> bytes:

@@ -10,6 +10,8 @@ from proxy.openai.estimate import BYTES, Estimate, Method, Outputs, estimate, qu
 
 __all__ = ["Measure", "asked_of"]
 
+SHORT: Final = 1_024
+"""Bytes."""
 SOUND_BYTES_PER_MS: Final = 4
 """Of compressed speech, at 32 kbit/s."""
 NO_TOKENS: Final = Estimate(0, 0, capped=True, method=Method.BYTES, units={})
@@ -48,7 +50,9 @@ class Measure:
             return NO_TOKENS._replace(units={"audio_ms": length // SOUND_BYTES_PER_MS})
         if not route.json_body or not isinstance(body, bytes):
             return NO_TOKENS
-        count, expected = self.counter(exchange.model), self._outputs.expect(exchange.model)
+        expected = self._outputs.expect(exchange.model)
+        # A count differs from a short text's measure by less than what nobody can know: the answer.
+        count = None if len(body) <= SHORT and body.isascii() else self.counter(exchange.model)
         if quick_to_estimate(body):
             return estimate(route.name, body, count, expected)
         return await asyncio.to_thread(estimate, route.name, body, count, expected)

@@ -9,6 +9,7 @@ What is refused takes nothing, and gives back what an earlier stage has taken.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, NoReturn, final
 
 from limits.grant import Grant, Limiter
@@ -17,9 +18,10 @@ from limits.policy import NEVER, Demand, Kind, Limit, OnFailure, Store
 from proxy.errors import Failure
 from proxy.errors import Kind as Error
 from proxy.exchange import Body, Exchange, Outcome
-from proxy.limiting.bill import Bill
+from proxy.limiting.bill import NOTHING, Bill
 from proxy.limiting.measure import Measure, asked_of
 from proxy.limiting.terms import Terms, TermsBook
+from proxy.openai.estimate import Estimate
 from proxy.telemetry.money_metrics import MoneyMetrics
 
 __all__ = ["Limits"]
@@ -108,8 +110,9 @@ class Limits:
             self._refuse_what_cannot_be_counted(exchange, bill, terms)
         elif self._measuring:
             bill.estimate = self._measure.roughly(exchange, body)
-        demands = [self._demand(limit, bill) for limit in limits]
-        demands += theirs.requests
+        demands = theirs.requests
+        if limits and bill.estimate is not None:
+            demands += tuple(map(partial(_demand, bill.estimate, bill.reserved or 0), limits))
         if not demands:
             return
         grant = self._limiter.take(demands) or await self._limiter.reserve(demands)
@@ -117,15 +120,6 @@ class Limits:
         self._count(grant)
         if grant.refused is not None:
             self._refuse(exchange, grant, grant.refused)
-
-    def _demand(self, limit: Limit, bill: Bill) -> Demand:
-        if limit.kind.money:
-            return Demand(limit, bill.reserved or 0)
-        tokens = bill.estimate.input + bill.estimate.output if bill.estimate is not None else 0
-        if bill.estimate is not None and bill.estimate.input <= limit.burst:
-            # What a request might be answered with does not keep it out for ever: it waits for a full bucket.
-            tokens = min(tokens, limit.burst)
-        return Demand(limit, tokens)
 
     def _refuse_what_cannot_be_counted(self, exchange: Exchange, bill: Bill, terms: Terms) -> None:
         key, estimated = exchange.key, bill.estimate
@@ -149,17 +143,10 @@ class Limits:
             )
 
     def _count(self, grant: Grant) -> None:
-        metrics = self._metrics
         for demand in grant.over:
-            metrics.shadowed(demand.limit.subject, demand.limit.kind)
-        figures = grant.figures
-        for at, (limit, _) in enumerate(grant.demands):
-            if limit.soft and figures and limit.soft <= limit.amount - figures[2 * at]:
-                metrics.warned(limit.subject, limit.kind)
-        if grant.refused is None:
-            metrics.granted()
-        else:
-            metrics.refused(grant.refused.limit.subject, grant.refused.limit.kind)
+            self._metrics.shadowed(demand.limit.subject, demand.limit.kind)
+        if grant.refused is not None:
+            self._metrics.refused(grant.refused.limit.subject, grant.refused.limit.kind)
 
     def _refuse(self, exchange: Exchange, grant: Grant, demand: Demand) -> NoReturn:
         limit = demand.limit
@@ -194,18 +181,27 @@ class Limits:
         grant = bill.charged
         if grant is None or grant.refused is not None:
             return
-        used = bill.used or {}
+        used = bill.used or NOTHING
+        # Where no price is known but for what was reserved, that is what it has cost.
+        cost = bill.reserved or 0 if bill.cost is None and sent else bill.cost or 0
         tokens = used.get("input", 0) + used.get("output", 0)
-        self._limiter.settle(grant, [self._cost(demand, bill, tokens, sent=sent) for demand in grant.demands])
+        self._limiter.settle(
+            grant,
+            [
+                cost if limit.kind.money else tokens if limit.kind is Kind.TOKENS else int(sent)
+                for limit, _ in grant.demands
+            ],
+        )
         if sent and not bill.estimated:
             self._measure.learn(exchange.model, used)
 
-    def _cost(self, demand: Demand, bill: Bill, tokens: int, *, sent: bool) -> int:
-        kind = demand.limit.kind
-        if kind.money:
-            # A price that is only known for what was reserved: that is what it has cost.
-            return demand.cost if bill.cost is None and sent else bill.cost or 0
-        return tokens if kind is Kind.TOKENS else int(sent)
+
+def _demand(estimated: Estimate, reserved: int, limit: Limit) -> Demand:
+    if limit.kind.money:
+        return Demand(limit, reserved)
+    tokens = estimated.input + estimated.output
+    # What a request might be answered with does not keep it out for ever: it waits for a full bucket.
+    return Demand(limit, min(tokens, limit.burst) if estimated.input <= limit.burst else tokens)
 
 
 def _spent(grant: Grant, demand: Demand, whose: str) -> str:

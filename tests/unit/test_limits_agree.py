@@ -41,7 +41,7 @@ def steps(draw: st.DrawFn) -> list[Step]:
         st.builds(Demand, st.just(limit), st.integers(0, max(limit.amount if n % 2 else limit.burst, 2)))
         for n, limit in enumerate(limits)
     ]
-    reserve = st.lists(st.one_of(demands), min_size=1, max_size=6)
+    reserve = st.lists(st.one_of(demands), min_size=1, max_size=6, unique_by=lambda one: one.limit[:2])
     costs = st.one_of(st.integers(0, 12), st.integers(0, 10**9))
     settle = st.tuples(st.integers(0, 5), st.lists(costs, min_size=6, max_size=6))
     return draw(st.lists(st.tuples(MOVES, st.one_of(reserve, reserve, settle)), min_size=4, max_size=16))
