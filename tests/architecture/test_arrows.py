@@ -26,14 +26,15 @@ SANS_IO = names(
     " proxy.redis_link.errors proxy.redis_link.events"
     " cache.fingerprint cache.directives cache.policy cache.freshness"
     " cache.status cache.entry cache.select cache.encoding"
-    " limits.policy limits.bucket limits.budget limits.headers"
+    " limits.policy limits.bucket limits.budget limits.headers limits.grant"
+    " proxy.limiting.terms proxy.limiting.bill proxy.limiting.fields"
     " proxy.keys.key proxy.keys.table proxy.keys.amounts proxy.ledger.row proxy.ledger.fold proxy.ledger.query"
     " proxy.telemetry.prices"
 )
 PARSERS = names("proxy.http1.messages proxy.http1.readers")
 STAGES = names(
     "proxy.pipeline proxy.routes proxy.auth proxy.understand proxy.heartbeat proxy.tee proxy.accounting proxy.upstream"
-    " proxy.caching"
+    " proxy.caching proxy.billing proxy.limiting"
 )
 SOCKETS = names("socket ssl selectors uvloop httptools")
 KNOW_SOCKETS = names("proxy.http1 proxy.server proxy.app proxy.workers")
@@ -83,6 +84,9 @@ RULES: Mapping[str, Rule] = {
         OURS,
         but=names("proxy.ledger proxy.keys.audit proxy.openai.tokens proxy.telemetry proxy.redis_link"),
     ),
+    "limits know no cache and no ledger": Rule(
+        names("proxy.limiting"), names("cache proxy.caching proxy.ledger proxy.billing")
+    ),
     "the product imports neither its tests nor its bench": Rule(OURS, names("tests bench")),
 }
 
@@ -102,6 +106,7 @@ BROKEN: Mapping[str, Mapping[str, str]] = {
     "telemetry and configuration know nobody who uses them": {"proxy/telemetry/log.py": "from proxy.tee import Tee"},
     "the keys know nobody who asks for them": {"proxy/keys/table.py": "from proxy.auth import Identity"},
     "the ledger knows nobody who writes or reads it": {"proxy/ledger/writer.py": "from proxy.http1 import flow"},
+    "limits know no cache and no ledger": {"proxy/limiting/stage.py": "from proxy.ledger.row import Row"},
     "the product imports neither its tests nor its bench": {"proxy/app.py": "from tests.fakes import clock"},
 }
 

@@ -99,7 +99,7 @@ def test_what_tells_who_asks_is_shown_by_words_and_examples() -> None:
     scopes = section("## The cache").partition("**Who shares answers**")[2].partition("\n\n")[0]
     counted, _, uncounted = scopes.partition("`idempotency-key`")
     words, _, examples = counted.partition("and the like")
-    named = [name.encode() for name in re.findall(r"`([a-z]+)`", words.partition("who\nasks")[2])]
+    named = [name.encode() for name in re.findall(r"`([a-z]+)`", words.partition("asks: ")[2])]
     assert len(named) == 12
     assert all(tells_who(b"x-%b-id" % name) for name in named)
     assert all(tells_who(name.encode()) for name in re.findall(r"`([a-z-]+)`", examples))
