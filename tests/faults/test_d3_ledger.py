@@ -1,4 +1,4 @@
-"""D3: what a client used that left is billed, once, to its key; T9: usage that nobody asked to see is seen by nobody."""
+"""D3: what a leaver used is billed, once, to its key; T9: usage that nobody asked to see is seen by nobody."""
 
 import asyncio
 from typing import Any
