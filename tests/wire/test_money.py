@@ -159,8 +159,8 @@ class Load:
 
     def _body(self, kind: str, number: int) -> dict[str, Any]:
         again = kind in {"json", "stream", "counted"}
-        body: dict[str, Any] = {"stream": STREAM, "counted": COUNTED, "left": STREAM}.get(kind, CHAT)
-        return body | {"seed": self._draw.randrange(20) if again else 1_000 + number}
+        bodies: dict[str, dict[str, Any]] = {"stream": STREAM, "counted": COUNTED, "left": STREAM}
+        return bodies.get(kind, CHAT) | {"seed": self._draw.randrange(20) if again else 1_000 + number}
 
     def answer(self, request: Request) -> Answer:
         kind = (request.header(b"x-kind") or b"").decode()
