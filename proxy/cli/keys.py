@@ -221,7 +221,11 @@ def _text(name: str, value: object) -> str:
 def _bounds(found: dict[str, Any]) -> str:
     """Limits and budgets in words."""
     amounts = found["limits"] | found["budgets"]
-    return ", ".join(f"{name.replace('_', ' ')}: {amount:,}" for name, amount in amounts.items())
+    return ", ".join(f"{name.replace('_', ' ')}: {_number(amount)}" for name, amount in amounts.items())
+
+
+def _number(amount: float) -> str:
+    return f"{amount:,.9f}".rstrip("0").rstrip(".")
 
 
 def _body(**given: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 __all__ = ["Audit", "Detail"]
 
-Detail = str | int | float | bool | list[str] | dict[str, str] | dict[str, int] | None
+Detail = str | int | float | bool | list[str] | dict[str, str] | dict[str, float | None] | None
 
 
 class Audit(Protocol):

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, TypeVar, final
 
 import msgspec
 
+from proxy.keys.amounts import usd_of
 from proxy.keys.audit import Audit, Detail
 from proxy.keys.key import ENTROPY, SHOWN, Pepper, State, Team, VirtualKey, made_id, made_secret
 from proxy.keys.store import NotPut
@@ -237,7 +238,9 @@ def _told(fields: Mapping[str, Any]) -> dict[str, Detail]:
 
 
 def _plain(value: object) -> Any:
-    return list(value) if isinstance(value, tuple) else msgspec.to_builtins(value)
+    if isinstance(value, dict):
+        return {kind.value: usd_of(amount) if kind.money and amount else amount for kind, amount in value.items()}
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _dead_since(key: VirtualKey) -> float:

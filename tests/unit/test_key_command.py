@@ -139,7 +139,7 @@ async def test_teams(command: Command) -> None:
     """Are made, changed, shown with what they share, and removed."""
     await command.out("team", "red", "--new", "--requests-per-minute", "5")
     await command.out("team", "red", "--usd-per-day", "1")
-    assert "requests per minute: 5, usd per day: 1" in await command.out("teams")
+    assert "requests per minute: 5, usd per day: 1\n" in await command.out("teams")
     assert (await command.json("team", "red"))["budgets"] == {"usd_per_day": 1}
     await command.out("team", "red", "--remove")
     assert (await command.json("teams"))["teams"] == []

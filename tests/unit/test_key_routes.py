@@ -101,6 +101,15 @@ async def test_an_amount_of_0_is_kept_as_such(operator: Operator) -> None:
     assert {name: key[name] for name in nothing} == nothing
 
 
+async def test_the_audit_tells_amounts_as_they_were_given(operator: Operator) -> None:
+    """In USD, as every other answer has them; null where one was taken away."""
+    key = (await operator.create(budgets={"usd_per_day": 0.01}, limits={"requests_per_minute": 5}))["key"]
+    await operator.done("PATCH", f"keys/{key['id']}", {"budgets": {"usd_per_day": None, "usd_in_all": 20}})
+    made, changed = (details for _, _, _, _, details in operator.worker.audit.changes)
+    assert (made["budgets"], made["limits"]) == ({"usd_per_day": 0.01}, {"requests_per_minute": 5})
+    assert changed == {"budgets": {"usd_per_day": None, "usd_in_all": 20}}
+
+
 async def test_a_change_touches_what_it_names(operator: Operator) -> None:
     """Members of tables one by one; null takes them away."""
     given = {"limits": {"requests_per_minute": 5}, "metadata": {"a": "1", "b": "2"}, "expires_in": 60}
