@@ -138,7 +138,11 @@ def _place(admin_url: str, option: Path | None) -> tuple[str, str]:
 
     token = os.environ.get("ASKONCE_ADMIN_TOKEN", "")
     if not (admin_url and token and not token.startswith(("env:", "file:"))):
-        admin = configuration.load(configuration.find(option)).admin
+        try:
+            admin = configuration.load(configuration.find(option)).admin
+        except configuration.ConfigError as error:
+            why = "with --admin-url and ASKONCE_ADMIN_TOKEN the configuration is not read"
+            raise configuration.ConfigError(f"{error}; {why}") from None
         token = admin.token.reveal()
         if not admin_url and not admin.port:
             fail("admin.port is 0, so the gateway has picked one: give --admin-url")

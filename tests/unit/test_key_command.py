@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from proxy.cli.keys import keys
+from proxy.config import ConfigError
 from tests.fakes.admin import TOKEN
 from tests.fakes.keyring import NOW, Keyring, Medium, WorkerKeys
 
@@ -179,3 +180,12 @@ async def test_what_goes_wrong_is_one_line(command: Command, arguments: tuple[st
     assert error.count("\n") == 1
     assert said in error
     assert "canary" not in error
+
+
+def test_a_configuration_that_only_the_gateway_can_read_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another terminal, or another machine, need not have the upstreams' secrets."""
+    monkeypatch.setenv("ASKONCE_UPSTREAMS__OPENAI__KEY", "env:ELSEWHERE_ALONE")
+    monkeypatch.setenv("ASKONCE_ADMIN_TOKEN", TOKEN)
+    result = CliRunner().invoke(keys, ["list"])
+    assert isinstance(result.exception, ConfigError)
+    assert "ELSEWHERE_ALONE is not set; with --admin-url" in str(result.exception)
