@@ -52,6 +52,23 @@ class Bucket:
             return NEVER
         return -(-over // amount)
 
+    def take(self, amount: int, burst: int, cost: int, now: int, figures: list[int]) -> int:
+        """What `wait` says; if that is 0, it is taken. Behind `figures` come `remaining` and `reset`."""
+        elapsed = now - self.at
+        self.at = now
+        self.rate = amount
+        missing = self.missing
+        if elapsed > 0 and missing:
+            missing = max(0, missing - elapsed * amount)
+        room = burst * UNIT - missing
+        if (cost or 1) * UNIT > room:
+            self.missing = missing
+            figures += (self.remaining(burst), self.reset(amount))
+            return self.wait(amount, burst, cost, now)
+        self.missing = missing = min(LARGEST, missing + cost * UNIT)
+        figures += ((room // UNIT) - cost, -(-missing // amount) if amount > 0 else self.reset(amount))
+        return 0
+
     def refill(self, amount: int, now: int) -> None:
         elapsed = now - self.at
         self.at = now

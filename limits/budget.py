@@ -75,6 +75,19 @@ class Counter:
             return 0
         return left if need <= amount else NEVER
 
+    def take(self, amount: int, cost: int, period: int, left: int, figures: list[int]) -> int:
+        """What `wait` says; if that is 0, it is taken. Behind `figures` come what remains, and `left`."""
+        used = self.used if period == self.period else self.begin(period)
+        if used + (cost or 1) > amount:
+            figures += (max(0, amount - used), left)
+            return self.wait(amount, cost, period, left)
+        if period == self.period:
+            self.used = used + cost
+        else:
+            self.used_before = used + cost
+        figures += (amount - used - cost, left)
+        return 0
+
     def begin(self, period: int) -> int:
         """What was used in this period; from now on it is known."""
         if period == self.period:

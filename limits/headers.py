@@ -3,24 +3,19 @@
 https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers
 """
 
-from collections.abc import Sequence
 from typing import Final, TypeAlias
 
-from limits.policy import Kind, Limit, Mode
+from limits.policy import Limit
 
-__all__ = ["duration", "rate_limit", "retry_after"]
+__all__ = ["Left", "duration", "rate_limit", "retry_after", "tightest"]
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
-FAMILIES: Final = {
-    Kind.REQUESTS: "requests",
-    Kind.DAILY: "requests",
-    Kind.TOKENS: "tokens",
-}
-_NAMES: Final = {
-    family: tuple(f"x-ratelimit-{what}-{family}".encode() for what in ("limit", "remaining", "reset"))
-    for family in ("requests", "tokens")
-}
+Left: TypeAlias = tuple[Limit, int, int]
+"""A limit, what remains of it, and the milliseconds until all of it is there again."""
+
+_REQUESTS: Final = tuple(f"x-ratelimit-{what}-requests".encode() for what in ("limit", "remaining", "reset"))
+_TOKENS: Final = tuple(f"x-ratelimit-{what}-tokens".encode() for what in ("limit", "remaining", "reset"))
 
 
 def duration(ms: int) -> str:
@@ -36,24 +31,20 @@ def duration(ms: int) -> str:
     return f"{minutes}m{text}" if minutes else text
 
 
-def rate_limit(states: Sequence[tuple[Limit, int, int]]) -> Headers:
-    """Three headers for requests and three for tokens, of the limit that comes first to its end. `states`: as State.
+def tightest(one: Left | None, other: Left) -> Left:
+    """Which comes first to its end."""
+    if one is None or other[1] < one[1] or (other[1] == one[1] and other[2] > one[2]):
+        return other
+    return one
 
-    None of a limit in shadow mode: it holds up nobody.
-    """
-    tightest: dict[str, tuple[Limit, int, int]] = {}
-    for state in states:
-        limit, remaining, reset = state
-        family = FAMILIES.get(limit.kind)
-        if family is None or limit.mode is Mode.SHADOW:
-            continue
-        best = tightest.get(family)
-        if best is None or remaining < best[1] or (remaining == best[1] and reset > best[2]):
-            tightest[family] = state
+
+def rate_limit(requests: Left | None, tokens: Left | None) -> Headers:
+    """Three headers for requests and three for tokens."""
     headers: Headers = []
-    for family, (limit, remaining, reset) in tightest.items():
-        values = (b"%d" % limit.amount, b"%d" % remaining, duration(reset).encode())
-        headers += zip(_NAMES[family], values, strict=True)
+    for names, left in ((_REQUESTS, requests), (_TOKENS, tokens)):
+        if left is not None:
+            limit, remaining, reset = left
+            headers += zip(names, (b"%d" % limit.amount, b"%d" % remaining, duration(reset).encode()), strict=True)
     return headers
 
 

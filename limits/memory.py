@@ -134,20 +134,14 @@ class MemoryLimiter:
             bucket = meter if isinstance(meter, Bucket) else Bucket(now)
             meter = subject.meters[code] = bucket
             where = amount
-            wait = bucket.wait(amount, burst, cost, now)
-            if not wait:
-                bucket.add(cost)
-            figures += (bucket.remaining(burst), bucket.reset(amount))
+            wait = bucket.take(amount, burst, cost, now, figures)
         else:
             where = self._calendar.period[code]
             counter = meter if isinstance(meter, Counter) else Counter(where)
             meter = subject.meters[code] = counter
-            left = self._calendar.left[code]
-            wait = counter.wait(amount, cost, where, left)
-            if not wait:
-                counter.add(cost, where)
-            remaining = amount - counter.begin(where)
-            figures += (max(0, remaining), 0 if kind is CONCURRENT else left)
+            wait = counter.take(amount, cost, where, self._calendar.left[code], figures)
+            if kind is CONCURRENT:
+                figures[-1] = 0
         subject.holds += 1
         grant.taken.append((subject, None if wait else meter, where, cost))
         return wait

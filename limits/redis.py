@@ -101,7 +101,9 @@ class RedisLimiter:
         words[2] = _encode(hold.subjects)
         try:
             answer = await self._link.script(RESERVE, self._keys(hold.subjects), words)
-        except (ConnectionError, TimeoutError):
+        except TimeoutError:
+            return self._unheard(hold, asked=True)
+        except ConnectionError:
             return self._unheard(hold)
         except asyncio.CancelledError:
             self._outbox.put(_refund(hold))
@@ -124,9 +126,9 @@ class RedisLimiter:
             self._leases.add(hold)
         return hold
 
-    def _unheard(self, hold: Hold) -> Grant:
-        """While the store is away nothing was taken; when it goes, something may have been."""
-        if self.store is Store.UP:
+    def _unheard(self, hold: Hold, *, asked: bool = False) -> Grant:
+        """While the store is away nothing was taken; when it goes, or takes too long to answer, it may have been."""
+        if asked or self.store is Store.UP:
             self._outbox.put(_refund(hold))
         self._fallback.down()
         return self._fallback.reserve(hold.demands)

@@ -12,6 +12,7 @@ from typing import final
 
 import msgspec
 
+from limits.headers import retry_after
 from proxy.exchange import Headers
 
 __all__ = ["Failure", "Kind", "Source", "error_body"]
@@ -169,9 +170,7 @@ class Failure(Exception):
         """What goes beside the body; `x-should-retry: false` where a retry may bill twice, or can't help."""
         headers: Headers = [(b"content-type", b"application/json")]
         if self.retry_after is not None:
-            # Rounded up: who comes back then is not too early.
-            headers.append((b"retry-after", b"%d" % ceil(self.retry_after)))
-            headers.append((b"retry-after-ms", b"%d" % ceil(self.retry_after * 1000)))
+            headers += retry_after(ceil(self.retry_after * 1_000))
         if self.allow:
             headers.append((b"allow", self.allow.encode()))
         bills = self.kind.source is Source.UPSTREAM and not self.unprocessed and not safe_method

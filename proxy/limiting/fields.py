@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Final
 
-from limits.headers import rate_limit
+from limits.headers import Left, rate_limit, tightest
 from limits.policy import Kind, Limit, Mode
 from proxy.exchange import Headers
-from proxy.limiting.bill import NOTHING, Bill
+from proxy.limiting.bill import Bill
 
 __all__ = ["RATE_LIMITS", "bill_headers"]
 
@@ -32,29 +32,31 @@ def bill_headers(bill: Bill) -> Headers:
 
 def _tell_limits(bill: Bill, headers: Headers) -> None:
     """Of each limit what is left, and its reset; once it is known what was used, as when that is settled."""
-    limited: list[tuple[Limit, int, int]] = []
+    requests: Left | None = None
+    tokens: Left | None = None
     least, warned = -1, []
     for grant in (bill.admitted, bill.charged):
         if grant is None:
             continue
-        settled = grant is bill.charged and grant.refused is None and bill.used is not None
-        figures = iter(grant.figures)
-        for demand, remaining, reset in zip(grant.demands, figures, figures, strict=False):
-            limit = demand.limit
-            kind = limit.kind
-            if kind.money:
-                if limit.mode is SHADOW:
-                    continue
-                if settled and bill.cost is not None:
-                    remaining = min(limit.amount, max(0, remaining + demand.cost - bill.cost))  # noqa: PLW2901
+        used = bill.used if grant is bill.charged and grant.refused is None else None
+        figures = grant.figures
+        for at, (limit, reserved) in enumerate(grant.demands[: len(figures) // 2]):
+            kind, remaining, reset = limit.kind, figures[2 * at], figures[2 * at + 1]
+            if limit.mode is SHADOW:
+                continue
+            if kind is TOKENS:
+                if used is not None:
+                    remaining, reset = _settled(limit, remaining + reserved, used)
+                tokens = tightest(tokens, (limit, remaining, reset))
+            elif kind.money:
+                if used is not None and bill.cost is not None:
+                    remaining = min(limit.amount, max(0, remaining + reserved - bill.cost))
                 least = remaining if least < 0 else min(least, remaining)
                 if 0 < limit.soft <= limit.amount - remaining:
                     warned.append(limit)
-            elif settled and kind is TOKENS:
-                limited.append(_settled(limit, remaining + demand.cost, reset, bill.used or NOTHING))
             elif kind is not CONCURRENT:
-                limited.append((limit, remaining, reset))
-    headers += rate_limit(limited)
+                requests = tightest(requests, (limit, remaining, reset))
+    headers += rate_limit(requests, tokens)
     if least >= 0:
         headers.append((b"x-askonce-budget-remaining-usd", _usd(least)))
     if warned:
@@ -63,9 +65,10 @@ def _tell_limits(bill: Bill, headers: Headers) -> None:
         headers.append((b"x-askonce-budget-warning", ", ".join(said).encode()))
 
 
-def _settled(limit: Limit, left: int, reset: int, used: Mapping[str, int]) -> tuple[Limit, int, int]:
+def _settled(limit: Limit, left: int, used: Mapping[str, int]) -> tuple[int, int]:
+    """What is left, and until all of it is there again."""
     left = min(limit.burst, max(0, left - used.get("input", 0) - used.get("output", 0)))
-    return limit, left, (limit.burst - left) * 60_000 // limit.amount if limit.amount else reset
+    return left, (limit.burst - left) * 60_000 // limit.amount if limit.amount else 0
 
 
 def _usd(nano: int) -> bytes:

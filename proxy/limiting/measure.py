@@ -42,6 +42,15 @@ class Measure:
         return None if self._encodings is None else self._encodings.counter(model)
 
     async def of(self, exchange: Exchange, body: bytes | Body) -> Estimate:
+        found = self.at_once(exchange, body)
+        if found is not None:
+            return found
+        assert exchange.route is not None and isinstance(body, bytes)  # noqa: S101, PT018  (others are told at once)
+        count, expected = self.counter(exchange.model), self._outputs.expect(exchange.model)
+        return await asyncio.to_thread(estimate, exchange.route.name, body, count, expected)
+
+    def at_once(self, exchange: Exchange, body: bytes | Body) -> Estimate | None:
+        """None: it takes longer than others may wait."""
         route = exchange.route
         if route is None or exchange.method != "POST":
             return NO_TOKENS
@@ -50,12 +59,11 @@ class Measure:
             return NO_TOKENS._replace(units={"audio_ms": length // SOUND_BYTES_PER_MS})
         if not route.json_body or not isinstance(body, bytes):
             return NO_TOKENS
-        expected = self._outputs.expect(exchange.model)
+        if not quick_to_estimate(body):
+            return None
         # A count differs from a short text's measure by less than what nobody can know: the answer.
         count = None if len(body) <= SHORT and body.isascii() else self.counter(exchange.model)
-        if quick_to_estimate(body):
-            return estimate(route.name, body, count, expected)
-        return await asyncio.to_thread(estimate, route.name, body, count, expected)
+        return estimate(route.name, body, count, self._outputs.expect(exchange.model))
 
     def roughly(self, exchange: Exchange, body: bytes | Body) -> Estimate:
         """Without looking into it, for an answer that might not tell."""

@@ -9,7 +9,6 @@ What is refused takes nothing, and gives back what an earlier stage has taken.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Final, NoReturn, final
 
 from limits.grant import Grant, Limiter
@@ -104,7 +103,7 @@ class Limits:
         terms, theirs = self._terms.of(exchange.account, exchange.key), self._terms.of_upstream(upstream)
         limits = terms.spending + theirs.spending
         if limits or (exchange.key is not None and exchange.key.max_tokens is not None):
-            bill.estimate = await self._measure.of(exchange, body)
+            bill.estimate = self._measure.at_once(exchange, body) or await self._measure.of(exchange, body)
             used = asked_of(bill.estimate)
             bill.reserved = self._price(exchange.model, upstream, used) if used else 0
             self._refuse_what_cannot_be_counted(exchange, bill, terms)
@@ -112,7 +111,7 @@ class Limits:
             bill.estimate = self._measure.roughly(exchange, body)
         demands = theirs.requests
         if limits and bill.estimate is not None:
-            demands += tuple(map(partial(_demand, bill.estimate, bill.reserved or 0), limits))
+            demands += _demands(limits, bill.estimate, bill.reserved or 0)
         if not demands:
             return
         grant = self._limiter.take(demands) or await self._limiter.reserve(demands)
@@ -196,12 +195,16 @@ class Limits:
             self._measure.learn(exchange.model, used)
 
 
-def _demand(estimated: Estimate, reserved: int, limit: Limit) -> Demand:
-    if limit.kind.money:
-        return Demand(limit, reserved)
+def _demands(limits: tuple[Limit, ...], estimated: Estimate, reserved: int) -> tuple[Demand, ...]:
     tokens = estimated.input + estimated.output
-    # What a request might be answered with does not keep it out for ever: it waits for a full bucket.
-    return Demand(limit, min(tokens, limit.burst) if estimated.input <= limit.burst else tokens)
+    demands = []
+    for limit in limits:
+        cost = reserved
+        if not limit.kind.money:
+            # What a request might be answered with does not keep it out for ever: it waits for a full bucket.
+            cost = min(tokens, limit.burst) if estimated.input <= limit.burst else tokens
+        demands.append(Demand(limit, cost))
+    return tuple(demands)
 
 
 def _spent(grant: Grant, demand: Demand, whose: str) -> str:

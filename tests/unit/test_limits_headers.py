@@ -1,11 +1,14 @@
 """What clients are told of their limits."""
 
+from functools import reduce
+from itertools import permutations
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limits import NEVER, Kind, Mode, State
-from limits.headers import duration, rate_limit, retry_after
+from limits import NEVER, Kind
+from limits.headers import duration, rate_limit, retry_after, tightest
 from tests.fakes.limiting import limit
 
 
@@ -29,16 +32,9 @@ def test_durations_are_written_as_openai_writes_them(ms: int, text: str) -> None
     assert duration(ms) == text
 
 
-def test_six_headers_tell_of_the_tightest_limits() -> None:
-    """Of requests a minute and a day the one with fewer left, and of tokens."""
-    states = [
-        State(limit(Kind.REQUESTS, 60), 59, 1_000),
-        State(limit(Kind.DAILY, 100), 7, 360_000),
-        State(limit(Kind.TOKENS, 150_000), 149_984, 6),
-        State(limit(Kind.TOKENS, 10**6, "team:t"), 150_000, 60_000),
-        State(limit(Kind.CONCURRENT, 2), 0, 0),
-    ]
-    assert rate_limit(states) == [
+def test_six_headers_tell_of_two_limits() -> None:
+    """Of requests and of tokens."""
+    assert rate_limit((limit(Kind.DAILY, 100), 7, 360_000), (limit(Kind.TOKENS, 150_000), 149_984, 6)) == [
         (b"x-ratelimit-limit-requests", b"100"),
         (b"x-ratelimit-remaining-requests", b"7"),
         (b"x-ratelimit-reset-requests", b"6m0s"),
@@ -46,13 +42,15 @@ def test_six_headers_tell_of_the_tightest_limits() -> None:
         (b"x-ratelimit-remaining-tokens", b"149984"),
         (b"x-ratelimit-reset-tokens", b"6ms"),
     ]
+    assert rate_limit(None, None) == []
 
 
-def test_of_two_that_are_as_tight_the_slower_is_told() -> None:
-    """And none that only watches, and none that there is not."""
-    slow, quick = State(limit(Kind.DAILY, 5), 1, 5_000), State(limit(Kind.REQUESTS, 9), 1, 10)
-    assert rate_limit([quick, slow]) == rate_limit([slow, quick]) == rate_limit([slow])
-    assert rate_limit([State(limit(Kind.REQUESTS, 9, mode=Mode.SHADOW), 1, 10)]) == []
+def test_the_tightest_is_told() -> None:
+    """The one with fewer left; of two that are as tight the slower."""
+    daily, minute, other = limit(Kind.DAILY, 5), limit(Kind.REQUESTS, 9), limit(Kind.REQUESTS, 9, "team:t")
+    slow, quick, wide = (daily, 1, 5_000), (minute, 1, 10), (other, 7, 90_000)
+    for order in permutations([slow, quick, wide]):
+        assert reduce(tightest, order, None) == slow
 
 
 @given(st.integers(0, 10**9))
