@@ -21,6 +21,8 @@ FORM_HEAD: Final = 65_536
 """Bytes of a form in which its model is looked for."""
 INFLATE_INLINE: Final = 16_384
 DIGEST_INLINE: Final = 131_072
+MAX_NAME: Final = 16
+"""Bytes of a parameter's name: each letter of `model` may be three."""
 _CODINGS: Final = (b"gzip", b"x-gzip", b"deflate")
 
 
@@ -112,8 +114,9 @@ class Understand:
 
 
 def _query_model(query: bytes) -> str:
-    for pair in query.split(b"&"):
-        name, _, value = pair.partition(b"=")
-        if name == b"model":
-            return unquote_plus(value[:256].decode("latin-1"))
-    return ""
+    """Raises Failure where it names two: upstreams differ in which of them they take."""
+    pairs = (pair.partition(b"=") for pair in query.split(b"&"))
+    models = [value for name, _, value in pairs if unquote_plus(name[:MAX_NAME].decode("latin-1")) == "model"]
+    if len(models) > 1:
+        raise Failure(Kind.INVALID_REQUEST, "The query names more than one model.", param="model")
+    return unquote_plus(models[0][:256].decode("latin-1")) if models else ""

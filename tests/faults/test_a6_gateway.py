@@ -84,6 +84,19 @@ async def test_a6_others_answers_are_not_there_either(start_team: StartTeam, ups
         assert (await team.ask(alice, body)).error_code == "model_not_found"
 
 
+@pytest.mark.parametrize(
+    "query", ["model=m-small&model=gpt-x", "model=gpt-x&model=m-small", "mod%65l=gpt-x&model=m-small", "model=gpt%2Dx"]
+)
+@pytest.mark.parametrize("store", ["alone"])
+async def test_a6_a_session_for_two_models(start_team: StartTeam, upstream: ScriptedUpstream, query: str) -> None:
+    """Is refused, whichever of them its upstream would take, and however they are spelled."""
+    team = await start_team()
+    alice = await team.key(models=["m-*"])
+    response = await team.ask(alice, b"", method="GET", target=f"/v1/realtime?{query}")
+    assert response.error_code in {"model_not_found", "invalid_request"}
+    assert upstream.requests == []
+
+
 @pytest.mark.parametrize("model", ["m-small", "gpt-x"])
 @pytest.mark.parametrize("store", ["alone"])
 async def test_a6_a_form_that_comes_in_pieces(start_team: StartTeam, model: str) -> None:
