@@ -12,7 +12,7 @@ from tests.fakes.gateway import Gateway
 from tests.fakes.limiting import told
 from tests.fakes.team import Member, Team
 
-__all__ = ["ASKED", "ESTIMATE", "FITTING", "RESERVED", "fitting_answer", "known", "left", "usd"]
+__all__ = ["ASKED", "ESTIMATE", "FITTING", "RESERVED", "fitting_answer", "known", "left", "usd", "used_answer"]
 
 ASKED: Final = 9
 """Tokens that CHAT is estimated at."""
@@ -29,10 +29,15 @@ def usd(nano: int) -> float:
     return nano / 1e9
 
 
+def used_answer(asked: int, answered: int, model: str = "m-2025", **fields: Any) -> Answer:
+    """It says that it has used so many tokens."""
+    usage = {"prompt_tokens": asked, "completion_tokens": answered, "total_tokens": asked + answered}
+    return dataclasses.replace(json_answer(completion(usage=usage, model=model)), **fields)
+
+
 def fitting_answer(**fields: Any) -> Answer:
     """It has used just what was reserved."""
-    usage = {"prompt_tokens": ASKED, "completion_tokens": 7, "total_tokens": ESTIMATE}
-    return dataclasses.replace(json_answer(completion(usage=usage)), **fields)
+    return used_answer(ASKED, 7, **fields)
 
 
 async def known(team: Team[Any], member: Member) -> None:
