@@ -12,7 +12,7 @@ from proxy.ledger.row import MICROSECONDS, Row
 from proxy.limiting.bill import NOTHING, Bill
 from proxy.limiting.measure import Measure
 from proxy.limiting.stage import NAMING, Limits
-from proxy.openai.answered import output_in, output_streamed
+from proxy.openai.answered import is_pending, output_in, output_streamed
 from proxy.openai.tokens import reported_cost, tokens_of, units_of
 from proxy.openai.usage import Report, report_of
 from proxy.telemetry.metrics import Metrics
@@ -157,7 +157,11 @@ class Bills:
         route, estimated = exchange.route, bill.estimate
         if route is None or estimated is None or not exchange.reached or exchange.upstream_status >= 300:
             return
-        used = {"input": estimated.input, "output": self._output(exchange, route.name), **estimated.units}
+        output = self._output(exchange, route.name)
+        if route.name == "responses" and is_pending(exchange.usage_text):
+            # It is fetched later, by anybody, and then nothing is charged: what was reserved is.
+            output = estimated.output
+        used = {"input": estimated.input, "output": output, **estimated.units}
         bill.used = {kind: amount for kind, amount in used.items() if amount}
         if bill.used:
             bill.cost = self.price(exchange.model, exchange.upstream, bill.used)
@@ -182,6 +186,10 @@ class Bills:
         metrics, model = self._metrics, exchange.model
         for kind, amount in (bill.used or NOTHING).items():
             metrics.tokens(model, kind, amount)
+        if bill.granted:
+            metrics.money.granted()
+            for limit in bill.warned:
+                metrics.money.warned(limit.subject, limit.kind)
         if self._prices is None:
             return
         if bill.cost:

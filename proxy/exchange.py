@@ -6,7 +6,7 @@ a pipeline.
 """
 
 import enum
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +14,8 @@ from cache.policy import NoCacheReason
 from cache.status import CacheStatus, Handling
 
 if TYPE_CHECKING:
+    from cache.entry import Entry
+    from cache.redis import Miss
     from proxy.errors import Failure
     from proxy.keys.key import VirtualKey
     from proxy.limiting.bill import Bill
@@ -208,6 +210,8 @@ class CacheNote:
     """What the stored answer used when it was made, JSON."""
     upstream: str = ""
     """Who made it."""
+    early: "Awaitable[Entry | Miss] | None" = None
+    """A look into Redis that has begun before it was known whether there is room for the request."""
 
 
 class Exchange:

@@ -17,7 +17,7 @@ from proxy import routes
 from proxy.accounting import Accounting
 from proxy.auth import Auth
 from proxy.caching.meaning import without_alias
-from proxy.caching.recall import Found, Recall
+from proxy.caching.recall import Found, Question, Recall
 from proxy.caching.replay import Replay
 from proxy.errors import Failure, Kind, Source
 from proxy.exchange import Body, Exchange, Headers, Outcome, Reply
@@ -124,8 +124,6 @@ class Pipeline:
         exchange.received_at = self._clock()
         self._auth.permit(exchange, route)
         call = self._router.pick(exchange.model)
-        if self._metering is not None:
-            await self._metering.limits.admit(exchange)
         if exchange.key is not None and exchange.key.models and route.name in LISTS:
             narrow(exchange, exchange.key)
         with self._heartbeat(exchange) as heartbeat:
@@ -147,13 +145,16 @@ class Pipeline:
     ) -> Reply | None:
         """The upstream's answer; None where the client has been given a stored one. Raises Failure."""
         if self._cache is None or exchange.upgrade:
+            await self._admit(exchange)
             plain = await without_alias(route.name, body) if isinstance(body, bytes) else body
             return await self._send(exchange, plain, call)
         recall, replay = self._cache
         if not isinstance(body, bytes):
             recall.pass_by(exchange, route)
+            await self._admit(exchange)
             return await call.send(exchange, body)
         question = await recall.question(exchange, route, body, call)
+        await self._admit(exchange, None if isinstance(question, bytes) else question)
         if isinstance(question, bytes):
             return await self._send(exchange, question, call)
         answer = await recall.ask(exchange, question, call)
@@ -165,6 +166,15 @@ class Pipeline:
         self._accounting.bills.tell(exchange)
         await replay.serve(exchange, answer.entry, form, heartbeat)
         return None
+
+    async def _admit(self, exchange: Exchange, question: Question | None = None) -> None:
+        """Raises Failure."""
+        if self._metering is None or self._metering.limits.admit_now(exchange):
+            return
+        if question is not None and self._cache is not None:
+            # What Redis is asked of the limits and of the cache goes there and comes back together.
+            self._cache[0].look_early(exchange, question)
+        await self._metering.limits.admit(exchange)
 
     async def _send(self, exchange: Exchange, body: bytes | Body, call: Call) -> Reply:
         """What the cache has no part in. Raises Failure."""

@@ -56,6 +56,8 @@ class Understand:
             exchange.model = _query_model(exchange.query)
         elif exchange.method == "POST" and route.form_body:
             await self._form(exchange)
+            if exchange.key is not None and exchange.key.models:
+                return await self._held_form(exchange)
             if route.name in self._held and (form := await self._read_form(exchange)) is not None:
                 return form
         body = exchange.body
@@ -95,6 +97,15 @@ class Understand:
             if not exchange.model and self._models_matter and exchange.body.received >= FORM_HEAD:
                 # The wrong upstream must not get the upload, nor the key that comes with it.
                 raise Failure(Kind.INVALID_REQUEST, "The model must stand before the file in the form.", param="model")
+
+    async def _held_form(self, exchange: Exchange) -> bytes:
+        """Of a key that may not use every model: a form that names two means either, by upstream."""
+        body = await self._read_form(exchange)
+        if body is None:
+            raise Failure(Kind.REQUEST_TOO_LARGE, "This upload is larger than this API key may send.")
+        if exchange.form is None:
+            raise Failure(Kind.INVALID_REQUEST, "The form can't be read, or names more than one model.", param="model")
+        return body
 
     async def _read_form(self, exchange: Exchange) -> bytes | None:
         """The body and what it asks; None if it is too large."""

@@ -201,7 +201,13 @@ class Voyage:
         return found if isinstance(found, Entry) else None
 
     async def _fetch(self) -> Entry | Miss:
-        found = await self._keep.tiers.fetch(self._question.key)
+        note = self._exchange.note
+        early = note.early if note is not None else None
+        if note is not None and early is not None:
+            note.early = None
+            found = await early
+        else:
+            found = await self._keep.tiers.fetch(self._question.key)
         if not isinstance(found, Entry):
             return found
         if self.stale is not None and found.created <= self.stale.created:

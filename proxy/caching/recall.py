@@ -2,10 +2,9 @@
 
 import asyncio
 import math
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final, NamedTuple, final
+from typing import Final, final
 
 from cache.directives import Directives, directives
 from cache.entry import Entry
@@ -22,46 +21,16 @@ from proxy.caching.keep import Keep, Voyage
 from proxy.caching.meaning import AS_IT_COMES, Meaning, Meanings, mean_form, without_alias
 from proxy.caching.pieces import tokens_in
 from proxy.caching.question import Found, Question
+from proxy.caching.seen import MEMO_BODY, SeenRequests
 from proxy.caching.share import Share
 from proxy.errors import Failure, Kind, Source
-from proxy.exchange import CacheNote, Exchange, Headers, Reply, header
-from proxy.keys.key import VirtualKey
+from proxy.exchange import CacheNote, Exchange, Reply, header
 from proxy.routes import Route
 from proxy.upstream.call import Call
 
 __all__ = ["Found", "Question", "Recall"]
 
 LIST: Final = ("models", "/v1/models")
-MEMO_BODY: Final = 16_384
-MEMO_HEAD: Final = 4_096
-"""Bytes of a head that is remembered: longer ones are costly to compare and rare."""
-MEMO_COST: Final = 2_048
-"""What a remembered request takes beside its body and its head."""
-LINE_COST: Final = 128
-"""What a field takes beside its bytes."""
-MEMO_BYTES: Final = 8 << 20
-"""Bodies that are remembered with what they mean: the same question comes in the same bytes."""
-
-
-class Seen(NamedTuple):
-    """A request that was understood, with all that its meaning follows from."""
-
-    method: str
-    path: str
-    query: bytes
-    headers: Headers
-    route: Route
-    upstream: bytes
-    """Whom it would be sent to: the identity that counts in its key."""
-    model: str
-    stream: bool
-    credential: bytes
-    scope: bytes
-    account: str
-    key: VirtualKey | None
-    question: Question
-    cost: int
-    """Bytes that remembering it takes."""
 
 
 @final
@@ -90,11 +59,11 @@ class Recall:
         self._off = off
         self._wall = wall
         self._random = random
-        self._time = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
         self._on_refused = on_refused
         self._purge = purge
-        self._seen: OrderedDict[bytes, Seen] = OrderedDict()
-        self._seen_bytes = 0
+        self._seen = SeenRequests()
         self._meanings = Meanings()
 
     def __repr__(self) -> str:
@@ -104,7 +73,7 @@ class Recall:
 
     async def question(self, exchange: Exchange, route: Route, body: bytes, call: Call) -> Question | bytes:
         """Bytes to send upstream: the cache has no part in it, and `exchange.note` says why."""
-        seen = self._recognised(exchange, body)
+        seen = self._seen.find(exchange, body)
         if seen is not None and seen.upstream == call.identity and seen.scope == exchange.scope:
             drawn = exchange.note.status if exchange.note is not None else CacheStatus.MISS
             exchange.note = CacheNote(seen.question.key, drawn)
@@ -132,7 +101,7 @@ class Recall:
         question = Question(key, planned, asked, meaning, exchange.scope.hex(), shared, keys)
         memorable = not route.form_body and exchange.body.received == len(body) <= MEMO_BODY
         if memorable and planned.may_read and len(keys) <= 1:
-            self._remember(exchange, route, call.identity, body, question)
+            self._seen.put(exchange, route, call.identity, body, question)
         return question
 
     def pass_by(self, exchange: Exchange, route: Route) -> None:
@@ -151,50 +120,10 @@ class Recall:
         }
         await asyncio.gather(*[self._purge(Selector(key=key)) for key in keys])
 
-    def _remember(self, exchange: Exchange, route: Route, upstream: bytes, body: bytes, question: Question) -> None:
-        headers = exchange.headers
-        head = sum([len(name) + len(value) for name, value in headers]) + len(exchange.path) + len(exchange.query)
-        if head > MEMO_HEAD:
-            return
-        cost = len(body) + head + LINE_COST * len(headers) + MEMO_COST
-        before = self._seen.get(body)
-        self._seen_bytes += cost - (before.cost if before is not None else 0)
-        self._seen[body] = Seen(
-            exchange.method,
-            exchange.path,
-            exchange.query,
-            headers,
-            route,
-            upstream,
-            exchange.model,
-            exchange.stream,
-            exchange.credential,
-            exchange.scope,
-            exchange.account,
-            exchange.key,
-            question,
-            cost,
-        )
-        while self._seen_bytes > MEMO_BYTES:
-            self._seen_bytes -= self._seen.popitem(last=False)[1].cost
-
-    def _recognised(self, exchange: Exchange, body: bytes) -> Seen | None:
-        """The same request, byte for byte, when it came before."""
-        seen = self._seen.get(body) if len(body) <= MEMO_BODY else None
-        if (
-            seen is None
-            or seen.headers != exchange.headers
-            or seen.path != exchange.path
-            or seen.query != exchange.query
-            or seen.method != exchange.method
-        ):
-            return None
-        return seen
-
     def glance(self, exchange: Exchange) -> Found | None:
         """An answer in memory to a request that is, byte for byte, one that was understood before."""
         body = exchange.body.whole()
-        seen = self._recognised(exchange, body) if body is not None else None
+        seen = self._seen.find(exchange, body) if body is not None else None
         if seen is None or exchange.upgrade:
             return None
         question = seen.question
@@ -254,6 +183,23 @@ class Recall:
         if question.asked.only_if_cached:
             return await self._only_if_cached(note, question)
         return await self._go(exchange, note, question, call, stale)
+
+    def look_early(self, exchange: Exchange, question: Question) -> None:
+        """Begins the look into Redis that will be needed, beside what is awaited next."""
+        key = question.key
+        if (
+            self._tiers.redis is None
+            or len(question.keys) > 1
+            or not (question.plan.may_read and question.plan.may_share)
+        ):
+            return
+        if (
+            exchange.note is None
+            or self._flights.under_way(key)
+            or self._tiers.memory.get(key, self._wall()) is not None
+        ):
+            return
+        exchange.note.early = self._loop.create_task(self._tiers.fetch(key))
 
     def _served(self, note: CacheNote, question: Question, entry: Entry, *, draw: bool = True) -> Found | None:
         """The entry, if it will do for this request. Sets the note either way.

@@ -37,6 +37,8 @@ _WORDS: Final = {
     Kind.SPEND: "in all",
 }
 _WHOSE: Final = {"key": "this API key", "team": "this team", "upstream": "this upstream", "global": "this gateway"}
+MAKING: Final = ("POST", "PUT", "PATCH")
+"""Methods that an upstream may ask to be paid for: what is read or removed may be so with a spent budget too."""
 NAMING: Final = frozenset(["chat/completions", "completions", "embeddings", "responses"])
 """Routes whose tokens are paid for: a budget can't be kept without their price."""
 
@@ -80,12 +82,23 @@ class Limits:
         self._note(exchange, grant)
         return True
 
-    async def admit(self, exchange: Exchange) -> None:
-        """Raises Failure."""
+    def admit_now(self, exchange: Exchange) -> bool:
+        """False: whether there is room can't be told without waiting. Raises Failure."""
         demands = self._terms.of(exchange.account, exchange.key).requests
         if not demands:
-            return
-        grant = self._limiter.take(demands) or await self._limiter.reserve(demands)
+            return True
+        grant = self._limiter.take(demands)
+        if grant is None:
+            return False
+        self._admit(exchange, grant)
+        return True
+
+    async def admit(self, exchange: Exchange) -> None:
+        """Raises Failure."""
+        if not self.admit_now(exchange):
+            self._admit(exchange, await self._limiter.reserve(self._terms.of(exchange.account, exchange.key).requests))
+
+    def _admit(self, exchange: Exchange, grant: Grant) -> None:
         self._note(exchange, grant)
         if grant.refused is not None:
             self._refuse(exchange, grant, grant.refused)
@@ -101,7 +114,8 @@ class Limits:
         if bill.charged is not None and bill.charged.refused is None:
             return
         terms, theirs = self._terms.of(exchange.account, exchange.key), self._terms.of_upstream(upstream)
-        limits = terms.spending + theirs.spending
+        makes = exchange.method in MAKING or exchange.upgrade
+        limits = terms.spending + theirs.spending if makes else ()
         if limits or (exchange.key is not None and exchange.key.max_tokens is not None):
             bill.estimate = self._measure.at_once(exchange, body) or await self._measure.of(exchange, body)
             used = asked_of(bill.estimate)

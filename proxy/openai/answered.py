@@ -15,8 +15,9 @@ from proxy.openai.estimate import BYTES, MOST
 from proxy.openai.events import read
 from proxy.openai.splitting import split
 
-__all__ = ["output_in", "output_streamed"]
+__all__ = ["is_pending", "output_in", "output_streamed"]
 
+PENDING: Final = ("queued", "in_progress")
 READ: Final = 1 << 16
 """Bytes of a tail that are looked into."""
 AN_EVENT: Final = 256
@@ -77,8 +78,23 @@ class _Tail(NamedTuple):
     """Deltas before the first event, at most; None where the events are not numbered."""
 
 
+class _Status(msgspec.Struct, gc=False):
+    status: Any = None
+
+
 _answers = msgspec.json.Decoder(_Answer)
+_statuses = msgspec.json.Decoder(_Status)
 _events = msgspec.json.Decoder(_Event)
+
+
+def is_pending(body: bytes) -> bool:
+    """Whether it is the promise of an answer (https://platform.openai.com/docs/guides/background)."""
+    if b'"status"' not in body:
+        return False
+    try:
+        return _statuses.decode(body).status in PENDING
+    except _NOT_JSON:
+        return False
 
 
 def output_in(route: str, body: bytes, count: Counter | None) -> int:

@@ -200,3 +200,20 @@ async def test_a6_endpoints(start_team: StartTeam, upstream: ScriptedUpstream) -
     assert (await team.ask(alice)).status == 200
     assert (await team.ask(alice, target="/v1/audio/speech")).status == 200
     assert {row["error"] for row in await team.rows(status=403)} == {"endpoint_not_allowed"}
+
+
+@pytest.mark.parametrize("path", ["/v1/audio/transcriptions", "/v1/images/edits"])
+@pytest.mark.parametrize("store", ["alone"])
+async def test_a6_a_form_with_two_models(start_team: StartTeam, upstream: ScriptedUpstream, path: str) -> None:
+    """Is refused where not every model may be used: which of them is meant, each upstream decides for itself."""
+    upstream.script(completion_answer())
+    team = await start_team(cache__max_upload_bytes=16_384)
+    alice, bob = await team.key(models=["m-*"]), await team.key("bob")
+    both = upload(("model", "m-small"), last=(("model", "gpt-x"),))
+    refused = await team.ask(alice, both, HEADERS[1:], target=path)
+    assert (refused.status, refused.error_code) == (400, "invalid_request")
+    long = upload(("model", "m-small"), file=b"x" * 20_000)
+    assert (await team.ask(alice, long, HEADERS[1:], target=path)).status == 413
+    assert upstream.requests == []
+    assert (await team.ask(alice, upload(("model", "m-small")), HEADERS[1:], target=path)).status == 200
+    assert (await team.ask(bob, both, HEADERS[1:], target=path)).status == 200

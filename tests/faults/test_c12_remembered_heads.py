@@ -5,8 +5,9 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from proxy.caching import meaning, recall, replay
-from proxy.caching.recall import LINE_COST, MEMO_COST, MEMO_HEAD, Recall
+from proxy.caching import meaning, replay, seen
+from proxy.caching.recall import Recall
+from proxy.caching.seen import LINE_COST, MEMO_COST, MEMO_HEAD
 from tests.fakes.asking import KEY, completion_answer, status_of
 from tests.fakes.frames import CHAT, STREAM, payloads
 from tests.fakes.gateway import Gateway, StartGateway
@@ -39,7 +40,7 @@ async def test_c12_remembered_heads_cost_what_they_take(start: StartGateway, ups
     async with gateway.client() as client:
         for notes in ([], [("x-a", "")], [("x-a", "n" * 1_000)], []):
             await client.ask(body=CHAT, headers=[KEY, *notes])
-            costs.append(_recall(gateway)._seen_bytes)
+            costs.append(_recall(gateway)._seen.size)
     assert [after - before for before, after in pairwise(costs)] == [LINE_COST + 3, 1_000, -LINE_COST - 1_003]
 
 
@@ -49,13 +50,13 @@ async def test_c12_what_is_remembered_of_requests_has_a_bound(
     """The oldest goes, and what it cost with it; it is understood anew when it comes again."""
     gateway = await start(cache__enabled=True)
     upstream.script(completion_answer())
-    monkeypatch.setattr(recall, "MEMO_BYTES", 3 * MEMO_COST)
+    monkeypatch.setattr(seen, "MEMO_BYTES", 3 * MEMO_COST)
     async with gateway.client() as client:
         for number in (*range(6), 0):
             await client.ask(body=CHAT | {"seed": number}, headers=[KEY])
-            seen = _recall(gateway)._seen
-            assert _recall(gateway)._seen_bytes == sum(each.cost for each in seen.values()) <= 3 * MEMO_COST
-        assert msgspec.json.decode(next(reversed(seen)))["seed"] == 0
+            known = _recall(gateway)._seen
+            assert known.size == sum(each.cost for each in known._requests.values()) <= 3 * MEMO_COST
+        assert msgspec.json.decode(next(reversed(known._requests)))["seed"] == 0
         assert status_of(await client.ask(body=CHAT | {"seed": 0}, headers=[KEY])) == "HIT"
     assert len(upstream.requests) == 6
 
