@@ -145,18 +145,16 @@ class Pipeline:
     ) -> Reply | None:
         """The upstream's answer; None where the client has been given a stored one. Raises Failure."""
         if self._cache is None or exchange.upgrade:
-            await self._admit(exchange)
             plain = await without_alias(route.name, body) if isinstance(body, bytes) else body
             return await self._send(exchange, plain, call)
         recall, replay = self._cache
         if not isinstance(body, bytes):
             recall.pass_by(exchange, route)
-            await self._admit(exchange)
             return await call.send(exchange, body)
         question = await recall.question(exchange, route, body, call)
-        await self._admit(exchange, None if isinstance(question, bytes) else question)
         if isinstance(question, bytes):
             return await self._send(exchange, question, call)
+        await self._admit(exchange, question, recall)
         answer = await recall.ask(exchange, question, call)
         if not isinstance(answer, Found):
             return answer
@@ -167,13 +165,12 @@ class Pipeline:
         await replay.serve(exchange, answer.entry, form, heartbeat)
         return None
 
-    async def _admit(self, exchange: Exchange, question: Question | None = None) -> None:
-        """Raises Failure."""
+    async def _admit(self, exchange: Exchange, question: Question, recall: Recall) -> None:
+        """What may be answered without a call. Raises Failure."""
         if self._metering is None or self._metering.limits.admit_now(exchange):
             return
-        if question is not None and self._cache is not None:
-            # What Redis is asked of the limits and of the cache goes there and comes back together.
-            self._cache[0].look_early(exchange, question)
+        # What Redis is asked of the limits and of the cache goes there and comes back together.
+        recall.look_early(exchange, question)
         await self._metering.limits.admit(exchange)
 
     async def _send(self, exchange: Exchange, body: bytes | Body, call: Call) -> Reply:

@@ -18,16 +18,19 @@ class Bill:
     """Money in nano-dollars; None where no price is known."""
 
     __slots__ = (
-        "admitted",
-        "charged",
-        "cost",
-        "estimate",
-        "estimated",
-        "reserved",
-        "saved",
-        "served",
-        "used",
-        "warned",
+        *(
+            "admitted",
+            "charged",
+            "cost",
+            "estimate",
+            "estimated",
+            "own",
+            "reserved",
+            "saved",
+            "served",
+            "used",
+            "warned",
+        ),
     )
 
     def __init__(self) -> None:
@@ -35,6 +38,8 @@ class Bill:
         """For the request itself; ends with it."""
         self.charged: Grant | None = None
         """For its call upstream, which may outlast it."""
+        self.own = 0
+        """How many demands of the latter are for the request itself: they come first."""
         self.estimate: Estimate | None = None
         self.reserved: int | None = 0
         """What the estimate comes to."""

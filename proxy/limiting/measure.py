@@ -6,12 +6,10 @@ from typing import Final, final
 
 from proxy.exchange import Body, Exchange
 from proxy.openai.encodings import Counter, Encodings, Family
-from proxy.openai.estimate import BYTES, Estimate, Method, Outputs, estimate, quick_to_estimate
+from proxy.openai.estimate import BYTES, SHORT, Estimate, Method, Outputs, estimate, estimate_words, quick_to_estimate
 
 __all__ = ["Measure", "asked_of"]
 
-SHORT: Final = 1_024
-"""Bytes."""
 SOUND_BYTES_PER_MS: Final = 4
 """Of compressed speech, at 32 kbit/s."""
 NO_TOKENS: Final = Estimate(0, 0, capped=True, method=Method.BYTES, units={})
@@ -61,9 +59,12 @@ class Measure:
             return NO_TOKENS
         if not quick_to_estimate(body):
             return None
-        # A count differs from a short text's measure by less than what nobody can know: the answer.
+        expected = self._outputs.expect(exchange.model)
+        found = estimate_words(route.name, body, expected)
+        if found is not None:
+            return found
         count = None if len(body) <= SHORT and body.isascii() else self.counter(exchange.model)
-        return estimate(route.name, body, count, self._outputs.expect(exchange.model))
+        return estimate(route.name, body, count, expected)
 
     def roughly(self, exchange: Exchange, body: bytes | Body) -> Estimate:
         """Without looking into it, for an answer that might not tell."""

@@ -1,7 +1,7 @@
 """The limits' stage: a request is counted when it is let in, and charged for when it goes upstream.
 
     admit ─▶ requests a minute and a day, and how many at once: whoever answers it
-    charge ─▶ tokens, money, and the upstream's own limits: what is sent
+    charge ─▶ tokens, money, and the upstream's own limits: what is sent; and the first, of what is sent in any case
     settle ─▶ what was really used, once the call upstream is over
     leave ─▶ the request has ended
 
@@ -123,13 +123,15 @@ class Limits:
             self._refuse_what_cannot_be_counted(exchange, bill, terms)
         elif self._measuring:
             bill.estimate = self._measure.roughly(exchange, body)
-        demands = theirs.requests
+        # Who could not be answered from the cache was not admitted: all of it is taken at once.
+        own = () if bill.admitted is not None else terms.requests
+        demands = own + theirs.requests
         if limits and bill.estimate is not None:
             demands += _demands(limits, bill.estimate, bill.reserved or 0)
         if not demands:
             return
         grant = self._limiter.take(demands) or await self._limiter.reserve(demands)
-        bill.charged = grant
+        bill.charged, bill.own = grant, len(own)
         self._count(grant)
         if grant.refused is not None:
             self._refuse(exchange, grant, grant.refused)
@@ -198,13 +200,13 @@ class Limits:
         # Where no price is known but for what was reserved, that is what it has cost.
         cost = bill.reserved or 0 if bill.cost is None and sent else bill.cost or 0
         tokens = used.get("input", 0) + used.get("output", 0)
-        self._limiter.settle(
-            grant,
-            [
-                cost if limit.kind.money else tokens if limit.kind is Kind.TOKENS else int(sent)
-                for limit, _ in grant.demands
-            ],
-        )
+        costs = [
+            cost if limit.kind.money else tokens if limit.kind is Kind.TOKENS else int(sent)
+            for limit, _ in grant.demands
+        ]
+        if bill.own:
+            costs[: bill.own] = [int(exchange.outcome is not Outcome.REFUSED)] * bill.own
+        self._limiter.settle(grant, costs)
         if sent and not bill.estimated:
             self._measure.learn(exchange.model, used)
 

@@ -14,10 +14,13 @@ import msgspec
 
 from proxy.openai.encodings import Counter
 
-__all__ = ["BYTES", "Estimate", "Method", "Outputs", "estimate", "quick_to_estimate"]
+__all__ = ["BYTES", "SHORT", "Estimate", "Method", "Outputs", "estimate", "estimate_words", "quick_to_estimate"]
 
 QUICK: Final = 16_384
 """Bytes of a body that an event loop may wait for: 0.6 ms of English, 4 ms of letters without a space."""
+SHORT: Final = 1_024
+"""Bytes of a body whose text is not counted, if it is ASCII: nobody knows so little of the answer."""
+CONVERSATIONS: Final = ("chat/completions", "responses")
 BYTES: Final = 4
 """A token of English, and of most code."""
 A_MESSAGE: Final = 4
@@ -39,6 +42,8 @@ NO_OUTPUT: Final = frozenset({"embeddings", "moderations", "audio/speech"})
 """Routes whose answers are paid for by what goes in."""
 MAX_ANSWERS: Final = 1 << 20
 _NULL: Final = msgspec.Raw(b"null")
+_NOTHING: Final = msgspec.Raw(b"")
+_NO_UNITS: Final[Mapping[str, int]] = {}
 
 
 class Method(enum.Enum):
@@ -76,6 +81,16 @@ class _Body(msgspec.Struct, gc=False):
     best_of: Any = None
 
 
+class _Words(msgspec.Struct, gc=False):
+    messages: msgspec.Raw = _NOTHING
+    input: msgspec.Raw = _NOTHING
+    instructions: msgspec.Raw = _NOTHING
+    max_completion_tokens: Any = None
+    max_output_tokens: Any = None
+    max_tokens: Any = None
+    n: Any = None
+
+
 class _Content:
     """What the walk through a prompt has found."""
 
@@ -88,6 +103,7 @@ class _Content:
 
 
 _decode = msgspec.json.Decoder(_Body).decode
+_words = msgspec.json.Decoder(_Words).decode
 _NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _IMAGES: Final = frozenset({"image_url", "input_image", "image"})
 _SOUNDS: Final = frozenset({"input_audio"})
@@ -100,6 +116,23 @@ _RAW_SOUNDS: Final = frozenset({"wav", "pcm16", "pcm"})
 def quick_to_estimate(body: bytes) -> bool:
     """Whether an event loop may wait for its estimate: 4 ms at worst. Others belong into a thread."""
     return len(body) <= QUICK
+
+
+def estimate_words(route: str, body: bytes, expected: int) -> Estimate | None:
+    """Of a short conversation in plain words, measured as it stands; None where there may be more in it than that.
+
+    What stands around a message in JSON takes as many bytes as the tokens around it are counted as.
+    """
+    if len(body) > SHORT or route not in CONVERSATIONS or b'"type"' in body or not body.isascii():
+        return None
+    try:
+        asked = _words(body)
+    except _NOT_JSON:
+        return None
+    said = len(asked.messages) + len(asked.input) + len(asked.instructions)
+    cap = _amount(asked.max_completion_tokens) or _amount(asked.max_output_tokens) or _amount(asked.max_tokens)
+    output = min((cap or expected) * min(max(_amount(asked.n), 1), MAX_ANSWERS), MOST)
+    return Estimate(-(-said // BYTES), output, bool(cap), Method.BYTES, _NO_UNITS)
 
 
 def estimate(route: str, body: bytes, count: Counter | None, expected: int) -> Estimate:

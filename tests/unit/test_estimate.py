@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.openai.encodings import Encodings, Family
-from proxy.openai.estimate import QUICK, Estimate, Method, Outputs, estimate, quick_to_estimate
+from proxy.openai.estimate import QUICK, SHORT, Estimate, Method, Outputs, estimate, estimate_words, quick_to_estimate
 
 CHAT = "chat/completions"
 LEARNED = 700
@@ -247,3 +247,30 @@ def test_models_that_nobody_asks_are_forgotten() -> None:
         learned.learn(model, 10)
     assert (learned.expect("a"), learned.expect("b"), learned.expect("c")) == (18, 500, 20)
     assert repr(learned) == "<Outputs models=2>"
+
+
+@given(st.lists(st.text(st.characters(codec="ascii"), max_size=200), max_size=4), st.none() | st.integers(1, 99))
+def test_plain_words_are_measured_without_reading_them(texts: list[str], cap: int | None) -> None:
+    """And come to about the same; the answer to just that."""
+    body = encode({"messages": said(*texts)} | ({"max_tokens": cap} if cap else {}))
+    quick, whole = estimate_words(CHAT, body, LEARNED), estimate(CHAT, body, None, LEARNED)
+    if quick is None:
+        assert len(body) > SHORT
+        return
+    assert quick[1:] == whole[1:]
+    escapes = body.count(b"\\")
+    assert abs(quick.input - whole.input) <= 4 + 3 * len(texts) + 2 * escapes
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"messages":[{"role":"user","content":[{"type":"text","text":"a"}]}]}',
+        '{"messages":[{"role":"user","content":"\u00e4"}]}'.encode(),
+        b'{"messages":[{"role":"user","content":"' + b"a" * SHORT + b'"}]}',
+        b'{"messages":',
+    ],
+)
+def test_what_may_hold_more_than_words_is_read(body: bytes) -> None:
+    """Media, other alphabets, what is long, and what is no JSON."""
+    assert estimate_words(CHAT, body, LEARNED) is None

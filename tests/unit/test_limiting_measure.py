@@ -70,8 +70,8 @@ async def test_a_large_body_is_read_beside_the_event_loop(monkeypatch: pytest.Mo
         return estimate(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(measuring, "estimate", watched)
-    small, large = (CHAT | {"messages": [{"role": "user", "content": "word " * count}]} for count in (100, 20_000))
-    assert (await measured(small)).input == pytest.approx(125, abs=10)
+    small, large = (CHAT | {"messages": [{"role": "user", "content": "word " * count}]} for count in (300, 20_000))
+    assert (await measured(small)).input == pytest.approx(375, abs=10)
     assert (await measured(large)).input == pytest.approx(25_000, abs=10)
     assert seen[0] == threading.get_ident()
     assert seen[1] != threading.get_ident()

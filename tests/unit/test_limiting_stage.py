@@ -203,7 +203,19 @@ async def test_a_refused_call_tells_what_is_left(time: Time) -> None:
     of.limits.leave(exchange)
     settled(of, exchange, {}, 0, sent=False)
     settled(of, other, {"input": 1}, 0)
-    assert left(of) == {("key:a", Kind.TOKENS): 19, ("key:a", Kind.DAILY): 5}
+    assert left(of) == {("key:a", Kind.TOKENS): 19, ("key:a", Kind.DAILY): 4}
+
+
+async def test_who_was_not_admitted_is_counted_with_his_call(time: Time) -> None:
+    """All of it at once: nothing is taken where there is no room for any of it; what was refused does not count."""
+    of = desk(time, key={Kind.TOKENS: 2 * TOKENS, Kind.DAILY: 1})
+    first = await charged(of)
+    with pytest.raises(Failure):
+        await charged(of)
+    assert left(of) == {("key:a", Kind.TOKENS): TOKENS, ("key:a", Kind.DAILY): 0}
+    first.outcome = Outcome.REFUSED
+    settled(of, first, {}, 0, sent=False)
+    assert left(of) == {("key:a", Kind.TOKENS): 2 * TOKENS, ("key:a", Kind.DAILY): 1}
 
 
 # calls
