@@ -14,8 +14,8 @@ Headers: TypeAlias = list[tuple[bytes, bytes]]
 Left: TypeAlias = tuple[Limit, int, int]
 """A limit, what remains of it, and the milliseconds until all of it is there again."""
 
-_REQUESTS: Final = tuple(f"x-ratelimit-{what}-requests".encode() for what in ("limit", "remaining", "reset"))
-_TOKENS: Final = tuple(f"x-ratelimit-{what}-tokens".encode() for what in ("limit", "remaining", "reset"))
+_REQUESTS: Final = (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests")
+_TOKENS: Final = (b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens")
 
 
 def duration(ms: int) -> str:
@@ -41,11 +41,20 @@ def tightest(one: Left | None, other: Left) -> Left:
 def rate_limit(requests: Left | None, tokens: Left | None) -> Headers:
     """Three headers for requests and three for tokens."""
     headers: Headers = []
-    for names, left in ((_REQUESTS, requests), (_TOKENS, tokens)):
-        if left is not None:
-            limit, remaining, reset = left
-            headers += zip(names, (b"%d" % limit.amount, b"%d" % remaining, duration(reset).encode()), strict=True)
+    if requests is not None:
+        _tell(_REQUESTS, requests, headers)
+    if tokens is not None:
+        _tell(_TOKENS, tokens, headers)
     return headers
+
+
+def _tell(names: tuple[bytes, bytes, bytes], left: Left, headers: Headers) -> None:
+    limit, remaining, reset = left
+    headers += (
+        (names[0], b"%d" % limit.amount),
+        (names[1], b"%d" % remaining),
+        (names[2], duration(reset).encode()),
+    )
 
 
 def retry_after(ms: int) -> Headers:

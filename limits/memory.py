@@ -1,7 +1,7 @@
 """The limiter of one process, in one event loop. It never waits."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, TypeAlias, final
+from typing import Any, Final, TypeAlias, final
 
 from limits.bucket import Bucket
 from limits.budget import Calendar, Counter
@@ -25,9 +25,15 @@ class _Subject:
     __slots__ = ("holds", "meters")
 
     def __init__(self) -> None:
-        self.meters: list[_Meter | None] = [None] * (len(Kind) + 1)
+        self.meters: list[Any] = [None] * (len(Kind) + 1)
+        """Buckets and counters, by the code of their kind."""
         self.holds = 0
         """Of grants that are not settled yet."""
+
+    def begin(self, kind: Kind, now: int, calendar: Calendar) -> _Meter:
+        """Its meter of this kind, full."""
+        meter = self.meters[kind.code] = Bucket(now) if kind.bucket else Counter(calendar.period[kind.code])
+        return meter
 
     def idle(self, now: int, calendar: Calendar) -> bool:
         if self.holds:
@@ -107,44 +113,38 @@ class MemoryLimiter:
 
     def take(self, demands: Sequence[Demand]) -> Grant:
         now = round(self._monotonic() * 1_000)
-        self._calendar.turn(round(self._wall() * 1_000))
+        calendar, subjects = self._calendar, self._subjects
+        calendar.turn(round(self._wall() * 1_000))
         grant = _Held(demands, self._monotonic)
         figures: list[int] = []
         for demand in demands:
-            wait = self._take(grant, demand, now, figures)
-            if not wait:
-                continue
-            if demand.limit.mode is Mode.SHADOW:
-                grant.over += (demand,)
-            elif grant.refused is None or (grant.retry_after_ms != NEVER and not 0 < wait <= grant.retry_after_ms):
-                grant.refused, grant.retry_after_ms = demand, wait
+            (name, kind, amount, burst, _, _, _), cost = demand
+            subject = subjects.get(name) or self._met(name, now)
+            code = kind.code
+            meter = subject.meters[code] or subject.begin(kind, now, calendar)
+            if kind.bucket:
+                where = amount
+                wait = meter.take(amount, burst, cost, now, figures)
+            else:
+                where = calendar.period[code]
+                wait = meter.take(amount, cost, where, calendar.left[code], figures)
+                if kind is CONCURRENT:
+                    figures[-1] = 0
+            subject.holds += 1
+            grant.taken.append((subject, None if wait else meter, where, cost))
+            if wait:
+                self._over(grant, demand, wait)
         if grant.refused is not None:
             grant.refund()
             figures = self._figures(demands)
         grant.figures = figures
         return grant
 
-    def _take(self, grant: _Held, demand: Demand, now: int, figures: list[int]) -> int:
-        """How long to wait; if that is 0, it has been taken. Behind `figures` come what is left, and its reset."""
-        (name, kind, amount, burst, _, _, _), cost = demand
-        subject = self._subjects.get(name) or self._met(name, now)
-        code = kind.code
-        meter: _Meter | None = subject.meters[code]
-        if kind.bucket:
-            bucket = meter if isinstance(meter, Bucket) else Bucket(now)
-            meter = subject.meters[code] = bucket
-            where = amount
-            wait = bucket.take(amount, burst, cost, now, figures)
-        else:
-            where = self._calendar.period[code]
-            counter = meter if isinstance(meter, Counter) else Counter(where)
-            meter = subject.meters[code] = counter
-            wait = counter.take(amount, cost, where, self._calendar.left[code], figures)
-            if kind is CONCURRENT:
-                figures[-1] = 0
-        subject.holds += 1
-        grant.taken.append((subject, None if wait else meter, where, cost))
-        return wait
+    def _over(self, grant: _Held, demand: Demand, wait: int) -> None:
+        if demand.limit.mode is Mode.SHADOW:
+            grant.over += (demand,)
+        elif grant.refused is None or (grant.retry_after_ms != NEVER and not 0 < wait <= grant.retry_after_ms):
+            grant.refused, grant.retry_after_ms = demand, wait
 
     def _figures(self, demands: Sequence[Demand]) -> list[int]:
         """Of what was given back."""

@@ -64,6 +64,9 @@ async def play(server: RedisServer, story: list[Step]) -> None:
     link.flush()
     shared, alone = limiter_on(link, link.time), MemoryLimiter(time, time)
     grants: list[tuple[Grant, Grant]] = []
+    # A process forgets who has been idle when somebody new comes, which a clock that goes back could tell.
+    subjects = {demand.limit.subject for _, step in story if isinstance(step, list) for demand in step}
+    await alone.reserve([Demand(Limit(subject, Kind.SPEND, 1), 0) for subject in sorted(subjects)])
     try:
         for move, step in story:
             time.now += move
