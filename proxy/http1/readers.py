@@ -4,6 +4,7 @@ Whatever the input, a reader either reports well-formed messages to its events o
 `BadMessage`, in time linear in the input; after that it is dead.
 """
 
+from collections.abc import Callable
 from typing import Protocol, final
 
 import httptools
@@ -265,7 +266,8 @@ class ResponseReader:
         self._final = False
         self._until_eof = False
         self._dry = 0
-        self._body = events.response_body
+        self.body: Callable[[bytes], object] = events.response_body
+        """Takes what comes of a body. Whoever it is for may put himself in its place."""
         self._parser = httptools.HttpResponseParser(self)
 
     def expect(self, *, head_only: bool) -> None:
@@ -354,7 +356,7 @@ class ResponseReader:
                 # Behind the answer to HEAD: where it ends, nobody can tell.
                 fields.breach = BadMessage(Defect.MALFORMED, "bytes that answer no request")
             else:
-                self._body(chunk)
+                self.body(chunk)
 
     def on_message_complete(self) -> None:
         if self._fields.breach is None and self._final and not self._done and not self._tunnel:

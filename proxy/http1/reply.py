@@ -1,6 +1,5 @@
 """The answer of an upstream connection while it arrives."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, final
 
 from proxy.errors import Failure
@@ -27,7 +26,6 @@ class UpstreamReply:
         "framed",
         "headers",
         "length",
-        "push",
         "status",
         "upgrade",
     )
@@ -40,8 +38,6 @@ class UpstreamReply:
         self.framed = True
         self.upgrade = b""
         self._sink: Sink | None = None
-        self.push: Callable[[bytes], None] = self._buffer
-        """Takes the body as it comes."""
         self._chunks: list[bytes] = []
         self._size = 0
         self._ended = False
@@ -73,7 +69,9 @@ class UpstreamReply:
         elif self._failure is not None:
             sink.fail(self._failure)
         else:
-            self._sink, self.push = sink, sink.data
+            self._sink = sink
+            if self.connection is not None:
+                self.connection.pour(sink.data)
 
     def pause(self) -> None:
         if self.connection is not None:
@@ -91,7 +89,8 @@ class UpstreamReply:
 
     # the connection's side
 
-    def _buffer(self, chunk: bytes) -> None:
+    def buffer(self, chunk: bytes) -> None:
+        """The body, until somebody takes it."""
         self._chunks.append(chunk)
         self._size += len(chunk)
         if self._size > HIGH_WATER:
@@ -111,10 +110,6 @@ class UpstreamReply:
 
     def _let_go(self) -> Sink | None:
         """What is complete keeps nothing alive."""
-        sink, self._sink, self.push = self._sink, None, _nowhere
+        sink, self._sink = self._sink, None
         self.connection = None
         return sink
-
-
-def _nowhere(chunk: bytes) -> None:
-    """Nothing comes behind an end."""

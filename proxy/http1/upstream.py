@@ -2,6 +2,7 @@
 
 import asyncio
 import select
+from collections.abc import Callable
 from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, cast, final
@@ -65,6 +66,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self.lost or self.transport.is_closing():
             raise Failure(Kind.UPSTREAM_UNREACHABLE, unprocessed=True, detail="closed as soon as it was opened")
         self._reply = reply = UpstreamReply(self)
+        self.pour(reply.buffer)
         self._head = head = self._loop.create_future()
         self._timeouts = timeouts = ask.timeouts
         self._idle_timeout = timeouts.idle
@@ -180,13 +182,16 @@ class UpstreamConnection(asyncio.Protocol):
         if not waiting.done():
             waiting.set_result(reply)
 
+    def pour(self, into: Callable[[bytes], object]) -> None:
+        """Whoever is to have the body has it from the parser's own hand: this is once for each frame of a stream."""
+        self._reader.body = into
+
     def response_body(self, chunk: bytes) -> None:
-        reply = self._reply
-        if reply is not None:
-            reply.push(chunk)
+        """For nobody, any more."""
 
     def response_end(self) -> None:
         reply, self._reply = self._reply, None
+        self.pour(self.response_body)
         self.deadline = inf
         if self._upload is not None:
             self._upload.cancel()
@@ -234,6 +239,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _fail(self, failure: Failure) -> None:
         """Ends the exchange under way; the connection goes with it."""
         reply, self._reply = self._reply, None
+        self.pour(self.response_body)
         waiting, self._head = self._head, None
         if self._upload is not None:
             self._upload.cancel()
@@ -272,6 +278,7 @@ class UpstreamConnection(asyncio.Protocol):
             if self._head is not None and not self._head.done():
                 self._head.cancel()
             self._reply = self._head = None
+            self.pour(self.response_body)
             if self._upload is not None:
                 self._upload.cancel()
             self.transport.abort()

@@ -7,7 +7,6 @@ from typing import Any, Final
 from limits import Demand, RedisLimiter
 from tests.fakes.answers import Answer, json_answer
 from tests.fakes.asking import completion
-from tests.fakes.frames import CHAT
 from tests.fakes.gateway import Gateway
 from tests.fakes.limiting import told
 from tests.fakes.team import Member, Team
@@ -15,10 +14,10 @@ from tests.fakes.team import Member, Team
 __all__ = ["ASKED", "ESTIMATE", "FITTING", "RESERVED", "fitting_answer", "known", "left", "usd", "used_answer"]
 
 ASKED: Final = 9
-"""Tokens that CHAT is estimated at."""
+"""Tokens that FITTING is estimated at."""
 ESTIMATE: Final = 16
 """With an answer of seven."""
-FITTING: Final[dict[str, Any]] = CHAT | {"max_tokens": 7}
+FITTING: Final[dict[str, Any]] = {"model": "m", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 7}
 RESERVED: Final = 79_000
 """Nano-dollars that it is reserved at."""
 STREAK: Final = 24

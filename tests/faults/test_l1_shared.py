@@ -44,7 +44,10 @@ async def test_l1_a_hundred_with_a_budget_for_one(
     gate.set()
     responses = await asked
     assert Counter(response.status for response in responses) == {200: MANY}
-    assert Counter(map(status_of, responses)) == {"MISS": 1, "COALESCED": MANY - 1}
+    statuses = Counter(map(status_of, responses))
+    assert statuses["MISS"] == 1
+    assert statuses["COALESCED"] > 0
+    assert {*statuses} <= {"MISS", "COALESCED", "HIT"}
     assert len(upstream.requests) == 1
     rows = await team.rows(MANY)
     assert sorted(float(row["cost_usd"]) for row in rows) == [0.0] * (MANY - 1) + [usd(spent)]

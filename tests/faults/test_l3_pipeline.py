@@ -94,7 +94,7 @@ async def test_l3_at_every_await(home: Limited, body: object) -> None:
         upstream.cancel()
         await asyncio.wait([upstream])
         await check(home, at)
-    assert at >= (4 if isinstance(home.desk.limiter, MemoryLimiter) else 6)
+    assert at >= (4 if isinstance(home.desk.limiter, MemoryLimiter) else 5)
     assert home.rows[-1].used == {"input": 11, "output": 7}
 
 

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from tests.fakes.answers import Piece, event_stream
-from tests.fakes.budgets import ASKED, left
-from tests.fakes.frames import DONE, STREAM, chat_frame
+from tests.fakes.budgets import ASKED, FITTING, left
+from tests.fakes.frames import DONE, chat_frame
 from tests.fakes.polling import until
 from tests.fakes.raw import compose
 from tests.fakes.team import PRICE, StartTeam
@@ -33,7 +33,7 @@ async def test_l5_what_was_held_comes_back(
     team = await start_team(cache__enabled=cache)
     member = await team.key(limits=LIMITS, budgets=BUDGETS)
     async with team.gateway.client() as client:
-        await client.send(compose(body=STREAM | {"max_tokens": MAX}, headers=member.headers))
+        await client.send(compose(body=FITTING | {"stream": True, "max_tokens": MAX}, headers=member.headers))
         response = await client.start()
         while (USED if told else b"three") not in response.body and b"three" not in response.body:
             assert await client.chunk(response)
@@ -55,7 +55,7 @@ async def test_l5_a_request_that_is_left_before_its_answer(start_team: StartTeam
     team = await start_team()
     member = await team.key(limits=LIMITS, budgets=BUDGETS)
     async with team.gateway.client() as client:
-        await client.send(compose(body=STREAM | {"max_tokens": MAX}, headers=member.headers))
+        await client.send(compose(body=FITTING | {"stream": True, "max_tokens": MAX}, headers=member.headers))
         await upstream.received()
         await until(lambda: upstream.requests)
     gate.set()

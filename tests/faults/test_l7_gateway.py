@@ -10,7 +10,7 @@ import pytest
 from proxy import accounts, app
 from tests.fakes.answers import event_stream
 from tests.fakes.budgets import ESTIMATE, FITTING, RESERVED, fitting_answer, left, usd
-from tests.fakes.frames import DONE, STREAM, USAGE, chat_frame
+from tests.fakes.frames import DONE, USAGE, chat_frame
 from tests.fakes.limiting import Time
 from tests.fakes.raw import Response
 from tests.fakes.team import COST, Member, StartTeam, Team
@@ -154,7 +154,7 @@ async def test_l7_the_six_headers(start_team: StartTeam, upstream: ScriptedUpstr
     await team.ask(member, FITTING)
     refused = await team.ask(member, FITTING)
     assert (refused.status, refused.json()["error"]["type"]) == (429, "tokens")
-    assert six(refused) == ["5", "1", "11h59m59s", "60", "13", "47s"]
+    assert six(refused) == ["5", "2", "11h59m59s", "60", "13", "47s"]
     assert (refused.header(b"retry-after-ms"), refused.header(b"retry-after")) == (b"3000", b"3")
 
 
@@ -204,7 +204,7 @@ async def test_l7_a_hit_costs_a_request_and_no_tokens(start_team: StartTeam, ups
 
 
 async def spends(team: Team[Any], member: Member) -> Response:
-    return await team.ask(member, STREAM | {"max_tokens": 7})
+    return await team.ask(member, FITTING | {"stream": True})
 
 
 @pytest.mark.parametrize("cache", [False, True])
