@@ -7,6 +7,7 @@ row says so.
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, final
 
+from proxy.errors import Failure
 from proxy.exchange import CacheNote, Exchange, header
 from proxy.ledger.row import MICROSECONDS, Row
 from proxy.limiting.bill import NOTHING, Bill
@@ -116,6 +117,13 @@ class Bills:
             if cost is None and report.model and report.model != model:
                 cost = self.price(report.model, upstream, used, tier)
         return Worth(used, cost, report.model)
+
+    def go_on(self, exchange: Exchange, refuse: Callable[[Failure], None]) -> None:
+        """Charges for what a session has used so far; `refuse` is told if there is no room for more."""
+        if self.limits is None or exchange.usage is None or exchange.bill is None:
+            return
+        used, cost, _ = self._read(Report(exchange.usage, "", ""), exchange.model, exchange.upstream)
+        self.limits.go_on(exchange, exchange.bill, used.get("input", 0) + used.get("output", 0), cost or 0, refuse)
 
     # once it is over
 

@@ -30,6 +30,7 @@ __all__ = [
     "Exchange",
     "Flow",
     "Headers",
+    "Observe",
     "Outcome",
     "PhaseTimeouts",
     "Reply",
@@ -132,11 +133,15 @@ class Client(Protocol):
     def abort(self) -> None:
         """Ends a started answer so that the client can tell that it is not whole."""
 
-    async def tunnel(self, reply: "Reply", headers: Headers, observe: Callable[[bytes], None]) -> None:
+    async def tunnel(self, reply: "Reply", headers: Headers, observe: "Observe") -> None:
         """Answers 101 and relays bytes both ways until either side ends.
 
         `observe` sees the upstream's text messages. Raises Failure if the gateway had to end it.
         """
+
+
+Observe = Callable[[bytes, Callable[["Failure"], None]], None]
+"""Is given a message, and what it may call, then or later, to end the session."""
 
 
 class Sink(Protocol):

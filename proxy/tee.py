@@ -12,7 +12,7 @@ from typing import Final, final
 from cache.encoding import IDENTITY, Undecodable, decode
 from proxy.billing import Bills
 from proxy.errors import Failure, Kind
-from proxy.exchange import Exchange, Headers, Outcome, Reply, header
+from proxy.exchange import Exchange, Headers, Observe, Outcome, Reply, header
 from proxy.fields import answer_headers
 from proxy.heartbeat import Heartbeat, Silence
 from proxy.openai.splitting import HELD, WHOLE, end_of_events
@@ -108,14 +108,14 @@ class Tee:
         exchange.client.write(b"data: %b\n\n" % b" ".join(message.splitlines()))
         exchange.client.finish()
 
-    def look_on(self, exchange: Exchange) -> Callable[[bytes], None]:
-        """Reads the messages of a realtime session for what it used."""
+    def look_on(self, exchange: Exchange) -> Observe:
+        """Reads the messages of a realtime session for what it used, and ends it where there is no room for more."""
 
-        def observe(message: bytes) -> None:
-            if b'"usage"' in message:
-                used = usage_of(message)
-                if used is not None:
-                    exchange.usage = sum_usages(exchange.usage, used)
+        def observe(message: bytes, refuse: Callable[[Failure], None]) -> None:
+            used = usage_of(message) if b'"usage"' in message else None
+            if used is not None:
+                exchange.usage = sum_usages(exchange.usage, used)
+                self._bills.go_on(exchange, refuse)
 
         return observe
 

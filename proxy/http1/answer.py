@@ -1,13 +1,12 @@
 """The answer to one request on a client connection: heads and framing out, in order, exactly once."""
 
 import time
-from collections.abc import Callable
 from email.utils import formatdate
 from functools import lru_cache
 from typing import TYPE_CHECKING, final
 
 from proxy.errors import Failure, Kind
-from proxy.exchange import Flow, Headers, Reply
+from proxy.exchange import Flow, Headers, Observe, Reply
 from proxy.http1.flow import RequestBody
 from proxy.http1.messages import RequestHead, response_head_bytes
 from proxy.http1.reply import UpstreamReply
@@ -157,7 +156,7 @@ class Answer:
             framing += b"date: %b\r\n" % _date()
         return response_head_bytes(status, headers, framing)
 
-    async def tunnel(self, reply: Reply, headers: Headers, observe: Callable[[bytes], None]) -> None:
+    async def tunnel(self, reply: Reply, headers: Headers, observe: Observe) -> None:
         if not self._upgrade or not isinstance(reply, UpstreamReply):
             raise Failure(Kind.UPSTREAM_ERROR, detail="the upstream switched protocols unasked")
         if reply.connection is None:

@@ -12,14 +12,15 @@ for a frame that breaks the protocol or the limit; 1012 and 1001 when the gatewa
 """
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from typing import Protocol, final, runtime_checkable
 
 from websockets.frames import CloseCode
 
 from proxy.errors import Failure, Kind
+from proxy.exchange import Observe
 from proxy.http1.flow import Deadlines
 from proxy.http1.frames import Breach, Closing, FrameObserver, close_frame, ping_frame
 
@@ -229,15 +230,15 @@ class Tunnel:
         client: End,
         upstream: End,
         limits: TunnelLimits,
-        text: Callable[[bytes], None] | None,
+        observe: Observe | None,
         clock: Callable[[], float],
     ) -> None:
-        """`text` is None for a protocol other than WebSocket."""
+        """`observe` is None for a protocol other than WebSocket."""
         largest = limits.max_frame_bytes
         said = told = None
-        if text is not None:
+        if observe is not None:
             said = FrameObserver(masked=True, max_frame=largest)
-            told = FrameObserver(masked=False, max_frame=largest, text=text)
+            told = FrameObserver(masked=False, max_frame=largest, text=partial(self._look, observe))
         self.clock = clock
         self.deadline = inf
         self.over = asyncio.Event()
@@ -282,6 +283,18 @@ class Tunnel:
             kind = Kind.CLIENT_CLOSED if pipe.is_client else Kind.UPSTREAM_DISCONNECTED
             vanished = Failure(kind, detail="connection lost without a close frame") if pipe.observer else None
             self._end(vanished, CloseCode.INTERNAL_ERROR, CloseCode.GOING_AWAY, "peer vanished")
+
+    def _look(self, observe: Observe, message: bytes) -> None:
+        observe(message, self._refuse_soon)
+
+    def _refuse_soon(self, failure: Failure) -> None:
+        # Behind the message that is being looked at: it has been paid for.
+        asyncio.get_running_loop().call_soon(self._refuse, failure)
+
+    def _refuse(self, failure: Failure) -> None:
+        """There may be no more of it."""
+        if self._closing_since == inf:
+            self._end(failure, CloseCode.POLICY_VIOLATION, CloseCode.GOING_AWAY, failure.kind.value)
 
     def cut(self) -> None:
         """The gateway ends it."""
@@ -362,19 +375,20 @@ class Tunnel:
 
 
 async def run_tunnel(
-    client: End, reply: object, limits: TunnelLimits, deadlines: Deadlines, observe: Callable[[bytes], None]
+    client: End, reply: object, limits: TunnelLimits, deadlines: Deadlines, observe: Observe
 ) -> Closing | None:
     """Relays until both connections are gone, which follows within seconds from the end of either.
 
-    `observe` sees the upstream's text messages. Returns the close frame that ended the session, if one
-    did; raises Failure if a WebSocket session ended without. When cancelled, it closes both sides first.
+    `observe` sees the upstream's text messages. Returns the close frame that ended the
+    session, if one did; raises Failure if a WebSocket session ended without. When cancelled, it closes both sides
+    first.
     """
     if not isinstance(reply, Switched):
         raise TypeError(f"{reply!r} has not switched protocols")
     if reply.connection is None:
         raise Failure(Kind.UPSTREAM_DISCONNECTED, detail="connection lost behind its 101")
-    text = observe if reply.upgrade.lower() == b"websocket" else None
-    tunnel = Tunnel(client, reply.connection, limits, text, asyncio.get_running_loop().time)
+    observed = observe if reply.upgrade.lower() == b"websocket" else None
+    tunnel = Tunnel(client, reply.connection, limits, observed, asyncio.get_running_loop().time)
     deadlines.watch(tunnel)
     try:
         tunnel.open()

@@ -18,19 +18,19 @@ class Bill:
     """Money in nano-dollars; None where no price is known."""
 
     __slots__ = (
-        *(
-            "admitted",
-            "charged",
-            "cost",
-            "estimate",
-            "estimated",
-            "own",
-            "reserved",
-            "saved",
-            "served",
-            "used",
-            "warned",
-        ),
+        "admitted",
+        "charged",
+        "cost",
+        "estimate",
+        "estimated",
+        "own",
+        "paid",
+        "paid_tokens",
+        "reserved",
+        "saved",
+        "served",
+        "used",
+        "warned",
     )
 
     def __init__(self) -> None:
@@ -51,6 +51,8 @@ class Bill:
         """The model that the answer names."""
         self.estimated = False
         """The upstream did not tell what it used: it was counted here."""
+        self.paid = self.paid_tokens = 0
+        """Of a session that goes on: what was charged while it did."""
         self.warned: Sequence[Limit] = ()
         """Budgets whose soft threshold its client was told that it has passed."""
 

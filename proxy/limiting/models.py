@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final, final
 
 from proxy.errors import Failure, Kind
-from proxy.exchange import Client, Exchange, Flow, Headers, Reply
+from proxy.exchange import Client, Exchange, Flow, Headers, Observe, Reply
 from proxy.keys.key import Permission, VirtualKey
 from proxy.openai.models import model_in, only
 
@@ -88,5 +88,5 @@ class _Narrowed:
     def abort(self) -> None:
         self._client.abort()
 
-    async def tunnel(self, reply: Reply, headers: Headers, observe: Callable[[bytes], None]) -> None:
+    async def tunnel(self, reply: Reply, headers: Headers, observe: Observe) -> None:
         await self._client.tunnel(reply, headers, observe)

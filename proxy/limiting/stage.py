@@ -8,8 +8,9 @@
 What is refused takes nothing, and gives back what an earlier stage has taken.
 """
 
+import asyncio
 from collections.abc import Callable
-from typing import Final, NoReturn, final
+from typing import Final, final
 
 from limits.grant import Grant, Limiter
 from limits.headers import duration
@@ -25,6 +26,7 @@ from proxy.telemetry.money_metrics import MoneyMetrics
 
 __all__ = ["Limits"]
 
+Refuse = Callable[[Failure], None]
 Priced = Callable[[str, str, dict[str, int]], int | None]
 
 _WORDS: Final = {
@@ -67,6 +69,8 @@ class Limits:
         self._price = price
         self._refuse_unpriced = refuse_unpriced
         self._measuring = measuring
+        self._asked: set[asyncio.Task[Grant]] = set()
+        """Of sessions that go on."""
 
     def __repr__(self) -> str:
         return f"<Limits {self._limiter!r} {self._terms!r}>"
@@ -101,7 +105,7 @@ class Limits:
     def _admit(self, exchange: Exchange, grant: Grant) -> None:
         self._note(exchange, grant)
         if grant.refused is not None:
-            self._refuse(exchange, grant, grant.refused)
+            raise self._refusal(exchange, grant, grant.refused)
 
     def _note(self, exchange: Exchange, grant: Grant) -> None:
         bill = exchange.bill = exchange.bill or Bill()
@@ -134,7 +138,7 @@ class Limits:
         bill.charged, bill.own = grant, len(own)
         self._count(grant)
         if grant.refused is not None:
-            self._refuse(exchange, grant, grant.refused)
+            raise self._refusal(exchange, grant, grant.refused)
 
     def _refuse_what_cannot_be_counted(self, exchange: Exchange, bill: Bill, terms: Terms) -> None:
         key, estimated = exchange.key, bill.estimate
@@ -163,23 +167,55 @@ class Limits:
         if grant.refused is not None:
             self._metrics.refused(grant.refused.limit.subject, grant.refused.limit.kind)
 
-    def _refuse(self, exchange: Exchange, grant: Grant, demand: Demand) -> NoReturn:
+    def _refusal(self, exchange: Exchange, grant: Grant, demand: Demand) -> Failure:
         limit = demand.limit
         whose = _WHOSE[limit.subject.partition(":")[0]]
         if grant.store is Store.DOWN and limit.on_failure is OnFailure.CLOSED:
-            raise Failure(Error.LIMITS_UNAVAILABLE, retry_after=1, account=exchange.account)
+            return Failure(Error.LIMITS_UNAVAILABLE, retry_after=1, account=exchange.account)
         if limit.kind.money:
-            raise Failure(Error.INSUFFICIENT_QUOTA, _spent(grant, demand, whose), account=exchange.account)
+            return Failure(Error.INSUFFICIENT_QUOTA, _spent(grant, demand, whose), account=exchange.account)
         wait = grant.retry_after_ms
         asked = f", requested {demand.cost}" if limit.kind is Kind.TOKENS else ""
         again = "This request can never be served." if wait == NEVER else f"Please try again in {duration(wait)}."
-        raise Failure(
+        return Failure(
             Error.RATE_LIMITED,
             f"Rate limit reached for {whose} on {_WORDS[limit.kind]}: limit {limit.amount}{asked}. {again}",
             retry_after=None if wait == NEVER else wait / 1_000,
             type_="tokens" if limit.kind is Kind.TOKENS else "requests",
             account=exchange.account,
         )
+
+    def go_on(self, exchange: Exchange, bill: Bill, tokens: int, cost: int, refuse: Refuse) -> None:
+        """Charges for a session's tokens and cost so far, less what was charged before.
+
+        `refuse` is told where there is no room for more; what was used all the same is charged for at the end.
+        """
+        terms, theirs = self._terms.of(exchange.account, exchange.key), self._terms.of_upstream(exchange.upstream)
+        limits = terms.spending + theirs.spending
+        if not limits:
+            return
+        demands = tuple(Demand(limit, 0) for limit in limits)
+        more_tokens, more_cost = tokens - bill.paid_tokens, cost - bill.paid
+        bill.paid_tokens, bill.paid = tokens, cost
+
+        def heard(grant: Grant) -> None:
+            self._count(grant)
+            if grant.refused is None:
+                costs = [more_cost if limit.kind.money else more_tokens for limit in limits]
+                self._limiter.settle(grant, costs)
+                return
+            bill.paid_tokens -= more_tokens
+            bill.paid -= more_cost
+            refuse(self._refusal(exchange, grant, grant.refused))
+
+        grant = self._limiter.take(demands)
+        if grant is not None:
+            heard(grant)
+            return
+        task = asyncio.get_running_loop().create_task(self._limiter.reserve(demands))
+        self._asked.add(task)
+        task.add_done_callback(self._asked.discard)
+        task.add_done_callback(lambda task: heard(task.result()))
 
     # the end
 
@@ -199,7 +235,8 @@ class Limits:
         used = bill.used or NOTHING
         # Where no price is known but for what was reserved, that is what it has cost.
         cost = bill.reserved or 0 if bill.cost is None and sent else bill.cost or 0
-        tokens = used.get("input", 0) + used.get("output", 0)
+        tokens = max(0, used.get("input", 0) + used.get("output", 0) - bill.paid_tokens)
+        cost = max(0, cost - bill.paid)
         costs = [
             cost if limit.kind.money else tokens if limit.kind is Kind.TOKENS else int(sent)
             for limit, _ in grant.demands

@@ -106,9 +106,12 @@ class Rig:
         self.clock = Clock()
         self.client, self.upstream = Side(is_client=True), Side(is_client=False)
         self.texts: list[bytes] = []
-        text = self.texts.append if websocket else None
-        self.tunnel = Tunnel(self.client, self.upstream, limits, text, self.clock)
+        observe = self._observe if websocket else None
+        self.tunnel = Tunnel(self.client, self.upstream, limits, observe, self.clock)
         self.tunnel.open()
+
+    def _observe(self, message: bytes, _refuse: object) -> None:
+        self.texts.append(message)
 
     @property
     def sides(self) -> tuple[Side, Side]:

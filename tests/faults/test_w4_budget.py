@@ -1,0 +1,67 @@
+"""W4: a budget that ends in the middle of a realtime session ends the session."""
+
+import asyncio
+import json
+
+import pytest
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+
+from tests.fakes.polling import until
+from tests.fakes.realtime import realtime_upstream, session
+from tests.fakes.team import StartTeam
+
+USED = 10_000
+"""Tokens of an answer, which costs a cent."""
+DONE = json.dumps(
+    {
+        "type": "response.done",
+        "response": {"usage": {"input_tokens": USED, "output_tokens": 0, "total_tokens": USED}},
+    }
+)
+
+
+async def respond(server: ServerConnection) -> None:
+    async for _ in server:
+        await server.send(DONE)
+
+
+async def test_w4_a_session_ends_with_its_budget(start_team: StartTeam) -> None:
+    """With 1008, behind the answer that it ended with; what was used is charged once, and no session follows."""
+    async with realtime_upstream(respond) as url:
+        team = await start_team(url)
+        alice = await team.key(budgets={"usd_per_day": 0.025})
+        answers = 0
+        async with session(team.gateway, "/realtime?model=m", additional_headers=dict(alice.headers)) as client:
+            with pytest.raises(ConnectionClosed) as closed:
+                while answers < 9:
+                    await client.send("more")
+                    assert await client.recv() == DONE
+                    answers += 1
+                    await asyncio.sleep(0.01)  # Redis is asked beside
+            assert closed.value.rcvd is not None
+            assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "insufficient_quota")
+        assert 3 <= answers <= 5
+        (row,) = await team.rows(1, endpoint="realtime")
+        assert (row["used"], row["cost_usd"], row["error"]) == (
+            {"input": answers * USED},
+            f"0.0{answers}",
+            "insufficient_quota",
+        )
+        refused = await team.ask(alice, b"", method="GET", target="/v1/realtime?model=m")
+        assert refused.status in {400, 426, 429, 502}
+
+
+async def test_w4_a_session_within_its_budget_goes_on(start_team: StartTeam) -> None:
+    """And what it used is charged once it is over, no more and no less."""
+    async with realtime_upstream(respond) as url:
+        team = await start_team(url)
+        alice = await team.key(budgets={"usd_per_day": 1.0}, limits={"tokens_per_minute": 100_000})
+        async with session(team.gateway, "/realtime?model=m", additional_headers=dict(alice.headers)) as client:
+            for _ in range(5):
+                await client.send("more")
+                assert await client.recv() == DONE
+        (row,) = await team.rows(1, endpoint="realtime")
+        assert row["cost_usd"] == "0.05"
+        limiter = team.limiter
+        await until(lambda: "0 holds" in repr(limiter) or "held=0" in repr(limiter))
