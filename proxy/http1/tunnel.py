@@ -12,6 +12,7 @@ for a frame that breaks the protocol or the limit; 1012 and 1001 when the gatewa
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from math import inf

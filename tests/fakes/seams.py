@@ -13,7 +13,7 @@ from proxy.accounting import Accounting
 from proxy.auth import PassThrough
 from proxy.billing import Bills
 from proxy.errors import Failure, Kind
-from proxy.exchange import Ask, Exchange, Flow, Headers, PhaseTimeouts, Reply, Sink, header
+from proxy.exchange import Ask, Exchange, Flow, Headers, Observe, PhaseTimeouts, Reply, Sink, header
 from proxy.heartbeat import Heartbeat
 from proxy.limiting.measure import Measure
 from proxy.pipeline import Pipeline
@@ -43,7 +43,7 @@ class FakeClient:
         self.body = b""
         self.chunks: list[bytes] = []
         self.source: Flow | None = None
-        self.tunnelled: Callable[[bytes], None] | None = None
+        self.tunnelled: Observe | None = None
 
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         self.start(status, headers, len(body))
@@ -74,7 +74,7 @@ class FakeClient:
     def over(self) -> bool:
         return self.finished or self.aborted
 
-    async def tunnel(self, reply: Reply, headers: Headers, observe: Callable[[bytes], None]) -> None:
+    async def tunnel(self, reply: Reply, headers: Headers, observe: Observe) -> None:
         self.started, self.status, self.headers, self.tunnelled = True, 101, headers, observe
         await asyncio.Event().wait()
 

@@ -27,7 +27,7 @@ class Failing:
 
     async def depart(self) -> Entry | Reply:
         await self._gate.wait()
-        raise Failure(Kind.UPSTREAM_TIMEOUT, "slow", unprocessed=True, retry_after=3, detail="of the log")
+        raise Failure(Kind.UPSTREAM_TIMEOUT, "slow", unprocessed=True, retry_after=3.0, detail="of the log")
 
     def landed(self, flight: Flight) -> Entry | None: ...
     async def unloaded(self, flight: Flight) -> Entry | None: ...
@@ -56,7 +56,7 @@ async def test_each_has_a_failure_of_his_own() -> None:
     for failure in failures:
         assert isinstance(failure, Failure)
         said = failure.kind, str(failure), failure.unprocessed, failure.retry_after, failure.detail
-        assert said == (Kind.UPSTREAM_TIMEOUT, "slow", True, 3, "of the log")
+        assert said == (Kind.UPSTREAM_TIMEOUT, "slow", True, 3.0, "of the log")
         frames, trace = 0, failure.__traceback__
         while trace is not None:
             frames, trace = frames + 1, trace.tb_next

@@ -262,7 +262,9 @@ async def test_cut_in_a_tunnel(home: House) -> None:
     for _ in range(4):
         await asyncio.sleep(0)
     assert client.tunnelled
-    client.tunnelled(msgspec.json.encode({"response": {"usage": {"output_tokens": 4}}}))
+    client.tunnelled(
+        msgspec.json.encode({"response": {"usage": {"output_tokens": 4}}}), lambda failure: pytest.fail(repr(failure))
+    )
     exchange.cut_by = Failure(Kind.CLIENT_CLOSED)
     task.cancel()
     await task

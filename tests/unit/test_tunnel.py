@@ -243,7 +243,7 @@ class Answer:
 
 async def run(client: Side, answer: object) -> asyncio.Task[Closing | None]:
     loop = asyncio.get_running_loop()
-    task = loop.create_task(run_tunnel(client, answer, LIMITS, Deadlines(loop), lambda _: None))
+    task = loop.create_task(run_tunnel(client, answer, LIMITS, Deadlines(loop), lambda _, _refuse: None))
     await asyncio.sleep(0)
     return task
 
