@@ -8,13 +8,13 @@ seen, or a connection was lost), then over: both connections are gone. Closing i
 Close codes of the gateway's own: to the client 1011 when the upstream vanished, to the upstream 1001
 when the client did; 1011 to both when one fell silent or does not read (1013 would tell the client
 that the service is overloaded, of which one stuck session is no evidence); 1002 and 1009 to both
-for a frame that breaks the protocol or the limit; 1012 and 1001 when the gateway goes down.
+for a frame that breaks the protocol or the limit; 1012 and 1001 when the gateway goes down, 1008
+and 1001 when a budget is spent.
 """
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from math import inf
 from typing import Protocol, final, runtime_checkable
 
@@ -239,7 +239,7 @@ class Tunnel:
         said = told = None
         if observe is not None:
             said = FrameObserver(masked=True, max_frame=largest)
-            told = FrameObserver(masked=False, max_frame=largest, text=partial(self._look, observe))
+            told = FrameObserver(masked=False, max_frame=largest, text=lambda text: observe(text, self._refuse))
         self.clock = clock
         self.deadline = inf
         self.over = asyncio.Event()
@@ -285,17 +285,10 @@ class Tunnel:
             vanished = Failure(kind, detail="connection lost without a close frame") if pipe.observer else None
             self._end(vanished, CloseCode.INTERNAL_ERROR, CloseCode.GOING_AWAY, "peer vanished")
 
-    def _look(self, observe: Observe, message: bytes) -> None:
-        observe(message, self._refuse_soon)
-
-    def _refuse_soon(self, failure: Failure) -> None:
-        # Behind the message that is being looked at: it has been paid for.
-        asyncio.get_running_loop().call_soon(self._refuse, failure)
-
     def _refuse(self, failure: Failure) -> None:
-        """There may be no more of it."""
-        if self._closing_since == inf:
-            self._end(failure, CloseCode.POLICY_VIOLATION, CloseCode.GOING_AWAY, failure.kind.value)
+        """There may be no more than the message that is being looked at, which has been paid for."""
+        codes = CloseCode.POLICY_VIOLATION, CloseCode.GOING_AWAY
+        asyncio.get_running_loop().call_soon(self._end, failure, *codes, failure.kind.value)
 
     def cut(self) -> None:
         """The gateway ends it."""
