@@ -24,7 +24,9 @@ class Lane(enum.StrEnum):
     """No relay: the same bytes from memory."""
     BARE = "bare"
     ASKONCE = "askonce"
-    """The cache is off."""
+    """Cache and prices are off."""
+    PRICED = "askonce-priced"
+    """The cache is off, prices are on, as they are where nobody says otherwise."""
     CACHE = "askonce-cache"
     REDIS = "askonce-redis"
     """The cache is in Redis alone."""
@@ -65,7 +67,7 @@ class Measure(enum.StrEnum):
 
 _RELAYS: Final = (Lane.NGINX, Lane.AIOHTTP_ASYNCIO, Lane.AIOHTTP_UVLOOP, Lane.BARE, Lane.ASKONCE)
 TAKES: Final[Mapping[Measure, tuple[Lane, ...]]] = {
-    Measure.REQUESTS: (*_RELAYS, Lane.TEAM),
+    Measure.REQUESTS: (*_RELAYS, Lane.PRICED, Lane.TEAM),
     Measure.STREAMS: _RELAYS,
     Measure.LARGE: _RELAYS,
     Measure.UPLOAD: _RELAYS,

@@ -22,6 +22,7 @@ _CAPACITY_SECONDS = 1.0
 _FRESH = 10_000_000
 """Between the first questions of two slices."""
 _CACHE_OFF = "[cache]\nenabled = false\n"
+_PRICES_OFF = "[prices]\nenabled = false\n"
 
 
 class Slice(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,7 +139,9 @@ def _start(lane: Lane, rig: _Rig, stack: ExitStack) -> servers.Server:
         case Lane.AIOHTTP_ASYNCIO | Lane.AIOHTTP_UVLOOP | Lane.AIOHTTP_HANDLER | Lane.BARE:
             return servers.relay(lane.value, port, scratch, under_test)
         case Lane.ASKONCE:
-            return servers.askonce(port, scratch, under_test, _CACHE_OFF)
+            return servers.askonce(port, scratch, under_test, _CACHE_OFF + _PRICES_OFF)
+        case Lane.PRICED:
+            return servers.askonce(port, scratch, under_test, _CACHE_OFF, name=lane.value)
         case Lane.CACHE:
             return servers.askonce(port, scratch, under_test, "", name=lane.value)
         case Lane.TEAM:

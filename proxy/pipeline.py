@@ -167,11 +167,17 @@ class Pipeline:
 
     async def _admit(self, exchange: Exchange, question: Question, recall: Recall) -> None:
         """What may be answered without a call. Raises Failure."""
-        if self._metering is None or self._metering.limits.admit_now(exchange):
+        if self._metering is None:
             return
-        # What Redis is asked of the limits and of the cache goes there and comes back together.
-        recall.look_early(exchange, question)
-        await self._metering.limits.admit(exchange)
+        try:
+            if not self._metering.limits.admit_now(exchange):
+                # What Redis is asked of the limits and of the cache goes there and comes back together.
+                recall.look_early(exchange, question)
+                await self._metering.limits.admit(exchange)
+        except Failure:
+            # The cache has done nothing for it.
+            exchange.note = None
+            raise
 
     async def _send(self, exchange: Exchange, body: bytes | Body, call: Call) -> Reply:
         """What the cache has no part in. Raises Failure."""

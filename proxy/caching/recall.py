@@ -130,12 +130,12 @@ class Recall:
         entry = self._tiers.memory.get(question.key, self._wall())
         if entry is None:
             return None
-        note = CacheNote(question.key)
+        # Also where it will not do: what was drawn counts on the long way.
+        exchange.note = note = CacheNote(question.key)
         found = self._served(note, question, entry)
         if found is None:
             return None
         self._tiers.found_at_once()
-        exchange.note = note
         exchange.route, exchange.model, exchange.stream = seen.route, seen.model, seen.stream
         exchange.credential, exchange.scope = seen.credential, seen.scope
         exchange.account, exchange.key = seen.account, seen.key
