@@ -257,7 +257,7 @@ class Accounts:
                 ((Kind.SPEND_MONTH,), first),
                 ((Kind.SPEND,), 0),
             ):
-                for by, sort in ((By.KEY, "key"), (By.TEAM, "team")):
+                for by, sort in ((By.KEY, "key"), (By.TEAM, "team"), (By.UPSTREAM, "upstream")):
                     report = await self._book.usage(by, Days(since, today), {}, MAX_RESTORED)
                     lines = [(f"{sort}:{line.name}", line.sums) for line in report.lines if line.name]
                     if by is By.KEY:

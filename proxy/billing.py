@@ -182,7 +182,7 @@ class Bills:
 
     def account(self, exchange: Exchange, route: str, status: int, error: str) -> None:
         """Writes it down."""
-        if exchange.attempts or exchange.note is not None or self._write is not None:
+        if exchange.attempts or exchange.note is not None or exchange.bill is not None or self._write is not None:
             bill = self._bill(exchange)
             if exchange.note is not None and self._prices is not None and not bill.saved:
                 self._save(exchange, exchange.note)
@@ -196,8 +196,8 @@ class Bills:
             metrics.tokens(model, kind, amount)
         if bill.granted:
             metrics.money.granted()
-            for limit in bill.warned:
-                metrics.money.warned(limit.subject, limit.kind)
+        for limit in bill.warned:
+            metrics.money.warned(limit.subject, limit.kind)
         if self._prices is None:
             return
         if bill.cost:

@@ -22,6 +22,7 @@ class By(enum.Enum):
     DAY = "day"
     ENDPOINT = "endpoint"
     CACHE = "cache"
+    UPSTREAM = "upstream"
 
 
 def usage(

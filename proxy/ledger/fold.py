@@ -31,6 +31,7 @@ class Group(NamedTuple):
     endpoint: str
     model: str
     cache: str
+    upstream: str
 
     @property
     def overflow(self) -> "Group":
@@ -66,7 +67,7 @@ def folded(rows: Iterable[Row]) -> dict[Group, list[int]]:
     """Each row counts once, also where it comes twice: see to it that it does not."""
     sums: dict[Group, list[int]] = {}
     for row in rows:
-        group = Group(day_of(row.time), row.key, row.team, row.endpoint, row.model, row.cache)
+        group = Group(day_of(row.time), row.key, row.team, row.endpoint, row.model, row.cache, row.upstream)
         add(sums, group, measured(row))
     return sums
 

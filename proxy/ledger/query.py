@@ -45,6 +45,7 @@ class By(enum.Enum):
     DAY = "day"
     ENDPOINT = "endpoint"
     CACHE = "cache"
+    UPSTREAM = "upstream"
 
 
 class BadQuestion(ValueError):

@@ -36,7 +36,7 @@ SLICES: Final = 20
 """Of one page."""
 MAX_CHANGES: Final = 1_000_000
 
-_groups: Final = msgspec.json.Decoder(tuple[str, str, str, str, str])
+_groups: Final = msgspec.json.Decoder(tuple[str, str, str, str, str, str])
 _rows: Final = msgspec.msgpack.Decoder(Row)
 _changes: Final = msgspec.msgpack.Decoder(Change)
 

@@ -38,9 +38,9 @@ KINDS = ["usd_per_day", "usd_per_month", "usd_in_all", "requests_per_day"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("sort", ["key", "team", "gateway"])
+@pytest.mark.parametrize("sort", ["key", "team", "upstream", "gateway"])
 async def test_l1_a_restart_gives_nothing_back(run: Run, sort: str, kind: str) -> None:
-    """What a key, a team and all together have spent of a day, of a month and in all is spent."""
+    """What a key, a team, an upstream and all together have spent of a day, of a month and in all is spent."""
     amount = usd(3 * RESERVED) if kind.startswith("usd") else 3
     limits = {f"limits__{sort}__{kind}": amount}
     async with run(**limits) as team:
