@@ -23,6 +23,5 @@ mode = "keys"
 digest = "{digest}"
 requests_per_minute = {_PLENTY}
 tokens_per_minute = {_PLENTY}
-concurrent_requests = 100_000
 usd_per_day = 1_000_000
 """

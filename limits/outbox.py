@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple, TypeAlias, final
 
 from limits.concurrency import Keys
@@ -15,6 +16,8 @@ CHARGE: Final = Script.read("charge")
 MAX_WAITING: Final = 65_536
 MANY: Final = 64
 """Settlements that go together, under load."""
+GATHER: Final = 0.01
+"""Seconds in which settlements come together, unless somebody may wait for what one of them frees."""
 KEEPS: Final = 1_800.0
 """Seconds after which something is too old to be told; Redis knows it for longer."""
 PAUSES: Final = (0.05, 1.0)
@@ -50,6 +53,7 @@ class Outbox:
         self._waiting: deque[tuple[float, _Item]] = deque()
         self._sending: list[tuple[float, _Item]] = []
         self._sender: asyncio.Task[None] | None = None
+        self._soon = asyncio.Event()
         self.lost = 0
         """What could not be told. Holds among it come back with their time; what they have cost is not counted."""
 
@@ -59,17 +63,21 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._waiting) + len(self._sending)
 
-    def put(self, item: _Item) -> None:
+    def put(self, item: _Item, *, soon: bool = True) -> None:
+        """Not `soon`: with those that come in the next few milliseconds."""
         if len(self._waiting) >= MAX_WAITING:
             self._waiting.popleft()
             self.lost += 1
         self._waiting.append((self._loop.time(), item))
+        if soon or len(self._waiting) >= MANY:
+            self._soon.set()
         if self._sender is None:
             self._sender = self._loop.create_task(self._send())
 
     async def close(self, seconds: float) -> None:
         """Tells what is left, for so long at most."""
         sender = self._sender
+        self._soon.set()
         if sender is not None:
             await asyncio.wait([sender], timeout=seconds)
             sender.cancel()
@@ -83,6 +91,10 @@ class Outbox:
         pause, longest = PAUSES
         while self._waiting or self._sending:
             if not self._sending:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(GATHER):
+                        await self._soon.wait()
+                self._soon.clear()
                 self._sending = self._next()
             items = [item for _, item in self._sending]
             try:

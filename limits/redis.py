@@ -31,6 +31,7 @@ RESERVE: Final = Script.read("reserve")
 RESTORE: Final = Script.read("restore")
 LIFE: Final = 10.0
 RESTORED: Final = 256
+CONCURRENT: Final = Kind.CONCURRENT
 """Counters that are restored at once."""
 
 
@@ -136,7 +137,12 @@ class RedisLimiter:
     def settle(self, grant: Grant, costs: Sequence[int]) -> None:
         if isinstance(grant, Hold):
             if self._leases.end(grant):
-                self._outbox.put(Settlement(grant.name, grant.subjects, [max(0, cost) for cost in costs]))
+                used = [max(0, cost) for cost in costs]
+                freed = any(
+                    limit.kind is CONCURRENT or cost != taken
+                    for (limit, taken), cost in zip(grant.demands, used, strict=True)
+                )
+                self._outbox.put(Settlement(grant.name, grant.subjects, used), soon=freed)
         elif isinstance(grant, Alone):
             charge = self._fallback.settle(grant, costs, next(self._names))
             if charge is not None:

@@ -48,6 +48,7 @@ async def test_l9_redis_that_is_blocked(
     assert isinstance(team.limiter, RedisLimiter)
     await told(team.limiter)
     assert (await team.ask(member, FITTING)).status == 200
+    await told(team.limiter)
     assert await team.gateway.sample("askonce_limits_shared_up") == 1
     for name in redis_server.tell("HKEYS", HOLDS):
         # What it was asked while it was blocked, and nobody heard of, is a lease: here its time is over.
