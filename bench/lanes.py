@@ -31,7 +31,7 @@ class Lane(enum.StrEnum):
     REDIS = "askonce-redis"
     """The cache is in Redis alone."""
     TEAM = "askonce-team"
-    """The cache is off; a virtual key with requests and tokens a minute and a budget, and the ledger, in one process."""
+    """The cache is off; a key with requests and tokens a minute and a budget, and the ledger, in one process."""
     TEAM_CACHE = "askonce-team-cache"
     """The same with the cache."""
     TEAM_REDIS = "askonce-team-redis"
