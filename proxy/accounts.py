@@ -72,7 +72,11 @@ class Accounts:
         self._writes = config.ledger.mode == "on" or (config.ledger.mode == "auto" and self.keyed)
         self._folder = data_directory(Path(config.data.directory)) if self.keyed or self._writes else None
         self._list = PriceList() if config.prices.enabled else None
-        self._measure = Measure(counting=config.limits.count == "tiktoken", expected=config.limits.expected_output)
+        self._measure = Measure(
+            counting=config.limits.count == "tiktoken",
+            expected=config.limits.expected_output,
+            longest=config.limits.longest_output,
+        )
         self._limiter = self._make_limiter(config)
         self._book = self._make_book()
         self._ledger, self._adder = self._make_ledger(config)

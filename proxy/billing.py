@@ -12,7 +12,7 @@ from proxy.exchange import CacheNote, Exchange, header
 from proxy.ledger.row import MICROSECONDS, Row
 from proxy.limiting.bill import NOTHING, Bill
 from proxy.limiting.measure import Measure
-from proxy.limiting.stage import NAMING, Limits
+from proxy.limiting.stage import BLIND, NAMING, Limits
 from proxy.openai.answered import is_pending, output_in, output_streamed
 from proxy.openai.tokens import reported_cost, tokens_of, units_of
 from proxy.openai.usage import Report, report_of
@@ -163,7 +163,12 @@ class Bills:
         """What was used, where the upstream has not told."""
         bill.used = NOTHING
         route, estimated = exchange.route, bill.estimate
-        if route is None or estimated is None or not exchange.reached or exchange.upstream_status >= 300:
+        if route is None or not exchange.reached or exchange.upstream_status >= 300:
+            return
+        if route.name in BLIND and exchange.method == "POST":
+            bill.cost = None
+            return
+        if estimated is None:
             return
         output = self._output(exchange, route.name)
         if route.name == "responses" and is_pending(exchange.usage_text):
@@ -178,19 +183,24 @@ class Bills:
     def _output(self, exchange: Exchange, route: str) -> int:
         if exchange.usage_text:
             return output_in(route, exchange.usage_text, self._measure.counter(exchange.model))
-        return output_streamed(exchange.upstream_bytes, exchange.tail)
+        return output_streamed(exchange.upstream_bytes, exchange.tail) + self._measure.hidden(exchange.model)
 
     def account(self, exchange: Exchange, route: str, status: int, error: str) -> None:
-        """Writes it down."""
-        if exchange.attempts or exchange.note is not None or exchange.bill is not None or self._write is not None:
-            bill = self._bill(exchange)
-            if exchange.note is not None and self._prices is not None and not bill.saved:
-                self._save(exchange, exchange.note)
-            self._count(exchange, bill, route)
-            if self._write is not None:
-                self._write(self._row(exchange, bill, route, status, error))
+        """Writes it down, once it is known what it used."""
+        if self._write is not None:
+            self._write(self._row(exchange, self._known(exchange), route, status, error))
 
-    def _count(self, exchange: Exchange, bill: Bill, route: str) -> None:
+    def _known(self, exchange: Exchange) -> Bill:
+        bill = self._bill(exchange)
+        if exchange.note is not None and self._prices is not None and not bill.saved:
+            self._save(exchange, exchange.note)
+        return bill
+
+    def count(self, exchange: Exchange, route: str) -> None:
+        """For the metrics."""
+        if not exchange.attempts and exchange.note is None and exchange.bill is None:
+            return
+        bill = self._known(exchange)
         metrics, model = self._metrics, exchange.model
         for kind, amount in (bill.used or NOTHING).items():
             metrics.tokens(model, kind, amount)

@@ -40,6 +40,7 @@ class Limits(Section, frozen=True):
     soft: Annotated[float, Meta(ge=0, le=1)] = 0.8
     count: Literal["tiktoken", "bytes"] = "tiktoken"
     expected_output: Annotated[int, Meta(ge=0, le=1_000_000)] = 1_024
+    longest_output: Annotated[int, Meta(ge=0, le=10_000_000)] = 16_384
     unknown_price: Literal["refuse", "allow"] = "refuse"
     key: SubjectLimits = SubjectLimits()
     team: SubjectLimits = SubjectLimits()

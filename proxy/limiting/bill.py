@@ -19,6 +19,7 @@ class Bill:
 
     __slots__ = (
         "admitted",
+        "asking",
         "charged",
         "cost",
         "estimate",
@@ -29,6 +30,7 @@ class Bill:
         "reserved",
         "saved",
         "served",
+        "settled",
         "used",
         "warned",
     )
@@ -53,6 +55,9 @@ class Bill:
         """The upstream did not tell what it used: it was counted here."""
         self.paid = self.paid_tokens = 0
         """Of a session that goes on: what was charged while it did."""
+        self.asking = False
+        """Whether there is room for more of it."""
+        self.settled = False
         self.warned: Sequence[Limit] = ()
         """Budgets whose soft threshold its client was told that it has passed."""
 

@@ -67,8 +67,8 @@ def _tell_limits(bill: Bill, headers: Headers) -> None:
 
 def _settled(limit: Limit, left: int, used: Mapping[str, int]) -> tuple[int, int]:
     """What is left, and until all of it is there again."""
-    left = min(limit.burst, max(0, left - used.get("input", 0) - used.get("output", 0)))
-    return left, (limit.burst - left) * 60_000 // limit.amount if limit.amount else 0
+    left = min(limit.burst, left - used.get("input", 0) - used.get("output", 0))
+    return max(0, left), -(-(limit.burst - left) * 60_000 // limit.amount) if limit.amount else 0
 
 
 def _usd(nano: int) -> bytes:

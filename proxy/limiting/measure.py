@@ -13,6 +13,7 @@ __all__ = ["Measure", "asked_of"]
 SOUND_BYTES_PER_MS: Final = 4
 """Of compressed speech, at 32 kbit/s."""
 NO_TOKENS: Final = Estimate(0, 0, capped=True, method=Method.BYTES, units={})
+MAX_MODELS: Final = 1_024
 UPLOADS: Final = ("audio/transcriptions", "audio/translations")
 
 
@@ -20,10 +21,13 @@ UPLOADS: Final = ("audio/transcriptions", "audio/translations")
 class Measure:
     """`counting`: text is counted as its model does; otherwise it is four bytes a token.
 
-    `expected`: tokens of an answer that its request does not bound, until answers of its model have been seen.
+    `expected`: tokens of an answer that its request does not bound, until answers of its model have been seen;
+    `longest`: the most that one may come to.
     """
 
-    def __init__(self, *, counting: bool, expected: int) -> None:
+    def __init__(self, *, counting: bool, expected: int, longest: int = 0) -> None:
+        self._longest = longest
+        self._hidden: dict[str, float] = {}
         self._encodings = Encodings() if counting else None
         self._outputs = Outputs(first=expected)
 
@@ -73,11 +77,29 @@ class Measure:
             return NO_TOKENS
         return Estimate(-(-len(body) // BYTES), 0, capped=False, method=Method.BYTES, units={})
 
+    def at_most(self, exchange: Exchange, estimated: Estimate) -> dict[str, int]:
+        """What an answer may come to whose request does not bound it, as what was used is told."""
+        if estimated.capped or not estimated.output:
+            return asked_of(estimated)
+        answers = max(1, round(estimated.output / self._outputs.expect(exchange.model)))
+        return asked_of(estimated._replace(output=max(estimated.output, self._longest * answers)))
+
+    def hidden(self, model: str) -> int:
+        """Tokens of reasoning in an answer of this model, of which a stream shows nothing: a mean."""
+        return round(self._hidden.get(model, 0.0))
+
     def learn(self, model: str, used: Mapping[str, int]) -> None:
         """From an answer that came to its own end."""
         output = used.get("output", 0)
-        if output:
-            self._outputs.learn(model, output)
+        if not output:
+            return
+        self._outputs.learn(model, output)
+        reasoning = used.get("reasoning", 0)
+        known = self._hidden.pop(model, None)
+        if reasoning or known:
+            self._hidden[model] = reasoning if known is None else known + (reasoning - known) / 8
+            if len(self._hidden) > MAX_MODELS:
+                del self._hidden[next(iter(self._hidden))]
 
 
 def asked_of(estimated: Estimate) -> dict[str, int]:

@@ -42,7 +42,10 @@ _WHOSE: Final = {"key": "this API key", "team": "this team", "upstream": "this u
 MAKING: Final = ("POST", "PUT", "PATCH")
 """Methods that an upstream may ask to be paid for: what is read or removed may be so with a spent budget too."""
 NAMING: Final = frozenset(["chat/completions", "completions", "embeddings", "responses"])
-"""Routes whose tokens are paid for: a budget can't be kept without their price."""
+"""Routes whose answers are counted by their tokens."""
+BLIND: Final = frozenset(["batches", "fine_tuning/*", "videos/*", "evals/*", "threads/*", "other"])
+"""Routes on which work is ordered whose price can't be told beforehand, if ever."""
+FREE: Final = "moderations"
 
 
 @final
@@ -126,38 +129,58 @@ class Limits:
             bill.reserved = self._price(exchange.model, upstream, used) if used else 0
             self._refuse_what_cannot_be_counted(exchange, bill, terms)
         elif self._measuring:
-            bill.estimate = self._measure.roughly(exchange, body)
+            bill.estimate = self._measure.at_once(exchange, body) or self._measure.roughly(exchange, body)
         # Who could not be answered from the cache was not admitted: all of it is taken at once.
         own = () if bill.admitted is not None else terms.requests
-        demands = own + theirs.requests
-        if limits and bill.estimate is not None:
-            demands += _demands(limits, bill.estimate, bill.reserved or 0)
-        if not demands:
+        grant = await self._reserve(exchange, bill, own + theirs.requests, limits, upstream)
+        if grant is None:
             return
-        grant = self._limiter.take(demands) or await self._limiter.reserve(demands)
         bill.charged, bill.own = grant, len(own)
         self._count(grant)
         if grant.refused is not None:
             raise self._refusal(exchange, grant, grant.refused)
 
+    async def _reserve(
+        self, exchange: Exchange, bill: Bill, fixed: tuple[Demand, ...], limits: tuple[Limit, ...], upstream: str
+    ) -> Grant | None:
+        """Of money as much as an unbounded answer may come to, or all that is left, if that is what is expected."""
+        estimated = bill.estimate
+        if not limits or estimated is None:
+            return await self._take(fixed) if fixed else None
+        expected = most = bill.reserved or 0
+        if expected and not estimated.capped:
+            most = max(expected, self._price(exchange.model, upstream, self._measure.at_most(exchange, estimated)) or 0)
+        grant = await self._take(fixed + _demands(limits, estimated, most))
+        if most > expected and grant.refused is not None and grant.refused.limit.kind.money:
+            rest = max(expected, min(most, _left(grant)))
+            if rest < most:
+                return await self._take(fixed + _demands(limits, estimated, rest))
+        return grant
+
+    async def _take(self, demands: tuple[Demand, ...]) -> Grant:
+        return self._limiter.take(demands) or await self._limiter.reserve(demands)
+
     def _refuse_what_cannot_be_counted(self, exchange: Exchange, bill: Bill, terms: Terms) -> None:
         key, estimated = exchange.key, bill.estimate
         if key is not None and key.max_tokens is not None and estimated is not None:
-            asked = estimated.input + (estimated.output if estimated.capped else 0)
-            if asked > key.max_tokens:
+            asked = estimated.input + estimated.output
+            if not estimated.capped or asked > key.max_tokens:
+                said = f"is for {asked} tokens" if estimated.capped else "does not bound its answer"
                 raise Failure(
                     Error.TOO_MANY_TOKENS,
-                    f"This request is for {asked} tokens; this API key may ask for {key.max_tokens} at a time.",
+                    f"This request {said}; this API key may ask for {key.max_tokens} tokens, answer included.",
                     param="max_tokens",
                     account=exchange.account,
                 )
-        route = exchange.route.name if exchange.route is not None else ""
-        if bill.reserved is None and self._refuse_unpriced and route in NAMING and terms.budgeted:
+        if not (self._refuse_unpriced and terms.budgeted) or exchange.route is None:
+            return
+        blind = exchange.route.name in BLIND and exchange.method in MAKING
+        if blind or (bill.reserved is None and exchange.route.name != FREE):
             raise Failure(
                 Error.INSUFFICIENT_QUOTA,
-                "The price of this model is not known, so that the budget of this API key could not be kept."
-                " The gateway's operator can set one.",
-                param="model",
+                f"The price of this {'request' if blind else 'model'} is not known, so that the budget of this API key"
+                " could not be kept. The gateway's operator can set one, or allow it.",
+                param=None if blind else "model",
                 account=exchange.account,
             )
 
@@ -170,7 +193,8 @@ class Limits:
     def _refusal(self, exchange: Exchange, grant: Grant, demand: Demand) -> Failure:
         limit = demand.limit
         whose = _WHOSE[limit.subject.partition(":")[0]]
-        if grant.store is Store.DOWN and limit.on_failure is OnFailure.CLOSED:
+        if grant.store is Store.DOWN and (limit.on_failure is OnFailure.CLOSED or limit.kind.money):
+            # What others have spent is not known: it is no word on the budget.
             return Failure(Error.LIMITS_UNAVAILABLE, retry_after=1, account=exchange.account)
         if limit.kind.money:
             return Failure(Error.INSUFFICIENT_QUOTA, _spent(grant, demand, whose), account=exchange.account)
@@ -192,21 +216,24 @@ class Limits:
         """
         terms, theirs = self._terms.of(exchange.account, exchange.key), self._terms.of_upstream(exchange.upstream)
         limits = terms.spending + theirs.spending
-        if not limits:
+        if not limits or bill.asking:
             return
+        bill.asking = True
         demands = tuple(Demand(limit, 0) for limit in limits)
         more_tokens, more_cost = tokens - bill.paid_tokens, cost - bill.paid
-        bill.paid_tokens, bill.paid = tokens, cost
 
         def heard(grant: Grant) -> None:
+            bill.asking = False
             self._count(grant)
-            if grant.refused is None:
-                costs = [more_cost if limit.kind.money else more_tokens for limit in limits]
-                self._limiter.settle(grant, costs)
+            if grant.refused is not None:
+                refuse(self._refusal(exchange, grant, grant.refused))
                 return
-            bill.paid_tokens -= more_tokens
-            bill.paid -= more_cost
-            refuse(self._refusal(exchange, grant, grant.refused))
+            if bill.settled:
+                # All of it has been charged in the meantime.
+                self._limiter.settle(grant, [0] * len(limits))
+                return
+            bill.paid_tokens, bill.paid = tokens, cost
+            self._limiter.settle(grant, [more_cost if limit.kind.money else more_tokens for limit in limits])
 
         grant = self._limiter.take(demands)
         if grant is not None:
@@ -229,6 +256,7 @@ class Limits:
 
     def settle(self, exchange: Exchange, bill: Bill, *, sent: bool) -> None:
         """The call is over, and the bill says what it used. `sent`: the upstream may have seen it."""
+        bill.settled = True
         grant = bill.charged
         if grant is None or grant.refused is not None:
             return
@@ -246,6 +274,12 @@ class Limits:
         self._limiter.settle(grant, costs)
         if sent and not bill.estimated:
             self._measure.learn(exchange.model, used)
+
+
+def _left(grant: Grant) -> int:
+    """Nano-dollars of the budget that has least."""
+    left = [state.remaining for state in grant.states if state.limit.kind.money]
+    return min(left, default=0)
 
 
 def _demands(limits: tuple[Limit, ...], estimated: Estimate, reserved: int) -> tuple[Demand, ...]:

@@ -8,6 +8,7 @@ the output is what the request allows, or else what its model's answers have com
 
 import enum
 from collections.abc import Mapping
+from math import ceil, isfinite
 from typing import Any, Final, NamedTuple, final
 
 import msgspec
@@ -35,6 +36,7 @@ SOUND_BYTES: Final = 1_000
 """Base64 of compressed sound, at ten tokens a second."""
 RAW_SOUND_BYTES: Final = 4_000
 MOST: Final = 1 << 40
+LONGEST_NUMBER: Final = 32
 LEGACY_OUTPUT: Final = 16
 """What completions without max_tokens are cut to, at OpenAI and vLLM."""
 
@@ -130,7 +132,7 @@ def estimate_words(route: str, body: bytes, expected: int) -> Estimate | None:
     except _NOT_JSON:
         return None
     said = len(asked.messages) + len(asked.input) + len(asked.instructions)
-    cap = _amount(asked.max_completion_tokens) or _amount(asked.max_output_tokens) or _amount(asked.max_tokens)
+    cap = _cap(route, asked)
     output = min((cap or expected) * min(max(_amount(asked.n), 1), MAX_ANSWERS), MOST)
     return Estimate(-(-said // BYTES), output, bool(cap), Method.BYTES, _NO_UNITS)
 
@@ -220,12 +222,19 @@ def _length(value: object) -> int:
 def _output(route: str, asked: _Body, expected: int) -> tuple[int, bool]:
     if route in NO_OUTPUT:
         return 0, True
-    cap = _amount(asked.max_completion_tokens) or _amount(asked.max_output_tokens) or _amount(asked.max_tokens)
+    cap = _cap(route, asked)
     answers = max(_amount(asked.n), 1)
     if route == "completions":
         cap = cap or LEGACY_OUTPUT
         answers = max(_amount(asked.best_of), answers) * _prompts(asked.prompt)
     return min((cap or expected) * min(answers, MAX_ANSWERS), MOST), bool(cap)
+
+
+def _cap(route: str, asked: "_Body | _Words") -> int:
+    """The most that any upstream may take for the bound of one answer; 0 where there is none."""
+    if route == "responses":
+        return _amount(asked.max_output_tokens)
+    return max(_amount(asked.max_completion_tokens), _amount(asked.max_tokens))
 
 
 def _prompts(prompt: object) -> int:
@@ -244,6 +253,14 @@ def _units(route: str, asked: _Body) -> Mapping[str, int]:
 
 
 def _amount(value: object) -> int:
+    """Of a number as upstreams read it: some take 100.0 and "100" for 100."""
+    if type(value) is str and len(value) <= LONGEST_NUMBER:
+        try:
+            value = float(value)
+        except ValueError:
+            return 0
+    if type(value) is float and isfinite(value):
+        value = ceil(value)
     return min(value, MOST) if type(value) is int and value > 0 else 0
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from proxy.cli.check import check
+from proxy.config import ConfigError
 
 DIGEST = "8f2c61d07b9e4a35c0d1e2f3a4b5968778695a4b3c2d1e0f534ae9b70d16c2f8"
 KEY = "sk-canary-8d17"
@@ -139,3 +140,16 @@ def test_what_is_not_in_use_is_said_in_a_word(explained: Explained) -> None:
         assert line in lines
     assert "ledger off" in explained(SHARED + '[ledger]\nmode = "off"')
     assert "limits those of the keys and teams themselves" in explained('[auth]\nmode = "keys"')
+
+
+@pytest.mark.parametrize("pepper", ["short", "a" * 64, "please-change-me-please-change-me"])
+def test_a_pepper_that_stops_the_start_is_no_sound_configuration(
+    explained: Explained, monkeypatch: pytest.MonkeyPatch, pepper: str
+) -> None:
+    """Where there are virtual keys; nothing of it is shown, and no data directory is made."""
+    monkeypatch.setenv("ASKONCE_PEPPER", pepper)
+    with pytest.raises(ConfigError, match=r"^ASKONCE_PEPPER: ") as refused:
+        explained(SHARED)
+    assert pepper not in str(refused.value)
+    assert [each.name for each in explained.folder.iterdir()] == ["askonce.toml"]
+    assert "Keys" in explained('[auth]\nmode = "passthrough"')

@@ -1,9 +1,14 @@
 """Settings that are well typed and cannot work are refused by their key."""
 
+from base64 import b64encode
+from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 import trustme
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.config import Config, ConfigError, load
 
@@ -224,3 +229,50 @@ def test_a_ca_file_holds_certificates(tmp_path: Path, ca_file: Path) -> None:
     assert refusal(upstreams__a__ca_file="/none").startswith("UPSTREAMS__A__CA_FILE: /none cannot be read")
     assert refusal(upstreams__a__ca_file=f"{tmp_path}/empty.pem").endswith("holds no PEM certificates")
     loaded(upstreams__a__ca_file=str(ca_file))
+
+
+GUESSED = [
+    "changeme",
+    "CHANGE_ME!",
+    "only-eleven",
+    "change-me-please",
+    "Admin.Password.123",
+    "admin-admin-admin",
+    "secret" * 4,
+]
+GUESSED += ["askonce-admin-token", "default-token-0123456789", "This.Secret-my-test-example", "a1" * 20]
+GUESSED += ["1234567890123", "your-secret-token-here", "TestTestTest2026", "000000000000", "89012345678901"]
+
+
+@pytest.mark.parametrize("token", GUESSED)
+@pytest.mark.parametrize("variable", ["admin_token", "admin__token"])
+def test_an_admin_token_that_can_be_guessed_is_refused_without_showing_it(variable: str, token: str) -> None:
+    """Short ones, few characters over and over, and what stands in templates; by the name of what set it."""
+    said = refusal(**{variable: token})
+    assert said.startswith(f"{variable.upper()}: ")
+    assert "openssl rand -hex 32" in said
+    assert token not in said
+
+
+@pytest.mark.parametrize("at", ["env:SOMEWHERE", "file:"])
+def test_an_admin_token_is_read_wherever_it_is(tmp_path: Path, at: str) -> None:
+    """A reference is followed before it is judged."""
+    file = tmp_path / "token"
+    file.write_text("changeme-changeme\n")
+    at = f"file:{file}" if at == "file:" else at
+    with pytest.raises(ConfigError, match=r"^ASKONCE_ADMIN__TOKEN: ") as refused:
+        load(None, {"ASKONCE_ADMIN__TOKEN": at, "SOMEWHERE": "changeme-changeme"})
+    assert "changeme" not in str(refused.value)
+
+
+@pytest.mark.parametrize("token", ["", "only-for-this-demo", "f3a9c27be05d", "847261950384", "correct-horse-tokens"])
+def test_an_admin_token_that_was_chosen_is_taken(token: str) -> None:
+    """What is no template is not judged further; none at all is made at the start."""
+    assert loaded(admin_token=token).admin.token.reveal() == token
+
+
+@given(st.binary(min_size=16, max_size=64), st.sampled_from([bytes.hex, lambda raw: b64encode(raw).decode()]))
+def test_a_drawn_admin_token_is_taken(raw: bytes, written: Callable[[bytes], str]) -> None:
+    """In either spelling, if its characters are as many as those of random bytes."""
+    token = written(sha256(raw).digest())
+    assert loaded(admin_token=token).admin.token.reveal() == token

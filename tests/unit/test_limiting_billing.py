@@ -41,6 +41,7 @@ def called(**fields: object) -> Exchange:
 
 def row(of: Desk, exchange: Exchange) -> Row:
     of.bills.account(exchange, "chat/completions", 200, "")
+    of.bills.count(exchange, "chat/completions")
     return of.rows[-1]
 
 

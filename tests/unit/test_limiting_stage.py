@@ -316,10 +316,13 @@ async def test_tokens_of_one_request(time: Time, *, most: int, passes: bool) -> 
     assert left(of, exchange) == {("key:a", Kind.TOKENS): 100}
 
 
-async def test_an_unbounded_answer_is_not_held_against_its_request(time: Time) -> None:
-    """Only what it asks with is known."""
-    of = desk(time)
-    await charged(of, asking(key=virtual_key(id="a", max_tokens=10)), BODY.replace(b'"max_tokens":3,', b""))
+async def test_an_answer_without_a_bound_is_refused_to_a_key_that_has_one(time: Time) -> None:
+    """Whatever it would have come to."""
+    with pytest.raises(Failure, match="does not bound its answer") as refused:
+        await charged(
+            desk(time), asking(key=virtual_key(id="a", max_tokens=10_000)), BODY.replace(b'"max_tokens":3,', b"")
+        )
+    assert refused.value.kind is Error.TOO_MANY_TOKENS
 
 
 async def test_a_model_without_a_price_and_a_budget(time: Time) -> None:

@@ -10,7 +10,7 @@ from tests.fakes.limiting import Time, demands, given, limit
 
 REQUESTS = limit(Kind.REQUESTS, 60, burst=3)
 SLOTS = limit(Kind.CONCURRENT, 1)
-MONEY = limit(Kind.SPEND_DAY, 100, soft=60)
+MONEY = limit(Kind.SPEND_DAY, 100)
 
 
 @pytest.fixture
@@ -86,16 +86,6 @@ async def test_a_shadow_refuses_nobody(limiter: MemoryLimiter) -> None:
         overs.append(grant.over)
         limiter.settle(grant, [1, 1])
     assert overs == [(), (Demand(shadow, 1),), (Demand(shadow, 1),)]
-
-
-async def test_a_budget_warns_before_it_ends(limiter: MemoryLimiter) -> None:
-    """From its soft threshold on."""
-    passed = []
-    for cost in (59, 1, 40):
-        grant = await limiter.reserve(demands((MONEY, cost)))
-        passed.append(grant.states[0].soft_passed)
-        limiter.settle(grant, [cost])
-    assert passed == [False, True, True]
 
 
 async def test_a_cost_below_nothing_is_none(limiter: MemoryLimiter) -> None:

@@ -119,7 +119,7 @@ async def test_what_can_t_be_done_is_one_line(gateway: Gateway, arguments: list[
 
 async def test_a_wrong_token_is_one_line(gateway: Gateway) -> None:
     """As is none at all."""
-    printed = await run(gateway, "stats", environ={"ASKONCE_ADMIN_TOKEN": "wrong"})
+    printed = await run(gateway, "stats", environ={"ASKONCE_ADMIN_TOKEN": "wrong-and-long-enough"})
     assert printed.code == 1
     assert printed.err.endswith("refuses the token: is ASKONCE_ADMIN_TOKEN the one that it has?")
     assert "wrong" not in printed.err
