@@ -13,6 +13,7 @@ from proxy import config as configuration
 from proxy.cli import explain
 from proxy.cli.units import duration, size
 from proxy.config import Config, ConfigError, Loaded, Upstream
+from proxy.keys.pepper import check_pepper
 from proxy.redis_link.url import BadUrl, Url
 
 __all__ = ["check"]
@@ -23,6 +24,8 @@ _Lines = Iterator[tuple[str, str]]
 def check(option: Path | None, *, as_json: bool) -> None:
     """Raises ConfigError."""
     loaded = configuration.read(configuration.find(option))
+    if loaded.config.auth.mode == "keys":
+        check_pepper(os.environ)
     redis = _redis(loaded)
     warnings = configuration.advice(loaded, os.environ, len(os.sched_getaffinity(0)))
     if as_json:

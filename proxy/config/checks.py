@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # noqa: TID251  (opens nothing)
 
 from proxy.config.allowance_checks import check_allowances, is_pattern
+from proxy.config.secret_checks import check_secrets
 from proxy.config.section import ConfigError
 from proxy.config.settings import CacheTtl, Config, Upstream
 
@@ -40,6 +41,7 @@ def check(config: Config, called: _Called) -> None:
         _check_ca_file(called(f"{key}.ca_file"), upstream)
         _check_models(called(f"{key}.models"), name, upstream, owners)
     check_allowances(config, called)
+    check_secrets(config, called)
 
 
 def _check_cache(config: Config, called: _Called) -> None:

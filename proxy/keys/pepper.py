@@ -10,7 +10,7 @@ from typing import Final
 from proxy.config import ConfigError
 from proxy.keys.key import Pepper
 
-__all__ = ["VARIABLE", "data_directory", "load_pepper"]
+__all__ = ["VARIABLE", "check_pepper", "data_directory", "load_pepper"]
 
 VARIABLE: Final = "ASKONCE_PEPPER"
 FILE: Final = "pepper"
@@ -29,6 +29,12 @@ def data_directory(path: Path) -> Path:
     except OSError as error:
         raise ConfigError(f"{path}: the data directory cannot be made: {error.strerror}") from None
     return path
+
+
+def check_pepper(environ: Mapping[str, str]) -> None:
+    """Of the variable, if it is set. Raises ConfigError, as `load_pepper` would."""
+    if given := environ.get(VARIABLE, "").strip():
+        _checked(given, VARIABLE)
 
 
 def load_pepper(

@@ -231,16 +231,8 @@ def test_a_ca_file_holds_certificates(tmp_path: Path, ca_file: Path) -> None:
     loaded(upstreams__a__ca_file=str(ca_file))
 
 
-GUESSED = [
-    "changeme",
-    "CHANGE_ME!",
-    "only-eleven",
-    "change-me-please",
-    "Admin.Password.123",
-    "admin-admin-admin",
-    "secret" * 4,
-]
-GUESSED += ["askonce-admin-token", "default-token-0123456789", "This.Secret-my-test-example", "a1" * 20]
+GUESSED = ["changeme", "CHANGE_ME!", "only-eleven", "change-me-please", "Admin.Password.123", "admin-admin-admin"]
+GUESSED += ["askonce-admin-token", "default-token-0123456789", "This.Secret-my-test-example", "a1" * 20, "secret" * 4]
 GUESSED += ["1234567890123", "your-secret-token-here", "TestTestTest2026", "000000000000", "89012345678901"]
 
 
