@@ -299,10 +299,9 @@ def _spent(grant: Grant, demand: Demand, whose: str) -> str:
     budget = f"{_usd(limit.amount)} USD {_WORDS[limit.kind]}"
     left = next((state.remaining for state in grant.states if state.limit is limit), 0)
     if not left:
-        return f"The budget of {whose} is spent: {budget}."
+        return f"The budget of {whose} is spent, or held by requests under way: {budget}."
     return (
         f"This request may cost {_usd(demand.cost)} USD, and of the budget of {whose}, {budget}, {_usd(left)} are left."
-        " One with a lower bound on its answer's tokens may cost less."
     )
 
 

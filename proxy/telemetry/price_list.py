@@ -97,8 +97,13 @@ class PriceList:
         return find_provider_by_id(self._providers, name)
 
     def _by_model(self, model: str) -> "Provider | None":
+        """Who made it, by its name; else the first who sells it, OpenAI before others."""
         name = model.lower()
-        return next((each for each in self._providers if each.model_match and each.model_match.is_match(name)), None)
+        made = next((each for each in self._providers if each.model_match and each.model_match.is_match(name)), None)
+        if made is not None and made.find_model(model, all_providers=self._providers) is not None:
+            return made
+        sellers = sorted(self._providers, key=lambda each: each.id != "openai")
+        return next((each for each in sellers if each.find_model(model) is not None), made)
 
 
 def _has(model: "ModelInfo", tier: Tier, when: datetime) -> bool:

@@ -173,7 +173,7 @@ async def test_a_budget_that_is_spent(time: Time, kind: Kind, said: str) -> None
         await charged(of, asking(key=virtual_key(id="a", team="t")))
     failure = refused.value
     assert (failure.kind, failure.status, failure.type) == (Error.INSUFFICIENT_QUOTA, 429, "insufficient_quota")
-    assert str(failure) == f"The budget of this team is spent: 0.0025 USD {said}."
+    assert str(failure) == f"The budget of this team is spent, or held by requests under way: 0.0025 USD {said}."
     headers = dict(failure.headers(safe_method=False))
     assert headers[b"x-should-retry"] == b"false"
     assert b"retry-after" not in headers

@@ -26,7 +26,7 @@ async def test_what_a_request_may_cost_is_told_where_something_is_left(
 @pytest.mark.parametrize("store", ["alone"])
 @pytest.mark.parametrize(
     ("amount", "said"),
-    [(0, "spent: 0 USD a day."), (0.000000001, "0.000000001 USD a day, 0.000000001 are left.")],
+    [(0, "under way: 0 USD a day."), (0.000000001, "0.000000001 USD a day, 0.000000001 are left.")],
 )
 async def test_amounts_are_told_as_people_write_them(start_team: StartTeam, amount: float, said: str) -> None:
     """A budget of nothing is spent from the beginning."""
