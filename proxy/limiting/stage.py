@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, final
 
-from limits.grant import Grant, Limiter
+from limits.grant import Grant, Limiter, Reservation
 from limits.headers import duration
 from limits.policy import NEVER, Demand, Kind, Limit, OnFailure, Store
 from proxy.errors import Failure
@@ -72,7 +72,7 @@ class Limits:
         self._price = price
         self._refuse_unpriced = refuse_unpriced
         self._measuring = measuring
-        self._asked: set[asyncio.Task[Grant]] = set()
+        self._asked: set[asyncio.Task[None]] = set()
         """Of sessions that go on."""
 
     def __repr__(self) -> str:
@@ -219,30 +219,23 @@ class Limits:
         if not limits or bill.asking:
             return
         bill.asking = True
-        demands = tuple(Demand(limit, 0) for limit in limits)
-        more_tokens, more_cost = tokens - bill.paid_tokens, cost - bill.paid
+        task = asyncio.get_running_loop().create_task(self._go_on(exchange, bill, limits, (tokens, cost), refuse))
+        self._asked.add(task)
+        task.add_done_callback(self._asked.discard)
 
-        def heard(grant: Grant) -> None:
+    async def _go_on(
+        self, exchange: Exchange, bill: Bill, limits: tuple[Limit, ...], used: tuple[int, int], refuse: Refuse
+    ) -> None:
+        async with Reservation(self._limiter, tuple(Demand(limit, 0) for limit in limits)) as reservation:
             bill.asking = False
+            grant = reservation.grant
             self._count(grant)
             if grant.refused is not None:
                 refuse(self._refusal(exchange, grant, grant.refused))
-                return
-            if bill.settled:
-                # All of it has been charged in the meantime.
-                self._limiter.settle(grant, [0] * len(limits))
-                return
-            bill.paid_tokens, bill.paid = tokens, cost
-            self._limiter.settle(grant, [more_cost if limit.kind.money else more_tokens for limit in limits])
-
-        grant = self._limiter.take(demands)
-        if grant is not None:
-            heard(grant)
-            return
-        task = asyncio.get_running_loop().create_task(self._limiter.reserve(demands))
-        self._asked.add(task)
-        task.add_done_callback(self._asked.discard)
-        task.add_done_callback(lambda task: heard(task.result()))
+            elif not bill.settled:
+                tokens, cost = used[0] - bill.paid_tokens, used[1] - bill.paid
+                bill.paid_tokens, bill.paid = used
+                reservation.settle([cost if limit.kind.money else tokens for limit in limits])
 
     # the end
 
