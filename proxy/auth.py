@@ -5,12 +5,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, assert_never, final
+from urllib.parse import unquote_to_bytes
 
 from cache.fingerprint import QUALIFYING, scope_of
 from proxy.errors import Failure, Kind
 from proxy.exchange import Exchange, Headers, header
 from proxy.keys.key import Permission, Refusal, VirtualKey
 from proxy.keys.table import Table
+from proxy.ledger.row import OWN_KEY
 from proxy.openai.models import model_in
 from proxy.routes import Route
 
@@ -38,6 +40,8 @@ MAX_GIVEN: Final = 1_024
 """Bytes of the fields by which a scope is remembered."""
 ACCOUNT: Final = 16
 """Digits of the digest by which a client's own key is counted, and told in the ledger."""
+MIN_TELLING: Final = 16
+"""Bytes of a credential that no other text is likely to hold by chance. A virtual key has three times as many."""
 BROWSER_KEY: Final = b"openai-insecure-api-key."
 """The WebSocket subprotocol in which browsers, which can't set headers, send a key."""
 
@@ -68,7 +72,10 @@ class Auth(Protocol):
     """Who asks, and what for."""
 
     def identify(self, exchange: Exchange) -> None:
-        """Sets credential, scope, account and key. Raises Failure: INVALID_API_KEY, KEYS_UNAVAILABLE."""
+        """Sets credential, scope, account and key.
+
+        Raises Failure: INVALID_API_KEY, KEYS_UNAVAILABLE, and INVALID_REQUEST where what is asked for holds a key.
+        """
 
     def permit(self, exchange: Exchange, route: Route) -> None:
         """Once it is known what is asked. Raises Failure: MODEL_NOT_FOUND, ENDPOINT_NOT_ALLOWED."""
@@ -108,7 +115,7 @@ class PassThrough:
         known = self._known.get(given)
         if known is None:
             credential = _credential(headers)
-            account = scope_of("account", credential).hex()[:ACCOUNT] if credential else ""
+            account = OWN_KEY + scope_of("account", credential).hex()[:ACCOUNT] if credential else ""
             scope = self._everybody or scope_of("key", *(part for line in sorted(given) for part in line))
             known = scope, account
             _remember(self._known, given, known, given)
@@ -154,6 +161,9 @@ class VirtualKeys:
                 holder = self._heads.put(headers, holder._replace(key=key, scope=scope))
         exchange.credential, exchange.key, exchange.scope = holder.credential, holder.key, holder.scope
         exchange.account = holder.key.id
+        if _repeats(exchange.path.encode("latin-1"), holder.credential) or _repeats(exchange.query, holder.credential):
+            # There is no cutting it out of what is asked for, and it would stand in the logs of whoever is asked.
+            raise Failure(Kind.INVALID_REQUEST, "An API key belongs in a header, not in the path or the query.")
 
     def _holder(self, headers: Headers) -> _Holder:
         """Raises Failure."""
@@ -256,15 +266,22 @@ def _credential(headers: Headers) -> bytes:
     return b""
 
 
-def without_credentials(headers: Headers) -> Headers:
-    """What may go to an upstream that has a key of its own."""
+def without_credentials(headers: Headers, credential: bytes = b"") -> Headers:
+    """What may go to an upstream that has a key of its own: nor does any other field repeat the client's."""
     kept = [line for line in headers if line[0] not in CREDENTIAL_FIELDS]
     if any(name == b"sec-websocket-protocol" for name, _ in kept):
         kept = [
             (name, _without_browser_key(value) if name == b"sec-websocket-protocol" else value) for name, value in kept
         ]
         kept = [line for line in kept if line != (b"sec-websocket-protocol", b"")]
-    return kept
+    if len(credential) < MIN_TELLING:
+        return kept
+    return [line for line in kept if not _repeats(line[1], credential)]
+
+
+def _repeats(text: bytes, credential: bytes) -> bool:
+    """As it is, or with some of it percent-encoded."""
+    return credential in text or (b"%" in text and credential in unquote_to_bytes(text))
 
 
 def _without_browser_key(value: bytes) -> bytes:

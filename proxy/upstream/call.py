@@ -100,7 +100,7 @@ class UpstreamCall:
     def _headers(self, exchange: Exchange) -> Headers:
         headers = exchange.headers
         if self._private:
-            headers = without_credentials(headers)
+            headers = without_credentials(headers, exchange.credential)
         if self._key:
             headers.append((b"authorization", b"Bearer " + self._key))
         if exchange.route is not None and exchange.route.cacheable:

@@ -26,6 +26,9 @@ ROUTES: list[tuple[str, str, object, list[tuple[str, str]]]] = [
 UPGRADE = [("connection", "Upgrade"), ("upgrade", "websocket"), ("sec-websocket-version", "13")]
 UPGRADE += [("sec-websocket-key", "x" * 22 + "==")]
 
+REPEATED = [("x-goog-api-key", "%s"), ("cookie", "a=b; session=%s; c=d"), ("openai-api-key", "%s"), ("x-n-o", "k:%s.")]
+REPEATED += [("sec-websocket-protocol", "realtime, key.%s"), ("referer", "https://a.example/?key=%s")]
+
 
 def places(secret: str) -> list[list[tuple[str, str]]]:
     return [
@@ -35,6 +38,7 @@ def places(secret: str) -> list[list[tuple[str, str]]]:
         [("X-Api-Key", secret)],
         [("api-key", secret), ("x-api-key", "other"), ("authorization", f"Basic {secret}")],
         [("authorization", f"Bearer {secret}"), ("x-api-key", secret), ("proxy-authorization", secret)],
+        [("authorization", f"Bearer {secret}"), *[(name, value % secret) for name, value in REPEATED]],
     ]
 
 
@@ -79,6 +83,24 @@ async def test_h17_nor_in_a_handshake(start_team: StartTeam, upstream: ScriptedU
         assert alice.secret.encode() not in request.raw_head
         assert request.all(b"authorization") == ([b"Bearer sk-upstream"] if key else [])
     assert upstream.requests[0].header(b"sec-websocket-protocol") == b"realtime, openai-beta.realtime-v1"
+
+
+@pytest.mark.parametrize("store", ["alone"])
+async def test_h17_nor_in_what_is_asked_for(start_team: StartTeam, upstream: ScriptedUpstream) -> None:
+    """E(400, invalid_request_error, invalid_request) for one in a path or query, whose text is repeated nowhere."""
+    upstream.script(completion_answer())
+    team = await start_team(cache__enabled=True)
+    alice = await team.key()
+    encoded = "".join(f"%{ord(c):02x}" for c in alice.secret)
+    for secret in (alice.secret, encoded, alice.secret.replace("-", "%2D", 1)):
+        for target in (f"models/{secret}", f"models?key={secret}", f"realtime?model=m&k={secret}", f"x/{secret}/y"):
+            for headers in ([], UPGRADE):
+                response = await team.ask(alice, b"", headers, method="GET", target=f"/v1/{target}")
+                assert (response.status, response.error_code) == (400, "invalid_request"), target
+                assert alice.secret.encode() not in response.body
+    assert (await team.ask(alice, target=f"/v1/chat/completions?key={alice.secret}")).status == 400
+    assert upstream.requests == []
+    assert alice.secret not in str(await team.rows())
 
 
 @pytest.mark.parametrize("store", ["alone"])

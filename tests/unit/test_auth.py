@@ -38,6 +38,15 @@ def test_where_keys_are_found(line: tuple[bytes, bytes], *, required: bool) -> N
     assert exchange.credential == KEY
 
 
+def test_no_virtual_key_is_called_as_a_clients_own_is() -> None:
+    """By a digest of it, and what no id begins with; who brings none has no name."""
+    exchange = _exchange([(b"authorization", b"Bearer " + KEY)])
+    PassThrough(required=False).identify(exchange)
+    assert re.fullmatch("~[0-9a-f]{16}", exchange.account)
+    PassThrough(required=False).identify(nobody := _exchange([]))
+    assert nobody.account == ""
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -86,6 +95,24 @@ def test_no_credential_is_left() -> None:
         (b"sec-websocket-protocol", b"realtime, openai-beta.realtime-v1"),
         (b"b", b"2"),
     ]
+
+
+@pytest.mark.parametrize("name", [b"x-goog-api-key", b"cookie", b"openai-api-key", b"sec-websocket-protocol", b"x"])
+@pytest.mark.parametrize("value", [b"%b", b"a=b; k=%b; c=d", b"Bearer %b", b"sk%%2d%b"], ids=repr)
+def test_no_other_field_repeats_it(name: bytes, value: bytes) -> None:
+    """As it is, among other things, or with some of it encoded; what does not is kept."""
+    key = b"sk-canary-of-a-fair-length"
+    line = (name, value % (key[3:] if b"%%" in value else key))
+    headers = [(b"authorization", b"Bearer " + key), line, (b"x-other", key[:-1]), (b"b", b"2%")]
+    assert without_credentials(headers, key) == [(b"x-other", key[:-1]), (b"b", b"2%")]
+    assert line in without_credentials(headers, b"")
+
+
+def test_what_is_in_everything_tells_no_key() -> None:
+    """A client's own key may be a word, as "none" and "x" are for upstreams that want none."""
+    headers = [(b"content-type", b"application/json"), (b"x", b"none")]
+    for key in (b"", b"x", b"json", b"none"):
+        assert without_credentials(headers, key) == headers
 
 
 def test_a_field_that_was_nothing_but_a_key_is_gone() -> None:
