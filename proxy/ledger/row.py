@@ -6,11 +6,24 @@ import msgspec
 
 from proxy.openai.tokens import TOKENS, UNITS
 
-__all__ = ["KINDS", "MAX_TAGS", "MAX_TEXT", "MAX_WEIGHT", "MICROSECONDS", "Row", "cleaned", "fitted", "weight"]
+__all__ = [
+    "KINDS",
+    "MAX_TAGS",
+    "MAX_TEXT",
+    "MAX_WEIGHT",
+    "MICROSECONDS",
+    "OWN_KEY",
+    "Row",
+    "cleaned",
+    "fitted",
+    "weight",
+]
 
 KINDS: Final = (*TOKENS, *UNITS)
 """What is used, as answers tell it: a column each, in any store."""
 MICROSECONDS: Final = 1_000_000
+OWN_KEY: Final = "~"
+"""What the name of a client's own key begins with."""
 MAX_TEXT: Final = 128
 MAX_TAGS: Final = 16
 MAX_WEIGHT: Final = 4_096
@@ -30,7 +43,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     time: float
     """When it ended, in seconds since the epoch."""
     key: str = ""
-    """The id of the virtual key; "" where there is none."""
+    """The id of the virtual key. In pass-through mode `~` and a digest of the client's own; "" where there is none."""
     team: str = ""
     endpoint: str = ""
     """The route's name."""

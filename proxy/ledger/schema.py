@@ -137,11 +137,11 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _missing(connection: sqlite3.Connection) -> list[tuple[str, str]]:
-    """Kinds of usage that came after the file."""
+    """Kinds of usage, and measures, that came after the file."""
     found = []
-    for table in ("requests", "days"):
+    for table, names in (("requests", USED), ("days", MEASURES)):
         there = {column[1] for column in connection.execute(f"PRAGMA table_info({table})")}
-        found += [(table, name) for name in USED if there and name not in there]
+        found += [(table, name) for name in names if there and name not in there]
     return found
 
 

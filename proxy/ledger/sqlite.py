@@ -15,7 +15,7 @@ from typing import Final, TypeVar, final
 
 import msgspec
 
-from proxy.ledger.fold import DAY, DIMENSIONS, MAX_GROUPS, MEASURES, Group, add, day_of, folded
+from proxy.ledger.fold import DAY, DIMENSIONS, MAX_GROUPS, MEASURES, OTHER, Group, add, day_of, folded
 from proxy.ledger.row import KINDS, MICROSECONDS, Row, cleaned
 from proxy.ledger.schema import BUSY, COLUMNS, connect, same_file, trouble
 from proxy.ledger.writer import Batch, Stored
@@ -37,20 +37,25 @@ _INSERT: Final = {
     " ON CONFLICT (call_id) DO NOTHING"
     for rows in _TAKEN
 }
+_REFUSED: Final = "(attempts = 0 AND status >= 400)"
 _DAY: Final = f"at / {DAY * MICROSECONDS}"
 _MEASURED: Final = {
     **{name: f"sum({name})" for name in MEASURES},
     "requests": "count(*)",
+    "refused": f"sum{_REFUSED}",
     "failed": "sum(status >= 400 OR error <> '')",
     "unpriced": "sum(cost IS NULL)",
     "cost": "coalesce(sum(cost), 0)",
     "saved": "coalesce(sum(saved), 0)",
 }
 _SET: Final = f"ON CONFLICT DO UPDATE SET {', '.join(f'{name} = {name} + excluded.{name}' for name in MEASURES)}"
+_MODEL: Final = f"iif({_REFUSED}, '{OTHER}', model)"
+_GROUP: Final = ", ".join([_DAY, *(_MODEL if name == "model" else name for name in DIMENSIONS[1:])])
+"""As `fold.folded` has it."""
 _FOLD: Final = (
     f"INSERT INTO days ({', '.join((*DIMENSIONS, *MEASURES))})"  # noqa: S608  (names of our own)
-    f" SELECT {_DAY}, {', '.join(DIMENSIONS[1:])}, {', '.join(_MEASURED[name] for name in MEASURES)}"
-    f" FROM requests WHERE seq > ? GROUP BY {_DAY}, {', '.join(DIMENSIONS[1:])} {_SET}"
+    f" SELECT {_GROUP}, {', '.join(_MEASURED[name] for name in MEASURES)}"
+    f" FROM requests WHERE seq > ? GROUP BY {_GROUP} {_SET}"
 )
 _FULLEST: Final = (
     "SELECT coalesce(max(groups), 0) FROM (SELECT count(*) AS groups FROM days"  # noqa: S608  (names of our own)

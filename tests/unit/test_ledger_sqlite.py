@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from proxy.ledger.fold import MEASURES
 from proxy.ledger.query import By, Days, Wanted
 from proxy.ledger.sqlite_book import SqliteBook
 from proxy.ledger.writer import Batch, Stored
 from tests.fakes.ledger import EVER, Shelf, row, shelf
+
+COST = MEASURES.index("cost")
 
 
 @pytest.fixture
@@ -68,10 +71,11 @@ async def test_what_is_no_ledger_is_left_alone(store: Shelf, file: Path) -> None
     await store.put(row(1))
 
 
-async def test_kinds_of_usage_that_came_later_have_their_column(store: Shelf, file: Path) -> None:
-    """A file that was made before is given them."""
+async def test_what_came_later_has_its_column(store: Shelf, file: Path) -> None:
+    """Kinds of usage and measures: a file that was made before is given them."""
     await store.put(row(1))
     with opened(file) as db:
+        db.execute("ALTER TABLE days DROP COLUMN refused")
         for table in ("requests", "days"):
             db.execute(f"ALTER TABLE {table} DROP COLUMN used_reasoning")
     await store.sink.close()
@@ -134,4 +138,4 @@ async def test_a_question_has_an_end(file: Path, store: Shelf, monkeypatch: pyte
 async def test_the_cost_of_a_day_is_beyond_no_number(store: Shelf) -> None:
     """A thousand requests at a million dollars each add up."""
     await store.put(*(row(number, cost=1_000_000_000_000_000) for number in range(1_000)))
-    assert (await store.usage(days=Days(0, 1 << 20))).total.sums[4] == 10**18
+    assert (await store.usage(days=Days(0, 1 << 20))).total.sums[COST] == 10**18

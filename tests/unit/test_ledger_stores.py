@@ -95,6 +95,7 @@ ROWS = st.lists(
         model=st.sampled_from(["gpt-5", "naïve\n\"model'", "o3"]),
         cache=st.sampled_from(["HIT", "MISS"]),
         status=st.sampled_from([200, 429]),
+        attempts=st.integers(0, 1),
         cost=st.none() | st.integers(0, 1 << 50),
         used=st.dictionaries(st.sampled_from(KINDS), st.integers(0, 1 << 40)),
         estimated=st.booleans(),
@@ -122,7 +123,8 @@ def test_any_grouping_adds_up_to_its_rows(
                 assert [*report.total.sums] == (total(rows) or [0] * len(MEASURES))
                 assert total(rows) == [sum(c) for c in zip(*(line.sums for line in report.lines), strict=True)]
             today = await store.usage(By.TEAM, Days(TODAY, TODAY), model="gpt-5")
-            meant = [each for each in rows if each.time == NOW and each.model == "gpt-5"]
+            asked = [each for each in rows if each.attempts or each.status < 400]
+            meant = [each for each in asked if each.time == NOW and each.model == "gpt-5"]
             assert sums(today, "cost") == {
                 team: sum(each.cost or 0 for each in meant if each.team == team) for team in {e.team for e in meant}
             }
@@ -139,6 +141,26 @@ async def test_a_day_has_only_so_many_groups(opening: Open) -> None:
     assert report.total.sums[MEASURES.index("cost")] == sum(range(60))
     assert OTHER in sums(report)
     assert len(report.lines) < 55
+
+
+async def test_a_full_day_still_tells_virtual_keys_apart(opening: Open) -> None:
+    """And their teams: budgets are found again by them. Keys that anybody may make up count together."""
+    async with opening(max_groups=10) as store:
+        await store.put(*(row(n, key="mallory", model=f"made-up-{n}") for n in range(40)))
+        await store.settle()
+        await store.put(row(50, key="bob", team="ads", cost=7), *(row(60 + n, key=f"~{n:016x}") for n in range(9)))
+        keys, teams = await store.usage(), await store.usage(By.TEAM)
+    assert sums(keys) == {"mallory": 40, "bob": 1, OTHER: 9}
+    assert (sums(keys, "cost")["bob"], sums(teams)["ads"]) == (7, 1)
+
+
+async def test_models_of_refused_requests_fill_no_day(store: Shelf) -> None:
+    """Nobody has looked whether there are such; what an upstream was asked for counts by its name."""
+    await store.put(*(row(n, attempts=0, status=429, model=f"made-up-{n}") for n in range(5)))
+    await store.put(row(7, status=404, model="asked"), row(8, attempts=0, cache="HIT", model="kept"))
+    report = await store.usage(By.MODEL)
+    assert sums(report) == {OTHER: 5, "asked": 1, "kept": 1}
+    assert (sums(report, "refused"), sums(report, "failed")["asked"]) == ({OTHER: 5, "asked": 0, "kept": 0}, 1)
 
 
 async def test_paging_shows_every_row_once(store: Shelf) -> None:

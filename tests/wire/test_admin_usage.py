@@ -74,7 +74,8 @@ async def test_usage(listener: Listener) -> None:
         ("alice", "0.000000001", 2),
     ]
     assert found["lines"][1] == {
-        "name": "alice", "requests": 2, "failed": 0, "estimated": 1, "unpriced": 1, "bytes_in": 600, "bytes_out": 1_400,
+        "name": "alice", "requests": 2, "failed": 0, "refused": 0, "estimated": 1, "unpriced": 1,
+        "bytes_in": 600, "bytes_out": 1_400,
         "cost_usd": "0.000000001", "saved_usd": "0.002", "duration_ms": 3_000,
         "used": {"input": 5, "cached_input": 2, "output": 4},
     }  # fmt: skip
