@@ -11,8 +11,9 @@ from urllib.parse import unquote_plus
 
 from proxy.errors import Failure, Kind
 from proxy.exchange import Body, Exchange, header
+from proxy.keys.key import Permission, VirtualKey
 from proxy.openai.forms import MalformedForm, read_form
-from proxy.openai.requests import Inflated, InvalidJson, form_model, inflate, read_json
+from proxy.openai.requests import Ambiguous, Inflated, InvalidJson, form_model, inflate, models_beside, read_json
 from proxy.routes import Route
 
 __all__ = ["Understand"]
@@ -21,6 +22,7 @@ FORM_HEAD: Final = 65_536
 """Bytes of a form in which its model is looked for."""
 INFLATE_INLINE: Final = 16_384
 DIGEST_INLINE: Final = 131_072
+MEMBERS_INLINE: Final = 65_536
 MAX_NAME: Final = 16
 """Bytes of a parameter's name: each letter of `model` may be three."""
 _CODINGS: Final = (b"gzip", b"x-gzip", b"deflate")
@@ -76,7 +78,24 @@ class Understand:
             exchange.stream = stream and route.streams
         except InvalidJson:
             raise Failure(Kind.INVALID_JSON) from None
+        if exchange.key is not None and exchange.key.models:
+            await self._check_models(exchange, exchange.key, route, body)
         return body
+
+    async def _check_models(self, exchange: Exchange, key: VirtualKey, route: Route, body: bytes) -> None:
+        """Of a key that may not use every model. What it may not is what is asked, wherever in the body it stands."""
+        try:
+            if len(body) <= MEMBERS_INLINE:
+                models = models_beside(body)
+            else:
+                models = await asyncio.to_thread(models_beside, body)
+        except Ambiguous:
+            message = "This API key needs a body that names no member twice, and models by strings."
+            raise Failure(Kind.INVALID_REQUEST, message, param="model") from None
+        for model in models:
+            if key.may(model, route.name) is Permission.MODEL:
+                exchange.model = model
+                return
 
     async def _inflate(self, coding: bytes, body: bytes) -> bytes:
         if coding not in _CODINGS:

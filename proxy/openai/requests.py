@@ -7,7 +7,9 @@ from typing import NamedTuple, final
 
 import msgspec
 
-__all__ = ["Asked", "Inflated", "InvalidJson", "form_model", "inflate", "read_json"]
+from proxy.openai.members import NotPlain, members
+
+__all__ = ["Ambiguous", "Asked", "Inflated", "InvalidJson", "form_model", "inflate", "models_beside", "read_json"]
 
 MAX_MODEL = 256
 PART_HEAD = 1_024
@@ -27,6 +29,11 @@ class Inflated(ValueError):
     """A compressed body that is larger than it may be."""
 
 
+@final
+class Ambiguous(ValueError):
+    """JSON whose model is not the same to all who read it."""
+
+
 class Asked(NamedTuple):
     model: str
     """"" where none is named, or not by a string."""
@@ -40,6 +47,7 @@ class _Body(msgspec.Struct, gc=False):
 
 _decode = msgspec.json.Decoder(_Body).decode
 _decode_string = msgspec.json.Decoder(str).decode
+_decode_strings = msgspec.json.Decoder(list[str]).decode
 _MODEL_PART = re.compile(rb'content-disposition:[^\r\n]*[; ]name="?model"?[ ;\r]', re.IGNORECASE)
 
 
@@ -51,6 +59,21 @@ def read_json(body: bytes) -> Asked:
         return Asked(_decode_string(model)[:MAX_MODEL] if model[:1] == b'"' else "", bytes(found.stream) == b"true")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidJson(str(error)) from None
+
+
+def models_beside(body: bytes) -> list[str]:
+    """Those of a `models`, of which an upstream may take any in the place of the `model`. Raises Ambiguous.
+
+    Of a name that comes twice parsers take the first or the last, and some take `Model` for it.
+    """
+    try:
+        names = [(name, name.casefold(), span) for name, span in members(body).items()]
+        if any(meant == "model" != name for name, meant, _ in names):
+            raise Ambiguous("the model's name in another case")
+        lists = [_decode_strings(body[span.start : span.end]) for _, meant, span in names if meant == "models"]
+    except (NotPlain, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Ambiguous(str(error)) from None
+    return [model[:MAX_MODEL] for each in lists for model in each]
 
 
 def form_model(prefix: bytes) -> str:

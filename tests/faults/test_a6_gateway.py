@@ -65,13 +65,64 @@ DOUBLE = [
 @pytest.mark.parametrize("body", DOUBLE)
 @pytest.mark.parametrize("store", ["alone"])
 async def test_a6_a_model_that_is_named_twice(start_team: StartTeam, upstream: ScriptedUpstream, body: bytes) -> None:
-    """Is the last one, as it is wherever JSON is read into a dictionary."""
+    """Is for nobody who may use but one of them."""
     upstream.script(completion_answer())
     team = await start_team()
     alice = await team.key(models=["m-*"])
     response = await team.ask(alice, body, [("content-type", "application/json")])
     assert response.status in {400, 404}
     assert upstream.requests == []
+
+
+TWICE = [
+    b'{"model":"m-small","Model":"gpt-x","messages":[]}',
+    b'{"MODEL":"gpt-x","model":"m-small","messages":[]}',
+    b'{"model":"gpt-x","messages":[],"model":"m-small"}',
+    b'{"model":"m-small","model":"m-small","messages":[]}',
+    b'{"mod\\u0065l":"gpt-x","model":"m-small"}',
+    b'{"Model":"m-small","messages":[]}',
+    b'{"model":"m-small","models":["m-small"],"models":["gpt-x"]}',
+    *[
+        b'{"model":"m-small","models":%b}' % models
+        for models in (b'"gpt-x"', b'{"0":"gpt-x"}', b'[["gpt-x"]]', b"null")
+    ],
+    b'{"model":"m-small","Model":"gpt-x","messages":["%b"]}' % (b"x" * 70_000),
+]
+
+
+@pytest.mark.parametrize("body", TWICE, ids=lambda body: body[:60])
+@pytest.mark.parametrize("store", ["alone"])
+async def test_a6_a_model_that_parsers_read_differently(
+    start_team: StartTeam, upstream: ScriptedUpstream, body: bytes
+) -> None:
+    """E(400, invalid_request_error, invalid_request) where not every model may be used; elsewhere it goes on."""
+    upstream.script(completion_answer())
+    team = await start_team()
+    alice, bob = await team.key(models=["m-*"]), await team.key("bob")
+    refused = await team.ask(alice, body, [("content-type", "application/json")])
+    assert (refused.status, refused.error_code) == (400, "invalid_request")
+    assert refused.json()["error"]["param"] == "model"
+    assert b"gpt-x" not in refused.body
+    assert upstream.requests == []
+    assert (await team.ask(bob, body, [("content-type", "application/json")])).status == 200
+
+
+@pytest.mark.parametrize("name", ["models", "Models", "model\u017f"])
+async def test_a6_models_to_fall_back_on(start_team: StartTeam, upstream: ScriptedUpstream, name: str) -> None:
+    """Are asked for as well: E(404, invalid_request_error, model_not_found) for any that the key may not use."""
+    upstream.script(completion_answer())
+    team = await start_team(cache__enabled=True)
+    alice = await team.key(models=["m-*"])
+    for models in (["gpt-x"], ["m-large", "gpt-x"], ["m-large", ""], ["gpt-x", "m-large"]):
+        body = CHAT | {"model": "m-small", name: models, "route": "fallback"}
+        for asked in (body, body | {"stream": True}, body | {"user": "x" * 70_000}):
+            response = await team.ask(alice, asked)
+            assert (response.status, response.error_code) == (404, "model_not_found"), models
+            assert response.json()["error"]["param"] == "model"
+    assert upstream.requests == []
+    for models in ([], ["m-large", "m-small"]):
+        assert (await team.ask(alice, CHAT | {"model": "m-small", name: models})).status == 200
+    assert len(upstream.requests) == 2
 
 
 async def test_a6_others_answers_are_not_there_either(start_team: StartTeam, upstream: ScriptedUpstream) -> None:
