@@ -26,6 +26,7 @@ _UNDONE: Final = {
     Undone.REVOKED: (HTTPStatus.CONFLICT, "the key is revoked, and that is for good: create another"),
     Undone.NO_TEAM: (HTTPStatus.BAD_REQUEST, "team: there is none of this name; create it first"),
     Undone.IN_USE: (HTTPStatus.CONFLICT, "the team has keys: revoke them first, or give them another team"),
+    Undone.METADATA: (HTTPStatus.BAD_REQUEST, "metadata: at most sixteen members, those that were there included"),
     Undone.FULL: (HTTPStatus.INSUFFICIENT_STORAGE, "there are as many keys and teams as this gateway can hold"),
     Undone.CONFLICT: (HTTPStatus.CONFLICT, "it is being changed by others; ask again"),
 }

@@ -25,6 +25,8 @@ KEPT: Final = 90 * 86_400.0
 """Seconds that a key which opens nothing any more is remembered, when room is needed."""
 PRUNED: Final = 100
 """Of these, at one time."""
+MAX_METADATA: Final = 16
+"""Members of a key's or a team's, whatever they were given with."""
 PRIVATE: Final = frozenset(["metadata"])
 """Fields of which the audit says that they changed, and not what to: people write anything there."""
 
@@ -43,6 +45,8 @@ class Undone(enum.Enum):
     NO_TEAM = "no_team"
     IN_USE = "in_use"
     FULL = "full"
+    METADATA = "metadata"
+    """There would be too many members."""
     CONFLICT = "conflict"
     """Others change it all the time."""
 
@@ -95,6 +99,8 @@ class Register:
         now = self._wall()
         key_id = made_id(now, self._number)
         key = _changed(VirtualKey(id=key_id, digest=digest, hint=hint, created=now, name=fields["name"]), fields)
+        if isinstance(key, Undone):
+            return key
         done = await self._put(key)
         if done is Undone.FULL and await self._prune(now):
             done = await self._put(key)
@@ -109,7 +115,7 @@ class Register:
             return Undone.NO_TEAM
 
         def edit(key: VirtualKey) -> VirtualKey | Undone:
-            return Undone.REVOKED if key.revoked is not None else _changed(key, fields)
+            return Undone.REVOKED if key.revoked is not None else self._teamed(_changed(key, fields))
 
         done = await self._edit(self._table.key, key_id, edit)
         if isinstance(done, VirtualKey):
@@ -121,7 +127,9 @@ class Register:
         secret, digest, hint = self.secret()
 
         def edit(key: VirtualKey) -> VirtualKey | Undone:
-            return Undone.REVOKED if key.revoked is not None else key.rotated(digest, hint, self._wall(), grace)
+            if key.revoked is not None:
+                return Undone.REVOKED
+            return self._teamed(key.rotated(digest, hint, self._wall(), grace))
 
         done = await self._edit(self._table.key, key_id, edit)
         if isinstance(done, Undone):
@@ -147,7 +155,10 @@ class Register:
         known = self._table.team(name)
         if known is not None and known.source == "config":
             return Undone.DECLARED
-        done = await self._put(_changed(Team(name=name, created=self._wall()), fields))
+        team = _changed(Team(name=name, created=self._wall()), fields)
+        if isinstance(team, Undone):
+            return team
+        done = await self._put(team)
         if isinstance(done, Team):
             await self._record(who, "team.create", done.subject, _told(fields))
         return done
@@ -180,6 +191,12 @@ class Register:
             return self._table.team(team) is not None
         return True
 
+    def _teamed(self, key: VirtualKey | Undone) -> VirtualKey | Undone:
+        """A team may have gone while a key of it had expired: without it the key would come back without limits."""
+        if isinstance(key, Undone) or not key.team or key.state(self._wall()) is not State.ACTIVE:
+            return key
+        return Undone.NO_TEAM if self._table.team(key.team) is None else key
+
     async def _put(self, record: R) -> R | Undone:
         """A new one."""
         done = await self._sync.put(record, 0)
@@ -199,6 +216,8 @@ class Register:
             if known.source == "config":
                 return Undone.DECLARED
             edited = edit(known)
+            if edited is Undone.NO_TEAM and not attempt:
+                continue
             if isinstance(edited, Undone):
                 return edited
             done = await self._sync.put(edited, known.revision)
@@ -223,8 +242,10 @@ class Register:
         return int.from_bytes(self._draw(8)) % below
 
 
-def _changed(record: R, fields: Mapping[str, Any]) -> R:
+def _changed(record: R, fields: Mapping[str, Any]) -> R | Undone:
     tables = {name: _merged(getattr(record, name), value) for name, value in fields.items() if isinstance(value, dict)}
+    if len(tables.get("metadata", ())) > max(MAX_METADATA, len(record.metadata)):
+        return Undone.METADATA
     return msgspec.structs.replace(record, **{**fields, **tables})
 
 

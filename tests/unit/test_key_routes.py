@@ -337,3 +337,15 @@ async def test_without_the_store_nothing_is_confirmed(operator: Operator, redis_
         assert (await operator.refused(method, where, body))["status"] == 503
     assert (await operator.done("GET", "keys"))["keys"] == [made["key"]]
     assert opens(operator, made["secret"])
+
+
+@pytest.mark.parametrize("what", ["keys", "teams"])
+async def test_metadata_has_sixteen_members_in_all(operator: Operator, what: str) -> None:
+    """However many changes they come in; for one that goes another may come."""
+    made = await operator.done("POST", what, {"name": "a", "metadata": {str(n): "" for n in range(10)}}, 201)
+    path = f"keys/{made['key']['id']}" if what == "keys" else "teams/a"
+    await operator.done("PATCH", path, {"metadata": {str(n): "" for n in range(16)}})
+    problem = await operator.refused("PATCH", path, {"metadata": {"x": ""}})
+    assert (problem["status"], problem["reason"]) == (400, "metadata")
+    changed = await operator.done("PATCH", path, {"metadata": {"0": None, "x": ""}})
+    assert len(changed["metadata"]) == 16
