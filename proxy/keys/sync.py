@@ -139,19 +139,30 @@ class Sync:
             self._copy_at = 0.0
 
     async def _read(self) -> None:
-        loop = asyncio.get_running_loop()
+        failed = False
         while True:
             await asyncio.sleep(self._every)
-            await self._try_to_look()
-            if self.state is not StoreState.UP:
-                continue
-            if self._copy is not None and loop.time() >= self._copy_at:
-                self._copy_at = loop.time() + COPY
-                await self._save(self._copy)
-            if loop.time() >= self._touch_at:
-                self._touch_at = loop.time() + TOUCH
-                with suppress(ConnectionError, TimeoutError):
-                    await self._touch()
+            try:
+                await self._round()
+            except Exception as error:  # noqa: BLE001  (the boundary: a bug costs this look, not all of them)
+                if not failed:
+                    self._log.failure("keys_not_followed", error)
+                failed = True
+            else:
+                failed = False
+
+    async def _round(self) -> None:
+        clock = asyncio.get_running_loop().time
+        await self._try_to_look()
+        if self.state is not StoreState.UP:
+            return
+        if self._copy is not None and clock() >= self._copy_at:
+            self._copy_at = clock() + COPY
+            await self._save(self._copy)
+        if clock() >= self._touch_at:
+            self._touch_at = clock() + TOUCH
+            with suppress(ConnectionError, TimeoutError):
+                await self._touch()
 
     async def _try_to_look(self) -> None:
         try:

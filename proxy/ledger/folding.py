@@ -84,15 +84,24 @@ class Folder:
             pass
 
     async def _run(self) -> None:
-        clock = asyncio.get_running_loop().time
-        looked = clock()
+        loop = asyncio.get_running_loop()
+        looked, failed = loop.time(), False
         while True:
             closing = self._closing.is_set()
-            with suppress(ConnectionError, TimeoutError):
+            try:
                 await self.fold_new()
-                if clock() >= looked + self._overdue:
-                    looked = clock()
+                if loop.time() >= looked + self._overdue:
+                    looked = loop.time()
                     await self.fold_overdue()
+                failed = False
+            except (ConnectionError, TimeoutError):
+                pass
+            except Exception as error:  # noqa: BLE001  (the boundary: a bug costs what is held, not what comes)
+                # It stays pending, and comes again when it is overdue.
+                self._held = []
+                if not failed:
+                    loop.call_exception_handler({"message": "rows could not be added up", "exception": error})
+                failed = True
             if closing:
                 return
             with suppress(TimeoutError):

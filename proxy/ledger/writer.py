@@ -128,6 +128,7 @@ class Ledger:
         self._lost_told = 0
         self._failing: Stored | None = None
         self._unsure: Batch | None = None
+        self._untended = False
         self._mark: Mark | None = None
         self._full = asyncio.Event()
         self._closing = asyncio.Event()
@@ -208,13 +209,19 @@ class Ledger:
         pause, tended, recovered = self._every, loop.time() - TEND, self._folder is None
         while not self._closing.is_set():
             await self._wait(pause)
-            if await self._store_all():
-                pause = self._every
+            if not await self._store_all():
+                pause = min(AGAIN, 2 * pause)
+                continue
+            try:
                 recovered = recovered or await self._recover()
                 if loop.time() >= tended + TEND and not await self._sink.tend():
                     tended = loop.time()
+            except Exception as error:  # noqa: BLE001  (the boundary: a bug costs what is looked after, not the rows)
+                if not self._untended:
+                    self._log.failure("ledger_untended", error)
+                self._untended, pause = True, min(AGAIN, 2 * pause)
             else:
-                pause = min(AGAIN, 2 * pause)
+                self._untended, pause = False, self._every
 
     async def _wait(self, pause: float) -> None:
         """For a full batch, unless the store fails; and in any case for the end."""
@@ -239,10 +246,16 @@ class Ledger:
         rows = batch.rows
         clock = asyncio.get_running_loop().time
         began = clock()
-        outcome = await self._sink.store(batch)
+        self._unsure = batch
+        try:
+            outcome = await self._sink.store(batch)
+        except Exception as error:  # noqa: BLE001  (the boundary: a bug costs this attempt, not the ledger)
+            outcome = Stored.REFUSED
+            if self._failing is None:
+                self._log.failure("ledger_failed", error)
         self._events.stored(outcome, len(rows), clock() - began)
-        self._unsure = None if outcome is Stored.STORED else batch
         if outcome is Stored.STORED:
+            self._unsure = None
             for _ in rows:
                 self._held.popleft()
             self._bytes -= sum(map(weight, rows))
@@ -271,12 +284,19 @@ class Ledger:
         """What the dead of this machine have lost. False: not all of it can be told yet."""
         if self._folder is None:
             return True
+        stays = ""
         for leftover in leftovers(self._folder):
             lost = await self._sink.recover(leftover.run, leftover.added)
             if lost is None:
                 return False
-            leftover.path.unlink(missing_ok=True)
+            try:
+                leftover.path.unlink(missing_ok=True)
+            except OSError as error:
+                # The next process asks again, and hears that nothing more is missing.
+                stays = error.strerror or "unusable"
             if lost:
                 self._events.lost(Loss.CRASH, lost)
                 self._log.warning("ledger_rows_lost", loss=Loss.CRASH.value, rows=lost, run=leftover.run)
+        if stays:
+            self._log.warning("ledger_marks_stay", reason=stays)
         return True

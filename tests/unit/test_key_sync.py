@@ -5,14 +5,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from proxy.config import ConfigError
 from proxy.keys.copy import MAX_AGE
-from proxy.keys.key import Pepper, Refusal, Team
+from proxy.keys.key import Pepper, Refusal, Team, VirtualKey
 from proxy.keys.register import KEPT, Made, Undone
+from proxy.keys.store import BEGINNING
 from proxy.keys.sync import StoreState
 from tests.fakes.keyring import NOW, Keyring, Medium, virtual_key
 from tests.fakes.polling import until
@@ -254,3 +255,54 @@ async def test_an_audit_that_is_away_does_not_undo_a_change(keyring: Keyring) ->
         ("keys_changed", "tester", "key.create"),
         ("audit_lost", "tester", "key.create"),
     ]
+
+
+async def test_a_bug_does_not_end_the_following(keyring: Keyring, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told once; what others change is known when it is over."""
+    worker, other = await keyring.start(), await keyring.start()
+    looks = 0
+
+    async def fail() -> NoReturn:
+        nonlocal looks
+        looks += 1
+        raise RuntimeError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(worker.sync, "look", fail)
+        _, secret = await other.made()
+        await until(lambda: looks > 2)
+    await until(lambda: worker.opens(secret))
+    assert worker.events().count("keys_not_followed") == 1
+
+
+async def test_a_key_does_not_come_back_without_its_team(keyring: Keyring) -> None:
+    """Which went while it had expired: it would have lost its limits. Whoever gives it another, or none, gets it."""
+    worker, other = await keyring.start(), await keyring.start()
+    await worker.register.create_team("tester", "t", {})
+    key, secret = await worker.made(team="t", expires=NOW + 1)
+    keyring.clock.advance(2.0)
+    assert isinstance(await worker.register.remove_team("tester", "t"), Team)
+    again = {"expires": NOW + 60}
+    for each in (worker, other):
+        assert await each.register.change("tester", key.id, again) is Undone.NO_TEAM
+    assert isinstance(await worker.register.change("tester", key.id, {"name": "late"}), VirtualKey)
+    assert worker.refuses(secret)
+    await other.register.create_team("tester", "t2", {})
+    assert isinstance(await worker.register.change("tester", key.id, {**again, "team": "t2"}), VirtualKey)
+    assert worker.opens(secret)
+    assert isinstance(await other.register.rotate("tester", key.id, 0.0), Made)
+
+
+async def test_a_team_that_another_worker_made_is_found(keyring: Keyring) -> None:
+    """Though this one had not heard of it when a key of it is brought back."""
+    worker, other = await keyring.start(), await keyring.start()
+    await worker.register.create_team("tester", "t", {})
+    key, secret = await worker.made(team="t", expires=NOW + 1)
+    keyring.clock.advance(2.0)
+    await other.sync.look()
+    team = other.table.team("t")
+    assert team is not None
+    other.table.drop(team)
+    other.sync._position = BEGINNING
+    assert isinstance(await other.register.change("tester", key.id, {"expires": None}), VirtualKey)
+    await until(lambda: worker.opens(secret))

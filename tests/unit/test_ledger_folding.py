@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,6 +18,7 @@ from proxy.ledger.writer import Batch, Loss, Stored
 from proxy.redis_link import RedisLink
 from tests.fakes.clock import Clock
 from tests.fakes.ledger import EVER, NOW, Heard, row
+from tests.fakes.polling import until
 from tests.fakes.redis_server import RedisServer, cluster, settled
 
 STREAM = "test:{ledger}:rows"
@@ -257,3 +258,26 @@ async def test_it_works_on_a_cluster() -> None:
         assert len((await book.requests(Wanted(), 10, None)).rows) == 5
         assert len((await book.changes(10, None)).changes) == 1
         await link.close()
+
+
+async def test_a_bug_does_not_end_the_adding_up(link: RedisLink, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told once, costs what was in hand until that is overdue, and others are added up."""
+    told: list[BaseException] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
+    monkeypatch.setattr("proxy.ledger.folding.EVERY", 0.01)
+
+    def fail(_rows: Sequence[Row]) -> NoReturn:
+        raise RuntimeError
+
+    folder = folder_on(link, overdue=0.2)
+    with monkeypatch.context() as broken:
+        broken.setattr("proxy.ledger.folding.folded", fail)
+        await put(link, [row(1)])
+        await folder.start()
+        await until(lambda: bool(told))
+    await put(link, [row(2)], run="another")
+    async with asyncio.timeout(3.0):
+        while await counted(link) < 2:
+            await asyncio.sleep(0.01)
+    await folder.close(2.0)
+    assert [type(error) for error in told] == [RuntimeError]

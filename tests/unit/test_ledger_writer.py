@@ -1,10 +1,12 @@
 """Rows are taken at once and stored behind: in batches, in order, within bounds, and until the end."""
 
 import asyncio
+import errno
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, final
+from typing import Any, NoReturn, final
 
 import pytest
 
@@ -29,6 +31,7 @@ class Sink:
         self.open = asyncio.Event()
         self.open.set()
         self.recovered: list[tuple[str, int]] = []
+        self.bugs: set[str] = set()
         self.closed = False
 
     @property
@@ -38,6 +41,7 @@ class Sink:
     async def store(self, batch: Batch) -> Stored:
         self.asked += 1
         await self.open.wait()
+        self._perhaps("store")
         if self.outcome is Stored.STORED:
             self.batches.append(batch)
         return self.outcome
@@ -47,7 +51,12 @@ class Sink:
         return added
 
     async def tend(self) -> bool:
+        self._perhaps("tend")
         return False
+
+    def _perhaps(self, method: str) -> None:
+        if method in self.bugs:
+            raise RuntimeError(method)
 
     async def close(self) -> None:
         self.closed = True
@@ -219,6 +228,46 @@ async def test_the_next_process_tells_what_the_dead_had_taken_on(
     await until(lambda: '"rows":7,"run":"dead"' in told(log))
     assert marks(tmp_path) == {"ledger-living.mark", "ledger-run.mark"}
     living.close(keep=False)
+
+
+async def test_a_mark_that_cannot_be_removed_stops_nothing(
+    start: Start, sink: Sink, heard: Heard, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows are stored as ever, those of the dead are counted, and one line says why marks stay."""
+    for run in ("dead", "gone"):
+        mark = Mark(tmp_path, run)
+        mark.set(3)
+        mark.close(keep=True)
+
+    def refuse(*_: object, **_options: object) -> NoReturn:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        ledger = await start()
+        await until(lambda: len(sink.recovered) == 2)
+        ledger.add(row(1))
+        await until(lambda: sink.ids)
+        assert heard.losses == {Loss.CRASH: 6}
+        await until(lambda: '"ledger_marks_stay","reason":"Permission denied"' in told(log))
+        assert (told(log).count("ledger_marks_stay"), len(sink.recovered)) == (1, 2)
+
+
+@pytest.mark.parametrize(("method", "event"), [("store", "ledger_failed"), ("tend", "ledger_untended")])
+async def test_a_bug_in_a_store_does_not_end_the_ledger(
+    start: Start, sink: Sink, log: Path, method: str, event: str
+) -> None:
+    """It is told once, a store that raises counts as failing, and what was added is stored when that is over."""
+    sink.bugs = {method}
+    ledger = await start()
+    ledger.add(row(1))
+    await until(lambda: f'"{event}","error":"RuntimeError"' in told(log))
+    await until(lambda: ledger.failing is (Stored.REFUSED if method == "store" else None))
+    sink.bugs.clear()
+    ledger.add(row(2))
+    await until(lambda: sink.ids == ids(range(1, 3)))
+    assert ledger.failing is None
+    assert told(log).count(event) == 1
 
 
 async def test_without_a_folder_it_serves(start: Start, sink: Sink, log: Path, tmp_path: Path) -> None:
