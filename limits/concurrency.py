@@ -6,7 +6,6 @@ looks for the dead of all of them: whoever comes first gives back what they took
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias, final
 from weakref import WeakValueDictionary
@@ -74,12 +73,21 @@ class Leases:
         await asyncio.wait([self._keeper])
 
     async def _keep(self) -> None:
+        failed = False
         while True:
             await asyncio.sleep(self._life / 3)
-            # Without an answer perhaps the next time: who was given up meanwhile is taken up again then.
-            with contextlib.suppress(ConnectionError, TimeoutError):
+            try:
                 await self.renew()
                 await self.bury()
+                failed = False
+            except (ConnectionError, TimeoutError):
+                # Perhaps the next time: who was given up meanwhile is taken up again then.
+                pass
+            except Exception as error:  # noqa: BLE001  (the boundary: a bug costs this round, not all holds)
+                if not failed:
+                    told = {"message": "holds could not be looked after", "exception": error}
+                    self._loop.call_exception_handler(told)
+                failed = True
 
     async def renew(self) -> None:
         """Speaks for those that are not young."""
@@ -99,8 +107,7 @@ class Leases:
                 return
             places = _Places()
             for name, record in zip(dead[::2], dead[1::2], strict=True):
-                _, _, names = record.partition(b"\n")
-                places.add(name, _names.decode(names) if names else ())
+                places.add(name, _subjects(record))
             buried = await self._link.script(BURY, self._keys([*places.subjects]), places.words)
             self.buried += buried if isinstance(buried, int) else 0
             if len(dead) < 2 * MANY:
@@ -116,6 +123,15 @@ class Leases:
     @property
     def _milliseconds(self) -> int:
         return int(self._life * 1_000)
+
+
+def _subjects(record: bytes) -> Sequence[str]:
+    """None, where the record can't be read: then nothing of it can be given back, and it is buried all the same."""
+    _, _, names = record.partition(b"\n")
+    try:
+        return _names.decode(names) if names else ()
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ()
 
 
 @final

@@ -117,11 +117,15 @@ class MemoryLimiter:
         calendar.turn(round(self._wall() * 1_000))
         grant = _Held(demands, self._monotonic)
         figures: list[int] = []
+        begun: list[tuple[str, int]] = []
         for demand in demands:
             (name, kind, amount, burst, _, _, _), cost = demand
             subject = subjects.get(name) or self._met(name, now)
             code = kind.code
-            meter = subject.meters[code] or subject.begin(kind, now, calendar)
+            meter = subject.meters[code]
+            if meter is None:
+                meter = subject.begin(kind, now, calendar)
+                begun.append((name, code))
             if kind.bucket:
                 where = amount
                 wait = meter.take(amount, burst, cost, now, figures)
@@ -137,6 +141,7 @@ class MemoryLimiter:
         if grant.refused is not None:
             grant.refund()
             figures = self._figures(demands)
+            self._unmake(begun)
         grant.figures = figures
         return grant
 
@@ -159,6 +164,14 @@ class MemoryLimiter:
                 remaining = limit.amount - meter.begin(period[code])
                 figures += (max(0, remaining), 0 if limit.kind is CONCURRENT else left[code])
         return figures
+
+    def _unmake(self, begun: Sequence[tuple[str, int]]) -> None:
+        """A refusal leaves nothing of what was not there before."""
+        for name, code in begun:
+            meters = self._subjects[name].meters
+            meters[code] = None
+            if not any(meters):
+                del self._subjects[name]
 
     def settle(self, grant: Grant, costs: Sequence[int]) -> None:
         if isinstance(grant, _Held) and grant.taken:

@@ -30,6 +30,8 @@ class Settlement(NamedTuple):
     name: str
     subjects: Sequence[str]
     costs: Sequence[int]
+    held: bool = True
+    """Redis said that it has the hold; otherwise it may have."""
 
 
 class Charge(NamedTuple):
@@ -55,7 +57,9 @@ class Outbox:
         self._sender: asyncio.Task[None] | None = None
         self._soon = asyncio.Event()
         self.lost = 0
-        """What could not be told. Holds among it come back with their time; what they have cost is not counted."""
+        """What could not be told, or no longer meant anything to Redis. Holds among it come back with their time;
+        what they have cost is not counted.
+        """
 
     def __repr__(self) -> str:
         return f"<Outbox {len(self)} waiting>"
@@ -89,23 +93,34 @@ class Outbox:
 
     async def _send(self) -> None:
         pause, longest = PAUSES
+        again = failed = False
         while self._waiting or self._sending:
             if not self._sending:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(GATHER):
                         await self._soon.wait()
                 self._soon.clear()
-                self._sending = self._next()
+                self._sending, again = self._next(), False
             items = [item for _, item in self._sending]
             try:
-                await self._tell(items)
+                unknown = await self._tell(items)
             except (ConnectionError, TimeoutError):
+                again = True
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, longest)
                 self._forget()
-            else:
-                self._sending = []
-                pause = PAUSES[0]
+                continue
+            except Exception as error:  # noqa: BLE001  (the boundary: a bug costs these, not those that wait)
+                if not failed:
+                    told = {"message": "settlements could not be told", "exception": error}
+                    self._loop.call_exception_handler(told)
+                self.lost += len(items)
+                failed, self._sending = True, []
+                await asyncio.sleep(pause)
+                continue
+            # What was sent before may be unknown because Redis has done it already.
+            self.lost += 0 if again else unknown
+            self._sending, pause = [], PAUSES[0]
         self._sender = None
 
     def _next(self) -> list[tuple[float, _Item]]:
@@ -123,7 +138,8 @@ class Outbox:
         self.lost += len(self._sending) - len(young)
         self._sending = young
 
-    async def _tell(self, items: Sequence[_Item]) -> None:
+    async def _tell(self, items: Sequence[_Item]) -> int:
+        """How many holds Redis had before and knows nothing of."""
         numbers: dict[str, int] = {}
         words: list[Word] = []
         script = SETTLE
@@ -136,4 +152,6 @@ class Outbox:
                 continue
             places = [numbers.setdefault(subject, len(numbers) + 1) for subject in item.subjects]
             words += (item.name, len(places), *places, len(item.costs), *item.costs)
-        await self._link.script(script, self._keys([*numbers]), words)
+        answer = await self._link.script(script, self._keys([*numbers]), words)
+        unknown = answer if script is SETTLE and isinstance(answer, list) else ()
+        return sum(isinstance(item := items[at - 1], Settlement) and item.held for at in unknown)

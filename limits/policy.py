@@ -88,8 +88,3 @@ class State(NamedTuple):
     limit: Limit
     remaining: int
     reset_ms: int
-
-    @property
-    def soft_passed(self) -> bool:
-        """A budget warns."""
-        return 0 < self.limit.soft <= self.limit.amount - self.remaining

@@ -77,7 +77,7 @@ class RedisLimiter:
 
     @property
     def lost(self) -> int:
-        """Settlements that it was never told."""
+        """Settlements that it was never told, or of whose holds it knew nothing any more."""
         return self._outbox.lost
 
     @property
@@ -168,4 +168,4 @@ class RedisLimiter:
 
 
 def _refund(hold: Hold) -> Settlement:
-    return Settlement(hold.name, hold.subjects, [0] * len(hold.demands))
+    return Settlement(hold.name, hold.subjects, [0] * len(hold.demands), held=False)

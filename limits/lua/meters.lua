@@ -9,7 +9,8 @@
 local UNIT = 60000
 local LARGEST = 9007199254740991
 local DAY = 86400000
-local LIFE = 64 * DAY
+local MONTHS = 64 * DAY
+local DAYS = 3 * DAY
 local LATE = 3600000
 local NEVER = -1
 local FREED_SOON = 1000
@@ -143,8 +144,10 @@ end
 -- Takes what a record says (`sign` 1), or gives it back (-1); `names` are the subjects' places among ours.
 local function apply(record, names, sign)
   for index, kind, where, cost in parts(record) do
-    if kind ~= '0' then
-      add(subject(names[tonumber(index)]), tonumber(kind), tonumber(where), sign * cost)
+    local name = names[tonumber(index)]
+    -- A record that somebody else damaged names nobody.
+    if name and kind ~= '0' then
+      add(subject(name), tonumber(kind), tonumber(where), sign * cost)
     end
   end
 end
@@ -158,7 +161,8 @@ local function places(at)
   return found, at + 1 + #found
 end
 
--- A state that nobody uses for two months is forgotten, unless it counts for all time.
+-- A state that nobody uses for some days is forgotten; after two months if it counts for a month, and never if it
+-- counts for all time.
 local function save(of)
   local words = {}
   for kind, found in pairs(of.meters) do
@@ -169,8 +173,9 @@ local function save(of)
       words[#words + 1] = string.format('%.0f %.0f %.0f %.0f', found[1], found[2], found[3], found[4])
     end
   end
-  local lasts = of.said[SPEND] or of.meters[SPEND]
-  if tonumber(of.said[8]) == day and (of.said[SPEND] or not lasts) then
+  local lasts, months = of.said[SPEND] or of.meters[SPEND], of.said[SPEND_MONTH] or of.meters[SPEND_MONTH]
+  local longer = (lasts and not of.said[SPEND]) or (months and not of.said[SPEND_MONTH])
+  if tonumber(of.said[8]) == day and not longer then
     redis.call('HSET', of.key, unpack(words))
     return
   end
@@ -178,7 +183,7 @@ local function save(of)
   if lasts then
     redis.call('PERSIST', of.key)
   else
-    redis.call('PEXPIRE', of.key, LIFE)
+    redis.call('PEXPIRE', of.key, months and MONTHS or DAYS)
   end
 end
 

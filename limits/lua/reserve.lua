@@ -59,7 +59,6 @@ else
   end
   apply(record, same, -1)
 end
-save_all()
 
 local answer = {refused, worst}
 for at = FIRST, #ARGV, WORDS do
@@ -71,4 +70,16 @@ end
 for _, number in ipairs(over) do
   answer[#answer + 1] = number
 end
+-- A refusal leaves nothing of what was not there before: whoever makes names up fills nobody's memory. What was there
+-- is saved, as the clock may have gone back, and then time counts from here on.
+if refused ~= 0 then
+  for _, of in pairs(subjects) do
+    for kind in pairs(of.meters) do
+      if not of.said[kind] then
+        of.meters[kind] = nil
+      end
+    end
+  end
+end
+save_all()
 return answer

@@ -113,7 +113,9 @@ class MoneyMetrics:
             multiprocess_mode="livesum",
         )
         self._settlements_lost = Counter(
-            "askonce_limits_settlements_lost", "Settlements that the shared store was never told.", registry=registry
+            "askonce_limits_settlements_lost",
+            "Settlements that the shared store was never told, or of whose holds it knew nothing any more.",
+            registry=registry,
         )
         self._given_up = Counter(
             "askonce_limits_holds_given_up",

@@ -159,6 +159,6 @@ def test_labels_are_explained(metric: str, values: set[str]) -> None:
 
 def test_events_in_the_log_are_named() -> None:
     """Those of keys, limits and the ledger, and no other."""
-    told = set(re.findall(r'log\.(?:info|warning|error)\("((?:keys|limits|ledger)_[a-z_]+)"', CODE))
+    told = set(re.findall(r'log\.(?:info|warning|error|failure)\("((?:keys|limits|ledger)_[a-z_]+)"', CODE))
     log = README.partition("The log is one JSON line")[2].partition("\n## ")[0]
     assert set(re.findall(r"`((?:keys|limits|ledger)_[a-z_]+)`", log)) == told

@@ -137,3 +137,16 @@ async def test_what_others_remember_is_restored(limiter: MemoryLimiter) -> None:
     assert given(await limiter.reserve(demands((MONEY, 5), (limit(Kind.SPEND, 10, "key:new"), 3))))
     assert limiter.store is Store.UP
     await limiter.close(1.0)
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_a_refusal_keeps_nothing_new_in_mind(limiter: MemoryLimiter, *, known: bool) -> None:
+    """Neither a subject nor a meter: names that somebody makes up fill no memory."""
+    if known:
+        limiter.settle(await limiter.reserve(demands((limit(Kind.DAILY, 5, "key:0"), 1))), [1])
+    full = limit(Kind.SPEND, 0, "upstream:u")
+    for n in range(3):
+        assert not given(await limiter.reserve(demands((limit(Kind.REQUESTS, 60, f"key:{n}"), 1), (full, 1))))
+    assert repr(limiter) == f"<MemoryLimiter {int(known)} subjects, 0 holds>"
+    if known:
+        assert sum(meter is not None for meter in limiter._subjects["key:0"].meters) == 1

@@ -156,10 +156,13 @@ async def test_what_cannot_be_told_is_bounded_and_counted(
 
 
 async def test_states_do_not_stay_for_ever(link: ClockedRedis, limiter: RedisLimiter) -> None:
-    """Only what counts for all time does, from when it does."""
+    """Some days; two months from when they count for one; and what counts for all time does, from when it does."""
     await spend(limiter, (REQUESTS, 1), (limit(Kind.SPEND_DAY, 5, "team:t"), 1))
-    lives = [link.client.ttl(f"{{t:limits}}:of:{name}") for name in ("key:k", "team:t")]
-    assert all(63 * 86_400 < life <= 64 * 86_400 for life in lives)
+    for days, kind in ((3, Kind.SPEND_DAY), (64, Kind.SPEND_MONTH)):
+        await spend(limiter, (limit(kind, 5, "team:t"), 1))
+        life = link.client.ttl("{t:limits}:of:team:t")
+        assert (days - 1) * 86_400 < life <= days * 86_400
+    assert 2 * 86_400 < link.client.ttl("{t:limits}:of:key:k") <= 3 * 86_400
     await spend(limiter, (MONEY, 1))
     await spend(limiter, (limit(Kind.SPEND_DAY, 5, "team:t"), 1))
     assert link.client.ttl("{t:limits}:of:team:t") == -1
@@ -199,3 +202,110 @@ async def test_an_answer_that_is_none_is_no_grant(link: ClockedRedis, limiter: R
     link.script = nonsense  # type: ignore[method-assign, assignment]
     grant = await limiter.reserve(demands((REQUESTS, 1)))
     assert (given(grant), grant.store) == (True, Store.DOWN)
+
+
+async def test_a_refusal_leaves_nothing_new(link: ClockedRedis, limiter: RedisLimiter) -> None:
+    """Neither a subject nor a meter: names that somebody makes up fill nobody's memory."""
+    await spend(limiter, (limit(Kind.DAILY, 5, "key:0"), 1))
+    full = limit(Kind.SPEND, 0, "upstream:u")
+    for n in range(3):
+        assert not given(await limiter.reserve(demands((limit(Kind.REQUESTS, 60, f"key:{n}"), 1), (full, 1))))
+    assert link.client.keys("{t:limits}:*:*") == [b"{t:limits}:of:key:0"]
+    assert set(link.client.hkeys("{t:limits}:of:key:0")) == {b"3", b"day"}
+
+
+async def test_who_is_refused_after_the_clock_went_back_waits_no_longer(
+    link: ClockedRedis, limiter: RedisLimiter
+) -> None:
+    """Than from there on: a refusal keeps what was there before in step."""
+    await spend(limiter, (REQUESTS, 3))
+    link.time.now -= 3_600_000
+    assert not given(await limiter.reserve(demands((REQUESTS, 1))))
+    link.time.now += 1_000
+    assert given(await limiter.reserve(demands((REQUESTS, 1))))
+
+
+async def test_settlements_that_redis_does_not_know_are_counted(link: ClockedRedis, limiter: RedisLimiter) -> None:
+    """Its state was lost; what was never surely held, or was sent before, may well be unknown."""
+    grants = [await limiter.reserve(demands((MONEY, 1))) for _ in range(3)]
+    link.flush()
+    kept = await limiter.reserve(demands((MONEY, 1)))
+    for grant in (*grants, kept):
+        limiter.settle(grant, [5])
+    await told(limiter)
+    assert limiter.lost == 3
+    assert (await limiter.reserve(demands((MONEY, 1)))).states[0].remaining == 94
+    link.loses, link.acts = ConnectionError(), False
+    await limiter.reserve(demands((MONEY, 1)))
+    await told(limiter)
+    assert limiter.lost == 3
+
+
+DAMAGED = [b"", b"noise", b"1 3 9 1", b'9 3 9 1\n["a"]', b"1 3 9 1\n{", b'1 3 9 1\n["\xff"]']
+
+
+async def test_a_hold_that_cannot_be_read_is_buried(redis_server: RedisServer) -> None:
+    """And those of others are kept and buried as ever."""
+    async with workers(redis_server, life=0.06) as (one, other):
+        for n, record in enumerate(DAMAGED):
+            redis_server.tell("HSET", "{t:limits}:holds", f"x{n}", record)
+            redis_server.tell("ZADD", "{t:limits}:ends", 1, f"x{n}")
+        held = await one.reserve(demands((SLOTS, 1)))
+        dead = await one.reserve(demands((MONEY, 100)))
+        one._leases.end(dead)  # type: ignore[arg-type]
+        await until(lambda: one._leases.buried + other._leases.buried == len(DAMAGED) + 1)
+        assert given(await other.reserve(demands((MONEY, 100))))
+        assert not given(await other.reserve(demands((SLOTS, 1))))
+        assert given(held)
+        assert one.given_up == 0
+
+
+async def test_a_damaged_hold_holds_up_no_settlement(link: ClockedRedis, limiter: RedisLimiter) -> None:
+    """Of another, that goes with its own."""
+    grants = [await limiter.reserve(demands((MONEY, 10))) for _ in range(len(DAMAGED) + 1)]
+    for grant, record in zip(grants, DAMAGED, strict=False):
+        link.client.hset("{t:limits}:holds", grant.name, record)  # type: ignore[attr-defined]
+    for grant in grants:
+        limiter.settle(grant, [4])
+    async with asyncio.timeout(2.0):
+        await told(limiter)
+    assert (limiter.lost, link.client.hlen("{t:limits}:holds")) == (0, 0)
+
+
+async def test_a_bug_does_not_end_what_looks_after_holds(redis_server: RedisServer) -> None:
+    """It is told once, and the holds last."""
+    said: list[BaseException] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context["exception"]))
+    async with workers(redis_server, 1, life=0.3) as (one,):
+        renew, failed = one._leases.renew, 0
+
+        async def fail() -> None:
+            nonlocal failed
+            failed += 1
+            if failed > 2:
+                one._leases.renew = renew  # type: ignore[method-assign]
+            raise RuntimeError
+
+        one._leases.renew = fail  # type: ignore[method-assign]
+        grant = await one.reserve(demands((SLOTS, 1)))
+        one._leases._life = 0.03
+        await until(lambda: failed == 3)
+        dead = await one.reserve(demands((MONEY, 100)))
+        one._leases.end(dead)  # type: ignore[arg-type]
+        await until(lambda: one._leases.buried > 0)
+        assert (given(grant), [type(error) for error in said]) == (True, [RuntimeError])
+
+
+async def test_a_bug_costs_those_that_it_meets(link: ClockedRedis, limiter: RedisLimiter) -> None:
+    """They are counted as lost, and it is told once; what comes later is told to Redis."""
+    said: list[BaseException] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context["exception"]))
+    for _ in range(2):
+        grant = await limiter.reserve(demands((MONEY, 10)))
+        link.loses = RuntimeError()
+        limiter.settle(grant, [10])
+        async with asyncio.timeout(2.0):
+            await told(limiter)
+    await spend(limiter, (MONEY, 30))
+    assert (limiter.lost, {type(error) for error in said}) == (2, {RuntimeError})
+    assert (await limiter.reserve(demands((MONEY, 1)))).states[0].remaining == 49
