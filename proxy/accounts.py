@@ -3,11 +3,11 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
 
-from limits import Kind, Limiter, MemoryLimiter, Mode, OnFailure, RedisLimiter, Store
+from limits import Limiter, MemoryLimiter, Mode, OnFailure, RedisLimiter, Store
 from proxy.admin import KeyRoutes, UsageRoutes
 from proxy.auth import Auth, PassThrough, VirtualKeys
 from proxy.billing import Bills
@@ -21,9 +21,7 @@ from proxy.keys.register import Register
 from proxy.keys.sqlite import SqliteStore
 from proxy.keys.sync import StoreState, Sync
 from proxy.keys.table import Table
-from proxy.ledger.fold import MEASURES, day_of
 from proxy.ledger.folding import Folder
-from proxy.ledger.query import By, Days
 from proxy.ledger.sqlite import SqliteSink
 from proxy.ledger.sqlite_book import SqliteBook
 from proxy.ledger.stream import RedisSink
@@ -33,6 +31,7 @@ from proxy.limiting.measure import Measure
 from proxy.limiting.metered import Metering
 from proxy.limiting.stage import Limits
 from proxy.limiting.terms import EVERYBODY, Rule, TermsBook
+from proxy.restoring import Restoring
 from proxy.telemetry.log import Log
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.money_metrics import LimiterStats
@@ -49,8 +48,6 @@ WALL: Final = time.time  # noqa: TID251  (days are the calendar's, and keys expi
 LEDGER: Final = "ledger.sqlite3"
 FLUSH: Final = 1.0
 """Seconds that the end of the process leaves to rows and settlements that are not stored yet."""
-MAX_RESTORED: Final = 100_000
-"""Keys, and teams, whose spending is looked up at the start."""
 
 
 @final
@@ -82,6 +79,10 @@ class Accounts:
         self._ledger, self._adder = self._make_ledger(config)
         self._limited = False
         """Somebody may be, so that it matters how much was spent before."""
+        self._prepared = False
+        """It was seen to that prompts are counted, and that what was spent is known."""
+        self._loading: asyncio.Task[None] | None = None
+        self._restoring = self._make_restoring()
         self._table: Table | None = None
         if self.keyed:
             self._make_keys()
@@ -131,6 +132,18 @@ class Accounts:
             max_bytes=settings.buffer_bytes,
         )
         return ledger, adder
+
+    def _make_restoring(self) -> Restoring | None:
+        if self._book is None:
+            return None
+        ledger = self._ledger
+        return Restoring(
+            self._book,
+            self._limiter,
+            self._log,
+            wall=WALL,
+            written=lambda: ledger is None or ledger.failing is None,
+        )
 
     def _make_keys(self) -> None:
         assert self._folder is not None  # noqa: S101  (there is one where there are keys)
@@ -238,6 +251,7 @@ class Accounts:
     async def start(self) -> None:
         """Raises ConfigError."""
         if self._limited:
+            self._prepared = True
             await self._measure.load()
         if self._table is not None:
             await self._sync.start()
@@ -245,34 +259,24 @@ class Accounts:
             await self._ledger.start()
         if self._adder is not None:
             await self._adder.start()
-        if self._limited:
-            await self._restore()
+        if self._limited and self._restoring is not None:
+            await self._restoring.start()
 
-    async def _restore(self) -> None:
-        """What was spent before this process, where counts live in it; shared ones were never lost."""
-        if self._book is None:
-            return
-        today = day_of(WALL())
-        first = today + 1 - time.gmtime(WALL()).tm_mday
-        used: dict[tuple[str, Kind], int] = {}
-        try:
-            for kinds, since in (
-                ((Kind.SPEND_DAY, Kind.DAILY), today),
-                ((Kind.SPEND_MONTH,), first),
-                ((Kind.SPEND,), 0),
-            ):
-                for by, sort in ((By.KEY, "key"), (By.TEAM, "team"), (By.UPSTREAM, "upstream")):
-                    report = await self._book.usage(by, Days(since, today), {}, MAX_RESTORED)
-                    lines = [(f"{sort}:{line.name}", line.sums) for line in report.lines if line.name]
-                    if by is By.KEY:
-                        lines.append(("global", report.total.sums))
-                    _put(used, kinds, lines)
-            await self._limiter.restore(used)
-        except (ConnectionError, TimeoutError) as error:
-            self._log.warning("limits_not_restored", reason=str(error) or "it takes too long")
+    def reloaded(self) -> None:
+        """What a start does for those who are limited, if they came with a reload; behind, and once."""
+        if self._limited and not self._prepared:
+            self._prepared = True
+            self._loading = asyncio.get_running_loop().create_task(self._measure.load())
+            if self._restoring is not None:
+                self._restoring.begin()
 
     async def stop(self) -> None:
         """Once nothing is served any more, and all of it was written down."""
+        if self._restoring is not None:
+            await self._restoring.close()
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.wait([self._loading])
         await self._limiter.close(FLUSH)
         if self._ledger is not None:
             await self._ledger.close(FLUSH)
@@ -284,19 +288,7 @@ class Accounts:
 
 _MODES: Final[Mapping[str, Mode]] = {mode.value: mode for mode in Mode}
 _ON_FAILURE: Final[Mapping[str, OnFailure]] = {each.value: each for each in OnFailure}
-_REQUESTS: Final = MEASURES.index("requests")
-_FAILED: Final = MEASURES.index("failed")
-_COST: Final = MEASURES.index("cost")
 
 
 def _rule(section: SubjectLimits) -> Rule:
     return Rule(amounts_in(section), _MODES[section.mode], _ON_FAILURE[section.on_store_failure])
-
-
-def _put(used: dict[tuple[str, Kind], int], kinds: tuple[Kind, ...], lines: list[tuple[str, Sequence[int]]]) -> None:
-    for subject, sums in lines:
-        for kind in kinds:
-            # Those that were refused did not count.
-            amount = sums[_COST] if kind.money else sums[_REQUESTS] - sums[_FAILED]
-            if amount > 0:
-                used[subject, kind] = amount

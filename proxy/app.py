@@ -231,6 +231,7 @@ class App:
         self.clients.limit(_client_limits(config))
         self.clients.peers = Peers(config.listen.trusted_proxies)
         self._gate.token = config.admin.token or self._gate.token
+        self._accounts.reloaded()
         self.log.info("reloaded")
 
     # construction

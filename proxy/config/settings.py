@@ -196,7 +196,8 @@ class Ledger(Section, frozen=True):
 
     mode: Literal["auto", "on", "off"] = "auto"
     keep_requests_days: Annotated[int, Meta(ge=1, le=3_660)] = 30
-    keep_usage_days: Annotated[int, Meta(ge=1, le=36_600)] = 400
+    keep_usage_days: Annotated[int, Meta(ge=32, le=36_600)] = 400
+    """Over a month, because what was spent in one is found again in these."""
     max_requests: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1_000_000
     buffer_rows: Annotated[int, Meta(ge=1, le=10_000_000)] = 50_000
     buffer_bytes: Annotated[int, Meta(ge=1 << 16, le=1 << 40)] = 64 << 20

@@ -9,6 +9,7 @@ import pytest
 
 from tests.fakes.budgets import FITTING, RESERVED, fitting_answer, left, usd
 from tests.fakes.gateway import Gateway, in_process
+from tests.fakes.polling import until
 from tests.fakes.redis_server import RedisServer
 from tests.fakes.team import Member, StartTeam, Team, keyed
 from tests.fakes.upstream import ScriptedUpstream
@@ -91,3 +92,22 @@ async def test_l1_an_operator_changes_a_keys_budget(start_team: StartTeam, upstr
     assert await asked(team, member, 3) == [200, 200, 429]
     await team.team("t", budgets={"usd_in_all": usd(6 * RESERVED)})
     assert await asked(team, member, 2) == [200, 429]
+
+
+async def test_l1_limits_that_come_with_a_reload(start_team: StartTeam, upstream: ScriptedUpstream) -> None:
+    """What was spent while nobody was limited counts too, and prompts are counted from then on; behind, and once."""
+    upstream.script(fitting_answer())
+    team = await start_team(auth__mode="passthrough", ledger__mode="on", limits__count="tiktoken")
+    accounts = team.gateway.app._accounts
+    assert [(await team.ask(None, FITTING)).status for _ in range(2)] == [200, 200]
+    await team.usage()
+    assert accounts._measure.counter("gpt-5") is None
+    team.reload(limits__gateway__requests_per_day=3)
+    assert accounts._restoring is not None
+    restoring = accounts._restoring._task
+    assert restoring is not None
+    await restoring
+    assert [(await team.ask(None, FITTING)).status for _ in range(2)] == [200, 429]
+    await until(lambda: accounts._measure.counter("gpt-5") is not None, 5.0, "prompts are counted")
+    team.reload(limits__gateway__requests_per_day=4)
+    assert accounts._restoring._task is restoring
