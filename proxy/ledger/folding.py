@@ -13,7 +13,7 @@ import msgspec
 
 from cache.link import Link, Word
 from proxy.ledger.fold import MAX_GROUPS, MEASURES, Group, day_of, folded
-from proxy.ledger.row import Row
+from proxy.ledger.row import Row, bounded
 from proxy.ledger.stream import Keys, read_script
 from proxy.ledger.writer import LedgerEvents, Loss
 
@@ -169,6 +169,6 @@ def _entry(entry: Any) -> tuple[bytes, bytes]:
 def _row(packed: bytes) -> Row | None:
     """None: another version's, or nobody's."""
     try:
-        return _decode(packed)
+        return bounded(_decode(packed))
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None

@@ -14,6 +14,7 @@ __all__ = [
     "MICROSECONDS",
     "OWN_KEY",
     "Row",
+    "bounded",
     "cleaned",
     "fitted",
     "weight",
@@ -27,8 +28,8 @@ OWN_KEY: Final = "~"
 MAX_TEXT: Final = 128
 MAX_TAGS: Final = 16
 MAX_WEIGHT: Final = 4_096
-MAX_AMOUNT: Final = 1 << 53
-"""What every reader of JSON and Lua can still tell from its neighbours."""
+MAX_AMOUNT: Final = 1 << 50
+"""Of one row, which is a million dollars: thousands of them add up to what a store can still count."""
 BARE: Final = 768
 """Bytes of a row without its longer texts: the struct, its numbers, its id, its usage."""
 
@@ -92,6 +93,15 @@ def fitted(row: Row) -> Row:
     )
 
 
+def bounded(row: Row) -> Row:
+    """Itself, unless an amount is beyond any use: sums of it might be beyond what a store counts."""
+    # Together they have a bit above the bound if one of them has, and the sign of one that is negative.
+    bits = (row.cost or 0) | (row.saved or 0) | row.duration | row.bytes_in | row.bytes_out
+    for amount in row.used.values():
+        bits |= amount
+    return row if 0 <= bits < MAX_AMOUNT else cleaned(row)
+
+
 def cleaned(row: Row) -> Row:
     """With nothing in it that a store can't take: half characters, and numbers beyond any use."""
     texts = {name: _text(getattr(row, name)) for name in ("call_id", *_TEXTS)}
@@ -113,4 +123,4 @@ def _amount(amount: int | None) -> int | None:
 
 
 def _whole(amount: int) -> int:
-    return max(-MAX_AMOUNT, min(MAX_AMOUNT, amount))
+    return max(0, min(MAX_AMOUNT, amount))

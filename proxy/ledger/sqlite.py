@@ -16,7 +16,7 @@ from typing import Final, TypeVar, final
 import msgspec
 
 from proxy.ledger.fold import DAY, DIMENSIONS, MAX_GROUPS, MEASURES, OTHER, Group, add, day_of, folded
-from proxy.ledger.row import KINDS, MICROSECONDS, Row, cleaned
+from proxy.ledger.row import KINDS, MICROSECONDS, Row, bounded, cleaned
 from proxy.ledger.schema import BUSY, COLUMNS, connect, same_file, trouble
 from proxy.ledger.writer import Batch, Stored
 
@@ -48,7 +48,11 @@ _MEASURED: Final = {
     "cost": "coalesce(sum(cost), 0)",
     "saved": "coalesce(sum(saved), 0)",
 }
-_SET: Final = f"ON CONFLICT DO UPDATE SET {', '.join(f'{name} = {name} + excluded.{name}' for name in MEASURES)}"
+_MOST: Final = 1 << 62
+"""As much as a sum can come to: beyond 1 << 63 SQLite has no whole numbers."""
+_SET: Final = (
+    f"ON CONFLICT DO UPDATE SET {', '.join(f'{name} = min({_MOST}, {name} + excluded.{name})' for name in MEASURES)}"
+)
 _MODEL: Final = f"iif({_REFUSED}, '{OTHER}', model)"
 _GROUP: Final = ", ".join([_DAY, *(_MODEL if name == "model" else name for name in DIMENSIONS[1:])])
 """As `fold.folded` has it."""
@@ -129,14 +133,24 @@ class SqliteSink:
     def _store(self, batch: Batch) -> Stored:
         try:
             try:
-                self._write(batch)
-            except (ValueError, OverflowError):
-                # Somebody's text is no text, or a number none: that row must not keep the others out.
-                self._write(batch._replace(rows=[*map(cleaned, batch.rows)]))
+                self._write(batch._replace(rows=[*map(bounded, batch.rows)]))
+            except (ValueError, TypeError, OverflowError, sqlite3.Error) as error:
+                if not _its_own(error):
+                    raise
+                self._store_cleaned(batch)
         except (sqlite3.Error, OSError) as error:
             self._shut()
             return trouble(error)
         return Stored.STORED
+
+    def _store_cleaned(self, batch: Batch) -> None:
+        """Somebody's text is no text, or a number none: that row must keep out neither the others nor those to come."""
+        try:
+            self._write(batch._replace(rows=[*map(cleaned, batch.rows)]))
+        except (ValueError, TypeError, OverflowError, sqlite3.Error) as error:
+            if not _its_own(error):
+                raise
+            self._write(batch._replace(rows=[]), len(batch.rows))
 
     def _recover(self, run: str, added: int) -> int | None:
         try:
@@ -169,8 +183,11 @@ class SqliteSink:
             return False
         return gone >= SLICE
 
-    def _write(self, batch: Batch) -> None:
+    def _write(self, batch: Batch, missing: int = 0) -> None:
+        """`missing` rows can't be written, and are lost."""
         with self._transaction() as db:
+            if missing:
+                db.execute(_LOST, (day_of(self._wall()), missing))
             (before,) = db.execute("SELECT coalesce(max(seq), 0) FROM requests").fetchone()
             _insert(db, batch.rows)
             (fullest,) = db.execute(_FULLEST, (before,)).fetchone()
@@ -226,6 +243,13 @@ class SqliteSink:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def _its_own(error: Exception) -> bool:
+    """A batch is refused for what is in it, and would be refused again."""
+    if isinstance(error, sqlite3.OperationalError):
+        return str(error) == "integer overflow"
+    return not isinstance(error, sqlite3.Error) or isinstance(error, sqlite3.IntegrityError | sqlite3.DataError)
 
 
 def _insert(db: sqlite3.Connection, rows: Sequence[Row]) -> None:

@@ -34,6 +34,8 @@ LATEST: Final = (1 << 62, 0)
 _INDEXED: Final = ("key", "team", "call_id")
 _SELECT: Final = f"SELECT seq, {', '.join(COLUMNS)} FROM requests WHERE"  # noqa: S608  (names of our own)
 _SUMS: Final = ", ".join(f"sum({name})" for name in MEASURES)
+_ROUGHLY: Final = ", ".join(f"CAST(total({name}) AS INTEGER)" for name in MEASURES)
+"""As floating point has it, for sums that are beyond SQLite's whole numbers."""
 _RECORD: Final = "INSERT INTO changes (at, who, what, subject, details) VALUES (?, ?, ?, ?, ?)"
 
 
@@ -129,8 +131,13 @@ def _in_file(path: Path, patience: float, question: Callable[[sqlite3.Connection
 
 def _usage(db: sqlite3.Connection, by: By, days: Days, where: Mapping[By, str], most: int) -> Report:
     conditions = ["day BETWEEN ? AND ?", *(f"{name.value} = ?" for name in where)]
-    query = f"SELECT {by.value}, {_SUMS} FROM days WHERE {' AND '.join(conditions)} GROUP BY 1"  # noqa: S608
-    found = db.execute(query, [*days, *where.values()]).fetchall()
+    query = f"SELECT {by.value}, {{}} FROM days WHERE {' AND '.join(conditions)} GROUP BY 1"  # noqa: S608
+    try:
+        found = db.execute(query.format(_SUMS), [*days, *where.values()]).fetchall()
+    except sqlite3.OperationalError as error:
+        if str(error) != "integer overflow":
+            raise
+        found = db.execute(query.format(_ROUGHLY), [*days, *where.values()]).fetchall()
     (lost,) = db.execute("SELECT coalesce(sum(lost), 0) FROM losses WHERE day BETWEEN ? AND ?", days).fetchone()
     return reported(by, ((value, amounts) for value, *amounts in found), lost, most)
 

@@ -12,7 +12,7 @@ import msgspec
 
 from cache.link import Link, Script, Word
 from proxy.ledger.fold import DAY, day_of
-from proxy.ledger.row import Row, cleaned
+from proxy.ledger.row import Row, bounded, cleaned
 from proxy.ledger.writer import Batch, Stored
 
 __all__ = ["Keys", "RedisSink", "read_script"]
@@ -145,7 +145,7 @@ class RedisSink:
 
     def _packed(self, rows: Sequence[Row]) -> list[bytes]:
         try:
-            return [self._pack(row) for row in rows]
+            return [self._pack(bounded(row)) for row in rows]
         except (ValueError, OverflowError):
             # Somebody's text is no text, or a number none: that row must not keep the others out.
             return [self._pack(cleaned(row)) for row in rows]

@@ -48,11 +48,13 @@ UNITS: Final = ("audio_ms", "searches", "images", "characters")
 """What is paid for beside tokens: milliseconds of sound, searches of the web, images made, characters spoken.
 The last two stand in no usage object; who reads the request knows them."""
 
-MAX_COUNT: Final = 1 << 53
-MAX_SECONDS: Final = 1e9
-MAX_DOLLARS: Final = 1e9
+MAX_COUNT: Final = 1 << 36
+MAX_SECONDS: Final = MAX_COUNT / 1_000
+MAX_DOLLARS: Final = 1_000_000
+"""What is beyond these is a mistake, and no answer's."""
 MAX_DEPTH: Final = 4
 NANO: Final = 1_000_000_000
+MAX_TICKS: Final = MAX_DOLLARS * 10_000_000_000
 NANO_PER_TICK: Final = 10  # xAI's: 10,000,000,000 a dollar
 _NONE: Final[Mapping[str, object]] = MappingProxyType({})
 
@@ -75,7 +77,7 @@ def units_of(usage: Mapping[str, object]) -> dict[str, int]:
     units = {}
     for name in ("seconds", "prompt_audio_seconds", "billable_audio_seconds"):
         seconds = usage.get(name)
-        if (type(seconds) is int or type(seconds) is float) and 0 < seconds < MAX_SECONDS:
+        if (type(seconds) is int or type(seconds) is float) and 0 < seconds <= MAX_SECONDS:
             if milliseconds := int(seconds * 1000 + 0.5):
                 units["audio_ms"] = milliseconds
             break
@@ -90,12 +92,12 @@ def units_of(usage: Mapping[str, object]) -> dict[str, int]:
 def reported_cost(usage: Mapping[str, object]) -> int | None:
     """Nano-dollars that the upstream says it charged (OpenRouter, Perplexity, xAI); its word, not a price."""
     ticks = usage.get("cost_in_usd_ticks")
-    if type(ticks) is int and 0 <= ticks < MAX_COUNT:
+    if type(ticks) is int and 0 <= ticks <= MAX_TICKS:
         return (ticks + NANO_PER_TICK // 2) // NANO_PER_TICK
     cost = usage.get("cost")
     if isinstance(cost, dict):
         cost = cost.get("total_cost")
-    if (type(cost) is int or type(cost) is float) and isfinite(cost) and 0 <= cost < MAX_DOLLARS:
+    if (type(cost) is int or type(cost) is float) and isfinite(cost) and 0 <= cost <= MAX_DOLLARS:
         return int(cost * NANO + 0.5)
     return None
 
@@ -252,7 +254,7 @@ def _fit(tokens: dict[str, int]) -> None:
 
 
 def _count(value: object) -> int:
-    return value if type(value) is int and 0 < value < MAX_COUNT else 0
+    return value if type(value) is int and 0 < value <= MAX_COUNT else 0
 
 
 def _details(usage: Mapping[str, object], *names: str) -> Mapping[str, object]:

@@ -4,24 +4,26 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NoReturn
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxy.ledger.fold import measured
+from proxy.ledger.fold import MEASURES, measured
 from proxy.ledger.folding import COUNT, GROUP, Folder
 from proxy.ledger.query import By, Wanted
-from proxy.ledger.row import Row
+from proxy.ledger.row import MAX_AMOUNT, Row
 from proxy.ledger.stream import RedisSink
 from proxy.ledger.stream_book import StreamBook
 from proxy.ledger.writer import Batch, Loss, Stored
 from proxy.redis_link import RedisLink
 from tests.fakes.clock import Clock
-from tests.fakes.ledger import EVER, NOW, Heard, row
+from tests.fakes.ledger import EVER, NOW, TODAY, Heard, row
 from tests.fakes.polling import until
 from tests.fakes.redis_server import RedisServer, cluster, settled
 
 STREAM = "test:{ledger}:rows"
+DAY = f"test:{{ledger}}:day:{TODAY}"
 WALL = Clock(NOW)
 
 
@@ -166,6 +168,43 @@ async def test_what_is_no_row_holds_up_nothing(link: RedisLink, packed: bytes) -
     report = await StreamBook(link, "test").usage(By.KEY, EVER, {})
     assert (report.total.sums[0], report.lost, heard.losses) == (1, 1, {Loss.TRIMMED: 1})
     assert len((await StreamBook(link, "test").requests(Wanted(), 10, None)).rows) == 1
+
+
+async def test_absurd_amounts_in_the_stream_stop_nothing(link: RedisLink) -> None:
+    """Another version has put them there."""
+    for number in range(3):
+        packed = msgspec.msgpack.encode(row(number, cost=(1 << 63) - 1))
+        await link.call("XADD", STREAM, "*", "n", number + 1, "row", packed)
+    await folder_on(link).fold_new()
+    assert (await sums(link))[MEASURES.index("cost")] == 3 * MAX_AMOUNT
+
+
+async def test_a_sum_that_is_full_stops_nothing(link: RedisLink) -> None:
+    """Entries are added up as far as can be, and are no longer pending."""
+    await put(link, [row(1)])
+    await folder_on(link).fold_new()
+    names: Any = await link.call("HKEYS", DAY)
+    for name in names:
+        if name.endswith(b"\ncost"):
+            await link.call("HSET", DAY, name, (1 << 63) - 2)
+    await put(link, [row(2, cost=9)], run="another")
+    await folder_on(link).fold_new()
+    assert (await sums(link))[MEASURES.index("cost")] == 1 << 62
+    assert await counted(link) == 2
+    assert (await link.call("XPENDING", STREAM, GROUP))[0] == 0  # type: ignore[index]
+
+
+async def test_a_day_that_can_not_be_written_leaves_the_others_as_they_are(link: RedisLink) -> None:
+    """Nothing is added up twice when it comes again."""
+    await link.call("SET", DAY, "not a day")
+    await put(link, [row(1, time=NOW - 86_400), row(2)])
+    folder = folder_on(link)
+    for _ in range(3):
+        with pytest.raises(ConnectionError):
+            await folder.fold_new()
+    await link.call("DEL", DAY)
+    await folder.fold_new()
+    assert await counted(link) == 2
 
 
 async def test_an_emptied_redis_begins_anew(link: RedisLink, redis_server: RedisServer) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from proxy.ledger.fold import MEASURES
 from proxy.ledger.query import By, Days, Wanted
+from proxy.ledger.row import MAX_AMOUNT
 from proxy.ledger.sqlite_book import SqliteBook
 from proxy.ledger.writer import Batch, Stored
 from tests.fakes.ledger import EVER, Shelf, row, shelf
@@ -133,6 +134,33 @@ async def test_a_question_has_an_end(file: Path, store: Shelf, monkeypatch: pyte
         await book.usage(By.KEY, EVER, {})
     with pytest.raises(TimeoutError):
         await book.requests(Wanted(), 10, None)
+
+
+async def test_what_is_refused_for_itself_is_not_tried_for_ever(store: Shelf, file: Path) -> None:
+    """It is lost and counted, and what comes behind it is stored."""
+    await store.put(row(1))
+    with opened(file) as db:
+        db.execute(
+            "CREATE TRIGGER none BEFORE INSERT ON requests WHEN new.model = 'none'"
+            " BEGIN SELECT RAISE(ABORT, 'none'); END"
+        )
+    await store.put(row(2, model="none"), row(3))
+    await store.put(row(4))
+    report = await store.usage()
+    assert (report.total.sums[0], report.lost) == (2, 2)
+
+
+async def test_a_sum_has_an_end(store: Shelf, file: Path) -> None:
+    """What comes on top is stored, and usage is told as near as can be."""
+    await store.put(row(1, cost=1), row(2, cost=1, key="bob"), row(3, cost=1, key="carol"))
+    with opened(file) as db:
+        db.execute("UPDATE days SET cost = ?", ((1 << 63) - 2,))
+    await store.put(row(4, cost=MAX_AMOUNT))
+    assert (await store.book.usage(By.KEY, EVER, {By.KEY: "alice"})).total.sums[COST] == 1 << 62
+    for by in By:
+        report = await store.usage(by)
+        assert report.total.sums[0] == 4
+        assert report.total.sums[COST] >= (1 << 63) - 1
 
 
 async def test_the_cost_of_a_day_is_beyond_no_number(store: Shelf) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from proxy.ledger.fold import MEASURES, OTHER, measured
 from proxy.ledger.query import BadCursor, By, Days, Report, Wanted
-from proxy.ledger.row import KINDS, MAX_AMOUNT, Row
+from proxy.ledger.row import KINDS, MAX_AMOUNT, Row, bounded
 from proxy.ledger.writer import Batch, Stored
 from tests.fakes.ledger import NOW, STORES, TODAY, Shelf, row, shelf
 from tests.fakes.redis_server import RedisServer
@@ -207,6 +207,26 @@ async def test_a_row_that_no_store_can_take_keeps_none_out(store: Shelf) -> None
     assert {*found} == {row(1).call_id, row(2).call_id}
     assert found[bad.call_id].model == "half ?"
     assert found[bad.call_id].used == {"input": MAX_AMOUNT}
+
+
+@pytest.mark.parametrize("amount", [10**18, 1 << 62, (1 << 63) - 1])
+async def test_absurd_amounts_stop_nothing(store: Shelf, amount: int) -> None:
+    """Each is taken for the most that one request may come to."""
+    await store.put(*(row(n, cost=amount, saved=amount, used={"input": amount}) for n in range(300)))
+    report = await store.usage()
+    assert sums(report) == {"alice": 300}
+    for measure in ("cost", "saved", "used_input"):
+        assert sums(report, measure) == {"alice": 300 * MAX_AMOUNT}
+
+
+def test_what_is_within_bounds_stays_as_it_is() -> None:
+    """Every amount up to the greatest; one beyond it, and one below nothing, are brought back."""
+    for name in ("cost", "saved", "duration", "bytes_in", "bytes_out"):
+        good = row(1, **{name: MAX_AMOUNT - 1})
+        assert bounded(good) is good
+        assert getattr(bounded(row(1, **{name: MAX_AMOUNT + 1})), name) == MAX_AMOUNT
+        assert getattr(bounded(row(1, **{name: -1})), name) == 0
+    assert bounded(row(1, used={"input": 1, "output": MAX_AMOUNT + 1})).used == {"input": 1, "output": MAX_AMOUNT}
 
 
 async def test_days_that_are_too_old_go(opening: Open) -> None:

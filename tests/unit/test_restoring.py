@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from limits import Demand, Kind, Limit, MemoryLimiter
+from proxy.config import ConfigError, load
 from proxy.ledger.query import By, Days, Report
 from proxy.restoring import Restoring
 from proxy.telemetry.log import Log
@@ -143,6 +144,12 @@ async def test_what_this_process_could_not_write_yet_is_waited_for(store: Shelf,
     await store.put(row(9, cost=1_000))
     home.written = True
     await until(lambda: home.spent("key:alice", Kind.SPEND) == 1_111, 2.0, "it is there")
+
+
+def test_sums_are_kept_for_a_month() -> None:
+    """Longer than any: what was spent in one is read from them."""
+    with pytest.raises(ConfigError, match="keep_usage_days"):
+        load(None, {"ASKONCE_LEDGER__KEEP_USAGE_DAYS": "31"})
 
 
 @pytest.mark.parametrize("store", ["sqlite"], indirect=True)

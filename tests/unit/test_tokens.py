@@ -242,11 +242,12 @@ def test_every_shape_has_its_tokens(shape: str) -> None:
     assert tokens_of(usage) == tokens
 
 
+MOST = 1 << 36
 NAMES = sorted({name for usage, _ in GOLDEN.values() for name in usage} | {"reasoning_tokens", "seconds", "type"})
 INNER = sorted(
     {name for usage, _ in GOLDEN.values() for inner in usage.values() if isinstance(inner, dict) for name in inner}
 )
-COUNTS = st.integers(0, 200) | st.sampled_from([1 << 53, (1 << 53) - 1, -1, 1 << 70])
+COUNTS = st.integers(0, 200) | st.sampled_from([MOST, MOST + 1, -1, 1 << 70])
 NONSENSE = st.none() | st.booleans() | st.text(max_size=3) | st.floats() | st.lists(st.integers(), max_size=2)
 USAGES = st.dictionaries(
     st.sampled_from(NAMES),
@@ -271,7 +272,7 @@ DETAILED = st.fixed_dictionaries(
 
 @given(USAGES | DETAILED)
 @example({"input_tokens": 10, "input_tokens_details": {"cache_write_tokens": 8, "audio_tokens": 8}})
-@example({"completion_tokens": 10, "reasoning_tokens": 9, "citation_tokens": 1 << 52, "total_tokens": 1})
+@example({"completion_tokens": 10, "reasoning_tokens": 9, "citation_tokens": MOST, "total_tokens": 1})
 def test_parts_never_exceed_their_whole(usage: dict[str, object]) -> None:
     """Whatever an upstream says: kinds are known ones above 0, and all that is apart fits into its whole."""
     tokens = tokens_of(usage)
@@ -323,13 +324,25 @@ def test_sound_and_searches(usage: dict[str, object], units: dict[str, int]) -> 
         ({"cost_in_usd_ticks": 37_756_000}, 3_775_600),
         ({"cost": "0.1"}, None),
         ({"cost": -1}, None),
+        ({"cost": 1_000_000}, 10**15),
+        ({"cost": 1_000_000.5}, None),
+        ({"cost": {"total_cost": 1e9}}, None),
+        ({"cost_in_usd_ticks": 10**16}, 10**15),
+        ({"cost_in_usd_ticks": 10**16 + 1}, None),
         ({"cost": float("nan")}, None),
         ({}, None),
     ],
 )
 def test_what_an_upstream_says_it_charged(usage: dict[str, object], cost: int | None) -> None:
-    """OpenRouter's and Perplexity's dollars and xAI's ticks are nano-dollars."""
+    """OpenRouter's and Perplexity's dollars and xAI's ticks are nano-dollars; more than a million is a mistake."""
     assert reported_cost(usage) == cost
+
+
+def test_counts_beyond_any_answer_are_none() -> None:
+    """Tokens, searches and seconds."""
+    assert tokens_of({"prompt_tokens": MOST, "completion_tokens": MOST + 1}) == {"input": MOST}
+    assert units_of({"num_search_queries": MOST + 1, "seconds": MOST / 1_000 + 1}) == {}
+    assert units_of({"num_search_queries": MOST, "seconds": MOST / 1_000}) == {"searches": MOST, "audio_ms": MOST}
 
 
 @given(st.lists(st.sampled_from([usage for usage, _ in GOLDEN.values()]), max_size=4))
