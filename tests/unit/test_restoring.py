@@ -148,7 +148,7 @@ async def test_what_this_process_could_not_write_yet_is_waited_for(store: Shelf,
 
 def test_sums_are_kept_for_a_month() -> None:
     """Longer than any: what was spent in one is read from them."""
-    with pytest.raises(ConfigError, match="keep_usage_days"):
+    with pytest.raises(ConfigError, match="KEEP_USAGE_DAYS"):
         load(None, {"ASKONCE_LEDGER__KEEP_USAGE_DAYS": "31"})
 
 
