@@ -65,4 +65,4 @@ async def test_l1_two_worker_processes_spend_one_budget(
     member = await team.key(team="t")
     await known(team, member)
     check(await storm(team, member, upstream))
-    assert float((await team.usage(model="m"))["total"]["cost_usd"]) == usd(AFFORDED * RESERVED)
+    assert float((await team.usage(upstream="test"))["total"]["cost_usd"]) == usd(AFFORDED * RESERVED)

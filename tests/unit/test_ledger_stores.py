@@ -212,7 +212,9 @@ async def test_a_row_that_no_store_can_take_keeps_none_out(store: Shelf) -> None
 @pytest.mark.parametrize("amount", [10**18, 1 << 62, (1 << 63) - 1])
 async def test_absurd_amounts_stop_nothing(store: Shelf, amount: int) -> None:
     """Each is taken for the most that one request may come to."""
-    await store.put(*(row(n, cost=amount, saved=amount, used={"input": amount}) for n in range(300)))
+    await store.put(row(0, cost=amount, saved=amount, used={"input": amount}))
+    assert [each.cost for each in await store.all()] == [MAX_AMOUNT]
+    await store.put(*(row(n, cost=amount, saved=amount, used={"input": amount}) for n in range(1, 300)))
     report = await store.usage()
     assert sums(report) == {"alice": 300}
     for measure in ("cost", "saved", "used_input"):

@@ -30,7 +30,7 @@ async def url(tmp_path: Path) -> AsyncIterator[str]:
     """With two keys' requests of today, one without a price, and a loss."""
     async with shelf("sqlite", file=tmp_path / "ledger") as store:
         await store.put(
-            row(1, key="alice", cost=10_000_000_123_456_789, model="=cmd|' /C calc'!A0"),
+            row(1, key="alice", cost=1_000_000_123_456_789, model="=cmd|' /C calc'!A0"),
             row(2, key="bob", cost=None, saved=1_000_000, used={"input": 1_234_567, "reasoning": 3}),
             row(3, key="", cost=0, status=401),
         )
@@ -61,9 +61,9 @@ async def test_a_table(url: str) -> None:
     head, *lines = [line.split() for line in printed.out.splitlines()]
     assert head == ["key", "requests", "failed", "input", "output", "cost", "saved"]
     assert [line[0] for line in lines] == ["alice", "-", "bob", "total"]
-    assert lines[0][1:] == ["1", "0", "100", "20", "$10000000.123456789", "$0.00"]
+    assert lines[0][1:] == ["1", "0", "100", "20", "$1000000.123456789", "$0.00"]
     assert lines[2] == ["bob", "1", "0", "1,234,567", "0", "$0.00", "+", "?", "$0.001"]
-    assert lines[3][5] == "$10000000.123456789"
+    assert lines[3][5] == "$1000000.123456789"
     assert "1 requests have no known price" in printed.err
     assert "1,000 requests of these days are missing" in printed.err
 
@@ -94,7 +94,7 @@ async def test_json(url: str) -> None:
     printed = await run(url, "--by", "day", "--json", "--since", "1d")
     found = json.loads(printed.out)
     assert [line["name"] for line in found["lines"]] == ["2026-11-21"]
-    assert found["total"]["cost_usd"] == "10000000.123456789"
+    assert found["total"]["cost_usd"] == "1000000.123456789"
 
 
 async def test_csv(url: str) -> None:
