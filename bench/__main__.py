@@ -48,7 +48,7 @@ def bench(
     show(slices, absent)
     if json_file is not None:
         json_file.write_bytes(as_json(slices, absent, seed))
-    ours = (Lane.ASKONCE, Lane.CACHE, Lane.REDIS)
+    ours = tuple(lane for lane in Lane if lane.value.startswith("askonce"))
     failed = any(lane in absent for lane in ours) or any(one.failed for one in slices)
     if failed or (check and not all(verdict.holds for verdict in verdicts(slices))):
         raise typer.Exit(1)

@@ -71,12 +71,12 @@ TAKES: Final[Mapping[Measure, tuple[Lane, ...]]] = {
     Measure.STREAMS: _RELAYS,
     Measure.LARGE: _RELAYS,
     Measure.UPLOAD: _RELAYS,
-    Measure.BYPASS: (Lane.ASKONCE, Lane.CACHE),
-    Measure.MISSES: (Lane.ASKONCE, Lane.CACHE),
+    Measure.BYPASS: (Lane.PRICED, Lane.CACHE),
+    Measure.MISSES: (Lane.PRICED, Lane.CACHE),
     Measure.HITS: (Lane.NGINX_CACHE, Lane.AIOHTTP_HANDLER, Lane.CACHE, Lane.TEAM_CACHE),
     Measure.REDIS: (Lane.REDIS, Lane.TEAM_REDIS),
     Measure.LATENCY: (Lane.CACHE,),
-    Measure.COALESCED: (Lane.ASKONCE, Lane.CACHE),
+    Measure.COALESCED: (Lane.PRICED, Lane.CACHE),
     Measure.REPLAY: (Lane.NGINX_CACHE, Lane.CACHE),
 }
 """Which lanes a measure compares."""
