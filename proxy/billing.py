@@ -15,7 +15,7 @@ from proxy.limiting.measure import Measure
 from proxy.limiting.stage import BLIND, NAMING, Limits
 from proxy.openai.answered import is_pending, output_in, output_streamed
 from proxy.openai.tokens import reported_cost, tokens_of, units_of
-from proxy.openai.usage import Report, report_of
+from proxy.openai.usage import Report, report_of, usage_of
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.prices import Prices, Tier, tier_of
 
@@ -143,12 +143,12 @@ class Bills:
         bill = exchange.bill = exchange.bill or Bill()
         if bill.used is not None:
             return bill
-        report = report_of(exchange.usage_text) if exchange.usage_text else None
-        if report is None and exchange.usage is not None:
-            report = Report(exchange.usage, "", "")
         if not exchange.attempts or not _makes(exchange):
             bill.used = NOTHING
             return bill
+        report = report_of(exchange.usage_text) if exchange.usage_text else None
+        if report is None and exchange.usage is not None:
+            report = Report(exchange.usage, "", "")
         if report is not None:
             units = bill.estimate.units if bill.estimate is not None else NOTHING
             worth = self._read(report, exchange.model, exchange.upstream, units)
@@ -198,10 +198,17 @@ class Bills:
 
     def count(self, exchange: Exchange, route: str) -> None:
         """For the metrics."""
+        metrics, model = self._metrics, exchange.model
+        if self._prices is None and exchange.bill is None:
+            # Nobody asks for more than tokens.
+            usage = usage_of(exchange.usage_text) if exchange.usage_text else exchange.usage
+            if usage is not None and exchange.attempts and _makes(exchange):
+                for kind, amount in tokens_of(usage).items():
+                    metrics.tokens(model, kind, amount)
+            return
         if not exchange.attempts and exchange.note is None and exchange.bill is None:
             return
         bill = self._known(exchange)
-        metrics, model = self._metrics, exchange.model
         for kind, amount in (bill.used or NOTHING).items():
             metrics.tokens(model, kind, amount)
         if bill.granted:
