@@ -16,6 +16,7 @@ from proxy.limiting.stage import BLIND, NAMING, Limits
 from proxy.openai.answered import is_pending, output_in, output_streamed
 from proxy.openai.tokens import reported_cost, tokens_of, units_of
 from proxy.openai.usage import Report, report_of, usage_of
+from proxy.routes import HEALTH
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.prices import Prices, Tier, tier_of
 
@@ -186,8 +187,8 @@ class Bills:
         return output_streamed(exchange.upstream_bytes, exchange.tail) + self._measure.hidden(exchange.model)
 
     def account(self, exchange: Exchange, route: str, status: int, error: str) -> None:
-        """Writes it down, once it is known what it used."""
-        if self._write is not None:
+        """Writes it down, once it is known what it used. Whoever looks whether the gateway lives asks for nothing."""
+        if self._write is not None and exchange.route is not HEALTH:
             self._write(self._row(exchange, self._known(exchange), route, status, error))
 
     def _known(self, exchange: Exchange) -> Bill:

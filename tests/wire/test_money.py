@@ -90,7 +90,7 @@ async def test_one_row_for_each_that_went_upstream_or_need_not(
 
 
 async def test_one_row_for_each_that_was_refused(start_team: StartTeam) -> None:
-    """Health and what has no route are nobody's; none costs anything."""
+    """What has no route is nobody's, and whoever looks whether the gateway lives has none; none costs anything."""
     team = await start_team(cache__enabled=True)
     alice = await team.key(models=["m"])
     for method, target, body, _ in REFUSED:
@@ -98,7 +98,7 @@ async def test_one_row_for_each_that_was_refused(start_team: StartTeam) -> None:
     await team.ask(alice, b"", method="GET", target="/healthz")
     await team.ask(alice, b"", method="GET", target="/nowhere")
     rows = await team.rows()
-    wanted = [*(wanted for *_, wanted in REFUSED), ("healthz", "", 200, ""), ("unknown", "", 404, "unknown_route")]
+    wanted = [*(wanted for *_, wanted in REFUSED), ("unknown", "", 404, "unknown_route")]
     assert [said(row) for row in rows] == wanted
     assert {(row["attempts"], row["cost_usd"], row["saved_usd"]) for row in rows} == {(0, "0.00", "0.00")}
 
