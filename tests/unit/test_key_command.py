@@ -127,13 +127,13 @@ async def test_a_revoked_key_is_listed_as_such(command: Command) -> None:
 
 async def test_pages_of_the_list(command: Command) -> None:
     """Where there is more, it is said how to go on, and not on standard output."""
-    for number in range(3):
-        await command.out("create", f"k{number}")
+    for name in ("first", "second", "third"):
+        await command.out("create", name)
         command.worker.clock.advance(1.0)
     result = await command.run("list", "--limit", "2")
     cursor = result.stderr.split()[-1]
-    assert ("k1" in result.stdout, "k2" in result.stdout) == (True, False)
-    assert "k2" in await command.out("list", "--limit", "2", "--cursor", cursor)
+    assert ("second" in result.stdout, "third" in result.stdout) == (True, False)
+    assert "third" in await command.out("list", "--limit", "2", "--cursor", cursor)
 
 
 async def test_teams(command: Command) -> None:
