@@ -9,6 +9,14 @@ from proxy.config.advice import advice
 from proxy.config.allowances import Amounts, DeclaredKey, DeclaredTeam, Keys, Limits, SubjectLimits
 from proxy.config.reading import Loaded, as_variable, find, load, read, strays
 from proxy.config.reload import carried_over
+from proxy.config.routes import (
+    ResolvedRoute,
+    key_field_of,
+    resolved_routes,
+    secrets_of,
+    slots_of,
+    timeouts_of,
+)
 from proxy.config.section import ConfigError, Secret
 from proxy.config.settings import (
     DEFAULT_BASE_URL,
@@ -30,14 +38,16 @@ from proxy.config.settings import (
     Redis,
     Server,
     Timeouts,
-    Upstream,
 )
+from proxy.config.upstreams import Admission, Breaker, OwnTimeouts, Probe, Retry, Route, Upstream
 
 __all__ = [
     "DEFAULT_BASE_URL",
     "Admin",
+    "Admission",
     "Amounts",
     "Auth",
+    "Breaker",
     "Cache",
     "CacheTtl",
     "Coalesce",
@@ -54,10 +64,15 @@ __all__ = [
     "Loaded",
     "Log",
     "Metrics",
+    "OwnTimeouts",
     "Pool",
     "Prices",
+    "Probe",
     "Realtime",
     "Redis",
+    "ResolvedRoute",
+    "Retry",
+    "Route",
     "Secret",
     "Server",
     "SubjectLimits",
@@ -67,7 +82,12 @@ __all__ = [
     "as_variable",
     "carried_over",
     "find",
+    "key_field_of",
     "load",
     "read",
+    "resolved_routes",
+    "secrets_of",
+    "slots_of",
     "strays",
+    "timeouts_of",
 ]

@@ -12,7 +12,8 @@ from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined
 from proxy.config.allowance_checks import check_allowances, is_pattern
 from proxy.config.secret_checks import check_secrets
 from proxy.config.section import ConfigError
-from proxy.config.settings import CacheTtl, Config, Upstream
+from proxy.config.settings import CacheTtl, Config
+from proxy.config.upstreams import Upstream
 
 __all__ = ["check", "check_proxy", "is_local", "is_loopback"]
 

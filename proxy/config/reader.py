@@ -67,6 +67,8 @@ class Reader:
             return self._table(typing.get_args(kind)[1], value, key)
         if is_section(kind):
             return self.section(kind, value, key)
+        if kind == tuple[Secret, ...]:
+            return self._secrets(value, key)
         if isinstance(value, Variable):
             self.variables[key] = value.name
             if kind is not Secret:
@@ -109,6 +111,23 @@ class Reader:
             raise ConfigError(f"{self.called(key)}: the secret holds a blank, a control character or a non-ASCII one")
         self.secrets[key] = origin
         return Secret(text)
+
+    def _secrets(self, node: object, key: str) -> tuple[Secret, ...]:
+        if isinstance(node, Variable):
+            self.variables[key] = node.name
+            node = [Variable(node.name, text) for text in node.text.split(",") if text.strip()]
+        if not isinstance(node, list):
+            raise ConfigError(f"{key}: expected a list of `env:NAME` or `file:PATH`")
+        found, origins = [], []
+        for value in node:
+            secret = self._secret(value, key)
+            if not secret:
+                raise ConfigError(f"{key}: one of its secrets is empty")
+            found.append(secret)
+            origins.append(self.secrets.pop(key))
+        if origins:
+            self.secrets[key] = ", ".join(origins)
+        return tuple(found)
 
     def _referenced(self, reference: str, called: str) -> tuple[str, str]:
         """The text that a reference points at, and what to call that place."""

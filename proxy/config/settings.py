@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from proxy.config.allowances import Amounts, Keys, Limits
+from proxy.config.allowances import Keys, Limits
 from proxy.config.section import Bytes, Count, Port, Seconds, Secret, Section, Ttl, is_section, types_of
+from proxy.config.upstreams import Admission, Breaker, PriceTable, Retry, Route, Upstream
 
 __all__ = [
     "DEFAULT_BASE_URL",
@@ -29,14 +30,10 @@ __all__ = [
     "Redis",
     "Server",
     "Timeouts",
-    "Upstream",
     "known_keys",
 ]
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
-
-PriceTable = dict[str, float | dict[str, float]]
-"""What `proxy.telemetry.prices.override_of` takes."""
 
 
 class Listen(Section, frozen=True):
@@ -203,18 +200,6 @@ class Ledger(Section, frozen=True):
     buffer_bytes: Annotated[int, Meta(ge=1 << 16, le=1 << 40)] = 64 << 20
 
 
-class Upstream(Section, frozen=True):
-    """One OpenAI-compatible API."""
-
-    base_url: str
-    key: Secret = Secret("")
-    models: tuple[str, ...] = ("*",)
-    ca_file: str = ""
-    provider: str = ""
-    limits: Amounts = Amounts()
-    """Those that it sets go before those of `limits.upstream`."""
-
-
 class Config(Section, frozen=True):
     """Everything that can be set."""
 
@@ -236,7 +221,13 @@ class Config(Section, frozen=True):
     realtime: Realtime = Realtime()
     log: Log = Log()
     metrics: Metrics = Metrics()
+    retry: Retry = Retry()
+    breaker: Breaker = Breaker()
+    admission: Admission = Admission()
     upstreams: dict[str, Upstream] = field(default_factory=dict)
+    routes: dict[str, Route] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+    """What a client may call a model → the model."""
 
 
 def known_keys(like: str = "", *, tables: bool = True) -> Iterator[str]:
