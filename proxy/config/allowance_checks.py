@@ -33,8 +33,11 @@ def check_allowances(config: Config, called: _Called) -> None:
             _check_amount(called, f"{table}.{kind.value}", kind, getattr(amounts, kind.value), config.limits)
     _check_store(config, called)
     _check_keys(config, called)
-    for pattern, prices in config.prices.models.items():
-        _check_prices(called, dotted("prices.models", pattern), pattern, prices)
+    tables = {"prices.models": config.prices.models}
+    tables |= {f"upstreams.{name}.prices": upstream.prices for name, upstream in config.upstreams.items()}
+    for table, models in tables.items():
+        for pattern, prices in models.items():
+            _check_prices(called, dotted(table, pattern), pattern, prices)
 
 
 def allowances(config: Config) -> Iterator[tuple[str, Amounts]]:

@@ -9,10 +9,12 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # noqa: TID251  (opens nothing)
 
-from proxy.config.allowance_checks import check_allowances, is_pattern
+from proxy.config.allowance_checks import check_allowances
+from proxy.config.route_checks import check_routes
 from proxy.config.secret_checks import check_secrets
 from proxy.config.section import ConfigError
 from proxy.config.settings import CacheTtl, Config
+from proxy.config.upstream_checks import check_upstreams
 from proxy.config.upstreams import Upstream
 
 __all__ = ["check", "check_proxy", "is_local", "is_loopback"]
@@ -35,12 +37,12 @@ def check(config: Config, called: _Called) -> None:
         raise ConfigError(f"{called('http.max_header_bytes')}: cannot be more than http.max_head_bytes")
     _check_cache(config, called)
     _check_data(config.data.directory, called("data.directory"))
-    owners: dict[str, str] = {}
     for name, upstream in config.upstreams.items():
         key = f"upstreams.{name}"
         _check_base_url(called(f"{key}.base_url"), key, upstream, config)
         _check_ca_file(called(f"{key}.ca_file"), upstream)
-        _check_models(called(f"{key}.models"), name, upstream, owners)
+    check_upstreams(config, called)
+    check_routes(config, called)
     check_allowances(config, called)
     check_secrets(config, called)
 
@@ -194,6 +196,9 @@ def _check_base_url(called: str, key: str, upstream: Upstream, config: Config) -
         raise ConfigError(f"{called}: a key does not belong in the URL; use {key}.key")
     if "?" in text or "#" in text:
         raise ConfigError(f"{called}: a query or fragment does not belong here")
+    others = url.path.replace("{model}", "", 1)
+    if "{" in others or "}" in others:
+        raise ConfigError(f"{called}: {{model}} may stand in its path once, and nothing else in braces")
     host = url.hostname or ""
     if port == 0 or (_address(host) is None and not _HOSTNAME.fullmatch(host)):
         raise ConfigError(f"{called}: the host or port is malformed")
@@ -220,14 +225,3 @@ def _check_ca_file(called: str, upstream: Upstream) -> None:
         ssl.create_default_context(cafile=upstream.ca_file)
     except (ssl.SSLError, OSError, ValueError):
         raise ConfigError(f"{called}: {upstream.ca_file[:256]} holds no PEM certificates") from None
-
-
-def _check_models(called: str, name: str, upstream: Upstream, owners: dict[str, str]) -> None:
-    if not upstream.models:
-        raise ConfigError(f"{called}: at least one pattern is needed")
-    for pattern in upstream.models:
-        if not is_pattern(pattern):
-            raise ConfigError(f"{called}: a pattern is 1 to 256 printable characters, such as 'gpt-*'")
-        if pattern in owners:
-            raise ConfigError(f"{called}: {pattern!r} is also a pattern of upstreams.{owners[pattern]}")
-        owners[pattern] = name
