@@ -7,17 +7,33 @@ from typing import Any
 
 import pytest
 
-from proxy.config import Config, DeclaredKey, DeclaredTeam, load
+from proxy.config import (
+    Config,
+    DeclaredKey,
+    DeclaredTeam,
+    OwnTimeouts,
+    Route,
+    key_field_of,
+    load,
+    resolved_routes,
+    secrets_of,
+)
 from proxy.config.settings import known_keys
 from proxy.telemetry.prices import NAMES
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "config.toml"
 SETTING = re.compile(r"^(\w+) = (?:\"[^\"]*\"|[^#]+?)  +# (.+)$")
-
-
-NAMED = ("keys.declared.", "keys.teams.", "prices.models.")
+NAMED = ("keys.declared.", "keys.teams.", "prices.models", "upstreams.openai.prices", "routes.", "aliases")
 """Tables of which there is none until an operator names one: the reference shows them as comments."""
+SECRETS = {"AZURE_OPENAI_API_KEY": "sk-canary-51aa"}
+"""Which the examples refer to."""
+
+
+def settings(like: str) -> list[str]:
+    """All there are, a table of texts as one."""
+    known = [*known_keys(like)]
+    return [key for key in known if not any(other.startswith(f"{key}.") for other in known)]
 
 
 def examples() -> list[str]:
@@ -39,28 +55,45 @@ def shown(text: str) -> list[str]:
 def with_examples(tmp_path: Path) -> Config:
     file = tmp_path / "config.toml"
     file.write_text(REFERENCE.read_text() + "\n" + "\n".join(examples()))
-    return load(file, {})
+    return load(file, SECRETS)
 
 
 def test_the_reference_shows_every_setting_and_nothing_else() -> None:
     """A setting that is not documented, or documented and gone, fails here; their order is the code's."""
-    known = known_keys("upstreams.openai", tables=False)
-    assert shown(REFERENCE.read_text()) == [key for key in known if not key.startswith(NAMED)]
+    known = [key for key in settings("upstreams.openai") if not key.startswith(NAMED)]
+    assert shown(REFERENCE.read_text()) == known
 
 
-@pytest.mark.parametrize(("table", "metadata"), [("keys.declared.ci", 8), ("keys.teams.research", 0)])
-def test_the_examples_show_every_setting_of_what_operators_name(table: str, metadata: int) -> None:
-    """As above; `metadata` is a table itself."""
-    known = [key for key in known_keys(table, tables=False) if key.startswith(f"{table}.")]
-    known.insert(metadata, f"{table}.metadata")
+@pytest.mark.parametrize("table", ["keys.declared.ci", "keys.teams.research", "routes.mini"])
+def test_the_examples_show_every_setting_of_what_operators_name(table: str) -> None:
+    """As above."""
+    known = [key for key in settings(table) if key.startswith(f"{table}.")]
     assert [key for key in shown("\n".join(examples())) if key.startswith(f"{table}.")] == known
 
 
 def test_the_examples_load_and_are_the_defaults(tmp_path: Path) -> None:
     """Whoever takes the comment signs away has a file that starts, and changes nothing but what he edits."""
-    keys = with_examples(tmp_path).keys
+    config = with_examples(tmp_path)
+    keys, route = config.keys, config.routes["mini"]
     assert keys.declared == {"ci": DeclaredKey(digest=keys.declared["ci"].digest)}
     assert keys.teams == {"research": DeclaredTeam()}
+    timeouts = OwnTimeouts(first_byte=20)
+    assert route == Route(models=route.models, groups=route.groups, strategy="weighted", timeouts=timeouts)
+
+
+def test_the_example_of_several_upstreams_is_one_set_up(tmp_path: Path) -> None:
+    """OpenAI and Azure share a model, a server of one's own stands in for them, and an alias leads there."""
+    config = with_examples(tmp_path)
+    assert [(each.name, each.models, each.groups) for each in resolved_routes(config)] == [
+        ("mini", ("gpt-4o-mini",), ((("openai", 3), ("azure", 1)), (("local", 1),))),
+        ("openai", ("*",), ((("openai", 1),),)),
+        ("local", ("Qwen/*", "llama-*"), ((("local", 1),),)),
+    ]
+    azure, local = config.upstreams["azure"], config.upstreams["local"]
+    assert (secrets_of(azure), key_field_of(azure)) == ((SECRETS["AZURE_OPENAI_API_KEY"],), "api-key")
+    assert all("gpt-4o-mini" in each.rename for each in (azure, local))
+    assert local.slots == 8
+    assert config.aliases == {"fast": "gpt-4o-mini"}
 
 
 def test_the_example_of_prices_shows_all_of_them_with_their_units(tmp_path: Path) -> None:
@@ -97,8 +130,18 @@ def test_every_duration_and_size_has_its_unit() -> None:
         "ping_timeout",
         "grace",
         "burst",
+        "base",
+        "longest",
+        "window",
+        "cool_down",
+        "patience",
+        "shed_lag",
+        "interval",
+        "timeout",
     ):
         assert re.search(rf"^{key} = .* # (.*\b)?s\b", text, re.MULTILINE), key
+    for key in ("hold_bytes", "shed_memory"):
+        assert re.search(rf"^{key} = .* # bytes\b", text, re.MULTILINE), key
     for key in ("max_json_bytes", "max_upload_bytes", "max_frame_bytes", "buffer_bytes"):
         assert re.search(rf"^{key} = .* # \d+ MiB", text, re.MULTILINE), key
 
@@ -130,5 +173,7 @@ def test_what_the_documents_call_a_setting_exists() -> None:
         text = document.read_text()
         named = re.findall(rf"`((?:{sections})\.(?!py\b)[a-z_.]+)`", text)
         named += [name.lower().replace("__", ".") for name in re.findall(r"\bASKONCE_([A-Z]+__\w+)", text)]
-        settings = {re.sub(r"^(upstreams|keys\.declared|keys\.teams)\.[^.]+", r"\1.name", name) for name in named}
+        settings = {
+            re.sub(r"^(upstreams|routes|keys\.declared|keys\.teams)\.[^.]+", r"\1.name", name) for name in named
+        }
         assert settings - keys <= {"section.name"}, document.name

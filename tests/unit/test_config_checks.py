@@ -177,7 +177,8 @@ def test_an_upstream_serves_something() -> None:
 def test_two_upstreams_do_not_claim_the_same_pattern() -> None:
     """Which of them would serve it is nobody's guess; the line names both."""
     line = refusal(upstreams__b__base_url=URL, upstreams__a__models="x,gpt-*", upstreams__b__models="gpt-*")
-    assert line == "UPSTREAMS__B__MODELS: 'gpt-*' is also a pattern of upstreams.a"
+    hint = "a route in [routes] may lead to both"
+    assert line == f"UPSTREAMS__B__MODELS: 'gpt-*' is also a pattern of upstreams.a; {hint}"
 
 
 def test_a_header_line_fits_into_the_head() -> None:
