@@ -80,6 +80,7 @@ class KeyForm(_Form, kw_only=True):
     max_tokens: Count | UnsetType | None = UNSET
     cache_scope: Literal["key", "team", "global"] | UnsetType | None = UNSET
     semantic: Literal["off", "shadow", "on"] | UnsetType | None = UNSET
+    priority: Literal["interactive", "batch"] | UnsetType | None = UNSET
 
     def chosen(self, now: float) -> dict[str, Any]:
         """As `fields`. Raises Problem."""
@@ -126,6 +127,7 @@ def key_document(key: VirtualKey, now: float, last_used: float | None) -> dict[s
         "budgets": _written(key.budgets),
         "cache_scope": key.cache_scope,
         "semantic": key.semantic,
+        "priority": key.priority,
         "metadata": key.metadata,
     }
 

@@ -57,6 +57,8 @@ def _may(key: DeclaredKey) -> Iterator[str]:
         yield f"answers shared by {key.cache_scope}"
     if key.semantic:
         yield f"semantic: {key.semantic}"
+    if key.priority:
+        yield f"priority: {key.priority}"
     if amounts := _amounts(key):
         yield amounts
 

@@ -35,6 +35,9 @@ _All = Annotated[str | None, typer.Option("--usd-in-all", metavar="USD")]
 _MaxTokens = Annotated[str | None, typer.Option("--max-tokens", metavar="N", help="Of one request and its answer.")]
 _Scope = Annotated[str | None, typer.Option("--cache-scope", metavar="SCOPE", help="Who shares: key, team or global.")]
 _Semantic = Annotated[str | None, typer.Option("--semantic", metavar="MODE", help="off, shadow or on.")]
+_Priority = Annotated[
+    str | None, typer.Option("--priority", metavar="CLASS", help="interactive, or batch: waits longer.")
+]
 _Metadata = Annotated[list[str] | None, typer.Option("--metadata", metavar="NAME=VALUE")]
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the secret and nothing else, for scripts.")]
 
@@ -46,7 +49,7 @@ def create(
     requests_per_minute: _Rpm = None, tokens_per_minute: _Tpm = None, requests_per_day: _Rpd = None,
     concurrent_requests: _Concurrent = None, max_tokens: _MaxTokens = None,
     usd_per_day: _Day = None, usd_per_month: _Month = None, usd_in_all: _All = None,
-    cache_scope: _Scope = None, semantic: _Semantic = None, metadata: _Metadata = None,
+    cache_scope: _Scope = None, semantic: _Semantic = None, priority: _Priority = None, metadata: _Metadata = None,
     admin_url: AdminUrl = "", config: ConfigFile = None,
     *,
     declare: Annotated[
@@ -60,7 +63,7 @@ def create(
         return
     body = _body(
         name=name, team=team, models=model, endpoints=endpoint, max_tokens=_amount("max_tokens", max_tokens),
-        cache_scope=cache_scope, semantic=semantic, metadata=_pairs(metadata), **_life(expires),
+        cache_scope=cache_scope, semantic=semantic, priority=priority, metadata=_pairs(metadata), **_life(expires),
         limits=_amounts(requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute,
                         requests_per_day=requests_per_day, concurrent_requests=concurrent_requests),
         budgets=_amounts(usd_per_day=usd_per_day, usd_per_month=usd_per_month, usd_in_all=usd_in_all),
@@ -103,14 +106,14 @@ def update(
     requests_per_minute: _Rpm = None, tokens_per_minute: _Tpm = None, requests_per_day: _Rpd = None,
     concurrent_requests: _Concurrent = None, max_tokens: _MaxTokens = None,
     usd_per_day: _Day = None, usd_per_month: _Month = None, usd_in_all: _All = None,
-    cache_scope: _Scope = None, semantic: _Semantic = None, metadata: _Metadata = None,
+    cache_scope: _Scope = None, semantic: _Semantic = None, priority: _Priority = None, metadata: _Metadata = None,
     admin_url: AdminUrl = "", config: ConfigFile = None, *, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Change what is given, and nothing else; "" and none take away what was there."""
     body = _body(
         name=name, team=team, models=_cleared(model), endpoints=_cleared(endpoint),
         max_tokens=_amount("max_tokens", max_tokens), cache_scope=cache_scope, semantic=semantic,
-        metadata=_pairs(metadata), **_life(expires),
+        priority=priority, metadata=_pairs(metadata), **_life(expires),
         limits=_amounts(requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute,
                         requests_per_day=requests_per_day, concurrent_requests=concurrent_requests),
         budgets=_amounts(usd_per_day=usd_per_day, usd_per_month=usd_per_month, usd_in_all=usd_in_all),

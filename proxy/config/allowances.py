@@ -60,6 +60,7 @@ class DeclaredKey(Amounts, frozen=True, kw_only=True):
     max_tokens: Amount = inf
     cache_scope: Literal["", "key", "team", "global"] = ""
     semantic: Literal["", "off", "shadow", "on"] = ""
+    priority: Literal["", "interactive", "batch"] = ""
     metadata: dict[str, str] = field(default_factory=dict)
 
 

@@ -31,6 +31,7 @@ def declared_key(name: str, section: DeclaredKey) -> VirtualKey:
         budgets=budgets,
         cache_scope=section.cache_scope or None,
         semantic=section.semantic or None,
+        priority=section.priority or None,
         metadata=section.metadata,
         source="config",
     )

@@ -108,6 +108,8 @@ class VirtualKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     budgets: dict[Kind, Amount] = {}
     cache_scope: Literal["key", "team", "global"] | None = None
     semantic: Literal["off", "shadow", "on"] | None = None
+    priority: Literal["interactive", "batch"] | None = None
+    """Who waits longer where upstreams are busy; None is interactive."""
     metadata: dict[str, str] = {}
     source: Literal["store", "config"] = "store"
     revision: int = 0

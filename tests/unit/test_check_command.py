@@ -20,6 +20,7 @@ expires = 2027-01-31T00:00:00Z
 models = ["gpt-4o*"]
 max_tokens = 4096
 cache_scope = "key"
+priority = "batch"
 usd_per_day = 0.01
 [keys.teams.research]
 usd_in_all = 1250.5
@@ -66,7 +67,7 @@ def test_keys_and_teams_are_explained(explained: Explained) -> None:
     """Where they are kept, and what each that is declared may do; of none more than its name."""
     lines = explained(SHARED)
     folder = explained.folder / "data"
-    rest = "4,096 tokens a request; answers shared by key; 0.01 USD a day"
+    rest = "4,096 tokens a request; answers shared by key; priority: batch; 0.01 USD a day"
     for line in (
         "clients bring virtual keys",
         f"stored in {folder}",

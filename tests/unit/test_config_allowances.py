@@ -141,6 +141,7 @@ def test_a_bucket_holds_no_more_than_counters_can(file: Path) -> None:
         ({"endpoints": str(["a"] * 101)}, "endpoints: at most 100 patterns"),
         ({"max_tokens": "1.5"}, "max_tokens: expected a whole number"),
         ({"cache_scope": '"all"'}, "cache_scope: expected '' or 'key' or 'team' or 'global'"),
+        ({"priority": '"low"'}, "priority: expected '' or 'interactive' or 'batch'"),
         ({"metadata": "{a = 1}"}, "metadata.a: expected a string, got a whole number"),
         ({"metadata": "3"}, "metadata: expected a table"),
         ({"metadata": "{a = '" + "x" * 513 + "'}"}, "metadata: at most 16 texts of 512 characters"),

@@ -23,14 +23,14 @@ def test_a_declared_key_is_a_key() -> None:
     """With its limits and budgets by kind; what is not set is not there."""
     section = DeclaredKey(
         digest=DIGEST.upper(), team="ops", expires=datetime.fromtimestamp(NOW, UTC), models=("m*",),
-        endpoints=("embeddings",), max_tokens=9.0, cache_scope="team", metadata={"a": "b"}, requests_per_minute=5.0,
-        usd_per_day=0.01,
+        endpoints=("embeddings",), max_tokens=9.0, cache_scope="team", priority="batch", metadata={"a": "b"},
+        requests_per_minute=5.0, usd_per_day=0.01,
     )  # fmt: skip
     key = declared_key("ci", section)
     assert (key.id, key.name, key.source, key.expires) == ("config-ci", "ci", "config", NOW)
     assert (key.limits, key.budgets) == ({Kind.REQUESTS: 5}, {Kind.SPEND_DAY: 10_000_000})
     assert (key.team, key.models, key.endpoints, key.max_tokens) == ("ops", ("m*",), ("embeddings",), 9)
-    assert (key.cache_scope, key.semantic, key.metadata) == ("team", None, {"a": "b"})
+    assert (key.cache_scope, key.semantic, key.priority, key.metadata) == ("team", None, "batch", {"a": "b"})
     table = Table(PEPPER)
     table.declare([key, declared_team("ops", DeclaredTeam(usd_per_month=2.0, metadata={"c": "d"}))])
     assert table.find(b"s", NOW - 1) == key
@@ -43,7 +43,7 @@ def test_a_declared_key_without_settings_is_bounded_by_nothing() -> None:
     """Its digest is all that it needs."""
     key = declared_key("ci", DeclaredKey(digest=DIGEST))
     assert (key.limits, key.budgets, key.max_tokens, key.expires, key.team) == ({}, {}, None, None, "")
-    assert (key.models, key.endpoints, key.cache_scope, key.semantic) == ((), (), None, None)
+    assert (key.models, key.endpoints, key.cache_scope, key.semantic, key.priority) == ((), (), None, None, None)
 
 
 @pytest.fixture

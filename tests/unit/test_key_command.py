@@ -79,25 +79,28 @@ async def test_every_option_reaches_the_key(command: Command) -> None:
     options = (
         "--team red --expires 30d --model gpt-5* --model o3 --endpoint embeddings --requests-per-minute 60"
         " --tokens-per-minute 9000 --requests-per-day 7 --concurrent-requests 2 --max-tokens 99 --usd-per-day 0.01"
-        " --usd-per-month 5 --usd-in-all 100.5 --cache-scope key --semantic off --metadata a=b=c"
+        " --usd-per-month 5 --usd-in-all 100.5 --cache-scope key --semantic off --priority batch"
+        " --metadata a=b=c"
     )
     key = (await command.json("create", "ann", *options.split()))["key"]
     limits = {"requests_per_minute": 60, "tokens_per_minute": 9_000, "requests_per_day": 7, "concurrent_requests": 2}
     expected = {
         "name": "ann", "team": "red", "expires": NOW + 30 * 86_400, "models": ["gpt-5*", "o3"],
         "endpoints": ["embeddings"], "limits": limits, "max_tokens": 99, "cache_scope": "key", "semantic": "off",
+        "priority": "batch",
         "budgets": {"usd_per_day": 0.01, "usd_per_month": 5, "usd_in_all": 100.5}, "metadata": {"a": "b=c"},
     }  # fmt: skip
     assert {name: key[name] for name in expected} == expected
     options = (
         "--name bob --expires never --requests-per-minute none --requests-per-day 8 --usd-per-day inf --max-tokens none"
-        " --metadata a= --metadata c=d"
+        " --priority interactive --metadata a= --metadata c=d"
     )
     changed = await command.json("update", key["id"], *options.split(), "--team", "", "--model", "", "--semantic", "")
     assert changed == key | {
         "name": "bob", "team": None, "expires": None, "models": [], "metadata": {"c": "d"}, "max_tokens": None,
         "limits": {"tokens_per_minute": 9_000, "requests_per_day": 8, "concurrent_requests": 2},
         "budgets": {"usd_per_month": 5, "usd_in_all": 100.5}, "semantic": None,
+        "priority": "interactive",
     }  # fmt: skip
 
 

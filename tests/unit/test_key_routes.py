@@ -77,7 +77,7 @@ async def test_a_key_is_made_with_all_that_it_may_have(operator: Operator) -> No
         "limits": {"requests_per_minute": 60, "tokens_per_minute": 10_000, "requests_per_day": 9,
                    "concurrent_requests": 2},
         "budgets": {"usd_per_day": 0.01, "usd_per_month": 5, "usd_in_all": 0.000000001},
-        "cache_scope": "team", "semantic": "off", "metadata": {"cost-centre": "7"},
+        "cache_scope": "team", "semantic": "off", "priority": "batch", "metadata": {"cost-centre": "7"},
     }  # fmt: skip
     made = await operator.done("POST", "keys", wanted, 201)
     secret, key = made["secret"], made["key"]
@@ -256,6 +256,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"name": "a", "metadata": {"k": "v" * 513}}, "metadata"),
     ({"name": "a", "metadata": {str(n): "" for n in range(17)}}, "metadata"),
     ({"name": "a", "cache_scope": "sk-ask-canary"}, "cache_scope"),
+    ({"name": "a", "priority": "sk-ask-canary"}, "priority"),
     ({"name": "a", "sk-ask-canary": 1}, ""),
     ({"name": "a", "digest": "00"}, ""),
 ]

@@ -55,7 +55,7 @@ async def test_what_is_put_is_found_in_its_order(medium: Medium, stack: AsyncExi
     store, reader = opened(medium, stack), opened(medium, stack)
     first = await look(reader)
     assert (first.whole, first.records) == (True, [])
-    key, team = virtual_key("a", metadata={"a": "ü"}), Team(name="t", created=NOW)
+    key, team = virtual_key("a", metadata={"a": "ü"}, priority="batch"), Team(name="t", created=NOW)
     revisions = [await store.put(each, 0) for each in (key, team)]
     assert revisions == sorted(set(revisions), key=str)
     seen = await look(reader, first.position)

@@ -154,6 +154,13 @@ def test_what_is_written_is_read(
     assert unpack(f"k:{key.id}", pack(key), revision) == msgspec.structs.replace(key, revision=revision)
 
 
+def test_what_a_key_does_not_have_is_not_written() -> None:
+    """So a record from before there were priorities is one without, and loads."""
+    key = virtual_key()
+    assert b"priority" not in pack(key)
+    assert unpack(f"k:{key.id}", pack(key), 1) == msgspec.structs.replace(key, revision=1, priority=None)
+
+
 @pytest.mark.parametrize(
     ("old", "new"), [(b"{", b""), (b"}", b""), (b'"name"', b'"only_from"'), (b'"created"', b'"c"')]
 )
