@@ -14,11 +14,19 @@ __all__ = ["LagProbe"]
 class LagProbe:
     """Sets a timer every `interval` seconds and records by how much it was missed.
 
-    On the same beat the plain numbers of `metrics` are published.
+    On the same beat the plain numbers of `metrics` are published, and `observe` is told.
     """
 
-    def __init__(self, metrics: Metrics, *, interval: float = 0.1, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        observe: Callable[[float], object] | None = None,
+        interval: float = 0.1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._metrics = metrics
+        self._observe = observe
         self._interval = interval
         self._clock = clock
         self._due = 0.0
@@ -42,4 +50,6 @@ class LagProbe:
         # First: whatever goes wrong in one beat must not be the last of them.
         self.start()
         self._metrics.loop_lagged(late)
+        if self._observe is not None:
+            self._observe(late)
         self._metrics.publish()
