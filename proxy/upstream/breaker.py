@@ -1,0 +1,367 @@
+"""When an upstream is no longer asked, and how it is asked again. Sans-IO.
+
+The states and the counting of failures and of successful probes are pybreaker's. What it leaves open is here: permits,
+so that what is under way belongs to a time; a steady clock; a window for the share of failures; a longer cool-down
+after each probe that failed; and how several workers act as one.
+
+    from       what happens                                                            to         reason
+    ---------  ----------------------------------------------------------------------  ---------  ------------
+    CLOSED     a failure, the last of `failures` in a row                              OPEN       failures
+    CLOSED     a failure; `least` results in the window, `share` of them or more bad   OPEN       share
+    OPEN       somebody asks after the cool-down, and this worker may probe            HALF_OPEN  cooled_down
+    HALF_OPEN  a success, the last of `probes`                                         CLOSED     probed
+    HALF_OPEN  a failure                                                               OPEN       probe_failed
+    CLOSED     another worker opened                                                   OPEN       heard
+    HALF_OPEN  another worker opened                                                   OPEN       heard
+    OPEN       another worker closed                                                   CLOSED     heard
+    HALF_OPEN  another worker closed                                                   CLOSED     heard
+
+Nothing else changes the state; UNKNOWN never does, and in CLOSED no success.
+
+A permit is a number that grows. In CLOSED all get the same one. In HALF_OPEN each probe has its own, and `probes` are
+given in all: one that ends UNKNOWN is given anew, and so is one of which nothing was heard for `longest` seconds (its
+result still counts if it comes). Each opening begins a new time: results of permits from before it are ignored.
+Closing does not, so an answer that closed the breaker and breaks off later is a failure of this time.
+
+The cool-down is drawn: `cool_down` × 2^(openings in a row) ± 10 %, at most `longest`. Openings are in a row until one
+of the workers closes.
+"""
+
+import enum
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, final
+
+from pybreaker import STATE_CLOSED, STATE_HALF_OPEN, STATE_OPEN, CircuitBreaker, CircuitBreakerListener
+from pybreaker import CircuitBreakerState as MachineState
+
+__all__ = ["Breaker", "Reason", "Result", "Settings", "State", "Window"]
+
+JITTER: Final = 0.1
+SOON: Final = 1.0
+"""Seconds after which it is worth asking again, where that depends on a probe or on another worker."""
+DOUBLINGS: Final = 32
+FORGOTTEN: Final = 10
+"""Times `longest`: when a probe without a result is remembered no more."""
+BUCKETS: Final = 10
+
+
+@final
+class State(enum.Enum):
+    """The values are those of a metric's label."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+@final
+class Result(enum.Enum):
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    """It says nothing about the upstream: the client left, or a limit of ours refused."""
+
+
+@final
+class Reason(enum.StrEnum):
+    """Of a transition. The values are those of a metric's label."""
+
+    FAILURES = "failures"
+    SHARE = "share"
+    COOLED_DOWN = "cooled_down"
+    PROBED = "probed"
+    PROBE_FAILED = "probe_failed"
+    HEARD = "heard"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`window`, `cool_down` and `longest` in seconds; `share` in (0, 1]; the rest are numbers of results, from 1."""
+
+    failures: int
+    share: float
+    window: float
+    least: int
+    cool_down: float
+    longest: float
+    probes: int
+
+
+STATES: Final = {STATE_CLOSED: State.CLOSED, STATE_OPEN: State.OPEN, STATE_HALF_OPEN: State.HALF_OPEN}
+
+
+@final
+class Window:
+    """How many results of the last `seconds` were good and bad, to a tenth of that time."""
+
+    __slots__ = ("_bad", "_clock", "_ends", "_good", "_past", "_step")
+
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+        self._step = seconds / BUCKETS
+        self._clock = clock
+        self._past: deque[tuple[int, int]] = deque(maxlen=BUCKETS - 1)
+        self.clear()
+
+    def __repr__(self) -> str:
+        good, bad = self.counts()
+        return f"<Window {bad}/{good + bad}>"
+
+    def succeeded(self) -> None:
+        if self._clock() >= self._ends:
+            self._turn()
+        self._good += 1
+
+    def failed(self) -> None:
+        if self._clock() >= self._ends:
+            self._turn()
+        self._bad += 1
+
+    def counts(self) -> tuple[int, int]:
+        if self._clock() >= self._ends:
+            self._turn()
+        return self._good + sum(good for good, _ in self._past), self._bad + sum(bad for _, bad in self._past)
+
+    def clear(self) -> None:
+        self._past.clear()
+        self._good = self._bad = 0
+        self._ends = self._clock() + self._step
+
+    def _turn(self) -> None:
+        late = self._clock() - self._ends
+        if late >= BUCKETS * self._step:
+            self.clear()
+            return
+        self._past.append((self._good, self._bad))
+        passed = int(late / self._step)
+        self._past.extend([(0, 0)] * passed)
+        self._good = self._bad = 0
+        self._ends += (passed + 1) * self._step
+
+
+class _Failed(Exception):
+    """What pybreaker is told."""
+
+
+def _fail() -> None:
+    raise _Failed
+
+
+def _succeed() -> None: ...
+
+
+@final
+class _Listener(CircuitBreakerListener):
+    def __init__(self, entered: Callable[[State], None]) -> None:
+        self._entered = entered
+
+    def state_change(self, cb: CircuitBreaker, old_state: MachineState | None, new_state: MachineState) -> None:
+        self._entered(STATES[new_state.name])
+
+
+@final
+class Breaker:
+    """Of one upstream. `clock` is steady, in seconds; `draw` is uniform in [0, 1).
+
+    `on_transition` hears the name, the old and the new state and the reason, a `Reason`, when all is done.
+    Whoever got a permit from `enter` gives it to `leave` once. To leave twice is harmless: the second result of a
+    probe is ignored, and in CLOSED it counts as one result more.
+    """
+
+    __slots__ = (
+        *("_calm", "_clock", "_draw", "_due", "_last", "_machine", "_on_transition", "_out", "_settings", "_since"),
+        *("_window", "decided", "failing", "may_probe", "name", "openings", "state"),
+    )
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        clock: Callable[[], float],
+        draw: Callable[[], float],
+        *,
+        may_probe: Callable[[], bool] = lambda: True,
+        on_transition: Callable[[str, State, State, str], object] = lambda *_: None,
+    ) -> None:
+        self.name = name
+        self.state = State.CLOSED
+        """OPEN until somebody asks who may probe, however long the cool-down has been over."""
+        self.failing = False
+        """The last result was a failure."""
+        self.openings = 0
+        """In a row, without recovery."""
+        self.may_probe = may_probe
+        """Asked when a permit would be given outside of CLOSED."""
+        self.decided: Callable[[], object] = lambda: None
+        """Called after each transition for another reason than HEARD."""
+        self._settings = settings
+        self._clock = clock
+        self._draw = draw
+        self._on_transition = on_transition
+        self._window = Window(settings.window, clock)
+        self._due = 0.0
+        """The end of the cool-down."""
+        self._last = self._since = self._calm = 1
+        """The last permit; the first of this time; that of CLOSED, 0 in other states."""
+        self._out: dict[int, float] = {}
+        """When each probe without a result began, the oldest first."""
+        # pybreaker compares its time-out with the wall clock, but only where it is called while it is open.
+        self._machine = CircuitBreaker(
+            fail_max=settings.failures,
+            success_threshold=settings.probes,
+            listeners=[_Listener(self._entered)],
+            throw_new_error_on_trip=False,
+        )
+
+    def __repr__(self) -> str:
+        if self.state is State.CLOSED:
+            detail = f"failures={self._machine.fail_counter}/{self._settings.failures} {self._window!r}"
+        elif self.state is State.OPEN:
+            detail = f"openings={self.openings} left={self.left:.1f} s"
+        else:
+            detail = f"probes={self._machine.success_counter}/{self._settings.probes} out={len(self._out)}"
+        return f"<Breaker {self.name} {self.state.value} {detail}>"
+
+    @property
+    def left(self) -> float:
+        """Seconds of the cool-down; 0 when it is over."""
+        return max(0.0, self._due - self._clock()) if self.state is State.OPEN else 0.0
+
+    @property
+    def probing(self) -> bool:
+        """The result of a probe is waited for."""
+        return self._under_way() > 0
+
+    def allows(self) -> bool:
+        """`enter` would give a permit now."""
+        if self.state is State.CLOSED:
+            return True
+        if self.state is State.OPEN:
+            return self._clock() >= self._due and self.may_probe()
+        return self._free() > 0 and self.may_probe()
+
+    def enter(self) -> int | None:
+        """A permit, from 1; None: refused."""
+        return self._calm or self._probe()
+
+    def leave(self, permit: int, result: Result) -> None:
+        if permit != self._calm:
+            self._left(permit, result)
+        elif result is Result.SUCCEEDED:
+            self._window.succeeded()
+            if self.failing:
+                self.failing = False
+                self._machine.call(_succeed)
+        elif result is Result.FAILED:
+            self._failed()
+
+    def broke(self, permit: int) -> None:
+        """What had begun well failed later: one more failure, unless it began before the last opening."""
+        if permit < self._since:
+            return
+        if self.state is State.CLOSED:
+            self._failed()
+        else:
+            self._probed(Result.FAILED)
+
+    def retry_after(self) -> float:
+        """Seconds until it may be asked again; more than 0 while it is refused."""
+        if self.state is State.OPEN and self._clock() < self._due:
+            return self._due - self._clock()
+        return 0.0 if self.allows() else SOON
+
+    def heard_open(self, seconds: float, openings: int) -> None:
+        """Another worker opened: so many seconds of its cool-down are left, and it was so many openings in a row."""
+
+        def follow() -> None:
+            if self.state is not State.OPEN:
+                self._machine.open()
+            self.openings = max(1, openings)
+            self._due = self._clock() + min(seconds, self._settings.longest)
+
+        self._turn(follow, Reason.HEARD)
+
+    def heard_closed(self) -> None:
+        """Another worker closed."""
+        if self.state is not State.CLOSED:
+            self._turn(self._machine.close, Reason.HEARD)
+
+    def _probe(self) -> int | None:
+        if not self.allows():
+            return None
+        if self.state is State.OPEN:
+            self._turn(self._machine.half_open, Reason.COOLED_DOWN)
+        now = self._clock()
+        forgotten = now - FORGOTTEN * self._settings.longest
+        self._out = {permit: began for permit, began in self._out.items() if began > forgotten}
+        self._last += 1
+        self._out[self._last] = now
+        return self._last
+
+    def _under_way(self) -> int:
+        if not self._out:
+            return 0
+        overdue = self._clock() - self._settings.longest
+        return sum(began > overdue for began in self._out.values())
+
+    def _free(self) -> int:
+        return self._settings.probes - self._machine.success_counter - self._under_way()
+
+    def _left(self, permit: int, result: Result) -> None:
+        """Not with a permit of CLOSED: of a probe, or too late."""
+        if self._out.pop(permit, None) is not None and result is not Result.UNKNOWN:
+            self._probed(result)
+
+    def _probed(self, result: Result) -> None:
+        self.failing = result is Result.FAILED
+        if self.failing:
+            self._turn(lambda: self._machine.call(_fail), Reason.PROBE_FAILED)
+        else:
+            self._turn(lambda: self._machine.call(_succeed), Reason.PROBED)
+
+    def _failed(self) -> None:
+        """In CLOSED."""
+        self.failing = True
+        self._window.failed()
+        self._turn(lambda: self._machine.call(_fail), Reason.FAILURES)
+        if self.state is State.CLOSED:
+            good, bad = self._window.counts()
+            if good + bad >= self._settings.least and bad >= self._settings.share * (good + bad):
+                self._turn(self._machine.open, Reason.SHARE)
+
+    def _turn(self, step: Callable[[], object], reason: Reason) -> None:
+        """Transitions are told when pybreaker is at rest again: it may be asked by who hears of them."""
+        before = self.state
+        with suppress(_Failed):
+            step()
+        if self.state is not before:
+            self._on_transition(self.name, before, self.state, reason)
+            if reason is not Reason.HEARD:
+                self.decided()
+
+    def _entered(self, state: State) -> None:
+        self.state = state
+        match state:
+            case State.OPEN:
+                self._last += 1
+                self._since, self._calm = self._last, 0
+                self._out.clear()
+                self._due = self._clock() + self._cool_down()
+                self.openings += 1
+            case State.CLOSED:
+                self._last += 1
+                self._calm = self._last
+                self._out.clear()
+                self._window.clear()
+                self.openings = 0
+                self.failing = False
+            case State.HALF_OPEN:
+                pass
+
+    def _cool_down(self) -> float:
+        longest = self._settings.longest
+        seconds = min(longest, self._settings.cool_down * 2.0 ** min(self.openings, DOUBLINGS))
+        return min(longest, seconds * (1 - JITTER + 2 * JITTER * self._draw()))
