@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.text import Text
 
 from proxy import config as configuration
-from proxy.cli import explain
+from proxy.cli import explain, explain_routes
 from proxy.cli.units import duration, size
-from proxy.config import Config, ConfigError, Loaded, Upstream
+from proxy.config import Config, ConfigError, Loaded, resolved_routes
 from proxy.keys.pepper import check_pepper
 from proxy.redis_link.url import BadUrl, Url
 
@@ -35,7 +35,11 @@ def check(option: Path | None, *, as_json: bool) -> None:
     for title, lines in (
         ("Configuration", _sources(loaded)),
         ("Listeners", _listeners(loaded)),
-        ("Upstreams", _upstreams(loaded)),
+        ("Upstreams", explain_routes.upstreams(loaded)),
+        ("Routes", explain_routes.routes(loaded.config)),
+        ("Retries", explain_routes.retries(loaded.config)),
+        ("Breaker", explain_routes.breaker(loaded.config)),
+        ("Admission", explain_routes.admission(loaded.config)),
         ("Cache", _cache(loaded.config, redis)),
         ("Keys", explain.keys(loaded.config, redis)),
         ("Limits", explain.limits(loaded.config, redis)),
@@ -60,6 +64,7 @@ def _document(loaded: Loaded, warnings: list[str]) -> bytes:
         "environment": {variable: key for key, variable in sorted(loaded.variables.items())},
         "secrets": loaded.secrets,
         "settings": loaded.config,
+        "routes": resolved_routes(loaded.config),
         "warnings": warnings,
     }
     # A Secret is the one type that needs the hook, and shows itself as ***.
@@ -80,15 +85,6 @@ def _listeners(loaded: Loaded) -> _Lines:
     yield "admin token", loaded.secrets.get("admin.token", "made at the start, shown once in the log")
     yield "connections", f"at most {listen.max_connections:,} per worker"
     yield "forwarded-for from", ", ".join(listen.trusted_proxies) or "nobody"
-
-
-def _upstreams(loaded: Loaded) -> _Lines:
-    for name, upstream in loaded.config.upstreams.items():
-        yield name, upstream.base_url
-        yield "  key", _key(loaded.secrets.get(f"upstreams.{name}.key", ""), loaded.config)
-        yield "  models", _models(upstream)
-        if upstream.ca_file:
-            yield "  trusts also", upstream.ca_file
 
 
 def _redis(loaded: Loaded) -> str:
@@ -129,17 +125,6 @@ def _sharers(config: Config) -> str:
     if config.cache.scope == "team" and config.auth.mode == "keys":
         return "keys of the same team"
     return "requests with the same key"
-
-
-def _key(origin: str, config: Config) -> str:
-    if config.auth.mode == "keys":
-        return origin or "none"
-    return f"{origin}, in place of the client's" if origin else "the client's own"
-
-
-def _models(upstream: Upstream) -> str:
-    everything = ' ("*": all that match no other pattern)' if "*" in upstream.models else ""
-    return ", ".join(upstream.models) + everything
 
 
 def _caps(config: Config) -> _Lines:
