@@ -1,9 +1,9 @@
-"""Model → upstream."""
+"""Model → what serves it. Sans-IO."""
 
 import fnmatch
 import re
-from collections.abc import Iterable
-from typing import Generic, TypeVar, final
+from collections.abc import Iterable, Mapping
+from typing import Final, Generic, TypeVar, final
 
 from proxy.errors import Failure, Kind
 
@@ -12,34 +12,51 @@ __all__ = ["Router"]
 T = TypeVar("T")
 
 
+_NONE: Final[Mapping[str, str]] = {}
+
+
 @final
 class Router(Generic[T]):
-    """`upstreams` are pairs of model patterns and what serves them; the most specific pattern wins."""
+    """`routes` are pairs of model patterns and what serves them; the most specific pattern wins, then the first.
 
-    def __init__(self, upstreams: Iterable[tuple[tuple[str, ...], T]]) -> None:
+    `aliases` are names that stand for models.
+    """
+
+    def __init__(self, routes: Iterable[tuple[tuple[str, ...], T]], aliases: Mapping[str, str] = _NONE) -> None:
+        self._aliases = dict(aliases)
         self._exact: dict[str, T] = {}
         patterns: list[tuple[str, T]] = []
         first: T | None = None
-        for models, upstream in upstreams:
-            first = upstream if first is None else first
+        for models, route in routes:
+            first = route if first is None else first
             for model in models:
                 if _literal(model) == model:
-                    self._exact[model] = upstream
+                    self._exact.setdefault(model, route)
                 else:
-                    patterns.append((model, upstream))
+                    patterns.append((model, route))
         if first is None:
             raise ValueError("a router needs an upstream")
         patterns.sort(key=lambda pair: (-len(_literal(pair[0])), -len(re.sub(r"[*?]|\[.[^]]*\]", "", pair[0]))))
-        self._patterns = [(re.compile(fnmatch.translate(pattern)), upstream) for pattern, upstream in patterns]
-        self._default = next((upstream for pattern, upstream in patterns if pattern == "*"), first)
+        self._patterns = [(re.compile(fnmatch.translate(pattern)), route) for pattern, route in patterns]
+        self._default = next((route for pattern, route in patterns if pattern == "*"), first)
+
+    def __repr__(self) -> str:
+        return f"<Router {len(self._exact)} models, {len(self._patterns)} patterns, {len(self._aliases)} aliases>"
+
+    def resolve(self, model: str) -> str:
+        """The model that is meant."""
+        return self._aliases.get(model, model)
 
     def pick(self, model: str) -> T:
-        """A request that names no model goes to the upstream of `*`, or the first. Raises Failure(MODEL_NOT_FOUND)."""
+        """What serves a resolved model. A request that names none goes to the route of `*`, or the first.
+
+        Raises Failure(MODEL_NOT_FOUND).
+        """
         if not model:
             return self._default
-        upstream = self._exact.get(model)
-        if upstream is not None:
-            return upstream
+        route = self._exact.get(model)
+        if route is not None:
+            return route
         for pattern, candidate in self._patterns:
             if pattern.match(model):
                 return candidate

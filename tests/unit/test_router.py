@@ -59,3 +59,21 @@ def test_what_stands_behind_a_wildcard_counts(patterns: tuple[str, str]) -> None
     router = Router([((pattern,), pattern) for pattern in patterns])
     assert router.pick("gpt-4o-mini") == patterns[1]
     assert router.pick("gpt-4o") == patterns[0]
+
+
+@pytest.mark.parametrize("pattern", ["gpt-4o", "gpt-*", "*"])
+def test_the_first_of_equal_patterns_wins(pattern: str) -> None:
+    """Routes that are written down come before those that follow from what upstreams serve."""
+    router = Router([(("x",), "none"), ((pattern,), "first"), ((pattern,), "second")])
+    assert router.pick("gpt-4o") == "first"
+    assert router.pick("") == ("first" if pattern == "*" else "none")
+
+
+def test_an_alias_stands_for_a_model() -> None:
+    """For one, by its exact name; every other name is meant as it is."""
+    router = Router([(("gpt-*",), "a"), (("*",), "b")], {"fast": "gpt-4o-mini", "gpt-4o": "fast"})
+    assert [router.resolve(name) for name in ("fast", "gpt-4o", "Fast", "fas*", "")] == [
+        *("gpt-4o-mini", "fast", "Fast", "fas*", "")
+    ]
+    assert router.pick(router.resolve("fast")) == "a"
+    assert repr(router) == "<Router 0 models, 2 patterns, 2 aliases>"

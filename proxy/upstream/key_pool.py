@@ -1,0 +1,105 @@
+"""Several API keys of one upstream: which is used next, and which rest. Sans-IO.
+
+Upstreams limit by key and model, so a key that met a limit rests for that model alone. A key that was refused
+rests for all of them, each time twice as long, until it has worked once.
+"""
+
+from collections.abc import Callable, Sequence
+from math import ldexp
+from typing import Final, final
+
+__all__ = ["KeyPool"]
+
+MAX_RESTS: Final = 1_024
+"""Pairs of key and model that are remembered. Clients choose models; the oldest pairs go."""
+
+
+@final
+class KeyPool:
+    """`clock` is monotonic. No key rests for more than `longest` seconds."""
+
+    __slots__ = ("_clock", "_keys", "_longest", "_next", "_refusals", "_rests", "_suspended", "_until")
+
+    def __init__(self, keys: Sequence[str], clock: Callable[[], float], *, longest: float) -> None:
+        if not keys:
+            raise ValueError("a pool needs a key")
+        self._keys = tuple(key.encode() for key in keys)
+        self._clock = clock
+        self._longest = longest
+        self._next = 0
+        self._rests: dict[tuple[int, str], float] = {}
+        self._suspended = [0.0] * len(keys)
+        self._refusals = [0] * len(keys)
+        self._until = 0.0
+        """When the last of them has rested; 0 while none rests."""
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __repr__(self) -> str:
+        now = self._clock()
+        suspended = sum([until > now for until in self._suspended])
+        resting = sum([until > now for until in self._rests.values()])
+        return f"<KeyPool {len(self)} keys, {suspended} suspended, {resting} resting>"
+
+    def key(self, index: int) -> bytes:
+        return self._keys[index]
+
+    def pick(self, model: str) -> int | None:
+        """The index of a key that may be used for the model now; None: `left` says when."""
+        index = self._next
+        if self._until and not self._all_rested():
+            found = self._usable(index, model)
+            if found is None:
+                return None
+            index = found
+        self._next = index + 1 if index + 1 < len(self._keys) else 0
+        return index
+
+    def rest(self, index: int, model: str, seconds: float) -> None:
+        """The key met a limit of the model."""
+        pair = (index, model)
+        until = max(self._clock() + min(seconds, self._longest), self._rests.pop(pair, 0.0))
+        self._rests[pair] = until
+        if len(self._rests) > MAX_RESTS:
+            del self._rests[next(iter(self._rests))]
+        self._until = max(self._until, until)
+
+    def suspend(self, index: int, seconds: float) -> None:
+        """The key was refused. What was sent before it was suspended is refused as well, and counts no more."""
+        now = self._clock()
+        if self._suspended[index] > now:
+            return
+        until = now + min(ldexp(seconds, min(self._refusals[index], 64)), self._longest)
+        self._refusals[index] += 1
+        self._suspended[index] = until
+        self._until = max(self._until, until)
+
+    def works(self, index: int) -> None:
+        """The key was not refused."""
+        if self._refusals[index]:
+            self._refusals[index] = 0
+            self._suspended[index] = 0.0
+
+    def left(self, model: str) -> float:
+        """Seconds until a key may be used for the model: 0 for now."""
+        if not self._until or self._all_rested():
+            return 0.0
+        first = min([self._ends(index, model) for index in range(len(self._keys))])
+        return max(0.0, first - self._clock())
+
+    def _all_rested(self) -> bool:
+        if self._until > self._clock():
+            return False
+        self._rests.clear()
+        self._until = 0.0
+        return True
+
+    def _usable(self, index: int, model: str) -> int | None:
+        """The first in turn."""
+        now, count = self._clock(), len(self._keys)
+        turns = ((index + step) % count for step in range(count))
+        return next((turn for turn in turns if self._ends(turn, model) <= now), None)
+
+    def _ends(self, index: int, model: str) -> float:
+        return max(self._suspended[index], self._rests.get((index, model), 0.0))
