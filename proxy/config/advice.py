@@ -7,7 +7,10 @@ from urllib.parse import urlsplit
 from proxy.config.allowance_checks import allowances
 from proxy.config.checks import is_loopback
 from proxy.config.reading import BASE_URL_VARIABLE, Loaded, strays
+from proxy.config.routes import resolved_routes, secrets_of
+from proxy.config.section import dotted
 from proxy.config.settings import Config
+from proxy.config.upstreams import Upstream
 
 __all__ = ["advice"]
 
@@ -33,6 +36,8 @@ def advice(loaded: Loaded, environ: Mapping[str, str], cores: int) -> list[str]:
     return [
         *_exposure(loaded),
         *_upstreams(loaded),
+        *_routes(loaded.config),
+        *_failing(loaded.config),
         *_keys(loaded.config),
         *_money(loaded.config),
         *_sizes(loaded, cores),
@@ -67,8 +72,46 @@ def _upstreams(loaded: Loaded) -> Iterator[str]:
                 break
         if url.scheme == "http" and upstream.ca_file:
             yield f"upstreams.{name}.ca_file: has no effect on an http:// URL"
-    if not any("*" in upstream.models for upstream in upstreams.values()):
+        if url.path.endswith("/deployments/{model}") and not upstream.api_version:
+            yield f"upstreams.{name}.api_version: is not set, and Azure's deployments want one"
+    if not any("*" in route.models for route in resolved_routes(loaded.config)):
         yield 'upstreams: no one serves "*", so models that match no pattern are refused'
+
+
+def _routes(config: Config) -> Iterator[str]:
+    resolved = resolved_routes(config)
+    asked = {name for route in resolved for group in route.groups for name, _ in group}
+    for name in config.upstreams:
+        if name not in asked:
+            yield f"upstreams.{name}: is never asked, because routes that do not name it have all its patterns"
+    for route in resolved:
+        key = f"routes.{route.name}"
+        upstreams = [name for group in route.groups for name, _ in group]
+        if route.sticky != "off" and (route.strategy == "priority" or max(map(len, route.groups)) == 1):
+            yield f"{key}.sticky: has no effect, because there is nothing to choose: upstreams are asked in order"
+        if route.required and not config.breaker.enabled:
+            yield f"{key}.required: has no effect, because breaker.enabled is false"
+        open_to = [name for name in upstreams if _is_keyless(config.upstreams[name])]
+        if config.auth.mode == "passthrough" and len(open_to) > 1:
+            yield f"{key}.groups: a client's own key goes to {' and '.join(open_to)} alike"
+    for alias, model in config.aliases.items():
+        if any(alias in route.models for route in resolved):
+            yield f"{dotted('aliases', alias)}: hides the model of that name, {model} is asked in its place"
+
+
+def _is_keyless(upstream: Upstream) -> bool:
+    """And not on this machine, where it hardly matters."""
+    return not secrets_of(upstream) and not is_loopback(urlsplit(upstream.base_url).hostname or "")
+
+
+def _failing(config: Config) -> Iterator[str]:
+    some = [f"routes.{name}.on_ambiguous" for name, route in config.routes.items() if route.on_ambiguous]
+    for key in ["retry.on_ambiguous"] if config.retry.on_ambiguous else some:
+        yield f"{key}: a request that an upstream may have acted on is sent again, and may be billed twice"
+    workers = config.server.workers
+    for name, upstream in config.upstreams.items():
+        if upstream.slots < workers:
+            yield f"upstreams.{name}.slots: each of {workers} workers has one, which makes {workers}"
 
 
 def _keys(config: Config) -> Iterator[str]:
@@ -77,7 +120,7 @@ def _keys(config: Config) -> Iterator[str]:
             yield 'keys: what is declared has no effect, because auth.mode is "passthrough"'
         return
     for name, upstream in config.upstreams.items():
-        if not upstream.key and not is_loopback(urlsplit(upstream.base_url).hostname or ""):
+        if _is_keyless(upstream):
             yield f"upstreams.{name}.key: is not set, and no client's virtual key goes there: it is asked without any"
 
 

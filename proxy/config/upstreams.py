@@ -102,7 +102,7 @@ class Route(Section, frozen=True):
     groups: tuple[str, ...]
     """Each the names of upstreams, with weights or without: "openai=3 azure=1"."""
     strategy: Literal["priority", "weighted", "least_busy", "fastest"] = "priority"
-    sticky: Literal["off", "conversation", "prompt"] = "off"
+    sticky: Literal["off", "conversation", "prefix"] = "off"
     required: bool = False
     on_ambiguous: bool = False
     timeouts: OwnTimeouts = OwnTimeouts()

@@ -13,8 +13,10 @@ from proxy.config import (
     DeclaredTeam,
     OwnTimeouts,
     Route,
+    advice,
     key_field_of,
     load,
+    read,
     resolved_routes,
     secrets_of,
 )
@@ -94,6 +96,9 @@ def test_the_example_of_several_upstreams_is_one_set_up(tmp_path: Path) -> None:
     assert all("gpt-4o-mini" in each.rename for each in (azure, local))
     assert local.slots == 8
     assert config.aliases == {"fast": "gpt-4o-mini"}
+    assert advice(read(tmp_path / "config.toml", SECRETS), SECRETS, 1) == [
+        'keys: what is declared has no effect, because auth.mode is "passthrough"'
+    ]
 
 
 def test_the_example_of_prices_shows_all_of_them_with_their_units(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`askonce check` says who may use what, in words."""
 
+import json
 import os
 from pathlib import Path
 
@@ -154,3 +155,138 @@ def test_a_pepper_that_stops_the_start_is_no_sound_configuration(
     assert pepper not in str(refused.value)
     assert [each.name for each in explained.folder.iterdir()] == ["askonce.toml"]
     assert "Keys" in explained('[auth]\nmode = "passthrough"')
+
+
+ROUTED = """
+[upstreams.openai]
+keys = ["env:UPSTREAM_KEY", "env:OTHER_KEY"]
+organization = "org-1"
+[upstreams.azure]
+base_url = "https://n.openai.azure.com/openai/deployments/{model}"
+key = "env:UPSTREAM_KEY"
+models = []
+rename = { "gpt-4o" = "four", "o3" = "three" }
+headers = { x-team = "canary-header" }
+api_version = "2024-10-21"
+region = "swedencentral"
+timeouts.first_byte = 20
+[upstreams.local]
+base_url = "http://127.0.0.1:9/v1"
+models = ["llama-*"]
+project = "p"
+slots = 9
+probe.interval = 10
+prices."*".input = 0.0
+[routes.four]
+models = ["gpt-4o"]
+groups = ["openai=3 azure", "local"]
+strategy = "weighted"
+sticky = "conversation"
+required = true
+on_ambiguous = true
+timeouts.total = 60
+[routes.order]
+models = ["gpt-5"]
+groups = ["local azure", "openai"]
+[aliases]
+fast = "gpt-4o"
+[server]
+workers = 2
+"""
+
+
+@pytest.fixture
+def routed(explained: Explained, monkeypatch: pytest.MonkeyPatch) -> Explained:
+    monkeypatch.setenv("OTHER_KEY", f"{KEY}-2")
+    return explained
+
+
+def test_upstreams_are_explained(routed: Explained) -> None:
+    """What each has of its own; keys by their number and place, headers by their names."""
+    lines = routed(ROUTED)
+    for line in (
+        "key 2 keys: $UPSTREAM_KEY, $OTHER_KEY, in place of the client's",
+        "key $UPSTREAM_KEY, as api-key, in place of the client's",
+        "models those of its routes",
+        "called otherwise gpt-4o is four, o3 is three",
+        "organization org-1",
+        "project p",
+        "API version 2024-10-21",
+        "region swedencentral",
+        "sends also x-team",
+        "slots 9, 4 per worker",
+        "time-outs first byte 20 s",
+        "probe GET /models every 10 s, 5 s at most",
+        "own prices *",
+    ):
+        assert line in lines
+    assert not any("canary" in line for line in lines)
+
+
+def test_routes_are_explained_as_a_request_finds_them(routed: Explained) -> None:
+    """Groups in their order, what each is called there, and then the upstreams' own models."""
+    lines = routed(ROUTED)
+    begin = lines.index("Routes") + 1
+    assert lines[begin : lines.index("Retries")] == [
+        "four gpt-4o",
+        "asks openai (weight 3), azure (weight 1, gpt-4o as four), by weight",
+        "then local",
+        "sticky by conversation: the same goes to the same upstream",
+        "required not ready while the breakers of all these are open",
+        "retries also what may have been processed, and may be billed twice",
+        "time-outs whole answer 1 min",
+        "order gpt-5",
+        "asks local, then azure",
+        "then openai",
+        "openai *",
+        "asks openai",
+        "local llama-*",
+        "asks local",
+        "alias fast gpt-4o, of route four",
+    ]
+
+
+def test_retries_breaker_and_admission_are_explained(routed: Explained) -> None:
+    """In words, with what is off said to be off."""
+    lines = routed(ROUTED)
+    for line in (
+        "at one upstream 3 attempts, the first included",
+        "waits drawn from 0 to 250 ms, then to twice as much, 8 s at most",
+        "retries 10 % of an upstream's requests at most",
+        "maybe processed never asked again, but by four",
+        "streams passed on at once",
+        "opens after 5 failures in a row, or 50 % of 20 requests or more within 30 s",
+        "stays open 5 s, longer after each probe that fails, up to 1 min",
+        "probes 1 at once",
+        "slots local 9, 4 per worker",
+        "queue 1,000 requests per upstream and worker, 10 s at most",
+        "turned away whoever finds the queue full",
+    ):
+        assert line in lines
+    lines = routed(
+        "[retry]\nattempts = 1\nbudget = 0\non_ambiguous = true\nhold_bytes = 4096\n[breaker]\nenabled = false\n"
+        "[admission]\nqueue = 0\nadaptive = true\nshed_lag = 0.5\nshed_memory = 2_147_483_648"
+    )
+    for line in (
+        "at one upstream once",
+        "retries none",
+        "maybe processed asked again, and perhaps billed twice",
+        "streams held until they have content, up to 4 KiB",
+        "breaker off: an upstream is asked however often it fails",
+        "slots no bound",
+        "queue nobody waits",
+        "adaptive fewer slots while an upstream grows slower",
+        "turned away while the event loop is 500 ms behind or a worker takes 2 GiB",
+    ):
+        assert line in lines
+
+
+def test_the_same_is_told_as_json(routed: Explained) -> None:
+    """With every key as ***, and the routes as they are in force."""
+    text = "".join(routed(ROUTED, as_json=True))
+    assert KEY not in text
+    document = json.loads(text)
+    assert document["settings"]["upstreams"]["openai"]["keys"] == ["***", "***"]
+    assert document["secrets"]["upstreams.openai.keys"] == "$UPSTREAM_KEY, $OTHER_KEY"
+    assert document["routes"][0]["groups"] == [[["openai", 3], ["azure", 1]], [["local", 1]]]
+    assert [route["name"] for route in document["routes"]] == ["four", "order", "openai", "local"]

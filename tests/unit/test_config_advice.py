@@ -1,5 +1,7 @@
 """What starts but is probably not meant is said in one line each."""
 
+from typing import Any
+
 import pytest
 
 from proxy.config import advice, read
@@ -124,3 +126,65 @@ def test_budgets_without_prices_are_pointed_out(unknown: str, said: str) -> None
     assert line.startswith(f"prices.enabled: what has no price in prices.models {said} limits.team")
     assert advised(environ=unpriced, limits__team__requests_per_day="5") == []
     assert advised(limits__unknown_price=unknown, limits__team__usd_per_day="5") == []
+
+
+ROUTE: dict[str, Any] = {"routes__r__models": "m", "upstreams__openai__key": KEY, "upstreams__b__base_url": URL}
+ROUTE |= {"upstreams__b__models": "", "routes__r__groups": "openai,b"}
+
+
+def test_a_route_as_it_should_be_needs_no_advice() -> None:
+    """Nor does one that leads to one upstream alone, which is as without it."""
+    assert advised(**ROUTE) == []
+    assert advised(routes__r__models="m", routes__r__groups="openai", routes__r__required="true") == []
+
+
+@pytest.mark.parametrize("key", ["retry.on_ambiguous", "routes.r.on_ambiguous"])
+def test_what_may_be_billed_twice_is_pointed_out(key: str) -> None:
+    """Where it was asked for."""
+    said = "a request that an upstream may have acted on is sent again, and may be billed twice"
+    assert advised(**ROUTE | {key.replace(".", "__"): "true"}) == [f"{key}: {said}"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"routes__r__sticky": "prefix"}, "routes.r.sticky: has no effect, because there is nothing to choose"),
+        (
+            {"routes__r__sticky": "prefix", "routes__r__strategy": "weighted"},
+            "routes.r.sticky: has no effect, because there is nothing to choose",
+        ),
+        (
+            {"routes__r__required": "true", "breaker__enabled": "false"},
+            "routes.r.required: has no effect, because breaker.enabled is false",
+        ),
+        ({"routes__r__models": "*", "routes__r__groups": "b"}, "upstreams.openai: is never asked, because routes that"),
+        ({"aliases__m": "x"}, "aliases.m: hides the model of that name, x is asked in its place"),
+        (
+            {"upstreams__b__slots": "1", "server__workers": "2"},
+            "upstreams.b.slots: each of 2 workers has one, which makes",
+        ),
+        (
+            {"upstreams__b__base_url": "http://127.0.0.1:9/openai/deployments/{model}"},
+            "upstreams.b.api_version: is not set, and Azure's deployments want one",
+        ),
+    ],
+)
+def test_settings_of_routes_without_effect_are_pointed_out(settings: dict[str, Any], line: str) -> None:
+    """One line, by the key."""
+    (said,) = advised(**ROUTE | settings)
+    assert said.startswith(line)
+
+
+def test_sticky_has_an_effect_where_there_is_a_choice() -> None:
+    """Between the upstreams of a group."""
+    balanced = {"routes__r__groups": "openai b", "routes__r__strategy": "weighted", "routes__r__sticky": "prefix"}
+    assert advised(**ROUTE | balanced) == []
+
+
+def test_a_clients_key_that_goes_to_several_is_pointed_out() -> None:
+    """Who answers for one upstream is told another's key; a server on this machine does not count."""
+    routed = ROUTE | {"upstreams__b__base_url": "https://b.example/v1"}
+    (line,) = advised(**routed | {"upstreams__openai__key": ""})
+    assert line == "routes.r.groups: a client's own key goes to openai and b alike"
+    assert advised(**routed) == advised(**ROUTE | {"upstreams__openai__key": ""}) == []
+    assert advised(**routed | {"upstreams__openai__key": "", "upstreams__b__keys": KEY}) == []

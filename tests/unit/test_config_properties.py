@@ -94,7 +94,17 @@ def test_any_value_of_any_setting_loads_or_gives_one_line(
 
 
 @given(
-    st.sampled_from(["keys.declared.ci", "keys.teams.ops", 'prices.models."m*"', "limits.key", "upstreams.a.limits"]),
+    st.sampled_from(
+        [
+            "keys.declared.ci",
+            "keys.teams.ops",
+            'prices.models."m*"',
+            "limits.key",
+            "upstreams.a.limits",
+            "routes.r",
+            "aliases",
+        ]
+    ),
     st.dictionaries(st.sampled_from([*NAMES, *PRICES]) | st.text(max_size=8), scalars | amounts | trees, max_size=5),
     st.fixed_dictionaries({}, optional=dict.fromkeys(["digest", "team", "expires", "input"], misplaced | scalars)),
 )
