@@ -1,7 +1,7 @@
 """The slots of one upstream and the queue before them.
 
 A slot that comes free is handed to the next waiter at once: whenever a slot is free, nobody waits. Who cannot start
-before its deadline is refused when it comes and not when it has waited for it; a queue that does not empty within
+before its deadline is refused when it comes and not when it has waited for it; a queue that stays long for as long as
 `patience` is cut down to what keeps the slots busy, since a longer one serves nobody more, only everybody later
 (controlled delay: Nichols and Jacobson, ACM Queue 10 (5), 2012).
 """
@@ -21,8 +21,12 @@ from proxy.errors import Failure, Kind
 
 __all__ = ["Gate", "Priority", "Reason"]
 
+LONG_SHARE: Final = 0.2
+"""Of the patience: a queue of more seconds of work is too long, if it stays so."""
 STANDING_SHARE: Final = 0.02
-"""Of the patience: how long a queue may be, in seconds of work, once it has been standing."""
+"""Of the patience: how long it may be once it has stayed so."""
+MOMENT_GAPS: Final = 2.0
+"""A queue that is empty for less than the time in which so many slots come free has not emptied."""
 SHORTEST_RETRY: Final = 1.0
 LONGEST_RETRY: Final = 60.0
 TICK: Final = 0.001
@@ -147,7 +151,8 @@ class Gate:
         busy = self.busy
         if busy <= 0:
             raise RuntimeError("a slot was left twice")
-        self._pace.held(busy, self._clock())
+        now = self._clock()
+        self._pace.held(busy, now)
         self._pace.ended()
         self.busy = busy - 1
         gradient = self._gradient
@@ -158,7 +163,7 @@ class Gate:
                 gradient.observe(seconds, busy)
             self._limit = min(self._slots, gradient.limit)
         if self._queue.waiting:
-            self._hand_over()
+            self._hand_over(now)
 
     def resize(self, slots: int | None) -> None:
         """With fewer slots those that are held stay so."""
@@ -167,17 +172,26 @@ class Gate:
         if self._gradient is not None:
             self._gradient.resize(self._slots)
             self._limit = min(self._slots, self._gradient.limit)
-        self._pace.held(self.busy, self._clock())
+        now = self._clock()
+        self._pace.held(self.busy, now)
         self._pace.resize(self._slots)
-        self._hand_over()
+        self._hand_over(now)
 
     def _join(self, priority: Priority, now: float, due: float) -> Waiter[Handle]:
         queue = self._queue
-        standing = queue.standing(priority, now, self._patience)
-        if self._hopeless(queue.before(priority), due - now, standing=standing):
+        gap = self._pace.seconds() / self._limit if self._limit else 0.0
+        before = queue.before(priority)
+        standing = queue.standing(
+            priority,
+            now,
+            long=before * gap > LONG_SHARE * self._patience,
+            interval=self._patience,
+            moment=MOMENT_GAPS * gap,
+        )
+        if self._hopeless(before, gap, due - now, standing=standing):
             raise self._refusal(Reason.LATE)
         if queue.waiting >= self._longest:
-            displaced = queue.displaced_by(priority)
+            displaced = queue.displaced_by(priority, now)
             if displaced is None:
                 raise self._refusal(Reason.FULL)
             _tell(displaced, Reason.DISPLACED)
@@ -186,31 +200,32 @@ class Gate:
         self._watch(now)
         return waiter
 
-    def _hopeless(self, before: int, left: float, *, standing: bool) -> bool:
+    def _hopeless(self, before: int, gap: float, left: float, *, standing: bool) -> bool:
+        """`gap`: the time between two slots that come free; 0 while that is not known."""
         if left <= 0:
             return True
-        gap = self._pace.seconds() / self._limit if self._limit else 0.0
         if standing and gap and before >= max(1, isqrt(self._limit), int(self._patience * STANDING_SHARE / gap)):
             return True
         # One standard deviation more than the mean, for that many slots that come free independently.
         return (before + sqrt(before)) * gap > left
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, now: float) -> None:
         while self.busy < self._limit:
-            waiter = self._queue.next()
+            waiter = self._queue.next(now)
             if waiter is None:
                 return
             if _tell(waiter, None):
                 self.busy += 1
 
     def _gave_up(self, waiter: Waiter[Handle]) -> None:
+        now = self._clock()
         if waiter.waits:
-            self._queue.remove(waiter)
+            self._queue.remove(waiter, now)
         elif not waiter.handle.cancelled() and waiter.handle.result() is None:
             # It was handed a slot, and cancelled before it could learn of it.
-            self._pace.held(self.busy, self._clock())
+            self._pace.held(self.busy, now)
             self.busy -= 1
-            self._hand_over()
+            self._hand_over(now)
 
     def _watch(self, now: float) -> None:
         """One timer, for the earliest deadline."""

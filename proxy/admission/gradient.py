@@ -1,12 +1,11 @@
 """How many calls an upstream takes at once, learned from how long it takes. Sans-IO.
 
-After the gradient limits of Netflix's concurrency-limits: once a round (as many calls as the limit),
+After the gradient limits of Netflix's concurrency-limits. Once a round, which is about as many calls as the limit,
+`recent` (a short moving average of the latency) is held against `usual` (a long one):
 
-    limit ← limit × clamp(TOLERANCE × usual / recent, 0.5, 1) + √limit
-
-where `recent` is a short moving average of the latency and `usual` a long one. √limit is the room to grow; where it
-only makes the upstream queue, the latency grows until the factor takes away as much. As long as nothing was ever too
-slow the limit doubles instead.
+    recent ≤ TOLERANCE × usual    limit + √limit, where it was in use; twice the limit as long as none was ever slow
+    recent > TOLERANCE × usual    limit × max(SHRINK, TOLERANCE × usual / recent)
+    refused or timed out          limit × BACK_OFF, at once
 
 A long average that takes in everything would learn the latency of an overloaded upstream as the usual one, and the
 limit would creep to its bound. So what comes with the limit in use may lower it and not raise it. It is raised while
@@ -33,7 +32,7 @@ USUAL: Final = 0.05
 """Weights of the last round in the averages."""
 LEAST_CALLS: Final = 10
 MOST_CALLS: Final = 100
-"""A round is at least and at most so many calls."""
+"""A round is at least and at most so many calls; with a refusal in it, as many more as were under way."""
 
 
 @final
@@ -48,6 +47,7 @@ class Gradient:
         "_peak",
         "_recent",
         "_refused",
+        "_round",
         "_seconds",
         "_steep",
         "_usual",
@@ -61,10 +61,11 @@ class Gradient:
         self._recent = self._usual = 0.0
         self._steep = True
         """Nothing has been too slow yet."""
+        self.limit = int(self._exact)
         # Of this round.
         self._answered = self._refused = self._peak = 0
         self._seconds = 0.0
-        self.limit = int(self._exact)
+        self._round = LEAST_CALLS
 
     def __repr__(self) -> str:
         return f"<Gradient {self.limit}/{self._most} recent={self._recent:.3f} s usual={self._usual:.3f} s>"
@@ -77,36 +78,35 @@ class Gradient:
         """A call went well; `busy` were under way until then, itself among them."""
         self._answered += 1
         self._seconds += seconds
-        if busy > self._peak:
-            self._peak = busy
+        self._peak = max(self._peak, busy)
         self._count()
 
     def dropped(self) -> None:
-        """The upstream refused a call or let it time out. Those of one round had the same cause and count once."""
+        """The upstream refused a call or let it time out. All that were under way had the same cause and count once."""
         self._refused += 1
         if self._refused == 1:
+            self._round = self._answered + max(LEAST_CALLS, self.limit)
             self._steep = False
             self._set(self._exact * BACK_OFF)
         self._count()
 
     def _count(self) -> None:
-        if self._answered + self._refused >= min(max(LEAST_CALLS, self.limit), MOST_CALLS):
+        if self._answered + self._refused >= self._round:
             self._end_round()
 
     def _end_round(self) -> None:
         used = 2 * self._peak >= self.limit
         if self._answered:
             self._learn(self._seconds / self._answered, used=used and self.limit > self._least)
-        factor = 1.0
-        if self._recent > TOLERANCE * self._usual:
-            factor = max(SHRINK, TOLERANCE * self._usual / self._recent)
+        bearable = TOLERANCE * self._usual
+        if self._recent > bearable:
             self._steep = False
-        room = 0.0
-        if used and not self._refused:
-            room = self._exact if self._steep else sqrt(self._exact)
-        self._set(self._exact * factor + room)
+            self._set(self._exact * max(SHRINK, bearable / self._recent))
+        elif used and not self._refused:
+            self._set(self._exact + (self._exact if self._steep else sqrt(self._exact)))
         self._answered = self._refused = self._peak = 0
         self._seconds = 0.0
+        self._round = min(max(LEAST_CALLS, self.limit), MOST_CALLS)
 
     def _learn(self, mean: float, *, used: bool) -> None:
         if not self._usual:

@@ -11,7 +11,10 @@ from typing import Final, final
 __all__ = ["Pace"]
 
 ROUNDS: Final = 4
-"""How many times all slots come free until what was before counts for a third."""
+CALLS: Final = 60
+"""So many times all slots come free, and so many calls more end, until what was before counts for a third."""
+KNOWN: Final = 0.75
+"""Of the slots have come free once: before, those that are still held weigh too much."""
 MOST_SLOTS: Final = 1_000
 """More do not lengthen the memory."""
 
@@ -32,9 +35,8 @@ class Pace:
 
     def resize(self, slots: int) -> None:
         counted = min(max(1, slots), MOST_SLOTS)
-        self._keep = 1 - 1 / (ROUNDS * counted + 1)
-        # Before all slots of the first round are back, those that are still held weigh too much.
-        self._least = self._keep * counted
+        self._keep = 1 - 1 / (ROUNDS * counted + CALLS)
+        self._least = KNOWN * counted
 
     def held(self, busy: int, now: float) -> None:
         """So many slots were held until now. Said before their number changes."""

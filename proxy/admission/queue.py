@@ -1,10 +1,10 @@
 """Who waits for a slot, and who is next. Sans-IO.
 
 One lane for each class. The more urgent lane goes first, but for one handover in `BATCH_TURN`. In a lane who comes
-joins behind the others; where the lane has been standing, which means that it was not empty for as long as anybody is
-to wait, it joins before them. Then more comes than can be served, somebody must wait in vain, and it had better be
-one than everybody a little: "adaptive LIFO" of Maurer, Fail at Scale, ACM Queue 13 (8), 2015. Who joined while the
-lane moved keeps its place, so that what was promised to it stays true.
+joins behind the others; where it has been too long for as long as anybody is to wait, it joins before them. Then more
+comes than can be served, somebody must wait in vain, and it had better be one than everybody a little: "adaptive LIFO"
+of Maurer, Fail at Scale, ACM Queue 13 (8), 2015. Who joined before that keeps its place, so that what was promised to
+it stays true. The lane is well again when it has been empty for more than a moment.
 """
 
 import enum
@@ -48,12 +48,14 @@ class Waiter(Generic[T]):
 
 @final
 class _Lane(Generic[T]):
-    __slots__ = ("since", "waiters")
+    __slots__ = ("emptied", "since", "standing", "waiters")
 
     def __init__(self) -> None:
         self.waiters: OrderedDict[Waiter[T], None] = OrderedDict()
+        self.standing = False
         self.since = 0.0
-        """When it was last empty; means nothing while it is."""
+        """Since then everybody who came found it too long."""
+        self.emptied = 0.0
 
 
 @final
@@ -76,15 +78,20 @@ class Queue(Generic[T]):
         """How many wait of this or a more urgent class."""
         return sum(len(lane.waiters) for lane in self._lanes[: priority + 1])
 
-    def standing(self, priority: Priority, now: float, interval: float) -> bool:
+    def standing(self, priority: Priority, now: float, *, long: bool, interval: float, moment: float) -> bool:
+        """Somebody comes, and finds its lane too `long` or not: has it been so for the interval?"""
         lane = self._lanes[priority]
-        return bool(lane.waiters) and now - lane.since > interval
+        if lane.standing:
+            lane.standing = bool(lane.waiters) or now - lane.emptied < moment
+        elif long:
+            lane.standing = now - lane.since > interval
+        if not (lane.standing or long):
+            lane.since = now
+        return lane.standing
 
     def join(self, waiter: Waiter[T], *, first: bool) -> None:
         """Behind all of its class, or before them."""
         lane = self._lanes[waiter.priority]
-        if not lane.waiters:
-            lane.since = waiter.since
         lane.waiters[waiter] = None
         if first:
             lane.waiters.move_to_end(waiter, last=False)
@@ -96,12 +103,15 @@ class Queue(Generic[T]):
             self._deadlines = [entry for entry in self._deadlines if entry[2].waits]
             heapq.heapify(self._deadlines)
 
-    def remove(self, waiter: Waiter[T]) -> None:
-        del self._lanes[waiter.priority].waiters[waiter]
+    def remove(self, waiter: Waiter[T], now: float) -> None:
+        lane = self._lanes[waiter.priority]
+        del lane.waiters[waiter]
+        if not lane.waiters:
+            lane.emptied = now
         waiter.waits = False
         self.waiting -= 1
 
-    def next(self) -> Waiter[T] | None:
+    def next(self, now: float) -> Waiter[T] | None:
         """Takes out who is to have the slot that came free."""
         lanes = [lane for lane in self._lanes if lane.waiters]
         if not lanes:
@@ -112,15 +122,15 @@ class Queue(Generic[T]):
             self._streak = 0
             turn = lanes[1]
         waiter = next(iter(turn.waiters))
-        self.remove(waiter)
+        self.remove(waiter, now)
         return waiter
 
-    def displaced_by(self, priority: Priority) -> Waiter[T] | None:
+    def displaced_by(self, priority: Priority, now: float) -> Waiter[T] | None:
         """Takes out who would be served last of the least urgent, if it is less urgent than this."""
         for lane in self._lanes[:priority:-1]:
             if lane.waiters:
                 waiter = next(reversed(lane.waiters))
-                self.remove(waiter)
+                self.remove(waiter, now)
                 return waiter
         return None
 
@@ -136,6 +146,6 @@ class Queue(Generic[T]):
         gone = []
         while (due := self.due()) is not None and due <= now:
             waiter = heapq.heappop(self._deadlines)[2]
-            self.remove(waiter)
+            self.remove(waiter, now)
             gone.append(waiter)
         return gone

@@ -36,6 +36,18 @@ def _hold(seconds: float) -> None:
         pass
 
 
+async def test_others_are_told_of_each_beat() -> None:
+    """How late it was, in seconds, beat after beat."""
+    lates: list[float] = []
+    probe = LagProbe(Metrics(), observe=lates.append, interval=0.005)
+    probe.start()
+    asyncio.get_running_loop().call_soon(_hold, 0.02)
+    await until(lambda: len(lates) >= 3)
+    probe.stop()
+    assert 0.01 < max(lates) < 2
+    assert min(lates) >= 0
+
+
 async def test_the_probe_publishes_plain_numbers() -> None:
     """What other workers read from files is brought up to date on the probe's beat, and when it stops."""
     metrics = Metrics()
