@@ -41,6 +41,7 @@ trees = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=5), max_leaves=30
 )
 tables = st.dictionaries(keys, trees, max_size=6)
+TABLES = ["keys.declared.ci", "keys.teams.ops", 'prices.models."m*"', "limits.key", "upstreams.a.limits", "routes.r"]
 
 
 def survives(file: Path | None, environ: Mapping[str, str]) -> None:
@@ -94,17 +95,7 @@ def test_any_value_of_any_setting_loads_or_gives_one_line(
 
 
 @given(
-    st.sampled_from(
-        [
-            "keys.declared.ci",
-            "keys.teams.ops",
-            'prices.models."m*"',
-            "limits.key",
-            "upstreams.a.limits",
-            "routes.r",
-            "aliases",
-        ]
-    ),
+    st.sampled_from(TABLES),
     st.dictionaries(st.sampled_from([*NAMES, *PRICES]) | st.text(max_size=8), scalars | amounts | trees, max_size=5),
     st.fixed_dictionaries({}, optional=dict.fromkeys(["digest", "team", "expires", "input"], misplaced | scalars)),
 )
