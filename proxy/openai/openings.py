@@ -100,4 +100,9 @@ def _no_delta(choice: dict[str, Any]) -> bool:
 
 
 def _says_nothing(members: dict[str, Any], about: "frozenset[str] | set[str]") -> bool:
-    return all(value in _EMPTY for name, value in members.items() if name not in about)
+    return all(name in about or value in _EMPTY or _has_no_value(value) for name, value in members.items())
+
+
+def _has_no_value(value: object) -> bool:
+    """As the first `logprobs` of a choice."""
+    return isinstance(value, dict) and all(each in _EMPTY for each in value.values())
