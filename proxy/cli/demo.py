@@ -3,6 +3,7 @@
 import os
 import secrets
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,8 +14,8 @@ import typer
 __all__ = ["demo"]
 
 _NOT_FOR_THE_DEMO = (
-    *("ASKONCE_UPSTREAMS__", "ASKONCE_LISTEN__", "ASKONCE_ADMIN__", "ASKONCE_SERVER__WORKERS"),
-    *("ASKONCE_AUTH__", "ASKONCE_DATA__"),
+    *("ASKONCE_UPSTREAMS__", "ASKONCE_ROUTES__", "ASKONCE_ALIASES__", "ASKONCE_LISTEN__", "ASKONCE_ADMIN__"),
+    *("ASKONCE_SERVER__WORKERS", "ASKONCE_AUTH__", "ASKONCE_DATA__"),
 )
 _VARIABLE = "ASKONCE_ADMIN_TOKEN"
 
@@ -49,7 +50,8 @@ TypeScript:
   const client = new OpenAI({{ baseURL: "{gateway}/v1", apiKey: "sk-demo" }});
   console.log((await client.responses.create({{ model: "gpt-5", input: "Hello" }})).output_text);
 
-More faults to order: python -m pydoc proxy.demo.faults. ^C ends it.
+More faults to order: python -m pydoc proxy.demo.faults. Two upstreams, of which one may fail: askonce demo --fallback.
+^C ends it.
 """
 
 _WELCOME_TEAM = """\
@@ -83,6 +85,46 @@ The keys last as long as this demo. ^C ends it.
 """
 
 
+_WELCOME_FALLBACK = """\
+Two fake OpenAI upstreams, and the gateway, which asks the second where the first fails; no request leaves this machine.
+
+  gateway   {gateway}/v1      metrics   {admin}/metrics
+  first     {first}      second    {second}
+
+In another terminal, a question that the cache does not answer, and which upstream does:
+
+  ask() {{ curl -s -o /dev/null -D - {gateway}/v1/chat/completions -H 'cache-control: no-store' \\
+    -H 'authorization: Bearer sk-demo' -H 'content-type: application/json' \\
+    -d '{{"model": "gpt-4o", "messages": [{{"role": "user", "content": "Hello"}}]}}' \\
+    | tr -d '\\r' | grep -iE '^(HTTP|x-askonce-(upstream|attempts))'; }}
+  faults={first_origin}/demo/faults
+  ask
+
+The first fails for five minutes. The second answers, at the second attempt; and once the breaker of the first is open,
+at the only one:
+
+  curl -s $faults -d '{{"status": 503, "seconds": 300}}'; echo
+  for n in 1 2 3 4 5 6 7 8; do ask; done
+  curl -s {admin}/metrics | grep -E '^askonce_(breaker|upstream_(attempts|failures))'
+
+It is well again, which the breaker finds out with a single request at the end of its cool-down:
+
+  curl -s -X DELETE $faults; echo
+  for n in {{1..20}}; do ask | tee /dev/stderr | grep -q 'upstream: first' && break; sleep 1; done
+
+Other faults, each in place of the one before:
+
+  curl -s $faults -d '{{"refuse": true, "seconds": 20}}'                # nobody listens
+  curl -s $faults -d '{{"fault": "reset-early", "share": 0.5}}'         # every other request: its fate is unknown
+  curl -s $faults -d '{{"fault": "reset", "after": 5}}'                 # after five frames of a stream
+  curl -s $faults -d '{{"fault": "stall"}}'
+  curl -s $faults -d '{{"status": 429, "retry_after_ms": 5000}}'
+  curl -s $faults -d '{{"latency_ms": 3000}}'
+
+All of them: python -m pydoc proxy.demo.knobs. ^C ends it.
+"""
+
+
 def demo(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Of the gateway; 0 picks a free one.")] = 8080,
     admin_port: Annotated[int, typer.Option(min=0, max=65_535, help="Of the metrics; 0 picks a free one.")] = 8081,
@@ -90,21 +132,32 @@ def demo(
     tokens_per_second: Annotated[float, typer.Option(min=0, max=1e6, help="Of its streams; 0: no limit.")] = 50,
     *,
     keys: Annotated[bool, typer.Option("--keys", help="With virtual keys, limits, budgets and the ledger.")] = False,
+    fallback: Annotated[bool, typer.Option("--fallback", help="With a second upstream, for when one fails.")] = False,
 ) -> None:
     """Serve a built-in fake upstream and the gateway in front of it, with lines to try."""
     from proxy import config, server
     from proxy.demo.background import HOST, free_ports, running
 
+    if keys and fallback:
+        print("askonce: --keys and --fallback are two demos; choose one", file=sys.stderr)
+        raise typer.Exit(2)
     try:
         port, admin_port = free_ports(port, admin_port)
     except OSError as error:
         print(f"askonce: {error.strerror}", file=sys.stderr)
         raise typer.Exit(1) from None
     with ExitStack() as stack:
-        upstream = stack.enter_context(running(latency=latency_ms / 1_000, rate=tokens_per_second))
-        _configure(upstream, HOST, port, admin_port)
+        names = ("first", "second") if fallback else ("demo",)
+        upstreams = {
+            name: stack.enter_context(running(latency=latency_ms / 1_000, rate=tokens_per_second)) for name in names
+        }
+        upstream = upstreams[names[0]]
+        _configure(upstreams, HOST, port, admin_port)
         gateway, admin = f"http://{HOST}:{port}", f"http://{HOST}:{admin_port}"
         welcome = _WELCOME.format(gateway=gateway, admin=admin, upstream=upstream)
+        if fallback:
+            origin = upstream.removesuffix("/v1")
+            welcome = _WELCOME_FALLBACK.format(gateway=gateway, admin=admin, first_origin=origin, **upstreams)
         if keys:
             variables = _let_in_by_key(Path(stack.enter_context(TemporaryDirectory(prefix="askonce-demo-"))))
             variables += f"ASKONCE_ADMIN__PORT={admin_port}"
@@ -134,16 +187,18 @@ def _command() -> str:
     return sys.argv[0] if Path(sys.argv[0]).name == "askonce" else f"{sys.executable} -m proxy"
 
 
-def _configure(upstream: str, host: str, port: int, admin_port: int) -> None:
+def _configure(upstreams: Mapping[str, str], host: str, port: int, admin_port: int) -> None:
     """As variables, so that a reload finds them too."""
     for name in [name for name in os.environ if name.startswith(_NOT_FOR_THE_DEMO)]:
         del os.environ[name]
     os.environ.pop("OPENAI_BASE_URL", None)
     os.environ |= {
-        "ASKONCE_UPSTREAMS__DEMO__BASE_URL": upstream,
+        **{f"ASKONCE_UPSTREAMS__{name.upper()}__BASE_URL": url for name, url in upstreams.items()},
         "ASKONCE_LISTEN__HOST": host,
         "ASKONCE_LISTEN__PORT": str(port),
         "ASKONCE_ADMIN__HOST": host,
         "ASKONCE_ADMIN__PORT": str(admin_port),
         "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), host))),
     }
+    if len(upstreams) > 1:
+        os.environ |= {"ASKONCE_ROUTES__DEMO__MODELS": "*", "ASKONCE_ROUTES__DEMO__GROUPS": ",".join(upstreams)}

@@ -1,14 +1,18 @@
 """The demo upstream as an aiohttp application."""
 
 import asyncio
+import random
+import time
 from collections.abc import Awaitable, Callable
 
 import msgspec
 from aiohttp import web
 
-from proxy.demo import checks, faults, model_routes, object_routes, wire
+from proxy.demo import checks, faults, knobs, model_routes, object_routes, wire
 from proxy.demo.checks import Refusal
 from proxy.demo.faults import Fault
+from proxy.demo.knobs import Knobs
+from proxy.demo.listener import Listener
 from proxy.demo.model.answers import digest
 from proxy.demo.store import Seen, Tenants
 from proxy.demo.wire import ORDERS, RAW, STORE, TENANTS
@@ -16,19 +20,27 @@ from proxy.demo.wire import ORDERS, RAW, STORE, TENANTS
 __all__ = ["application", "start"]
 
 MAX_JSON = 64 << 20
+KNOBS: web.AppKey[Knobs] = web.AppKey("knobs", Knobs)
+LISTENER: web.AppKey[Listener] = web.AppKey("listener", Listener)
 _CREDENTIALS = frozenset({"authorization", "api-key", "x-api-key", "cookie"})
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def application(*, latency: float = 0.0, rate: float = 0.0) -> web.Application:
+def application(
+    *,
+    latency: float = 0.0,
+    rate: float = 0.0,
+    clock: Callable[[], float] = time.monotonic,
+    draw: Callable[[], float] = random.random,
+) -> web.Application:
     """`latency` (s) before every answer and `rate` (tokens/s), where a request orders nothing else."""
 
     @web.middleware
     async def manners(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path.startswith("/demo/"):
-            return await handler(request)
         try:
+            if request.path.startswith("/demo/"):
+                return await handler(request)
             return await _served(request, handler, latency, rate)
         except Refusal as refusal:
             return _refused(refusal)
@@ -38,9 +50,15 @@ def application(*, latency: float = 0.0, rate: float = 0.0) -> web.Application:
 
     app = web.Application(middlewares=[manners], client_max_size=MAX_JSON)
     app[TENANTS] = Tenants()
+    app[KNOBS] = Knobs(clock, draw)
+    app[LISTENER] = Listener()
     app.on_response_prepare.append(_dress)
     app.router.add_routes([*model_routes.ROUTES, *object_routes.ROUTES])
     app.router.add_get("/demo/seen/{tag}", _seen)
+    app.router.add_get("/demo/faults", _faults)
+    app.router.add_post("/demo/faults", _go_wrong)
+    app.router.add_delete("/demo/faults", _heal)
+    app.on_shutdown.append(_stay_down)
     return app
 
 
@@ -49,11 +67,14 @@ async def start(app: web.Application, host: str, port: int) -> tuple[web.AppRunn
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.5)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        site = web.TCPSite(runner, host, port)
+        await site.start()
     except BaseException:
         await runner.cleanup()
         raise
     bound = runner.addresses[0][1]
+    if LISTENER in app:
+        app[LISTENER].listens(runner, site, host, bound)
     return runner, f"http://{host}:{bound}/v1"
 
 
@@ -61,7 +82,8 @@ async def _served(request: web.Request, handler: Handler, latency: float, rate: 
     """What every answer has in common: the key, the orders, the count, the wait."""
     headers = {name.lower(): value for name, value in request.headers.items()}
     request[RAW] = await _read(request)
-    request[ORDERS] = orders = faults.orders(headers, _model(request), latency=latency, rate=rate)
+    ordered = faults.orders(headers, _model(request), latency=latency, rate=rate)
+    request[ORDERS] = orders = request.app[KNOBS].applied(ordered)
     seen = _count(request, orders.tag) if orders.tag else None
     key = _key(request)
     checks.check_key(key)
@@ -125,6 +147,34 @@ def _count(request: web.Request, tag: str) -> Seen:
 async def _seen(request: web.Request) -> web.Response:
     seen = request.app[TENANTS].seen(request.match_info["tag"])
     return wire.json({"count": seen.count, "aborted": seen.aborted, "requests": seen.requests})
+
+
+async def _faults(request: web.Request) -> web.Response:
+    turned = request.app[KNOBS]
+    wrong = turned.wrong
+    return wire.json({} if wrong is None else {"faults": wrong, "seconds_left": round(turned.left, 3)})
+
+
+async def _go_wrong(request: web.Request) -> web.Response:
+    body = await request.content.read(knobs.MAX_BODY + 1)
+    while not request.content.at_eof() and len(body) <= knobs.MAX_BODY:
+        body += await request.content.read(knobs.MAX_BODY + 1 - len(body))
+    if len(body) > knobs.MAX_BODY:
+        raise Refusal(413, "Maximum content size limit exceeded.", code="request_too_large")
+    wrong = knobs.read(body)
+    request.app[KNOBS].turn(wrong)
+    if wrong.refuse:
+        request.app[LISTENER].away(wrong.seconds)
+    return await _faults(request)
+
+
+async def _heal(request: web.Request) -> web.Response:
+    request.app[KNOBS].heal()
+    return await _faults(request)
+
+
+async def _stay_down(app: web.Application) -> None:
+    await app[LISTENER].close()
 
 
 def _refused(refusal: Refusal) -> web.Response:

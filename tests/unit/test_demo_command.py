@@ -115,9 +115,17 @@ async def pasted(lines: list[str]) -> str:
     """What a shell prints; it ends at the first line that fails."""
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     shell = await asyncio.create_subprocess_exec(
-        "bash", "-ec", "\n".join(lines), stdout=asyncio.subprocess.PIPE, env=environ
+        *("bash", "-ec", "\n".join(lines)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=environ,
+        start_new_session=True,
     )
-    printed = (await shell.communicate())[0].decode()
+    try:
+        printed = (await shell.communicate())[0].decode()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGKILL)
     assert shell.returncode == 0, printed
     return printed
 
@@ -216,3 +224,11 @@ async def test_fake_upstream_on_a_taken_port() -> None:
                 _, err = await process.communicate()
     assert process.returncode == 1
     assert len(err.splitlines()) == 1
+
+
+async def test_the_demos_are_two() -> None:
+    """Who asks for both is told to choose."""
+    async with started("proxy", "demo", "--keys", "--fallback") as process:
+        assert process.stderr is not None
+        assert b"choose one" in await process.stderr.read()
+        assert await ended(process) == 2
