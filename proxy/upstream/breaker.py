@@ -131,13 +131,9 @@ class Window:
         self._ends = self._clock() + self._step
 
     def _turn(self) -> None:
-        late = self._clock() - self._ends
-        if late >= BUCKETS * self._step:
-            self.clear()
-            return
         self._past.append((self._good, self._bad))
-        passed = int(late / self._step)
-        self._past.extend([(0, 0)] * passed)
+        passed = int((self._clock() - self._ends) / self._step)
+        self._past.extend([(0, 0)] * min(passed, BUCKETS))
         self._good = self._bad = 0
         self._ends += (passed + 1) * self._step
 
@@ -277,8 +273,7 @@ class Breaker:
         """Another worker opened: so many seconds of its cool-down are left, and it was so many openings in a row."""
 
         def follow() -> None:
-            if self.state is not State.OPEN:
-                self._machine.open()
+            self._machine.open()
             self.openings = max(1, openings)
             self._due = self._clock() + min(seconds, self._settings.longest)
 

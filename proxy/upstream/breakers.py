@@ -100,7 +100,7 @@ class _Seat:
 
 @final
 class SharedBreakers:
-    """`owner` is a name that no other worker has, nor had before. `every` and `lease` in seconds.
+    """`owner` is a name that no other worker has, nor had before. `every`, `lease` and `alone` in seconds.
 
     Takes `may_probe` and `decided` of each breaker.
     """
@@ -114,11 +114,13 @@ class SharedBreakers:
         *,
         every: float = EVERY,
         lease: float = LEASE,
+        alone: float = ALONE,
     ) -> None:
         self._link = link
         self._owner = owner
         self._every = every
         self._lease = lease
+        self._patience = alone
         self._seats = {f"{namespace}:{{breakers}}:{name}": _Seat(breaker) for name, breaker in breakers.items()}
         self._now = asyncio.get_running_loop().time
         self._answered = -inf
@@ -136,7 +138,7 @@ class SharedBreakers:
     @property
     def alone(self) -> bool:
         """Redis has said nothing for so long that this worker decides for itself."""
-        return self._now() >= self._answered + ALONE
+        return self._now() >= self._answered + self._patience
 
     async def start(self) -> None:
         """What is known is heard before it returns, if Redis answers."""
@@ -183,7 +185,7 @@ class SharedBreakers:
         finally:
             for seat in telling:
                 seat.news = seat.news or answer is None
-        if isinstance(answer, list):
+        if isinstance(answer, list) and len(answer) == len(self._seats):
             self._answered = self._now()
             for seat, heard in zip(self._seats.values(), answer, strict=True):
                 self._hear(seat, heard, now)

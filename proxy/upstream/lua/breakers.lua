@@ -28,10 +28,12 @@ end
 local heard = {}
 for i, key in ipairs(KEYS) do
   local known, news, left, openings, claim = unpack(ARGV, 5 * i - 1, 5 * i + 3)
-  local epoch = tonumber(redis.call('HGET', key, 'epoch') or 0)
-  known = tonumber(known)
-  -- News from somebody who has not heard the latest are late. The time keeps epochs apart if all is forgotten.
-  if news ~= '' and known >= epoch then
+  local epoch, before = unpack(redis.call('HMGET', key, 'epoch', 'state'))
+  epoch, known = tonumber(epoch or 0), tonumber(known)
+  -- News from somebody who has not heard the latest are late. A closing is news only where one was said to be open:
+  -- or else it would hide the opening of another, who could not say so either. The time keeps epochs apart if all is
+  -- forgotten.
+  if known >= epoch and (news == 'open' or news == 'closed' and before == 'open') then
     epoch = math.max(known + 1, micros)
     put(key, 'epoch', text(epoch), 'state', news, 'author', worker, 'due', text(now + left), 'openings', openings)
     redis.call('HDEL', key, 'holder', 'held', 'wanted')
