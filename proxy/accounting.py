@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final, final
 
 from proxy.billing import Bills
-from proxy.errors import Failure, Kind, Source
+from proxy.errors import Failure, Kind
 from proxy.exchange import Exchange, Outcome
 from proxy.telemetry.log import Level, Log, RequestLine
 from proxy.telemetry.metrics import Metrics
@@ -160,16 +160,14 @@ class Accounting:
 
     def _count_upstream(self, exchange: Exchange, duration: float) -> None:
         metrics = self._metrics
-        metrics.upstream_attempted(exchange.upstream, exchange.attempts)
         if exchange.upstream_ended_at:
             elsewhere = exchange.upstream_ended_at - exchange.upstream_started_at
             metrics.overhead(duration - elsewhere - (exchange.received_at - exchange.identified_at))
         if exchange.outcome is Outcome.RELAYED and exchange.status < 300:
             metrics.model_answered(exchange.model)
-            return
-        failure = _upstream_failure(exchange)
-        if failure:
-            metrics.upstream_failed(exchange.upstream, failure)
+        elif exchange.outcome is Outcome.FAILED and exchange.failure is None:
+            # In a stream that goes on, as far as the upstream's connection can tell.
+            metrics.upstreams.failed(exchange.upstream, "error_frame")
 
     def _write(self, exchange: Exchange, route: str, status: int, kind: Kind | None, level: Level, now: float) -> None:
         started, first_byte, asked = exchange.started_at, exchange.first_byte_at, exchange.upstream_started_at
@@ -218,18 +216,6 @@ def _error_kind(exchange: Exchange) -> Kind | None:
 def _detail(exchange: Exchange) -> str | None:
     failure = exchange.failure or exchange.cut_by
     return redacted(failure.detail) if failure is not None and failure.detail else None
-
-
-def _upstream_failure(exchange: Exchange) -> str:
-    """How the last attempt failed, "" if it did not: a failure's kind, a status, an error in a stream."""
-    failure = exchange.failure
-    if failure is not None:
-        return failure.kind.value if failure.kind.source is Source.UPSTREAM else ""
-    if exchange.outcome is Outcome.FAILED:
-        return "error_frame"
-    if exchange.outcome is Outcome.RELAYED and exchange.status >= 500:
-        return "status_5xx"
-    return "status_429" if exchange.outcome is Outcome.RELAYED and exchange.status == 429 else ""
 
 
 def _level(outcome: Outcome, kind: Kind | None) -> Level:

@@ -192,7 +192,12 @@ class Accounts:
 
     def bills(self, config: Config) -> Bills:
         overrides = [override_of(pattern, table) for pattern, table in config.prices.models.items()]
-        prices = Prices(self._list, overrides) if self._list is not None or overrides else None
+        own = {
+            name: Prices(self._list, [*(override_of(*each) for each in upstream.prices.items()), *overrides])
+            for name, upstream in config.upstreams.items()
+            if upstream.prices
+        }
+        prices = Prices(self._list, overrides) if self._list is not None or overrides or own else None
         providers = {name: upstream.provider or upstream.base_url for name, upstream in config.upstreams.items()}
         return Bills(
             prices,
@@ -202,6 +207,7 @@ class Accounts:
             self._ledger.add if self._ledger is not None else None,
             wall=WALL,
             clock=self._clock,
+            own=own,
         )
 
     def metering(self, config: Config, bills: Bills) -> Metering | None:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import final
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -21,7 +20,6 @@ from proxy.billing import Bills
 from proxy.caches import Caches, kept_routes, rules_of
 from proxy.config import Config, ConfigError, Secret, Upstream, carried_over
 from proxy.errors import Failure, Kind
-from proxy.exchange import PhaseTimeouts
 from proxy.http1.clients import ClientLimits, Clients
 from proxy.http1.connect import Connector, Origin, Resolver, proxy_for, tls_context
 from proxy.http1.flow import Deadlines
@@ -29,7 +27,6 @@ from proxy.http1.messages import Caps
 from proxy.http1.peers import Peers
 from proxy.http1.pool import Pool
 from proxy.http1.tunnel import TunnelLimits
-from proxy.limiting.metered import MeteredCall, Metering
 from proxy.pipeline import Pipeline
 from proxy.shared import link_of
 from proxy.tee import Tee
@@ -38,8 +35,7 @@ from proxy.telemetry.lag import LagProbe
 from proxy.telemetry.log import Log
 from proxy.telemetry.metrics import Metrics
 from proxy.understand import Understand
-from proxy.upstream.call import Call, UpstreamCall
-from proxy.upstream.router import Router
+from proxy.upstreams import Plan, Upstreams
 from proxy.workers import ListenError
 
 __all__ = ["App"]
@@ -97,7 +93,10 @@ class App:
         self._accounts = Accounts(self.config, self.metrics, self.log, CLOCK, self._link)
         self._accounting = Accounting(self._accounts.bills(self.config), self.metrics, self.log, CLOCK)
         self._caches = self._make_caches()
-        self._pipeline, self._pools, self._accounting.bills = self._build(self.config)
+        self._upstreams = Upstreams(self.metrics, self.log, CLOCK, self._link, self.config.redis.namespace)
+        self.readiness.unserved = self._upstreams.unserved
+        self._pipeline, self._pools, self._accounting.bills, plan = self._build(self.config)
+        self._upstreams.adopt(plan)
         self.clients = Clients(
             self._pipeline.serve,
             self._pipeline.glance,
@@ -110,10 +109,11 @@ class App:
             CLOCK,
             loop,
         )
-        self._lag = LagProbe(self.metrics)
+        self._lag = LagProbe(self.metrics, observe=self._upstreams.shedding.observe)
         try:
             await self._caches.start()
             await self._accounts.start()
+            await self._upstreams.start()
             await self._open()
         except BaseException:
             self._restore_logging()
@@ -192,6 +192,7 @@ class App:
         self.clients.close()
         await self._flushed()
         await self._caches.stop()
+        await self._upstreams.stop()
         self._accounting.settle()
         await self._accounts.stop()
         if self._link is not None:
@@ -215,7 +216,7 @@ class App:
         """Requests from now on follow `config`; those in flight end as they began. Raises ConfigError."""
         wanted = config.listen
         config, ignored = carried_over(self.config, config)
-        pipeline, pools, bills = self._build(config)
+        pipeline, pools, bills, plan = self._build(config)
         if self._tls is not None and wanted.tls_certificate:
             # On trial first: a pair that does not fit would cost the listener the one it has.
             _load_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), config)
@@ -225,6 +226,7 @@ class App:
         for pool in self._pools:
             pool.close()
         self.config = config
+        self._upstreams.adopt(plan)
         pipeline.draining = self._pipeline.draining
         self._pipeline, self._pools, self._accounting.bills = pipeline, pools, bills
         self.clients.serve, self.clients.glance = pipeline.serve, pipeline.glance
@@ -236,37 +238,35 @@ class App:
 
     # construction
 
-    def _build(self, config: Config) -> tuple[Pipeline, list[Pool], Bills]:
+    def _build(self, config: Config) -> tuple[Pipeline, list[Pool], Bills, Plan]:
         """Everything that a reload replaces. Raises ConfigError before anything is replaced."""
         resolver = Resolver(config.pool.dns_ttl, self._loop)
         pools = {name: self._pool(name, upstream, config, resolver) for name, upstream in config.upstreams.items()}
         bills = self._accounts.bills(config)
         metering = self._accounts.metering(config, bills)
-        calls = [
-            (upstream.models, self._call(name, upstream, config, pools[name], metering))
-            for name, upstream in config.upstreams.items()
-        ]
+        plan = self._upstreams.plan(config, pools, metering.limits if metering is not None else None)
         http = config.http
         pipeline = Pipeline(
             self._accounts.auth(config),
             Understand(
                 http.max_json_bytes,
                 http.max_upload_bytes,
-                models_matter=len(calls) > 1,
+                models_matter=plan.models_matter,
                 held=kept_routes(config.cache),
                 held_limit=config.cache.max_upload_bytes,
             ),
-            Router(calls),
+            plan.router,
             Tee(bills, CLOCK),
             self._accounting,
             self._caches.recall(config),
             metering,
+            self._upstreams.shedding,
             comment_after=config.timeouts.comment,
             watch=self._deadlines,
             clock=CLOCK,
             log=self.log,
         )
-        return pipeline, list(pools.values()), bills
+        return pipeline, list(pools.values()), bills, plan
 
     def _make_caches(self) -> Caches:
         folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "") if self._shared else ""
@@ -280,14 +280,6 @@ class App:
             folder=Path(folder) if folder else None,
             slot=os.environ.get("ASKONCE_WORKER", ""),
         )
-
-    def _call(self, name: str, upstream: Upstream, config: Config, pool: Pool, metering: Metering | None) -> Call:
-        path = urlsplit(upstream.base_url).path
-        timeouts, limit = _phase_timeouts(config), config.http.max_upload_bytes
-        origin = Origin.of(upstream.base_url).authority
-        key, private = upstream.key.reveal(), config.auth.mode == "keys"
-        call = UpstreamCall(name, path, key, pool, timeouts, limit, CLOCK, origin, private=private)
-        return call if metering is None else MeteredCall(call, metering.limits)
 
     def _pool(self, name: str, upstream: Upstream, config: Config, resolver: Resolver) -> Pool:
         try:
@@ -356,11 +348,6 @@ def _client_limits(config: Config) -> ClientLimits:
         write=timeouts.client_write,
         tunnel=TunnelLimits(realtime.ping_interval, realtime.ping_timeout, realtime.max_frame_bytes),
     )
-
-
-def _phase_timeouts(config: Config) -> PhaseTimeouts:
-    timeouts = config.timeouts
-    return PhaseTimeouts(timeouts.connect, timeouts.upstream_write, timeouts.first_byte, timeouts.idle, timeouts.total)
 
 
 def _listener_tls(config: Config) -> ssl.SSLContext | None:

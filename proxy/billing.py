@@ -5,6 +5,7 @@ row says so.
 """
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple, final
 
 from proxy.errors import Failure
@@ -40,7 +41,9 @@ class Worth(NamedTuple):
 
 @final
 class Bills:
-    """`providers`: upstream → the name or URL by which its prices are found. `wall` is in seconds since the epoch."""
+    """`providers`: upstream → the name or URL by which its prices are found; `own`: those that have prices of their
+    own. `wall` is in seconds since the epoch.
+    """
 
     def __init__(
         self,
@@ -52,8 +55,10 @@ class Bills:
         *,
         wall: Callable[[], float],
         clock: Callable[[], float],
+        own: Mapping[str, Prices] = MappingProxyType({}),
     ) -> None:
         self._prices = prices
+        self._own = own
         self._providers = providers
         self.limits: Limits | None = None
         """Where what was reserved is settled."""
@@ -68,9 +73,10 @@ class Bills:
         return f"<Bills {self._prices!r}>"
 
     def price(self, model: str, upstream: str, used: Mapping[str, int], tier: Tier = Tier.STANDARD) -> int | None:
-        if self._prices is None:
+        prices = self._own.get(upstream, self._prices) if self._own else self._prices
+        if prices is None:
             return None
-        return self._prices.cost(model, self._providers.get(upstream, ""), used, tier, self._wall())
+        return prices.cost(model, self._providers.get(upstream, ""), used, tier, self._wall())
 
     # while it is answered
 
@@ -87,9 +93,9 @@ class Bills:
         if note.usage:
             saved = self._worth(note.usage, exchange.model, note.upstream).cost
         elif note.collapsed and exchange.usage_text:
-            saved = self._worth(exchange.usage_text, exchange.model, exchange.upstream).cost
+            saved = self._worth(exchange.usage_text, _asked(exchange), exchange.upstream).cost
         elif note.saved_tokens and exchange.attempts:
-            saved = self.price(exchange.model, exchange.upstream, {"input": note.saved_tokens})
+            saved = self.price(_asked(exchange), exchange.upstream, {"input": note.saved_tokens})
         else:
             return
         bill = exchange.bill = exchange.bill or Bill()
@@ -123,7 +129,7 @@ class Bills:
         """Charges for what a session has used so far; `refuse` is told if there is no room for more."""
         if self.limits is None or exchange.usage is None or exchange.bill is None:
             return
-        used, cost, _ = self._read(Report(exchange.usage, "", ""), exchange.model, exchange.upstream)
+        used, cost, _ = self._read(Report(exchange.usage, "", ""), _asked(exchange), exchange.upstream)
         self.limits.go_on(exchange, exchange.bill, used.get("input", 0) + used.get("output", 0), cost or 0, refuse)
 
     # once it is over
@@ -152,7 +158,7 @@ class Bills:
             report = Report(exchange.usage, "", "")
         if report is not None:
             units = bill.estimate.units if bill.estimate is not None else NOTHING
-            worth = self._read(report, exchange.model, exchange.upstream, units)
+            worth = self._read(report, _asked(exchange), exchange.upstream, units)
             if worth.used or worth.cost is not None:
                 bill.used, bill.cost, bill.served = worth
                 return bill
@@ -178,7 +184,7 @@ class Bills:
         used = {"input": estimated.input, "output": output, **estimated.units}
         bill.used = {kind: amount for kind, amount in used.items() if amount}
         if bill.used:
-            bill.cost = self.price(exchange.model, exchange.upstream, bill.used)
+            bill.cost = self.price(_asked(exchange), exchange.upstream, bill.used)
             bill.estimated = True
 
     def _output(self, exchange: Exchange, route: str) -> int:
@@ -254,6 +260,11 @@ class Bills:
             bytes_out=exchange.client.sent,
             tags=_tags(tags) if tags else (),
         )
+
+
+def _asked(exchange: Exchange) -> str:
+    """The model that its price goes by."""
+    return exchange.sent_model or exchange.model
 
 
 def _makes(exchange: Exchange) -> bool:

@@ -61,6 +61,7 @@ class Kind(enum.Enum):
     UPSTREAM_ERROR = "upstream_error"
     UPSTREAM_DISCONNECTED = "upstream_disconnected"
     UPSTREAM_TIMEOUT = "upstream_timeout"
+    UPSTREAM_UNAVAILABLE = "upstream_unavailable"
 
     @property
     def source(self) -> Source:
@@ -100,6 +101,7 @@ _SHAPES = {
     Kind.UPSTREAM_ERROR: _Shape(_U, 502, "upstream_error", "The upstream gave no valid answer."),
     Kind.UPSTREAM_DISCONNECTED: _Shape(_U, 502, "upstream_error", "The upstream broke off its answer."),
     Kind.UPSTREAM_TIMEOUT: _Shape(_U, 504, "upstream_error", "The upstream did not answer in time."),
+    Kind.UPSTREAM_UNAVAILABLE: _Shape(_U, 503, "upstream_error", "No upstream is available; try again shortly."),
 }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from cache.status import CacheStatus, Handling
 if TYPE_CHECKING:
     from cache.entry import Entry
     from cache.redis import Miss
+    from proxy.caching.question import Found
     from proxy.errors import Failure
     from proxy.keys.key import VirtualKey
     from proxy.limiting.bill import Bill
@@ -30,6 +31,7 @@ __all__ = [
     "Exchange",
     "Flow",
     "Headers",
+    "LiveReply",
     "Observe",
     "Outcome",
     "PhaseTimeouts",
@@ -173,6 +175,16 @@ class Reply(Flow, Protocol):
         """Closes the upstream connection unless the answer is complete. Harmless when repeated."""
 
 
+class LiveReply(Reply, Protocol):
+    """A reply that its connection still brings."""
+
+    def at_end(self, ended: "Callable[[Failure | None], object]") -> bool:
+        """`ended` is called once it is over: with None when it came whole, or was given up. False: it is over."""
+
+    def at_first(self, came: Callable[[], object]) -> None:
+        """`came` is called with the first bytes of the body that come after the head; for whoever attaches later."""
+
+
 @dataclass(slots=True)
 class Ask:
     """One HTTP request to an upstream."""
@@ -217,6 +229,8 @@ class CacheNote:
     """Who made it."""
     early: "Awaitable[Entry | Miss] | None" = None
     """A look into Redis that has begun before it was known whether there is room for the request."""
+    instead: "Callable[[], Awaitable[Found | None]] | None" = None
+    """What will do now that the upstream has failed (RFC 5861 §4)."""
 
 
 class Exchange:
@@ -252,6 +266,7 @@ class Exchange:
         "received_at",
         "route",
         "scope",
+        "sent_model",
         "started_at",
         "status",
         "stream",
@@ -305,6 +320,8 @@ class Exchange:
         self.bill: Bill | None = None
         self.note: CacheNote | None = None
         self.upstream = ""
+        self.sent_model = ""
+        """The model that the upstream was asked for, by the name that it is known and priced by."""
         self.upstream_id = b""
         self.attempts = 0
         self.calls = 0

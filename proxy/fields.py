@@ -15,6 +15,7 @@ NOT_OURS_TO_TELL: Final = frozenset(
     [
         *(b"alt-svc", b"x-askonce-call-id", b"x-askonce-cost-usd", b"x-askonce-saved-usd"),
         *(b"x-askonce-budget-remaining-usd", b"x-askonce-budget-warning"),
+        *(b"x-askonce-upstream", b"x-askonce-attempts", b"x-askonce-model"),
     ]
 )
 """Fields that speak of the upstream's host, or that another gateway upstream wrote."""
@@ -29,6 +30,7 @@ TOLD_HERE: Final = NOT_OURS_TO_TELL | {
 What it says in `cache-status` stays: that is a list, in which each cache has its place (RFC 9211 §2).
 """
 
+MAX_MODEL: Final = 256
 _LIMITED: Final = {dropped: dropped | RATE_LIMITS for dropped in (NOT_OURS_TO_TELL, TOLD_HERE)}
 
 
@@ -46,8 +48,24 @@ def answer_headers(exchange: Exchange, headers: Headers, now: float) -> Headers:
     if exchange.note is not None:
         kept += cache_headers(exchange.note, exchange.status)
     kept += told
+    if exchange.attempts:
+        kept += _asked(exchange.upstream, exchange.attempts, exchange.sent_model)
+    elif exchange.note is not None and exchange.note.upstream:
+        kept += _asked(exchange.note.upstream, 0, "")
     kept += (b"x-askonce-call-id", call_id), (b"server-timing", server_timing(exchange, now))
     return kept
+
+
+@lru_cache(maxsize=1_024)
+def _asked(upstream: str, attempts: int, model: str) -> tuple[tuple[bytes, bytes], ...]:
+    """Who made the answer, and what that took."""
+    lines = [(b"x-askonce-upstream", upstream.encode("utf-8"))]
+    if attempts:
+        lines.append((b"x-askonce-attempts", b"%d" % attempts))
+    # A client's name for a model may hold anything, also what would end a field.
+    if 0 < len(model) <= MAX_MODEL and model.isascii() and model.isprintable():
+        lines.append((b"x-askonce-model", model.encode("ascii")))
+    return tuple(lines)
 
 
 def cache_headers(note: CacheNote, status: int) -> Headers:

@@ -1,6 +1,6 @@
 """THE LIFE OF A REQUEST.
 
-    route → identify → understand → permit → admit → recall → charge → send → relay
+    route → identify → understand → permit → for each leg: admit → recall → charge → send → relay
                                                        └ a stored answer → replay
     always: accounting
 
@@ -15,9 +15,10 @@ from typing import final
 from cache.policy import outdates
 from proxy import routes
 from proxy.accounting import Accounting
+from proxy.admission.shedding import Shedding
+from proxy.answering import Answering, Given
 from proxy.auth import Auth
-from proxy.caching.meaning import without_alias
-from proxy.caching.recall import Found, Question, Recall
+from proxy.caching.recall import Recall
 from proxy.caching.replay import Replay
 from proxy.errors import Failure, Kind, Source
 from proxy.exchange import Body, Exchange, Headers, Outcome, Reply
@@ -25,11 +26,14 @@ from proxy.fields import answer_headers
 from proxy.heartbeat import SILENCE, Heartbeat, Silence, Watch
 from proxy.limiting.metered import Metering
 from proxy.limiting.models import LISTS, narrow
+from proxy.openai.rename import query_with_model
 from proxy.routes import Route
 from proxy.tee import Tee, end_stream
 from proxy.telemetry.log import Log
 from proxy.understand import Understand
-from proxy.upstream.call import Call
+from proxy.upstream.call import renamed
+from proxy.upstream.member import priority_of
+from proxy.upstream.model_route import ModelRoute
 from proxy.upstream.router import Router
 
 __all__ = ["Pipeline"]
@@ -41,11 +45,12 @@ class Pipeline:
         self,
         auth: Auth,
         understand: Understand,
-        router: Router[Call],
+        router: Router[ModelRoute],
         tee: Tee,
         accounting: Accounting,
         cache: tuple[Recall, Replay] | None,
         metering: Metering | None,
+        shedding: Shedding | None = None,
         *,
         comment_after: float,
         watch: Watch,
@@ -59,6 +64,8 @@ class Pipeline:
         self._accounting = accounting
         self._cache = cache
         self._metering = metering
+        self._shedding = shedding
+        self._answering = Answering(cache, metering)
         self._comment_after = comment_after
         self._watch = watch
         self._clock = clock
@@ -119,71 +126,50 @@ class Pipeline:
         if self.draining:
             raise Failure(Kind.DRAINING, unprocessed=True, retry_after=1)
         self._auth.identify(exchange)
+        if self._shedding is not None and self._shedding.strained:
+            self._shedding.check(priority_of(exchange))
         exchange.identified_at = self._clock()
         body = await self._understand.body(exchange, route)
         exchange.received_at = self._clock()
-        self._auth.permit(exchange, route)
-        call = self._router.pick(exchange.model)
+        body = await self._resolve(exchange, route, body)
+        model_route = self._router.pick(exchange.model)
         if exchange.key is not None and exchange.key.models and route.name in LISTS:
             narrow(exchange, exchange.key)
         with self._heartbeat(exchange) as heartbeat:
-            reply = await self._recalled(exchange, route, body, call, heartbeat)
-            if reply is None:
+            answer = await self._answering.answer(exchange, route, body, model_route)
+            if isinstance(answer, Given):
+                await self._give(exchange, answer, heartbeat)
                 return
             try:
-                if self._cache is not None and outdates(route.name, exchange.method, reply.status):
-                    await self._cache[0].changed(exchange, route, call)
-                if reply.status == 101:
-                    await self._switch(exchange, reply)
+                if self._cache is not None and outdates(route.name, exchange.method, answer.status):
+                    await self._cache[0].changed(exchange, route, model_route.identities)
+                if answer.status == 101:
+                    await self._switch(exchange, answer)
                 else:
-                    await self._tee.relay(exchange, reply, heartbeat)
+                    await self._tee.relay(exchange, answer, heartbeat)
             finally:
-                reply.abort()
+                answer.abort()
 
-    async def _recalled(
-        self, exchange: Exchange, route: Route, body: bytes | Body, call: Call, heartbeat: Heartbeat | Silence
-    ) -> Reply | None:
-        """The upstream's answer; None where the client has been given a stored one. Raises Failure."""
-        if self._cache is None or exchange.upgrade:
-            plain = await without_alias(route.name, body) if isinstance(body, bytes) else body
-            return await self._send(exchange, plain, call)
-        recall, replay = self._cache
-        if not isinstance(body, bytes):
-            recall.pass_by(exchange, route)
-            return await call.send(exchange, body)
-        question = await recall.question(exchange, route, body, call)
-        if isinstance(question, bytes):
-            return await self._send(exchange, question, call)
-        await self._admit(exchange, question, recall)
-        answer = await recall.ask(exchange, question, call)
-        if not isinstance(answer, Found):
-            return answer
-        form = replay.form(exchange, answer.entry, usage=answer.usage, vectors=answer.vectors)
-        if form is None:
-            return await recall.anew(exchange, question, call)
-        self._accounting.bills.tell(exchange)
-        await replay.serve(exchange, answer.entry, form, heartbeat)
-        return None
-
-    async def _admit(self, exchange: Exchange, question: Question, recall: Recall) -> None:
-        """What may be answered without a call. Raises Failure."""
-        if self._metering is None:
-            return
+    async def _resolve(self, exchange: Exchange, route: Route, body: bytes | Body) -> bytes | Body:
+        """An alias becomes the model that it stands for. Raises Failure."""
+        model = self._router.resolve(exchange.model)
+        if model == exchange.model:
+            self._auth.permit(exchange, route)
+            return body
+        # Who may use it by either name may.
         try:
-            if not self._metering.limits.admit_now(exchange):
-                # What Redis is asked of the limits and of the cache goes there and comes back together.
-                recall.look_early(exchange, question)
-                await self._metering.limits.admit(exchange)
+            self._auth.permit(exchange, route)
+            exchange.model = model
         except Failure:
-            # The cache has done nothing for it.
-            exchange.note = None
-            raise
+            exchange.model = model
+            self._auth.permit(exchange, route)
+        exchange.query = query_with_model(exchange.query, model) if exchange.query else b""
+        return await renamed(exchange, body, model)
 
-    async def _send(self, exchange: Exchange, body: bytes | Body, call: Call) -> Reply:
-        """What the cache has no part in. Raises Failure."""
-        if self._metering is None or not exchange.stream or not isinstance(body, bytes):
-            return await call.send(exchange, body)
-        return await self._metering.send(exchange, body, call)
+    async def _give(self, exchange: Exchange, given: Given, heartbeat: Heartbeat | Silence) -> None:
+        assert self._cache is not None  # noqa: S101  (it was stored)
+        self._accounting.bills.tell(exchange)
+        await self._cache[1].serve(exchange, given.entry, given.form, heartbeat)
 
     def _heartbeat(self, exchange: Exchange) -> Heartbeat | Silence:
         if not exchange.stream:

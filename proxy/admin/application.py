@@ -59,7 +59,7 @@ class Admin:
         return web.json_response({"status": "alive"})
 
     async def _serve_readiness(self, request: web.Request) -> web.Response:
-        state = self._readiness.state
+        state = self._readiness.now()
         return web.json_response({"status": state.value}, status=200 if state is State.READY else 503)
 
 

@@ -8,6 +8,7 @@ put together before anybody is answered (`proxy.caching.trip`).
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, final
 
 from cache.entry import Entry
@@ -15,8 +16,9 @@ from cache.status import CacheStatus, Handling
 from proxy.caching.coalesce import Flights, Role
 from proxy.caching.flight import FAILING
 from proxy.caching.keep import Keep
+from proxy.caching.question import Found
 from proxy.caching.trip import Trip
-from proxy.errors import Failure, Kind, Source
+from proxy.errors import Failure, Kind
 from proxy.exchange import Exchange, Reply, header
 from proxy.upstream.call import Call
 
@@ -63,16 +65,13 @@ class Batches:
                 trip = Trip(self._keep, exchange, question, call, 0.0)
                 trip.look()
                 answer, role = await self._board(exchange, question, trip, shared=False)
-        except Failure as failure:
-            instead = await trip.instead() if failure.kind.source is Source.UPSTREAM else None
-            if instead is None:
-                raise
-            return instead
+        except Failure:
+            trip.note.instead = partial(_instead, trip)
+            raise
         if isinstance(answer, Entry):
             return answer
-        if answer.status in FAILING and (instead := await trip.instead()) is not None:
-            answer.abort()
-            return instead
+        if answer.status in FAILING:
+            trip.note.instead = partial(_instead, trip)
         if role is Role.FOLLOWED:
             trip.note.status, trip.note.collapsed = CacheStatus.COALESCED, True
             exchange.upstream_id = header(answer.headers, b"x-request-id")
@@ -84,3 +83,8 @@ class Batches:
         return await self._flights.board(
             question.key, trip, stream=False, strip=False, shared=shared, account=exchange.account
         )
+
+
+async def _instead(trip: Trip) -> Found | None:
+    made = await trip.instead()
+    return None if made is None else Found(made, usage=False)

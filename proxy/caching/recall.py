@@ -23,7 +23,7 @@ from proxy.caching.pieces import tokens_in
 from proxy.caching.question import Found, Question
 from proxy.caching.seen import MEMO_BODY, SeenRequests
 from proxy.caching.share import Share
-from proxy.errors import Failure, Kind, Source
+from proxy.errors import Failure, Kind
 from proxy.exchange import CacheNote, Exchange, Reply, header
 from proxy.routes import Route
 from proxy.upstream.call import Call
@@ -111,11 +111,20 @@ class Recall:
             planned = plan(Request(route.name, exchange.method, exchange.model), asked, self._rules)
             self._refuse(exchange, planned.refused(NoCacheReason.REQUEST_TOO_LARGE), asked)
 
-    async def changed(self, exchange: Exchange, route: Route, call: Call) -> None:
-        """Forgets what is kept of what this request changed, and of the list that it stands in."""
-        qualifiers = [*qualifiers_of(exchange.query, exchange.headers), ("upstream", call.identity)]
+    async def changed(self, exchange: Exchange, route: Route, upstreams: Sequence[bytes]) -> None:
+        """Forgets what is kept of what this request changed, and of the list that it stands in.
+
+        `upstreams`: the identities under which it may be.
+        """
+        qualifiers = qualifiers_of(exchange.query, exchange.headers)
         keys = {
-            key_of(exchange.scope, endpoint, [*qualifiers, ("path", path.encode("latin-1"))], b"")
+            key_of(
+                exchange.scope,
+                endpoint,
+                [*qualifiers, ("upstream", identity), ("path", path.encode("latin-1"))],
+                b"",
+            )
+            for identity in upstreams
             for endpoint, path in ((route.name, exchange.path), LIST)
         }
         await asyncio.gather(*[self._purge(Selector(key=key)) for key in keys])
@@ -252,18 +261,15 @@ class Recall:
                 # It will do for others, and not for those who want it as this client does.
                 voyage = self._keep.voyage(exchange, question, call, stale=answer, alone=True)
                 answer, role = await self._board(exchange, question, voyage, until=until, reason="younger")
-        except Failure as failure:
-            instead = self._instead(note, question, voyage.stale)
-            if instead is not None and failure.kind.source is Source.UPSTREAM:
-                return instead
+        except Failure:
+            note.instead = partial(self._instead, note, question, voyage.stale)
             raise
         if isinstance(answer, Entry):
             # Asked for early enough for this client, and late enough: how long it took is no reason to ask again.
             seen = judge(answer.created, answer.expires, answer.stale_until, self._wall(), question.asked)
             return _given(note, question, answer, seen, CacheStatus.COALESCED)
-        if answer.status in FAILING and (found := self._instead(note, question, voyage.stale)):
-            answer.abort()
-            return found
+        if answer.status in FAILING:
+            note.instead = partial(self._instead, note, question, voyage.stale)
         return self._followed(exchange, note, answer, role)
 
     def _followed(self, exchange: Exchange, note: CacheNote, answer: Reply, role: Role) -> Reply:
@@ -312,7 +318,16 @@ class Recall:
             account=exchange.account,
         )
 
-    def _instead(self, note: CacheNote, question: Question, stale: Entry | None) -> Found | None:
+    async def instead(self, exchange: Exchange, notes: Sequence[CacheNote]) -> Found | None:
+        """What is stored and will do now that every upstream has failed; `notes` are of those that were asked."""
+        for note in notes:
+            found = await note.instead() if note.instead is not None else None
+            if found is not None:
+                exchange.note = note
+                return found
+        return None
+
+    async def _instead(self, note: CacheNote, question: Question, stale: Entry | None) -> Found | None:
         """The stale entry, where the upstream has failed (RFC 5861 §4)."""
         if stale is None:
             return None

@@ -47,17 +47,22 @@ def prices(
     if tier not in (names := [each.value for each in Tier]):
         fail(f"--tier: one of {', '.join(names)}")
     settings = configuration.load(configuration.find(config))
-    overrides = [override_of(pattern, table) for pattern, table in settings.prices.models.items()]
-    known = Prices(PriceList() if settings.prices.enabled else None, overrides)
+    source = PriceList() if settings.prices.enabled else None
+    shared = [override_of(pattern, table) for pattern, table in settings.prices.models.items()]
+    by_upstream = {
+        name: Prices(source, [*(override_of(*each) for each in upstream.prices.items()), *shared])
+        for name, upstream in settings.upstreams.items()
+    }
     listed = f"{PACKAGE} {version(PACKAGE)}" if settings.prices.enabled else None
     seller = _sellers(settings, provider)
     now = datetime.now(UTC).timestamp()
     found: list[dict[str, Any]] = []
     for model in models:
-        upstream, place = seller(model)
+        upstream, named, place = seller(model)
+        known = by_upstream.get(upstream or "") or Prices(source, shared)
         # Where no upstream serves it, nobody is charged for it.
-        listing = known.listing(model, place, Tier(tier), now) if place else None
-        own = known.own(model, Tier(tier)) or {}
+        listing = known.listing(named, place, Tier(tier), now) if place else None
+        own = known.own(named, Tier(tier)) or {}
         lines = [] if listing is None else [*_lines(listing, own, listed)]
         found.append({"model": model, "upstream": upstream, "provider": place or None, "prices": lines})
     rows = [["model", "sold by", "price of", "USD", "", "from"]]
@@ -65,22 +70,28 @@ def prices(
     show({"list": listed, "tier": tier, "models": found}, rows, as_json=as_json)
 
 
-def _sellers(config: "Config", provider: str) -> Callable[[str], tuple[str | None, str]]:
-    """Model → its upstream's name, and by what its prices are found; None and "" if no upstream serves it."""
+def _sellers(config: "Config", provider: str) -> Callable[[str], tuple[str | None, str, str]]:
+    """Model → the upstream that is asked first, the name that its prices go by, and by what they are found.
+
+    None and "" if no upstream serves it.
+    """
+    from proxy.config import resolved_routes
     from proxy.errors import Failure
     from proxy.upstream.router import Router
 
-    router = Router(
-        (upstream.models, (name, upstream.provider or upstream.base_url)) for name, upstream in config.upstreams.items()
-    )
+    router = Router(((route.models, route.groups[0][0][0]) for route in resolved_routes(config)), config.aliases)
 
-    def seller(model: str) -> tuple[str | None, str]:
+    def seller(model: str) -> tuple[str | None, str, str]:
         if provider:
-            return None, provider
+            return None, model, provider
+        model = router.resolve(model)
         try:
-            return router.pick(model)
+            name = router.pick(model)
         except Failure:
-            return None, ""
+            return None, model, ""
+        upstream = config.upstreams[name]
+        named = model if upstream.api_version else upstream.rename.get(model, model)
+        return name, named, upstream.provider or upstream.base_url
 
     return seller
 

@@ -1,5 +1,6 @@
 """The answer of an upstream connection while it arrives."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, final
 
 from proxy.errors import Failure
@@ -14,9 +15,11 @@ __all__ = ["UpstreamReply"]
 
 @final
 class UpstreamReply:
-    """Implements `exchange.Reply`. Outlives its connection's interest in it."""
+    """Implements `exchange.LiveReply`. Outlives its connection's interest in it."""
 
     __slots__ = (
+        "_at_end",
+        "_came",
         "_chunks",
         "_ended",
         "_failure",
@@ -42,6 +45,8 @@ class UpstreamReply:
         self._size = 0
         self._ended = False
         self._failure: Failure | None = None
+        self._at_end: Callable[[Failure | None], object] | None = None
+        self._came: Callable[[], object] | None = None
 
     def __repr__(self) -> str:
         state = "ended" if self._ended else "failed" if self._failure else "open"
@@ -71,7 +76,28 @@ class UpstreamReply:
         else:
             self._sink = sink
             if self.connection is not None:
-                self.connection.pour(sink.data)
+                self.connection.pour(sink.data if self._came is None else self._first)
+
+    def _first(self, chunk: bytes) -> None:
+        came, self._came = self._came, None
+        if came is not None:
+            came()
+        if self._sink is not None:
+            if self.connection is not None:
+                self.connection.pour(self._sink.data)
+            self._sink.data(chunk)
+
+    def at_end(self, ended: Callable[[Failure | None], object]) -> bool:
+        if self._ended or self._failure is not None:
+            return False
+        self._at_end = ended
+        return True
+
+    def at_first(self, came: Callable[[], object]) -> None:
+        if self._chunks or self._ended:
+            came()
+        else:
+            self._came = came
 
     def pause(self) -> None:
         if self.connection is not None:
@@ -86,11 +112,15 @@ class UpstreamReply:
         self._let_go()
         if connection is not None:
             connection.abandon(self)
+        self._over(None)
 
     # the connection's side
 
     def buffer(self, chunk: bytes) -> None:
         """The body, until somebody takes it."""
+        if self._came is not None:
+            came, self._came = self._came, None
+            came()
         self._chunks.append(chunk)
         self._size += len(chunk)
         if self._size > HIGH_WATER:
@@ -98,15 +128,22 @@ class UpstreamReply:
 
     def finish(self) -> None:
         self._ended = True
+        self._over(None)
         sink = self._let_go()
         if sink is not None:
             sink.end()
 
     def fail(self, failure: Failure) -> None:
         self._failure = failure
+        self._over(failure)
         sink = self._let_go()
         if sink is not None:
             sink.fail(failure)
+
+    def _over(self, failure: Failure | None) -> None:
+        ended, self._at_end = self._at_end, None
+        if ended is not None:
+            ended(failure)
 
     def _let_go(self) -> Sink | None:
         """What is complete keeps nothing alive."""

@@ -31,6 +31,7 @@ class Bill:
         "saved",
         "served",
         "settled",
+        "upstream",
         "used",
         "warned",
     )
@@ -40,6 +41,8 @@ class Bill:
         """For the request itself; ends with it."""
         self.charged: Grant | None = None
         """For its call upstream, which may outlast it."""
+        self.upstream = ""
+        """Whose call was charged for."""
         self.own = 0
         """How many demands of the latter are for the request itself: they come first."""
         self.estimate: Estimate | None = None

@@ -1,40 +1,21 @@
-"""Calls upstream that are paid for: what they may come to is reserved before, and they tell what they used."""
+"""What the pipeline is given of limits and money, and streams that tell what they used."""
 
 import asyncio
 from functools import partial
 from typing import Final, final
 
-from proxy.exchange import Body, Exchange, Reply
+from proxy.exchange import Exchange, Reply
 from proxy.limiting.stage import Limits
 from proxy.openai.stream_options import ask_for_usage
 from proxy.upstream.call import Call
 from proxy.upstream.counted import Counting, Stripped
 
-__all__ = ["MeteredCall", "Metering"]
+__all__ = ["Metering"]
 
 AT_ONCE: Final = 65_536
 """Bytes of a body that the event loop may look through."""
 COUNTED: Final = ("chat/completions", "completions")
 """Routes whose streams tell what they used only if they are asked to."""
-
-
-@final
-class MeteredCall:
-    """Implements `upstream.call.Call`."""
-
-    def __init__(self, call: Call, limits: Limits) -> None:
-        self.name = call.name
-        self.identity = call.identity
-        self._call = call
-        self._limits = limits
-
-    def __repr__(self) -> str:
-        return f"<MeteredCall {self.name}>"
-
-    async def send(self, exchange: Exchange, body: bytes | Body) -> Reply:
-        """Raises Failure."""
-        await self._limits.charge(exchange, body, self.name)
-        return await self._call.send(exchange, body)
 
 
 @final

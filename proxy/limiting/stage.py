@@ -116,17 +116,22 @@ class Limits:
         self._count(grant)
 
     async def charge(self, exchange: Exchange, body: bytes | Body, upstream: str) -> None:
-        """Before a call. A call that is made again is not charged again. Raises Failure."""
+        """Before a call. A call that is made again is not charged again, but of another upstream. Raises Failure."""
         bill = exchange.bill = exchange.bill or Bill()
         if bill.charged is not None and bill.charged.refused is None:
-            return
+            if bill.upstream == upstream:
+                return
+            # What the last one did not do is given back; prices and limits of this one are its own.
+            self._limiter.settle(bill.charged, (0,) * len(bill.charged.demands))
+            bill.charged = None
+        bill.upstream = upstream
         terms, theirs = self._terms.of(exchange.account, exchange.key), self._terms.of_upstream(upstream)
         makes = exchange.method in MAKING or exchange.upgrade
         limits = terms.spending + theirs.spending if makes else ()
         if limits or (exchange.key is not None and exchange.key.max_tokens is not None):
             bill.estimate = self._measure.at_once(exchange, body) or await self._measure.of(exchange, body)
             used = asked_of(bill.estimate)
-            bill.reserved = self._price(exchange.model, upstream, used) if used else 0
+            bill.reserved = self._price(exchange.sent_model or exchange.model, upstream, used) if used else 0
             self._refuse_what_cannot_be_counted(exchange, bill, terms)
         elif self._measuring:
             bill.estimate = self._measure.at_once(exchange, body) or self._measure.roughly(exchange, body)
@@ -149,7 +154,8 @@ class Limits:
             return await self._take(fixed) if fixed else None
         expected = most = bill.reserved or 0
         if expected and not estimated.capped:
-            most = max(expected, self._price(exchange.model, upstream, self._measure.at_most(exchange, estimated)) or 0)
+            longest = self._measure.at_most(exchange, estimated)
+            most = max(expected, self._price(exchange.sent_model or exchange.model, upstream, longest) or 0)
         grant = await self._take(fixed + _demands(limits, estimated, most))
         if most > expected and grant.refused is not None and grant.refused.limit.kind.money:
             rest = max(expected, min(most, _left(grant)))
@@ -192,12 +198,15 @@ class Limits:
 
     def _refusal(self, exchange: Exchange, grant: Grant, demand: Demand) -> Failure:
         limit = demand.limit
-        whose = _WHOSE[limit.subject.partition(":")[0]]
+        subject = limit.subject.partition(":")[0]
+        # Another upstream may have room.
+        whose, theirs = _WHOSE[subject], subject == "upstream"
         if grant.store is Store.DOWN and (limit.on_failure is OnFailure.CLOSED or limit.kind.money):
             # What others have spent is not known: it is no word on the budget.
             return Failure(Error.LIMITS_UNAVAILABLE, retry_after=1, account=exchange.account)
         if limit.kind.money:
-            return Failure(Error.INSUFFICIENT_QUOTA, _spent(grant, demand, whose), account=exchange.account)
+            message = _spent(grant, demand, whose)
+            return Failure(Error.INSUFFICIENT_QUOTA, message, unprocessed=theirs, account=exchange.account)
         wait = grant.retry_after_ms
         asked = f", requested {demand.cost}" if limit.kind is Kind.TOKENS else ""
         again = "This request can never be served." if wait == NEVER else f"Please try again in {duration(wait)}."
@@ -206,6 +215,7 @@ class Limits:
             f"Rate limit reached for {whose} on {_WORDS[limit.kind]}: limit {limit.amount}{asked}. {again}",
             retry_after=None if wait == NEVER else wait / 1_000,
             type_="tokens" if limit.kind is Kind.TOKENS else "requests",
+            unprocessed=theirs,
             account=exchange.account,
         )
 

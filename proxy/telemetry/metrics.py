@@ -24,6 +24,7 @@ from proxy.telemetry.cache_metrics import CacheMetrics
 from proxy.telemetry.due import Due, Note
 from proxy.telemetry.money_metrics import MoneyMetrics
 from proxy.telemetry.redact import redacted
+from proxy.telemetry.upstream_metrics import UpstreamMetrics
 
 __all__ = ["Metrics", "forget_worker"]
 
@@ -68,12 +69,12 @@ class Metrics:
         self._finished: dict[tuple[str, str, int, str, bool], tuple[Counter, Note]] = {}
         self._durations_by: dict[tuple[str, str], Note] = {}
         self._first_tokens: dict[tuple[str, str], Note] = {}
-        self._upstream_attempts: dict[str, Counter] = {}
         self._connects: dict[tuple[str, bool], Counter] = {}
         self._tokens: dict[tuple[str, str], Counter] = {}
         self._due = Due()
         self.cache = CacheMetrics(self._registry, self._due)
         self.money = MoneyMetrics(self._registry, self._due, self.model_label)
+        self.upstreams = UpstreamMetrics(self._registry, self._due)
         self._note_overhead = self._due.noting(self._overhead, _OVERHEADS)
         self.before_publish: Callable[[], object] = bool
         """Whoever counts in batches is asked for the rest."""
@@ -132,18 +133,6 @@ class Metrics:
 
     def _define_upstreams(self) -> None:
         registry = self._registry
-        self._attempts = Counter(
-            "askonce_upstream_attempts",
-            "Calls to an upstream, those that found no connection included.",
-            ["upstream"],
-            registry=registry,
-        )
-        self._failures = Counter(
-            "askonce_upstream_failures",
-            "Upstream calls that failed, by kind of failure.",
-            ["upstream", "kind"],
-            registry=registry,
-        )
         self._opened = Counter(
             "askonce_upstream_connections_opened",
             "Connections made to an upstream.",
@@ -230,15 +219,6 @@ class Metrics:
             count = self._tokens[key] = self._model_tokens.labels(*key)
         self._due.add(count, amount)
 
-    def upstream_attempted(self, upstream: str, attempts: int = 1) -> None:
-        count = self._upstream_attempts.get(upstream)
-        if count is None:
-            count = self._upstream_attempts[upstream] = self._attempts.labels(upstream)
-        self._due.add(count, attempts)
-
-    def upstream_failed(self, upstream: str, kind: str) -> None:
-        self._failures.labels(upstream, kind).inc()
-
     def upstream_connected(self, upstream: str, *, reused: bool) -> None:
         count = self._connects.get((upstream, reused))
         if count is None:
@@ -258,6 +238,7 @@ class Metrics:
         self.before_publish()
         self.cache.before_publish()
         self.money.before_publish()
+        self.upstreams.before_publish()
         self._due.settle()
         self._in_flight_gauge.set(self.in_flight)
         self._connections_gauge.set(self.connections)

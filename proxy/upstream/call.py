@@ -1,29 +1,42 @@
 """One attempt at one upstream: the exchange becomes an `Ask`, sent once."""
 
-from collections.abc import Callable
-from math import inf
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Protocol, final
+from urllib.parse import quote
 
 from cache.directives import DIRECTIVE_FIELDS
 from proxy.auth import without_credentials
 from proxy.errors import Failure, Kind
-from proxy.exchange import Ask, Body, Exchange, Headers, PhaseTimeouts, Reply, header
+from proxy.exchange import Ask, Body, Exchange, Headers, LiveReply, Reply, header
+from proxy.openai.rename import INLINE, edited, form_with_model, query_with_model, with_model
+from proxy.upstream.deadlines import OURS, CallTimeouts
+from proxy.upstream.rewritten import Rewritten
 
-__all__ = ["Call", "Transport", "UpstreamCall"]
+__all__ = ["Call", "Target", "Transport", "UpstreamCall", "renamed"]
 
 IDENTITY: Final = (b"accept-encoding", b"identity")
-NOT_SENT: Final = DIRECTIVE_FIELDS | {b"accept-encoding"}
+NOT_SENT: Final = DIRECTIVE_FIELDS | {OURS, b"accept-encoding"}
 NOT_NEGOTIATED: Final = frozenset([b"sec-websocket-extensions"])
 """Without extensions the frames of a realtime session stay readable to those who must count its tokens."""
+DEPLOYMENT: Final = "/deployments/{model}"
+"""Where Azure's paths name the model; what concerns no model stands beside it."""
+MAX_PATHS: Final = 256
+FORM_HEAD: Final = 65_536
+"""Bytes of a form in which its model is looked for."""
+FORM_LIMIT: Final = 1 << 40
+"""No bound of its own: how long an upload may be is checked as it passes."""
 
 
 class Transport(Protocol):
-    async def send(self, ask: Ask) -> Reply:
+    async def send(self, ask: Ask) -> LiveReply:
         """Sends once; returns once the head of the answer is here. Raises Failure."""
 
 
 class Call(Protocol):
-    """A way to one upstream. `identity` tells its answers from those of any other."""
+    """A way to an answer. `identity` tells the answers that come by it from those of any other."""
 
     @property
     def name(self) -> str: ...
@@ -31,53 +44,85 @@ class Call(Protocol):
     def identity(self) -> bytes: ...
 
     async def send(self, exchange: Exchange, body: bytes | Body) -> Reply:
-        """Sends once; returns once the head of the answer is here. Raises Failure."""
+        """Returns once the head of the answer is here. Raises Failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What tells one upstream from another, as its requests say it.
+
+    `base_path` stands in the place of `/v1`, and may hold `{model}`. `names` are those that models have there, and
+    `deployments` says that they are an operator's own: prices and answers go by the name that was asked for.
+    `fields` go before the client's of the same names. A `private` upstream is given no credential of a client.
+    """
+
+    name: str
+    origin: str = ""
+    base_path: str = ""
+    query: bytes = b""
+    fields: tuple[tuple[bytes, bytes], ...] = ()
+    key_field: bytes = b"authorization"
+    names: Mapping[str, str] = field(default_factory=dict)
+    deployments: bool = False
+    private: bool = False
+
+    @property
+    def served(self) -> tuple[tuple[str, str], ...]:
+        """Which models it serves in the place of others."""
+        return () if self.deployments else tuple(sorted(self.names.items()))
+
+    @property
+    def identity(self) -> bytes:
+        """What tells its answers from those of any other upstream."""
+        told = f"{self.name} {self.origin}{self.base_path}".encode()
+        return told + b" " + repr(self.served).encode() if self.served else told
 
 
 @final
 class UpstreamCall:
-    """`base_path` replaces `/v1`; with a `key`, or `private`, no credential of a client leaves."""
-
-    def __init__(
-        self,
-        name: str,
-        base_path: str,
-        key: str,
-        transport: Transport,
-        timeouts: PhaseTimeouts,
-        upload_limit: int,
-        clock: Callable[[], float],
-        origin: str = "",
-        *,
-        private: bool = False,
-    ) -> None:
-        self.name = name
-        self.identity = f"{name} {origin}{base_path}".encode()
-        """What tells its answers from those of any other upstream."""
-        self._base_path = base_path.rstrip("/").encode("ascii")
-        self._key = key.encode()
-        self._private = private or bool(key)
+    def __init__(self, target: Target, transport: Transport, upload_limit: int, clock: Callable[[], float]) -> None:
+        self.name = target.name
+        self.identity = target.identity
+        self._names = target.names
+        self._deployments = target.deployments
+        self._private = target.private
+        self._query = target.query
+        self._fields = target.fields
+        self._replaced = frozenset(name for name, _ in target.fields)
+        self._key_field = target.key_field
+        self._key_prefix = b"Bearer " if target.key_field == b"authorization" else b""
+        self._path = _path_to(target.base_path)
         self._transport = transport
-        self._timeouts = timeouts
-        self._endless = PhaseTimeouts(timeouts.connect, timeouts.write, timeouts.first_byte, timeouts.idle, inf)
         self._upload_limit = upload_limit
         self._clock = clock
 
     def __repr__(self) -> str:
         return f"<UpstreamCall {self.name}>"
 
-    async def send(self, exchange: Exchange, body: bytes | Body) -> Reply:
-        """Raises Failure."""
+    def known_as(self, model: str) -> str:
+        """The name that prices and answers go by."""
+        return model if self._deployments or not self._names else self._names.get(model, model)
+
+    async def send(self, exchange: Exchange, body: bytes | Body, timeouts: CallTimeouts, key: bytes = b"") -> LiveReply:
+        """Sends once. Without a `key` the client's own goes, unless none may. Raises Failure."""
         exchange.upstream = self.name
         exchange.attempts += 1
         exchange.upstream_started_at = self._clock()
-        bounded = exchange.route is not None and exchange.route.json_body and not exchange.stream
+        sent, query = exchange.model, exchange.query
+        if self._names and sent in self._names:
+            sent = self._names[sent]
+            body = await renamed(exchange, body, sent)
+            query = query_with_model(query, sent) if query else query
+        if self._query and self._query.partition(b"=")[0] + b"=" not in query:
+            query = query + b"&" + self._query if query else self._query
+        streams = exchange.stream or exchange.route is None or not exchange.route.json_body
+        path = self._path(sent) + exchange.path[3:].encode("latin-1")
         ask = Ask(
             method=exchange.method,
-            target=self._target(exchange),
-            headers=self._headers(exchange),
+            target=path + b"?" + query if query else path,
+            headers=self._headers(exchange, key),
             body=body,
-            timeouts=self._timeouts if bounded else self._endless,
+            timeouts=timeouts.of(exchange.headers, streams=streams),
             upload_limit=self._upload_limit,
             upgrade=exchange.upgrade,
         )
@@ -93,19 +138,53 @@ class UpstreamCall:
         exchange.upstream_id = header(reply.headers, b"x-request-id")
         return reply
 
-    def _target(self, exchange: Exchange) -> bytes:
-        path = self._base_path + exchange.path[3:].encode("latin-1")
-        return path + b"?" + exchange.query if exchange.query else path
-
-    def _headers(self, exchange: Exchange) -> Headers:
+    def _headers(self, exchange: Exchange, key: bytes) -> Headers:
         headers = exchange.headers
-        if self._private:
+        if self._private or key:
             headers = without_credentials(headers, exchange.credential)
-        if self._key:
-            headers.append((b"authorization", b"Bearer " + self._key))
+        if self._fields:
+            headers = [line for line in headers if line[0] not in self._replaced]
+            headers += self._fields
+        if key:
+            headers.append((self._key_field, self._key_prefix + key))
         if exchange.route is not None and exchange.route.cacheable:
             headers = [line for line in headers if line[0] not in NOT_SENT]
             headers.append(IDENTITY)
         if exchange.upgrade:
             headers = [line for line in headers if line[0] not in NOT_NEGOTIATED]
         return headers
+
+
+def _path_to(base: str) -> Callable[[str], bytes]:
+    """What stands in the place of `/v1`, by the model that is asked for."""
+    base = base.rstrip("/")
+    if "{model}" not in base:
+        plain = base.encode("ascii")
+        return lambda _: plain
+
+    @lru_cache(maxsize=MAX_PATHS)
+    def path(model: str) -> bytes:
+        if not model:
+            return base.replace(DEPLOYMENT, "").replace("{model}", "").encode("ascii")
+        return base.replace("{model}", quote(model, safe="")).encode("ascii")
+
+    return path
+
+
+async def renamed(exchange: Exchange, body: bytes | Body, model: str) -> bytes | Body:
+    """The body, naming another model."""
+    route = exchange.route
+    if route is None or exchange.method != "POST":
+        return body
+    if route.form_body:
+        return await _renamed_form(body, header(exchange.headers, b"content-type"), model)
+    if not isinstance(body, bytes) or not route.json_body:
+        return body
+    return with_model(body, model) if len(body) <= INLINE else await asyncio.to_thread(with_model, body, model)
+
+
+async def _renamed_form(body: bytes | Body, kind: bytes, model: str) -> bytes | Body:
+    if isinstance(body, bytes):
+        return edited(body, form_with_model(body[:FORM_HEAD], kind, model))
+    head = await body.peek(FORM_HEAD, FORM_LIMIT)
+    return Rewritten(body, form_with_model(head, kind, model))

@@ -42,6 +42,13 @@ class KeyPool:
         resting = sum([until > now for until in self._rests.values()])
         return f"<KeyPool {len(self)} keys, {suspended} suspended, {resting} resting>"
 
+    @property
+    def resting(self) -> int:
+        """Keys that are not used now, for one model at least."""
+        now = self._clock()
+        resting = {index for (index, _), until in self._rests.items() if until > now}
+        return len(resting | {index for index, until in enumerate(self._suspended) if until > now})
+
     def key(self, index: int) -> bytes:
         return self._keys[index]
 

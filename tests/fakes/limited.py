@@ -24,7 +24,7 @@ from proxy.exchange import Exchange, Headers
 from proxy.keys.key import Team, VirtualKey
 from proxy.ledger.row import Row
 from proxy.limiting.measure import Measure
-from proxy.limiting.metered import MeteredCall, Metering
+from proxy.limiting.metered import Metering
 from proxy.limiting.stage import Limits
 from proxy.limiting.terms import Rule, TermsBook
 from proxy.pipeline import Pipeline
@@ -33,10 +33,10 @@ from proxy.tee import Tee
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.prices import Prices, override_of
 from proxy.understand import Understand
-from proxy.upstream.call import UpstreamCall
 from proxy.upstream.counted import Counting
 from proxy.upstream.router import Router
-from tests.fakes.seams import TIMEOUTS, FakeBody, FakeClient, House, house
+from tests.fakes.legs import route
+from tests.fakes.seams import FakeBody, FakeClient, House, house
 
 __all__ = ["EXPECTED", "IN", "OUT", "Amounts", "Desk", "Limited", "asking", "book", "limited", "suspended"]
 
@@ -136,11 +136,11 @@ class Limited:
 
     def _pipeline(self) -> Pipeline:
         home, desk = self._home, self.desk
-        call = UpstreamCall("test", "/base", "", home.transport, TIMEOUTS, 1 << 20, home.clock)
+        call = route(home.transport, home.clock, charge=desk.limits, events=home.metrics.upstreams)
         return Pipeline(
             PassThrough(required=False),
             Understand(1 << 16, 1 << 20, models_matter=False),
-            Router([(("*",), MeteredCall(call, desk.limits))]),
+            Router([(("*",), call)]),
             Tee(desk.bills, home.clock),
             self.accounting,
             None if self.caches is None else self.caches.recall(load(None, {})),

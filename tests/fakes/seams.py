@@ -13,7 +13,7 @@ from proxy.accounting import Accounting
 from proxy.auth import PassThrough
 from proxy.billing import Bills
 from proxy.errors import Failure, Kind
-from proxy.exchange import Ask, Exchange, Flow, Headers, Observe, PhaseTimeouts, Reply, Sink, header
+from proxy.exchange import Ask, Exchange, Flow, Headers, LiveReply, Observe, Reply, Sink, header
 from proxy.heartbeat import Heartbeat
 from proxy.limiting.measure import Measure
 from proxy.pipeline import Pipeline
@@ -21,13 +21,21 @@ from proxy.tee import Tee
 from proxy.telemetry.log import Log
 from proxy.telemetry.metrics import Metrics
 from proxy.understand import Understand
-from proxy.upstream.call import UpstreamCall
 from proxy.upstream.router import Router
 from tests.fakes.clock import Clock
+from tests.fakes.legs import route
 
-__all__ = ["FakeBody", "FakeClient", "FakeReply", "FakeTransport", "House", "Watch", "bills", "house", "sent_header"]
-
-TIMEOUTS = PhaseTimeouts(connect=1.0, write=2.0, first_byte=3.0, idle=4.0, total=5.0)
+__all__ = [
+    "FakeBody",
+    "FakeClient",
+    "FakeReply",
+    "FakeTransport",
+    "House",
+    "Watch",
+    "bills",
+    "house",
+    "sent_header",
+]
 
 
 @final
@@ -123,7 +131,7 @@ class FakeBody:
 
 @final
 class FakeReply:
-    """Implements `exchange.Reply`; the test plays the upstream with `push`, `end` and `fail`."""
+    """Implements `exchange.LiveReply`; the test plays the upstream with `push`, `end` and `fail`."""
 
     def __init__(
         self,
@@ -142,6 +150,21 @@ class FakeReply:
         self.paused = False
         self.sink: Sink | None = None
         self._body = body
+        self._ended: Callable[[Failure | None], object] | None = None
+        self._came: Callable[[], object] | None = None
+
+    def at_end(self, ended: Callable[[Failure | None], object]) -> bool:
+        if self._body is None:
+            self._ended = ended
+        return self._body is None
+
+    def at_first(self, came: Callable[[], object]) -> None:
+        self._came = came
+
+    def _over(self, failure: Failure | None) -> None:
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            ended(failure)
 
     def whole(self) -> bytes | None:
         return self._body
@@ -155,15 +178,21 @@ class FakeReply:
     def push(self, *chunks: bytes) -> None:
         assert self.sink is not None
         for chunk in chunks:
+            came, self._came = self._came, None
+            if came is not None:
+                came()
             self.sink.data(chunk)
 
     def end(self) -> None:
         assert self.sink is not None
+        self._over(None)
         self.sink.end()
 
     def fail(self, kind: Kind = Kind.UPSTREAM_DISCONNECTED) -> None:
         assert self.sink is not None
-        self.sink.fail(Failure(kind))
+        failure = Failure(kind)
+        self._over(failure)
+        self.sink.fail(failure)
 
     def pause(self) -> None:
         self.paused = True
@@ -173,6 +202,7 @@ class FakeReply:
 
     def abort(self) -> None:
         self.aborted += 1
+        self._over(None)
 
 
 @final
@@ -185,7 +215,7 @@ class FakeTransport:
         self.cancelled = 0
         self.hook: Callable[[Ask], Awaitable[None]] | None = None
 
-    async def send(self, ask: Ask) -> Reply:
+    async def send(self, ask: Ask) -> LiveReply:
         self.asks.append(ask)
         try:
             if self.hook is not None:
@@ -238,7 +268,8 @@ class House:
         self._path = path
         self.log = Log(style="json", fd=self._fd)
         self.accounting = Accounting(bills(self.metrics, self.clock), self.metrics, self.log, self.clock)
-        call = UpstreamCall("test", "/base", key, self.transport, TIMEOUTS, 1 << 20, self.clock)
+        events = self.metrics.upstreams
+        call = route(self.transport, self.clock, keys=(key,) if key else (), events=events)
         self.pipeline = Pipeline(
             PassThrough(required=required),
             Understand(1 << 16, 1 << 20, models_matter=False),

@@ -9,12 +9,11 @@ import pytest
 
 from limits import Kind, MemoryLimiter
 from proxy.exchange import Exchange
-from proxy.limiting.metered import MeteredCall, Metering
-from proxy.upstream.call import UpstreamCall
+from proxy.limiting.metered import Metering
 from tests.fakes.frames import CHAT, COUNTED, DONE, STREAM, USAGE, chat_frame
 from tests.fakes.limited import Desk, Limited, limited
 from tests.fakes.limiting import Time
-from tests.fakes.seams import TIMEOUTS, FakeClient, FakeReply, FakeTransport
+from tests.fakes.seams import FakeClient, FakeReply
 
 EVENTS = b"text/event-stream"
 BODY = b'{"model":"m","max_tokens":3}'
@@ -41,14 +40,6 @@ async def test_what_is_refused_is_not_sent(home: Limited) -> None:
     """The upstream hears nothing of it."""
     _, client = await served(home, BODY.replace(b":3", b":300"))
     assert (client.status, client.error["code"], home.transport.asks) == (429, "insufficient_quota", [])
-
-
-def test_a_call_is_known_by_the_same_names(home: Limited) -> None:
-    """To router, cache and ledger."""
-    call = UpstreamCall("u", "/base", "", FakeTransport(), TIMEOUTS, 1, home.clock, "origin")
-    metered = MeteredCall(call, home.desk.limits)
-    assert (metered.name, metered.identity) == (call.name, call.identity)
-    assert repr(metered) == "<MeteredCall u>"
 
 
 async def test_a_stream_is_asked_for_its_usage(home: Limited) -> None:

@@ -1,0 +1,127 @@
+"""How a request comes to its answer: a stored one, or an upstream's, leg after leg of its model's route.
+
+for each leg:  understood by the cache → admitted → stored? shared? → sent
+every upstream failed: a stored answer that is past its time, if there is one
+"""
+
+from functools import partial
+from typing import NamedTuple, final
+
+from cache.entry import Entry
+from proxy.caching.flight import FAILING
+from proxy.caching.meaning import without_alias
+from proxy.caching.recall import Found, Question, Recall
+from proxy.caching.replay import Form, Replay
+from proxy.errors import Failure, Source
+from proxy.exchange import Body, CacheNote, Exchange, Headers, Reply
+from proxy.limiting.metered import Metering
+from proxy.routes import Route
+from proxy.upstream.call import Call
+from proxy.upstream.leg import Leg
+from proxy.upstream.model_route import ModelRoute
+
+__all__ = ["Answering", "Given"]
+
+
+class Given(NamedTuple):
+    """A stored answer, in the form that was asked for. Implements `model_route.Answered`."""
+
+    entry: Entry
+    form: Form
+
+    @property
+    def status(self) -> int:
+        return 200
+
+    @property
+    def headers(self) -> Headers:
+        return []
+
+    def abort(self) -> None:
+        """Nobody waits for more of it."""
+
+
+@final
+class Answering:
+    """`cache` and `metering` are None where nothing is stored or nobody is limited."""
+
+    def __init__(self, cache: tuple[Recall, Replay] | None, metering: Metering | None) -> None:
+        self._cache = cache
+        self._metering = metering
+
+    def __repr__(self) -> str:
+        return f"<Answering {self._cache!r} {self._metering!r}>"
+
+    async def answer(
+        self, exchange: Exchange, route: Route, body: bytes | Body, model_route: ModelRoute
+    ) -> Reply | Given:
+        """Raises Failure."""
+        if self._cache is None or exchange.upgrade:
+            plain = await without_alias(route.name, body) if isinstance(body, bytes) else body
+            return await model_route.in_turn(exchange, plain, partial(self._send, exchange, plain))
+        recall, _ = self._cache
+        if not isinstance(body, bytes):
+            recall.pass_by(exchange, route)
+            return await model_route.in_turn(exchange, body, partial(self._send, exchange, body))
+        notes: list[CacheNote] = []
+        ask = partial(self._recalled, exchange, route, body, notes)
+        try:
+            answer = await model_route.in_turn(exchange, body, ask)
+        except Failure as failure:
+            given = await self._instead(exchange, notes) if failure.kind.source is Source.UPSTREAM else None
+            if given is None:
+                raise
+            return given
+        if answer.status in FAILING and (given := await self._instead(exchange, notes)) is not None:
+            answer.abort()
+            return given
+        return answer
+
+    async def _recalled(
+        self, exchange: Exchange, route: Route, body: bytes, notes: list[CacheNote], leg: Leg
+    ) -> Reply | Given:
+        """As if there were no other leg. Raises Failure."""
+        assert self._cache is not None  # noqa: S101  (who is asked has one)
+        recall, replay = self._cache
+        question = await recall.question(exchange, route, body, leg)
+        if isinstance(question, bytes):
+            return await self._send(exchange, question, leg)
+        await self._admit(exchange, question, recall)
+        if exchange.note is not None:
+            notes.append(exchange.note)
+        answer = await recall.ask(exchange, question, leg)
+        if not isinstance(answer, Found):
+            return answer
+        form = replay.form(exchange, answer.entry, usage=answer.usage, vectors=answer.vectors)
+        if form is None:
+            return await recall.anew(exchange, question, leg)
+        return Given(answer.entry, form)
+
+    async def _instead(self, exchange: Exchange, notes: list[CacheNote]) -> Given | None:
+        assert self._cache is not None  # noqa: S101  (as above)
+        recall, replay = self._cache
+        found = await recall.instead(exchange, notes)
+        form = None
+        if found is not None:
+            form = replay.form(exchange, found.entry, usage=found.usage, vectors=found.vectors)
+        return Given(found.entry, form) if found is not None and form is not None else None
+
+    async def _admit(self, exchange: Exchange, question: Question, recall: Recall) -> None:
+        """What may be answered without a call. Raises Failure."""
+        if self._metering is None:
+            return
+        try:
+            if not self._metering.limits.admit_now(exchange):
+                # What Redis is asked of the limits and of the cache goes there and comes back together.
+                recall.look_early(exchange, question)
+                await self._metering.limits.admit(exchange)
+        except Failure:
+            # The cache has done nothing for it.
+            exchange.note = None
+            raise
+
+    async def _send(self, exchange: Exchange, body: bytes | Body, call: Call) -> Reply:
+        """What the cache has no part in. Raises Failure."""
+        if self._metering is None or not exchange.stream or not isinstance(body, bytes):
+            return await call.send(exchange, body)
+        return await self._metering.send(exchange, body, call)

@@ -1,0 +1,220 @@
+"""Upstreams whose answers are as good as each other's: which is asked, and which after it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from math import inf
+from typing import Final, Protocol, final
+
+from proxy.errors import Failure, Kind, Source
+from proxy.exchange import Body, Exchange, Headers, Reply
+from proxy.openai.sticky import Sticky, sticky_of
+from proxy.upstream.balance import Strategy, order
+from proxy.upstream.deadlines import asked_for
+from proxy.upstream.member import Member
+from proxy.upstream.prelude import held_back
+from proxy.upstream.retry import Decision, Policy, Seen, Step, decide, may_go_elsewhere
+
+__all__ = ["Head", "Leg", "LegEvents", "may_go_on"]
+
+UNTOUCHED: Final = frozenset([Kind.UPSTREAM_UNREACHABLE, Kind.UPSTREAM_UNAVAILABLE, Kind.OVERLOADED])
+"""Failures before anything of a body was read, so that one that streams through can still go elsewhere."""
+STOP: Final = Decision(Step.STOP, 0.0)
+HOLD: Final = 10.0
+"""Seconds for which a stream is held back at most."""
+
+
+class Head(Protocol):
+    """Of an answer."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> Headers: ...
+
+
+class LegEvents(Protocol):
+    def retried(self, upstream: str, step: str) -> None: ...
+    def retry_refused(self, upstream: str) -> None:
+        """The retry budget is used up."""
+
+
+@final
+class Leg:
+    """Implements `upstream.call.Call`. `hold` is in bytes of a stream, 0 for none. `followed`: its route has another
+    leg behind it, so that nobody waits to ask here again. `draw` is uniform in [0, 1).
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        policy: Policy,
+        events: LegEvents,
+        clock: Callable[[], float],
+        draw: Callable[[], float],
+        *,
+        identity: bytes = b"",
+        strategy: Strategy = Strategy.PRIORITY,
+        sticky: Sticky = Sticky.OFF,
+        hold: int = 0,
+        followed: bool = False,
+        pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self.members = tuple(members)
+        self.name = "+".join(member.name for member in self.members)
+        self.identity = identity or self.members[0].identity
+        self._policy = policy
+        self._held = replace(policy, on_ambiguous=True)
+        """Of a stream that failed while it was held back: who has that done accepts what it may cost."""
+        self._events = events
+        self._clock = clock
+        self._draw = draw
+        self._strategy = strategy
+        self._sticky = sticky
+        self._hold = hold
+        self._followed = followed
+        self._pause = pause
+
+    def __repr__(self) -> str:
+        return f"<Leg {self.name}>"
+
+    async def send(self, exchange: Exchange, body: bytes | Body) -> Reply:
+        """Raises Failure."""
+        members: Sequence[Member] = self.members
+        if len(members) > 1:
+            stuck = b"" if self._sticky is Sticky.OFF else sticky_of(self._sticky, body, exchange.model)
+            members = order(self._strategy, members, self._draw, stuck)
+        members[0].endpoint.budget.deposit()
+        try:
+            reply = await self._attempt(exchange, body, members[0])
+        except Failure as failure:
+            return await self._go_on(exchange, body, members, failure)
+        if reply.status < 400:
+            return reply
+        return await self._go_on(exchange, body, members, reply)
+
+    async def _attempt(self, exchange: Exchange, body: bytes | Body, member: Member) -> Reply:
+        reply = await member.send(exchange, body)
+        if not self._hold or not exchange.stream or reply.status != 200:
+            return reply
+        loop = asyncio.get_running_loop()
+        return await held_back(reply, self._hold, loop.time() + HOLD, loop)
+
+    async def _go_on(
+        self, exchange: Exchange, body: bytes | Body, members: Sequence[Member], met: Reply | Failure
+    ) -> Reply:
+        """After an attempt that failed, or could not be made."""
+        kept: Reply | None = None
+        place, tries = 0, 1
+        try:
+            while True:
+                step, wait = self._decide(exchange, body, members, place, tries, met)
+                if step is Step.STOP or not self._affords(exchange, members[place + (step is Step.ELSEWHERE)]):
+                    break
+                if not isinstance(met, Failure):
+                    kept = _keep(kept, met, again=step is Step.AGAIN)
+                if step is Step.ELSEWHERE:
+                    place, tries = place + 1, 0
+                elif wait > 0:
+                    await self._pause(wait)
+                tries += 1
+                self._events.retried(members[place].name, step.value)
+                met = await self._met(exchange, body, members[place])
+                if not isinstance(met, Failure) and met.status < 400:
+                    if place:
+                        members[place].endpoint.budget.refund()
+                    break
+        except BaseException:
+            if kept is not None:
+                kept.abort()
+            raise
+        return _end(met, kept)
+
+    async def _met(self, exchange: Exchange, body: bytes | Body, member: Member) -> Reply | Failure:
+        try:
+            return await self._attempt(exchange, body, member)
+        except Failure as failure:
+            return failure
+
+    def _decide(
+        self,
+        exchange: Exchange,
+        body: bytes | Body,
+        members: Sequence[Member],
+        place: int,
+        tries: int,
+        met: Reply | Failure,
+    ) -> Decision:
+        others = place + 1 < len(members)
+        if not _may_be_asked_again(exchange, body, met):
+            return STOP
+        member = members[place]
+        if isinstance(met, Failure):
+            if met.kind.source is Source.CLIENT:
+                # A limit of ours: of this upstream, and another may have room, or of whoever asks.
+                return Decision(Step.ELSEWHERE, 0.0) if met.unprocessed and others else STOP
+            if met.kind is Kind.UPSTREAM_UNAVAILABLE and not others:
+                return STOP
+        ours = member.endpoint.keys is not None
+        decision = decide(
+            _seen(met, ours=ours),
+            self.policy(exchange),
+            tries=tries,
+            keys=ours and member.has_key(exchange.model),
+            others=others or self._followed,
+            left=self._left(exchange),
+            draw=self._draw,
+        )
+        return STOP if decision.step is Step.ELSEWHERE and not others else decision
+
+    def policy(self, exchange: Exchange) -> Policy:
+        return self._held if self._hold and exchange.upstream_status == 200 else self._policy
+
+    def _left(self, exchange: Exchange) -> float:
+        asked = asked_for(exchange.headers, streams=exchange.stream)
+        return inf if asked is None else exchange.started_at + asked - self._clock()
+
+    def _affords(self, exchange: Exchange, member: Member) -> bool:
+        """What was not sent yet is no retry."""
+        if not exchange.attempts or member.endpoint.budget.take():
+            return True
+        self._events.retry_refused(member.name)
+        return False
+
+
+def may_go_on(exchange: Exchange, body: bytes | Body, met: Head | Failure, leg: Leg) -> bool:
+    """Whether the next leg may be asked."""
+    if not _may_be_asked_again(exchange, body, met):
+        return False
+    if isinstance(met, Failure) and met.kind.source is Source.CLIENT:
+        return met.unprocessed
+    return may_go_elsewhere(_seen(met, ours=leg.members[0].endpoint.keys is not None), leg.policy(exchange))
+
+
+def _seen(met: Head | Failure, *, ours: bool) -> Seen:
+    return Seen.of(met) if isinstance(met, Failure) else Seen.told(met.status, met.headers, ours=ours)
+
+
+def _may_be_asked_again(exchange: Exchange, body: bytes | Body, met: Head | Failure) -> bool:
+    """Nothing has gone to the client, and all of the body is still here."""
+    if exchange.client.started:
+        return False
+    return isinstance(body, bytes) or (isinstance(met, Failure) and met.kind in UNTOUCHED)
+
+
+def _keep(kept: Reply | None, met: Reply, *, again: bool) -> Reply | None:
+    """What the client is told if nobody has a better answer; who is asked again needs the slot that it holds."""
+    if again or kept is not None:
+        met.abort()
+        return kept
+    return met
+
+
+def _end(met: Reply | Failure, kept: Reply | None) -> Reply:
+    if not isinstance(met, Failure):
+        if kept is not None:
+            kept.abort()
+        return met
+    if kept is None:
+        raise met
+    return kept

@@ -1,0 +1,189 @@
+"""One upstream as a route asks it: what may be sent now, and what came of it."""
+
+from collections.abc import Callable
+from functools import partial
+from math import inf
+from typing import Final, Protocol, final
+
+from proxy.admission.gate import Priority
+from proxy.errors import Failure, Kind
+from proxy.exchange import Body, Exchange, LiveReply
+from proxy.upstream.balance import PeakEwma
+from proxy.upstream.breaker import Result, State
+from proxy.upstream.call import UpstreamCall
+from proxy.upstream.deadlines import CallTimeouts, asked_for
+from proxy.upstream.endpoint import Endpoint
+from proxy.upstream.key_pool import KeyPool
+from proxy.upstream.retry import Seen, result_of
+from proxy.upstream.whole_events import is_event_stream
+
+__all__ = ["Charge", "Member", "MemberEvents", "priority_of"]
+
+REFUSED_KEY: Final = (401, 403)
+TOO_MANY: Final = 429
+TOO_BUSY: Final = (429, 503)
+REST: Final = 1.0
+"""Seconds for which a key rests that was refused for a limit, where the upstream does not say for how long."""
+SUSPENDED: Final = 60.0
+NO_PERMIT: Final = 0
+"""Where there is no breaker to ask."""
+PENALTY: Final = 1.0
+"""Seconds by which a failure counts as slower than it was: who fails fast is not fast."""
+UNKNOWN_ENDS: Final = frozenset([Kind.CLIENT_CLOSED, Kind.CLIENT_TOO_SLOW, Kind.DRAINING])
+
+
+class Charge(Protocol):
+    async def charge(self, exchange: Exchange, body: bytes | Body, upstream: str) -> None:
+        """Reserves what a call may come to. Raises Failure."""
+
+
+class MemberEvents(Protocol):
+    """What is counted."""
+
+    def attempted(self, upstream: str) -> None: ...
+    def failed(self, upstream: str, how: str) -> None: ...
+    def refused(self, upstream: str) -> None:
+        """Nothing was sent: its breaker is open, or no key of it may be used."""
+
+
+@final
+class Member:
+    """Implements `balance.Candidate`. `timed`: its route goes by latency."""
+
+    __slots__ = (
+        *("_call", "_charge", "_clock", "_events", "_timed", "_timeouts"),
+        *("endpoint", "identity", "name", "weight"),
+    )
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        call: UpstreamCall,
+        timeouts: CallTimeouts,
+        charge: Charge | None,
+        events: MemberEvents,
+        clock: Callable[[], float],
+        *,
+        weight: int = 1,
+        timed: bool = False,
+    ) -> None:
+        self.name = endpoint.name
+        self.identity = call.identity
+        self.endpoint = endpoint
+        self.weight = weight
+        self._call = call
+        self._timeouts = timeouts
+        self._charge = charge
+        self._events = events
+        self._clock = clock
+        self._timed = timed
+
+    def __repr__(self) -> str:
+        return f"<Member {self.name} weight={self.weight}>"
+
+    @property
+    def busy(self) -> int:
+        return self.endpoint.gate.busy
+
+    @property
+    def latency(self) -> PeakEwma:
+        return self.endpoint.latency
+
+    def has_key(self, model: str) -> bool:
+        """Another of its keys may be used."""
+        keys = self.endpoint.keys
+        return keys is not None and keys.left(model) <= 0
+
+    async def send(self, exchange: Exchange, body: bytes | Body) -> LiveReply:
+        """Sends once, if it may. Raises Failure."""
+        endpoint = self.endpoint
+        breaker, gate, keys = endpoint.breaker, endpoint.gate, endpoint.keys
+        if breaker is not None and breaker.state is not State.CLOSED and not breaker.allows():
+            raise self._unavailable(breaker.retry_after(), "breaker open")
+        index = None
+        if keys is not None and (index := keys.pick(exchange.model)) is None:
+            raise self._unavailable(keys.left(exchange.model), "every key rests")
+        exchange.sent_model = self._call.known_as(exchange.model)
+        if self._charge is not None:
+            await self._charge.charge(exchange, body, self.name)
+        priority = priority_of(exchange)
+        if not gate.enter_now(priority):
+            asked = asked_for(exchange.headers, streams=exchange.stream)
+            await gate.enter(priority, inf if asked is None else exchange.started_at + asked)
+        permit = NO_PERMIT if breaker is None else breaker.enter()
+        if permit is None:
+            gate.leave()
+            raise self._unavailable(breaker.retry_after() if breaker is not None else 0.0, "breaker open")
+        key = b"" if keys is None or index is None else keys.key(index)
+        result, failure = Result.UNKNOWN, None
+        try:
+            self._events.attempted(self.name)
+            reply = await self._call.send(exchange, body, self._timeouts, key)
+            result = Result.SUCCEEDED if reply.status < 500 else Result.FAILED
+        except Failure as caught:
+            failure, result = caught, result_of(Seen.of(caught))
+            raise
+        finally:
+            if breaker is not None:
+                breaker.leave(permit, result)
+            if result is not Result.SUCCEEDED:
+                self._failed(exchange, failure, result)
+        return self._answered(exchange, reply, permit, index)
+
+    def _failed(self, exchange: Exchange, failure: Failure | None, result: Result) -> None:
+        """No head of an answer came, or one that speaks of a failure."""
+        if failure is not None or result is Result.UNKNOWN:
+            self.endpoint.gate.leave(dropped=failure is not None and failure.kind is Kind.UPSTREAM_TIMEOUT)
+        if result is Result.FAILED:
+            self.endpoint.latency.observe(self._clock() - exchange.upstream_started_at + PENALTY)
+            self._events.failed(self.name, failure.kind.value if failure is not None else "status_5xx")
+
+    def _answered(self, exchange: Exchange, reply: LiveReply, permit: int, index: int | None) -> LiveReply:
+        status, started = reply.status, exchange.upstream_started_at
+        endpoint = self.endpoint
+        if status >= 400:
+            self._cool(exchange, reply, index)
+        elif index is not None and endpoint.keys is not None:
+            endpoint.keys.works(index)
+        if status < 400 and self._timed:
+            if is_event_stream(reply):
+                reply.at_first(lambda: endpoint.latency.observe(self._clock() - started))
+            else:
+                endpoint.latency.observe(self._clock() - started)
+        seconds = self._clock() - started if status < 400 else None
+        if not reply.at_end(partial(self._over, permit, seconds, status in TOO_BUSY)):
+            endpoint.gate.leave(seconds, dropped=status in TOO_BUSY)
+        return reply
+
+    def _over(self, permit: int, seconds: float | None, dropped: bool, failure: Failure | None) -> None:  # noqa: FBT001
+        """The answer has ended, or has been given up."""
+        self.endpoint.gate.leave(seconds, dropped=dropped)
+        if failure is not None and failure.kind not in UNKNOWN_ENDS:
+            if self.endpoint.breaker is not None:
+                self.endpoint.breaker.broke(permit)
+            self._events.failed(self.name, failure.kind.value)
+
+    def _cool(self, exchange: Exchange, reply: LiveReply, index: int | None) -> None:
+        """A key that was refused rests; others of the same upstream may still be used."""
+        keys: KeyPool | None = self.endpoint.keys
+        if reply.status == TOO_MANY:
+            self._events.failed(self.name, "status_429")
+        if keys is None or index is None:
+            return
+        if reply.status == TOO_MANY:
+            after = Seen.told(reply.status, reply.headers).retry_after
+            if after is not None or len(keys) > 1:
+                keys.rest(index, exchange.model, REST if after is None else after)
+        elif reply.status in REFUSED_KEY and len(keys) > 1:
+            keys.suspend(index, SUSPENDED)
+
+    def _unavailable(self, seconds: float, why: str) -> Failure:
+        self._events.refused(self.name)
+        return Failure(
+            Kind.UPSTREAM_UNAVAILABLE, unprocessed=True, retry_after=max(1.0, seconds), detail=f"{self.name}: {why}"
+        )
+
+
+def priority_of(exchange: Exchange) -> Priority:
+    """As its key says."""
+    return Priority.BATCH if exchange.key is not None and exchange.key.priority == "batch" else Priority.INTERACTIVE

@@ -1,0 +1,103 @@
+"""A model's way to an answer: leg after leg, each asked as if the request had been for it alone."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import pairwise
+from typing import Final, Protocol, TypeVar, final
+
+from proxy.errors import Failure
+from proxy.exchange import Body, Exchange
+from proxy.upstream.breaker import State
+from proxy.upstream.leg import Head, Leg, LegEvents, may_go_on
+from proxy.upstream.retry import Step
+
+__all__ = ["ModelRoute"]
+
+
+class Answered(Head, Protocol):
+    """What a leg was asked for: a reply, or what stands for one that is stored."""
+
+    def abort(self) -> None: ...
+
+
+A = TypeVar("A", bound=Answered)
+REFUSAL: Final = 400
+
+
+@final
+class ModelRoute:
+    """`required`: the gateway is not ready while none of it can be asked."""
+
+    def __init__(self, name: str, legs: Sequence[Leg], events: LegEvents, *, required: bool = False) -> None:
+        self.name = name
+        self.legs = tuple(legs)
+        self.required = required
+        self._events = events
+
+    def __repr__(self) -> str:
+        return f"<ModelRoute {self.name} {' → '.join(leg.name for leg in self.legs)}>"
+
+    @property
+    def identities(self) -> list[bytes]:
+        return [leg.identity for leg in self.legs]
+
+    @property
+    def open(self) -> bool:
+        """Every upstream of it is known to fail."""
+        breakers = [member.endpoint.breaker for leg in self.legs for member in leg.members]
+        return all(breaker is not None and breaker.state is State.OPEN for breaker in breakers)
+
+    async def in_turn(self, exchange: Exchange, body: bytes | Body, ask: Callable[[Leg], Awaitable[A]]) -> A:
+        """The first good answer, else the last; one that refuses goes before none at all. Raises Failure."""
+        if len(self.legs) == 1:
+            return await ask(self.legs[0])
+        kept: A | None = None
+        try:
+            for leg, following in pairwise(self.legs):
+                met = await _met(ask, leg)
+                if not self._goes_on(exchange, body, met, leg, following):
+                    return _best(met, kept)
+                if not isinstance(met, Failure):
+                    kept = _first(kept, met)
+            return _best(await _met(ask, self.legs[-1]), kept)
+        except asyncio.CancelledError:
+            if kept is not None:
+                kept.abort()
+            raise
+
+    def _goes_on(self, exchange: Exchange, body: bytes | Body, met: A | Failure, leg: Leg, following: Leg) -> bool:
+        if not isinstance(met, Failure) and met.status < REFUSAL:
+            return False
+        if not may_go_on(exchange, body, met, leg):
+            return False
+        following_one = following.members[0]
+        if exchange.attempts and not following_one.endpoint.budget.take():
+            self._events.retry_refused(following_one.name)
+            return False
+        self._events.retried(following_one.name, Step.ELSEWHERE.value)
+        return True
+
+
+async def _met(ask: Callable[[Leg], Awaitable[A]], leg: Leg) -> A | Failure:
+    try:
+        return await ask(leg)
+    except Failure as failure:
+        return failure
+
+
+def _first(kept: A | None, met: A) -> A:
+    if kept is not None:
+        met.abort()
+        return kept
+    return met
+
+
+def _best(met: A | Failure, kept: A | None) -> A:
+    """Raises Failure."""
+    if not isinstance(met, Failure):
+        if kept is not None:
+            kept.abort()
+        return met
+    if kept is None:
+        raise met
+    return kept

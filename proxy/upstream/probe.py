@@ -1,0 +1,82 @@
+"""Asks an upstream now and then whether it lives, so that no client has to find out that it does not."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, final
+
+from proxy.errors import Failure
+from proxy.exchange import Ask, Headers, PhaseTimeouts
+from proxy.upstream.breaker import Result
+from proxy.upstream.call import Transport
+from proxy.upstream.endpoint import Endpoint
+
+__all__ = ["Probe"]
+
+SPREAD: Final = 0.2
+"""Part of the interval by which probes differ, so that workers do not ask all at once."""
+FAILING: Final = 500
+
+
+@final
+class Probe:
+    """`interval` in seconds. `told` hears of each result. What is open and cools down is not asked."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        transport: Transport,
+        target: bytes,
+        headers: Headers,
+        timeouts: PhaseTimeouts,
+        interval: float,
+        draw: Callable[[], float],
+        told: Callable[[str, bool], object],
+    ) -> None:
+        self._endpoint = endpoint
+        self._transport = transport
+        self._target = target
+        self._headers = headers
+        self._timeouts = timeouts
+        self._interval = interval
+        self._draw = draw
+        self._told = told
+        self._task: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Probe {self._endpoint.name} every {self._interval:g} s>"
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._interval * (1 + SPREAD * (self._draw() - 0.5)))
+            await self.once()
+
+    async def once(self) -> None:
+        breaker = self._endpoint.breaker
+        permit = breaker.enter() if breaker is not None else 0
+        if permit is None:
+            return
+        result = Result.UNKNOWN
+        try:
+            result = Result.SUCCEEDED if await self._answers() else Result.FAILED
+        finally:
+            if breaker is not None:
+                breaker.leave(permit, result)
+        self._told(self._endpoint.name, result is Result.SUCCEEDED)
+
+    async def _answers(self) -> bool:
+        """Anything but a failure will do: who refuses a key lives."""
+        headers = list(self._headers)
+        ask = Ask("GET", self._target, headers, b"", self._timeouts, 0)
+        try:
+            reply = await self._transport.send(ask)
+        except Failure:
+            return False
+        reply.abort()
+        return reply.status < FAILING

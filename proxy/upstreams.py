@@ -1,0 +1,221 @@
+"""The composition root's part that leads upstream: endpoints, routes, breakers, slots, probes."""
+
+import asyncio
+import random
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING, Final, final
+
+from proxy.admission.gate import Gate
+from proxy.admission.gradient import Gradient
+from proxy.admission.shedding import Shedding
+from proxy.config import Config, Upstream, resolved_routes, secrets_of, slots_of
+from proxy.route_maker import RouteMaker
+from proxy.telemetry.log import Log
+from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.upstream_metrics import UpstreamStats
+from proxy.upstream.balance import PeakEwma
+from proxy.upstream.breaker import Breaker, State
+from proxy.upstream.breaker import Settings as BreakerSettings
+from proxy.upstream.breakers import SharedBreakers
+from proxy.upstream.call import Transport
+from proxy.upstream.endpoint import Endpoint
+from proxy.upstream.key_pool import KeyPool
+from proxy.upstream.member import Charge
+from proxy.upstream.model_route import ModelRoute
+from proxy.upstream.probe import Probe
+from proxy.upstream.retry import RetryBudget
+from proxy.upstream.router import Router
+
+if TYPE_CHECKING:
+    from proxy.redis_link import RedisLink
+
+__all__ = ["Plan", "Upstreams"]
+
+BURST: Final = 10
+"""Retries that may be made before there were requests to make them for."""
+LONGEST_REST: Final = 3_600.0
+"""Seconds for which a key rests at most that an upstream refuses."""
+UNBOUNDED: Final = 1_000
+"""Slots at most where their number is learned and none is set."""
+
+
+@final
+class Plan:
+    """What one configuration leads to. Nothing of it is in force before it is adopted."""
+
+    def __init__(
+        self, config: Config, endpoints: Mapping[str, Endpoint], routes: Sequence[ModelRoute], probes: Sequence[Probe]
+    ) -> None:
+        self.config = config
+        self.endpoints = endpoints
+        self.routes = routes
+        self.probes = probes
+        patterns = [route.models for route in resolved_routes(config)]
+        self.router = Router(zip(patterns, routes, strict=True), config.aliases)
+
+    def __repr__(self) -> str:
+        return f"<Plan {self.routes!r}>"
+
+    @property
+    def models_matter(self) -> bool:
+        """The model decides on the upstream, or on what is sent to it."""
+        return (
+            len(self.routes) > 1
+            or bool(self.config.aliases)
+            or any(upstream.rename for upstream in self.config.upstreams.values())
+        )
+
+
+@final
+class Upstreams:
+    """Breakers, slots and latencies outlive a reload while their upstream stays where it is."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        log: Log,
+        clock: Callable[[], float],
+        link: "RedisLink | None",
+        namespace: str,
+    ) -> None:
+        self._metrics = metrics
+        self._log = log
+        self._clock = clock
+        self._link = link
+        self._namespace = namespace
+        self._owner = secrets.token_hex(8)
+        self._plan: Plan | None = None
+        self._shared: SharedBreakers | None = None
+        self._sharing: asyncio.Task[None] | None = None
+        self.shedding = Shedding(0.0, 0, clock=clock, on_change=self._shed)
+        metrics.upstreams.stats = self._stats
+
+    def __repr__(self) -> str:
+        return f"<Upstreams {self._plan!r}>"
+
+    # what a configuration leads to
+
+    def plan(self, config: Config, transports: Mapping[str, Transport], charge: Charge | None) -> Plan:
+        endpoints = {name: self._endpoint(name, upstream, config) for name, upstream in config.upstreams.items()}
+        makes = RouteMaker(config, endpoints, transports, charge, self._metrics.upstreams, self._clock)
+        routes = [makes.route(each) for each in resolved_routes(config)]
+        probes = [makes.probe(name) for name, each in config.upstreams.items() if each.probe.interval]
+        return Plan(config, endpoints, routes, probes)
+
+    def _endpoint(self, name: str, upstream: Upstream, config: Config) -> Endpoint:
+        before = self._before(name, upstream)
+        keys = secrets_of(upstream)
+        return Endpoint(
+            name,
+            self._gate(name, upstream, config, before),
+            RetryBudget(config.retry.budget, BURST),
+            PeakEwma(self._clock) if before is None else before.latency,
+            self._breaker(name, config, before),
+            KeyPool(keys, self._clock, longest=LONGEST_REST) if keys else None,
+        )
+
+    def _before(self, name: str, upstream: Upstream) -> Endpoint | None:
+        """As it was configured until now, if it is still the same place."""
+        if self._plan is None or name not in self._plan.endpoints:
+            return None
+        same = self._plan.config.upstreams[name].base_url == upstream.base_url
+        return self._plan.endpoints[name] if same else None
+
+    def _gate(self, name: str, upstream: Upstream, config: Config, before: Endpoint | None) -> Gate:
+        settings = config.admission
+        if before is not None and self._plan is not None and self._plan.config.admission == settings:
+            return before.gate
+        metrics, slots = self._metrics.upstreams, _slots(upstream, config)
+        return Gate(
+            slots,
+            queue=settings.queue,
+            patience=settings.patience,
+            gradient=Gradient(slots) if settings.adaptive and slots is not None else None,
+            clock=self._clock,
+            on_waited=partial(metrics.waited, name),
+            on_refused=lambda reason: metrics.no_slot(name, reason.value),
+        )
+
+    def _breaker(self, name: str, config: Config, before: Endpoint | None) -> Breaker | None:
+        settings = config.breaker
+        if not settings.enabled:
+            return None
+        if before is not None and self._plan is not None and self._plan.config.breaker == settings:
+            return before.breaker
+        bounds = {each: getattr(settings, each) for each in BreakerSettings.__slots__}
+        return Breaker(name, BreakerSettings(**bounds), self._clock, random.random, on_transition=self._turned)
+
+    # in force
+
+    def adopt(self, plan: Plan) -> None:
+        """In place of the one before."""
+        before, self._plan = self._plan, plan
+        admission = plan.config.admission
+        self.shedding.resize(admission.shed_lag, admission.shed_memory)
+        for name, upstream in plan.config.upstreams.items():
+            plan.endpoints[name].gate.resize(_slots(upstream, plan.config))
+            self._metrics.upstreams.configured(name, upstream.region)
+        for probe in before.probes if before is not None else ():
+            probe.stop()
+        for probe in plan.probes:
+            probe.start()
+        if before is not None and _breakers(before) != _breakers(plan):
+            self._sharing = asyncio.get_running_loop().create_task(self._share())
+
+    async def start(self) -> None:
+        """What other workers know of upstreams is heard before it returns, if there is a Redis that answers."""
+        await self._share()
+
+    async def _share(self) -> None:
+        if self._link is None or self._plan is None:
+            return
+        if self._shared is not None:
+            await self._shared.close()
+        self._shared = SharedBreakers(self._link, self._namespace, _breakers(self._plan), self._owner)
+        await self._shared.start()
+
+    async def stop(self) -> None:
+        for probe in self._plan.probes if self._plan is not None else ():
+            probe.stop()
+        if self._sharing is not None:
+            self._sharing.cancel()
+            await asyncio.wait([self._sharing])
+        if self._shared is not None:
+            await self._shared.close()
+
+    def unserved(self) -> bool:
+        """A route that is required has no upstream that may be asked."""
+        return self._plan is not None and any(route.required and route.open for route in self._plan.routes)
+
+    # what is told
+
+    def _turned(self, name: str, old: State, new: State, reason: str) -> None:
+        self._metrics.upstreams.turned(name, new.value, reason)
+        tell = self._log.info if new is State.CLOSED else self._log.warning
+        tell("breaker", upstream=name, state=new.value, was=old.value, reason=reason)
+
+    def _shed(self, on: bool) -> None:  # noqa: FBT001  (as it is told)
+        self._metrics.upstreams.shedding(on=on)
+        self._log.warning("shedding" if on else "shedding_over")
+
+    def _stats(self) -> Iterator[UpstreamStats]:
+        for name, endpoint in self._plan.endpoints.items() if self._plan is not None else ():
+            gate, breaker, keys = endpoint.gate, endpoint.breaker, endpoint.keys
+            state = breaker.state.value if breaker is not None else ""
+            yield UpstreamStats(
+                name, gate.busy, gate.waiting, gate.limit, state, keys.resting if keys is not None else 0
+            )
+
+
+def _breakers(plan: Plan) -> dict[str, Breaker]:
+    return {name: each.breaker for name, each in plan.endpoints.items() if each.breaker is not None}
+
+
+def _slots(upstream: Upstream, config: Config) -> int | None:
+    slots = slots_of(upstream, config.server.workers)
+    if slots < inf:
+        return int(slots)
+    return UNBOUNDED if config.admission.adaptive else None
