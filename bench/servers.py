@@ -141,8 +141,9 @@ def _python(name: str, scratch: Path, on: set[int], *arguments: str) -> Server:
     return server
 
 
-def raw_upstream(scratch: Path, on: set[int]) -> Server:
-    return _python("upstream", scratch, on, "bench.upstream")
+def raw_upstream(scratch: Path, on: set[int], *, places: int = 0) -> Server:
+    """`places`: how many requests that take their time it serves at once; 0: all."""
+    return _python("upstream", scratch, on, "bench.upstream", str(places))
 
 
 def soak_upstream(scratch: Path, on: set[int]) -> Server:
@@ -235,10 +236,11 @@ def askonce(
     name: str = "askonce",
     workers: int = 1,
     redis: int = 0,
+    of_upstream: str = "",
 ) -> Server:
     """The gateway, as users run it: keys passed through, log, metrics and server-timing on.
 
-    `settings` are sections of config.toml; `redis` is the port of one.
+    `settings` are sections of config.toml; `redis` is the port of one; `of_upstream` ends the upstream's section.
     """
     config = scratch / f"{name}.toml"
     config.write_text(
@@ -251,6 +253,7 @@ port = 0
 format = "json"
 [upstreams.openai]
 base_url = "http://127.0.0.1:{upstream}/v1"
+{of_upstream}
 """,
         encoding="utf-8",
     )

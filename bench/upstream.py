@@ -1,12 +1,17 @@
 """The raw upstream: the cheapest server that answers like an OpenAI API and does what a request's metadata says.
 
-Run as `python -m bench.upstream`; prints its port. It stays far cheaper than what it stands behind.
-`GET /calls` tells how many other requests it has had.
+Run as `python -m bench.upstream [PLACES]`; prints its port. It stays far cheaper than what it stands behind.
+`GET /calls` tells how many other requests it has had. Where there are so many places, those that ask to wait before
+their answer take one each, and wait for one that is free.
 """
 
 import asyncio
 import socket
 import struct
+import sys
+from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 import httptools
@@ -28,11 +33,35 @@ _USUAL = chat_body(Plan())
 _CALLS = b"/calls"
 
 
+class _Places:
+    """Who comes first is served first; 0: there is room for all."""
+
+    def __init__(self, free: int) -> None:
+        self._bounded = free > 0
+        self._free = free
+        self._waiting: deque[Callable[[], object]] = deque()
+
+    def take(self, serve: Callable[[], object]) -> None:
+        """Serves now, or as soon as there is a place."""
+        if self._bounded and not self._free:
+            self._waiting.append(serve)
+            return
+        self._free -= 1
+        serve()
+
+    def leave(self) -> None:
+        self._free += 1
+        if self._waiting and self._free > 0:
+            self._free -= 1
+            self._waiting.popleft()()
+
+
 class Upstream(asyncio.Protocol):
     """One connection."""
 
     calls = 0
     """Requests on all connections."""
+    places = _Places(0)
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -80,9 +109,14 @@ class Upstream(asyncio.Protocol):
             due = self._loop.time() + plan.gap
             self._timer = self._loop.call_at(due, self._tick, plan, 0, due)
         elif plan.gap:
-            self._timer = self._loop.call_later(plan.gap, self._answer, plan.status)
+            Upstream.places.take(partial(self._loop.call_later, plan.gap, self._served, plan.status))
         else:
             self._answer(plan.status)
+
+    def _served(self, status: int) -> None:
+        """Whoever asked may have left since; the work was done all the same."""
+        Upstream.places.leave()
+        self._answer(status)
 
     def _answer(self, status: int) -> None:
         if status == 200:
@@ -125,6 +159,7 @@ async def _serve() -> None:
 
 
 def main() -> None:
+    Upstream.places = _Places(int(sys.argv[1]) if len(sys.argv) > 1 else 0)
     uvloop.run(_serve())
 
 

@@ -21,7 +21,8 @@ def chaos(
     scenarios: Annotated[list[Scenario] | None, typer.Argument(help="What to run; everything when not given.")] = None,
     *,
     seconds: Annotated[
-        float | None, typer.Option(min=1, help="Length of each scenario (streams 120, mixed 60, storm 20, soak 600).")
+        float | None,
+        typer.Option(min=1, help="Length of each scenario (streams 120, mixed 60, storm 20, overload 60, soak 600)."),
     ] = None,
     streams: Annotated[int, typer.Option(min=1, help="Concurrent streams of the scenario `streams`.")] = 1_000,
     seed: Annotated[int, typer.Option(help="The same seed makes the same requests.")] = 1,

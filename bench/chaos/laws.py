@@ -1,13 +1,14 @@
 """What must hold, as pure functions of what was measured."""
 
 import json
+import math
 import statistics
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-__all__ = ["Audit", "Law", "audit", "cache_memory_bound", "flat", "memory_bound", "metric", "steady"]
+__all__ = ["Audit", "Law", "audit", "cache_memory_bound", "flat", "memory_bound", "metric", "quantile", "steady"]
 
 _BASE = 200_000_000
 _EACH = 64 << 10
@@ -73,6 +74,19 @@ def metric(exposition: str, name: str, label: str = "") -> float:
         if sample.partition("{")[0] == name and label in sample:
             total += float(value)
     return total
+
+
+def quantile(name: str, share: float, before: str, after: str) -> float:
+    """Of what a histogram took in between two Prometheus texts: the upper bound of the bucket in which it lies."""
+    counts: dict[float, float] = {}
+    for text, sign in ((before, -1), (after, 1)):
+        for line in text.splitlines():
+            sample, _, value = line.rpartition(" ")
+            if sample.startswith(f"{name}_bucket{{"):
+                bound = float(sample.partition('le="')[2].partition('"')[0])
+                counts[bound] = counts.get(bound, 0.0) + sign * float(value)
+    total = counts.get(math.inf, 0.0)
+    return min((bound for bound, count in counts.items() if total and count >= share * total), default=math.nan)
 
 
 @dataclass(slots=True)

@@ -58,13 +58,27 @@ class Rig:
 
 
 @contextlib.contextmanager
-def rig(settings: str, *, workers: int = 1, soak: bool = False, redis: int = 0, spare: int = 0) -> Iterator[Rig]:
-    """`soak`: the upstream whose answers carry canaries. `redis` is the port of one."""
+def rig(
+    settings: str,
+    *,
+    workers: int = 1,
+    soak: bool = False,
+    redis: int = 0,
+    spare: int = 0,
+    places: int = 0,
+    of_upstream: str = "",
+) -> Iterator[Rig]:
+    """`soak`: the upstream whose answers carry canaries; else one with so many `places`. `redis` is the port of one."""
     under_test, driver = cpu.cores()
     with servers.scratch_folder() as scratch, contextlib.ExitStack() as stack:
-        upstream = servers.soak_upstream(scratch, driver) if soak else servers.raw_upstream(scratch, driver)
+        if soak:
+            upstream = servers.soak_upstream(scratch, driver)
+        else:
+            upstream = servers.raw_upstream(scratch, driver, places=places)
         stack.callback(upstream.end)
-        gateway = servers.askonce(upstream.port, scratch, under_test, settings, workers=workers, redis=redis)
+        gateway = servers.askonce(
+            upstream.port, scratch, under_test, settings, workers=workers, redis=redis, of_upstream=of_upstream
+        )
         stack.callback(gateway.end)
         stack.enter_context(cpu.pinned(driver))
         # One scrape and one request first: what is opened once and kept belongs to the baseline.

@@ -8,6 +8,7 @@ import uvloop
 
 from bench import cpu
 from bench.chaos.laws import Law, flat, memory_bound, metric
+from bench.chaos.overload import overload
 from bench.chaos.record import outcome_laws
 from bench.chaos.rig import memory_of, rig
 from bench.chaos.soak import soak
@@ -37,6 +38,8 @@ class Scenario(enum.StrEnum):
     STREAMS = "streams"
     MIXED = "mixed"
     STORM = "storm"
+    OVERLOAD = "overload"
+    """Five times what the upstream can serve."""
     SOAK = "soak"
     """With the cache, two workers, and a Redis that comes and goes."""
 
@@ -61,6 +64,8 @@ def run(scenario: Scenario, settings: Settings, told: Callable[[str], None]) -> 
         case Scenario.STORM:
             laws, _ = _visits(settings.seconds or 20.0, settings.seed, STORM, told)
             return laws
+        case Scenario.OVERLOAD:
+            return overload(settings.seconds or 60.0, told)
         case Scenario.SOAK:
             return soak(settings.seconds or 600.0, settings.seed, told)
 
