@@ -16,15 +16,13 @@ class Rewritten:
     Edits are in order and do not overlap, and bytes follow the last of them.
     """
 
-    __slots__ = ("_at", "_body", "_changed", "_edits", "_growth", "length")
+    __slots__ = ("_at", "_body", "_edits", "_growth", "length")
 
     def __init__(self, body: Body, edits: Sequence[Edit]) -> None:
         self._body = body
         self._edits = edits
         self._at = 0
         """Bytes of the client's that have been consumed."""
-        self._changed = edits[-1].end if edits else 0
-        """Where the rest begins, which stays as it is."""
         self._growth = sum(len(value) - (end - start) for start, end, value in edits)
         self.length = None if body.length is None else body.length + self._growth
 
@@ -56,14 +54,12 @@ class Rewritten:
     async def chunk(self, limit: int) -> bytes:
         while True:
             data = await self._body.chunk(limit)
-            if self._at >= self._changed:
-                return data
             changed = self._consumed(data)
             if changed or not data:
                 return changed
 
     def _edited(self, data: bytes) -> bytes:
-        return edited(data, self._edits, self._at) if self._at < self._changed else data
+        return edited(data, self._edits, self._at)
 
     def _consumed(self, data: bytes) -> bytes:
         changed = self._edited(data)

@@ -190,6 +190,25 @@ async def test_what_is_held_is_bounded_while_nobody_takes_it() -> None:
     assert ([*paused, reply.paused], reply.aborted) == ([True, True, False], 1)
 
 
+async def test_a_stream_that_waited_goes_on() -> None:
+    """Once it is taken; nobody else would let it."""
+    reply = events()
+    holding = await hold(reply)
+    reply.push(WORD, b"x" * HIGH_WATER)
+    assert reply.paused
+    (await holding).attach(Collected())
+    assert not reply.paused
+
+
+async def test_a_stream_that_ends_with_its_first_word() -> None:
+    """Before anybody could take it."""
+    reply = events()
+    holding = await hold(reply)
+    reply.push(WORD)
+    reply.end()
+    assert (await holding).whole() == WORD
+
+
 @pytest.fixture
 async def pool(upstream: ScriptedUpstream) -> AsyncIterator[Pool]:
     async with pool_of(upstream.port) as built:

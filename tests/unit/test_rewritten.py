@@ -87,6 +87,17 @@ async def test_an_unfinished_body_is_not_whole() -> None:
     assert repr(body) == "<Rewritten 2 edits, 0 consumed of <RequestBody 10/10>>"
 
 
+async def test_a_look_waits_for_what_will_be_sent() -> None:
+    """Of what came nothing may be left."""
+    inner = arrived(DATA[:5], length=False, ended=False)
+    body = Rewritten(inner, [Edit(1, 4, b"")])
+    looking = asyncio.ensure_future(body.peek(3, 99))  # noqa: TID251  (awaited below)
+    await asyncio.sleep(0)
+    assert not looking.done()
+    inner.feed(DATA[5:])
+    assert await looking == b"0456789"
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.binary(min_size=9, max_size=30), st.lists(st.integers(1, 29)), st.integers(0, 4), st.integers(0, 4))
 def test_chunks_wherever_they_are_cut(data: bytes, cuts: list[int], first: int, second: int) -> None:
