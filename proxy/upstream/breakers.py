@@ -214,6 +214,5 @@ class SharedBreakers:
         return False
 
     def _decided(self, seat: _Seat) -> None:
-        if seat.breaker.state is not State.HALF_OPEN:
-            seat.news = True
-            self._wake.set()
+        seat.news = True
+        self._wake.set()

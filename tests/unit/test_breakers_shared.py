@@ -43,6 +43,10 @@ class Worker:
     async def turns(self, state: State, timeout: float = 5.0) -> None:
         await until(lambda: self.breaker.state is state, timeout)
 
+    @property
+    def leads(self) -> bool:
+        return "leases=['u']" in repr(self.shared)
+
     async def permit(self, timeout: float = 5.0) -> int:
         """The first that it gets."""
         await until(self.breaker.allows, timeout)
@@ -149,15 +153,52 @@ async def test_a_probe_that_fails_is_the_failure_of_all(start: Start) -> None:
 
 
 async def test_who_is_not_asked_gives_way(start: Start) -> None:
-    """The lease goes to the worker that clients ask; until then they are refused."""
-    idle, asked = await start(0.05), await start(0.05)
+    """To the worker that clients ask, whoever claims the lease meanwhile."""
+    idle, third, asked = [await start(0.05, every=LONG) for _ in range(3)]
     idle.opens()
-    await asked.turns(State.OPEN)
-    await until(lambda: "leases=['u']" in repr(idle.shared) or "leases=['u']" in repr(asked.shared))
-    if "leases=['u']" in repr(asked.shared):
-        idle, asked = asked, idle
-    assert await asked.permit()
-    assert not idle.breaker.allows()
+    await until(lambda: idle.leads)
+    for worker in (third, asked):
+        await worker.shared._exchange()
+    await until(lambda: not asked.breaker.left)
+    assert not asked.breaker.allows()
+    await asked.shared._exchange()
+    await idle.shared._exchange()
+    await until(lambda: not idle.leads)
+    await idle.shared._exchange()
+    for worker in (third, asked):
+        await worker.shared._exchange()
+    assert [worker.leads for worker in (idle, third, asked)] == [False, False, True]
+
+
+@pytest.mark.parametrize("reason", ["probes", "is asked", "nobody else is asked"])
+async def test_a_lease_that_is_needed_is_kept(start: Start, monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
+    """By who probes, by who is asked too, and if nobody else is asked."""
+    one, other = await start(0.05, every=LONG), await start(0.05, every=LONG)
+    one.opens()
+    await until(lambda: one.leads)
+    await other.shared._exchange()
+    await until(lambda: not one.breaker.left)
+    if reason == "probes":
+        await one.permit()
+    if reason != "nobody else is asked":
+        assert not other.breaker.allows()
+    await other.shared._exchange()
+    if reason == "is asked":
+        assert one.breaker.allows()
+    else:
+        monkeypatch.setattr(breakers, "KEEN", 0.0)
+    await one.shared._exchange()
+    assert one.leads
+
+
+async def test_who_is_asked_looks_at_once(start: Start) -> None:
+    """Whether the lease has become free."""
+    one, other = await start(0.05, every=LONG, lease=0.1), await start(every=LONG)
+    one.opens()
+    await until(lambda: one.leads)
+    await other.shared._exchange()
+    await until(lambda: not one.leads)
+    assert await other.permit()
 
 
 async def test_a_worker_that_closes_gives_its_lease_back(start: Start) -> None:
@@ -209,11 +250,46 @@ async def test_a_flushed_redis_is_told_again(start: Start, redis_server: RedisSe
     assert one.told == [(State.OPEN, Reason.FAILURES)]
 
 
-async def test_who_opens_second_follows_the_first(start: Start) -> None:
+async def test_a_flushed_redis_hides_nothing_new(start: Start, redis_server: RedisServer) -> None:
+    """Epochs of the time before are older than those of the time after."""
+    one, other, third = [await start(every=LONG) for _ in range(3)]
+    one.opens()
+    await until(lambda: redis_server.tell("PTTL", KEY) > 0)
+    await other.shared._exchange()
+    other.breaker.heard_closed()
+    redis_server.tell("FLUSHALL")
+    third.opens()
+    await until(lambda: redis_server.tell("EXISTS", KEY))
+    await other.shared._exchange()
+    assert other.breaker.state is State.OPEN
+
+
+async def test_a_lease_is_claimed_at_the_end_of_the_cool_down(start: Start, redis_server: RedisServer) -> None:
+    """Not before: whoever has it may have gone by then."""
+    worker = await start()
+    worker.opens()
+    await until(lambda: redis_server.tell("EXISTS", KEY))
+    await worker.shared._exchange()
+    assert not worker.leads
+
+
+async def test_a_closing_of_what_nobody_knew_to_be_open_is_no_news(start: Start) -> None:
+    """It does not hide what another says."""
+    one, other = await start(every=LONG), await start(every=LONG)
+    one.opens()
+    one.breaker.heard_closed()
+    await one.shared._exchange()
+    other.opens()
+    await other.shared._exchange()
+    await one.shared._exchange()
+    assert (one.breaker.state, other.breaker.state) == (State.OPEN, State.OPEN)
+
+
+async def test_who_opens_second_follows_the_first(start: Start, redis_server: RedisServer) -> None:
     """News from somebody who has not heard the latest are late: they change nothing for others."""
     one, other = await start(every=LONG), await start(20.0, every=LONG)
     one.opens()
-    await one.shared._exchange()
+    await until(lambda: redis_server.tell("EXISTS", KEY))
     other.opens()
     await other.shared._exchange()
     await one.shared._exchange()

@@ -36,7 +36,6 @@ for i, key in ipairs(KEYS) do
   if known >= epoch and (news == 'open' or news == 'closed' and before == 'open') then
     epoch = math.max(known + 1, micros)
     put(key, 'epoch', text(epoch), 'state', news, 'author', worker, 'due', text(now + left), 'openings', openings)
-    redis.call('HDEL', key, 'holder', 'held', 'wanted')
   end
   local state, author, due, count, holder, held, wanter, wanted = unpack(
     redis.call('HMGET', key, 'state', 'author', 'due', 'openings', 'holder', 'held', 'wanter', 'wanted'))
