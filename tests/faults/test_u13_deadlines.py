@@ -70,9 +70,11 @@ async def warm(slots: int = 1, *, patience: float = 10.0) -> Gate:
     return gate
 
 
-async def crowd(gate: Gate, count: int, deadline: float) -> list[asyncio.Task[None]]:
+async def crowd(
+    gate: Gate, count: int, deadline: float, priority: Priority = Priority.INTERACTIVE
+) -> list[asyncio.Task[None]]:
     loop = asyncio.get_running_loop()
-    tasks = [loop.create_task(gate.enter(Priority.INTERACTIVE, deadline)) for _ in range(count)]
+    tasks = [loop.create_task(gate.enter(priority, deadline)) for _ in range(count)]
     await asyncio.sleep(0)
     return tasks
 
@@ -98,6 +100,36 @@ def test_who_cannot_start_in_time_is_refused_at_once() -> None:
         patient = await crowd(gate, 1, now + 8)
         assert gate.waiting == 5
         await end(waiting + patient)
+
+    run_virtual(main())
+
+
+def test_the_urgent_are_not_refused_for_those_behind_them() -> None:
+    """Batch that waits counts for batch alone."""
+
+    async def main() -> None:
+        gate = await warm()
+        now = asyncio.get_running_loop().time()
+        waiting = await crowd(gate, 4, now + 60, Priority.BATCH)
+        with pytest.raises(Failure):
+            await gate.enter(Priority.BATCH, now + 3)
+        waiting += await crowd(gate, 1, now + 3)
+        assert gate.waiting == 5
+        await end(waiting)
+
+    run_virtual(main())
+
+
+def test_whose_time_is_over_when_it_comes_does_not_wait() -> None:
+    """Not even for the next turn of the event loop."""
+
+    async def main() -> None:
+        reasons: list[Reason] = []
+        clock = asyncio.get_running_loop().time
+        gate = Gate(0, queue=10, patience=10.0, clock=clock, on_refused=reasons.append)
+        with pytest.raises(Failure):
+            await gate.enter(Priority.INTERACTIVE, clock())
+        assert reasons == [Reason.LATE]
 
     run_virtual(main())
 
@@ -140,8 +172,20 @@ def test_nobody_waits_longer_than_its_deadline_or_the_patience(patience: float, 
     run_virtual(main())
 
 
+def test_a_busy_upstream_is_no_overload() -> None:
+    """At 90 % of the capacity somebody waits nearly always, and nobody is refused."""
+
+    async def main() -> None:
+        load = Load(random=Random(1))
+        await load.offer(0.9, 60)
+        assert load.refused == []
+        await end([*load.calls])
+
+    run_virtual(main())
+
+
 def test_five_times_the_load_costs_no_goodput() -> None:
-    """At least 90 % of the capacity is used, and of the refusals 99 % are told at once, whichever minute it is."""
+    """At least 90 % of the capacity is used, and of the refusals 99 % are told at once."""
 
     async def main() -> None:
         load = Load()

@@ -191,6 +191,8 @@ def test_who_is_cancelled_leaves_nothing_behind(state: str) -> None:
             crowd.tasks["leaves"].cancel()
         else:
             crowd.tasks["leaves"].cancel()
+            await asyncio.sleep(0)
+            assert crowd.gate.waiting == 1
             crowd.gate.leave()
         await asyncio.wait(crowd.tasks.values())
         assert crowd.entered == ["first", "next"]
@@ -229,7 +231,7 @@ def test_an_adaptive_gate_keeps_to_the_learned_limit() -> None:
     assert gate.limit == gradient.limit < START
     assert not gate.enter_now(INTERACTIVE)
     gate.resize(2)
-    assert gate.limit == 2
+    assert gate.limit == gradient.limit == 2
 
 
 def test_an_adaptive_gate_hands_over_what_it_learns() -> None:
@@ -317,6 +319,17 @@ def test_the_pace_is_that_of_the_slots_and_not_of_the_demand(share: float) -> No
         for _ in range(busy):
             pace.ended()
     assert pace.seconds() == pytest.approx(2.0, rel=0.2)
+
+
+def test_the_pace_is_not_known_from_the_first_call() -> None:
+    """Nine slots in ten are still held, and would make each call look ten times as long as it is."""
+    pace = Pace(10, 0.0)
+    pace.held(10, 1.0)
+    pace.ended()
+    assert pace.seconds() == 0.0
+    for _ in range(9):
+        pace.ended()
+    assert pace.seconds() == pytest.approx(1.0, rel=0.1)
 
 
 def test_a_call_that_hangs_slows_the_pace_before_it_ends() -> None:

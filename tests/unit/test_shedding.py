@@ -74,11 +74,11 @@ def test_it_stops_below_what_it_began_at() -> None:
 
 
 def test_the_lag_is_forgotten_soon() -> None:
-    """A stall of a minute is over when it is over: two seconds later all are served."""
+    """A stall of a minute is over when it is over: half a second later all are served."""
     process = Process()
     process.beats(60.0, 60.0, 60.0)
     assert process.shedding.overloaded
-    process.beats(*[0.0] * 20)
+    process.beats(*[0.0] * 5)
     assert sheds(process.shedding) == (False, False)
 
 
