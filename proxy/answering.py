@@ -64,7 +64,7 @@ class Answering:
             recall.pass_by(exchange, route)
             return await model_route.in_turn(exchange, body, partial(self._send, exchange, body))
         notes: list[CacheNote] = []
-        ask = partial(self._recalled, exchange, route, body, notes)
+        ask = partial(self._recalled, exchange, route, body, notes, model_route.legs[0])
         try:
             answer = await model_route.in_turn(exchange, body, ask)
         except Failure as failure:
@@ -78,12 +78,12 @@ class Answering:
         return answer
 
     async def _recalled(
-        self, exchange: Exchange, route: Route, body: bytes, notes: list[CacheNote], leg: Leg
+        self, exchange: Exchange, route: Route, body: bytes, notes: list[CacheNote], first: Leg, leg: Leg
     ) -> Reply | Given:
-        """As if there were no other leg. Raises Failure."""
+        """As if there were no leg but the `first`. Raises Failure."""
         assert self._cache is not None  # noqa: S101  (who is asked has one)
         recall, replay = self._cache
-        question = await recall.question(exchange, route, body, leg)
+        question = await recall.question(exchange, route, body, leg, first=leg is first)
         if isinstance(question, bytes):
             return await self._send(exchange, question, leg)
         await self._admit(exchange, question, recall)

@@ -48,10 +48,11 @@ def answer_headers(exchange: Exchange, headers: Headers, now: float) -> Headers:
     if exchange.note is not None:
         kept += cache_headers(exchange.note, exchange.status)
     kept += told
-    if exchange.attempts:
+    if exchange.note is not None and exchange.note.upstream:
+        # Whoever was asked in vain before.
+        kept += _asked(exchange.note.upstream, exchange.attempts, "")
+    elif exchange.attempts:
         kept += _asked(exchange.upstream, exchange.attempts, exchange.sent_model)
-    elif exchange.note is not None and exchange.note.upstream:
-        kept += _asked(exchange.note.upstream, 0, "")
     kept += (b"x-askonce-call-id", call_id), (b"server-timing", server_timing(exchange, now))
     return kept
 

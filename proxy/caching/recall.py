@@ -71,8 +71,13 @@ class Recall:
 
     # what is asked
 
-    async def question(self, exchange: Exchange, route: Route, body: bytes, call: Call) -> Question | bytes:
-        """Bytes to send upstream: the cache has no part in it, and `exchange.note` says why."""
+    async def question(
+        self, exchange: Exchange, route: Route, body: bytes, call: Call, *, first: bool
+    ) -> Question | bytes:
+        """Bytes to send upstream: the cache has no part in it, and `exchange.note` says why.
+
+        `first`: it is the first way to an answer. Only what comes by that may be given again without asking.
+        """
         seen = self._seen.find(exchange, body)
         if seen is not None and seen.upstream == call.identity and seen.scope == exchange.scope:
             drawn = exchange.note.status if exchange.note is not None else CacheStatus.MISS
@@ -100,7 +105,7 @@ class Recall:
         exchange.note = CacheNote("" if len(keys) > 1 else key)
         question = Question(key, planned, asked, meaning, exchange.scope.hex(), shared, keys)
         memorable = not route.form_body and exchange.body.received == len(body) <= MEMO_BODY
-        if memorable and planned.may_read and len(keys) <= 1:
+        if first and memorable and planned.may_read and len(keys) <= 1:
             self._seen.put(exchange, route, call.identity, body, question)
         return question
 
