@@ -142,6 +142,8 @@ class Voyage:
         """The latest that memory or Redis had, and that won't do."""
         self._keep = keep
         self._exchange = exchange
+        self._note = exchange.note
+        """Of this call: another may be under way by its end."""
         self._question = question
         self._call = call
         self._alone = alone
@@ -201,7 +203,7 @@ class Voyage:
         return found if isinstance(found, Entry) else None
 
     async def _fetch(self) -> Entry | Miss:
-        note = self._exchange.note
+        note = self._note
         early = note.early if note is not None else None
         if note is not None and early is not None:
             note.early = None
@@ -318,8 +320,8 @@ class Voyage:
             self._refuse(NoCacheReason.PURGED)
             flight.outdated = True
             return None
-        if self._exchange.note is not None:
-            self._exchange.note.stored = self._keep.tiers.has(put)
+        if self._note is not None:
+            self._note.stored = self._keep.tiers.has(put)
         return entry
 
     def _entry(self, recording: Recording, events: bool, judged: Judged) -> Entry:  # noqa: FBT001
@@ -343,6 +345,6 @@ class Voyage:
         failing = self._reply is not None and self._reply.status in FAILING
         self._unshared = not failing and reason is not NoCacheReason.PURGED
         self._keep.on_refused(reason)
-        note = self._exchange.note
+        note = self._note
         if note is not None and note.reason is None:
             note.reason = reason
