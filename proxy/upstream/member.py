@@ -14,7 +14,7 @@ from proxy.upstream.call import UpstreamCall
 from proxy.upstream.deadlines import CallTimeouts, asked_for
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.key_pool import KeyPool
-from proxy.upstream.retry import Seen, result_of
+from proxy.upstream.retry import Seen, failed, result_of
 from proxy.upstream.whole_events import is_event_stream
 
 __all__ = ["Charge", "Member", "MemberEvents", "priority_of"]
@@ -119,7 +119,7 @@ class Member:
         try:
             self._events.attempted(self.name)
             reply = await self._call.send(exchange, body, self._timeouts, key)
-            result = Result.SUCCEEDED if reply.status < 500 else Result.FAILED
+            result = Result.FAILED if failed(reply.status) else Result.SUCCEEDED
         except Failure as caught:
             failure, result = caught, result_of(Seen.of(caught))
             raise

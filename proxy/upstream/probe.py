@@ -9,12 +9,12 @@ from proxy.exchange import Ask, Headers, PhaseTimeouts
 from proxy.upstream.breaker import Result
 from proxy.upstream.call import Transport
 from proxy.upstream.endpoint import Endpoint
+from proxy.upstream.retry import failed
 
 __all__ = ["Probe"]
 
 SPREAD: Final = 0.2
 """Part of the interval by which probes differ, so that workers do not ask all at once."""
-FAILING: Final = 500
 
 
 @final
@@ -79,4 +79,4 @@ class Probe:
         except Failure:
             return False
         reply.abort()
-        return reply.status < FAILING
+        return not failed(reply.status)

@@ -26,7 +26,7 @@ from proxy.errors import Failure, Kind
 from proxy.exchange import Headers, header
 from proxy.upstream.breaker import Result
 
-__all__ = ["Decision", "Policy", "RetryBudget", "Seen", "Step", "decide", "may_go_elsewhere", "result_of"]
+__all__ = ["Decision", "Policy", "RetryBudget", "Seen", "Step", "decide", "failed", "may_go_elsewhere", "result_of"]
 
 LONGEST: Final = 86_400.0
 """Seconds to which what an upstream asks for is capped."""
@@ -146,7 +146,7 @@ def result_of(seen: Seen) -> Result:
     """What an attempt says of the health of its upstream."""
     if seen.kind is not None:
         return Result.FAILED if seen.kind in FAULTS else Result.UNKNOWN
-    return Result.FAILED if _failed(seen.status) else Result.SUCCEEDED
+    return Result.FAILED if failed(seen.status) else Result.SUCCEEDED
 
 
 def _meaning(seen: Seen, policy: Policy) -> _Meaning:
@@ -162,12 +162,12 @@ def _meaning(seen: Seen, policy: Policy) -> _Meaning:
             return _Meaning.BUSY
         if status in (401, 403) and seen.ours:
             return _Meaning.BAD_KEY
-        if seen.final or not (status == 408 or _failed(status)):
+        if seen.final or not (status == 408 or failed(status)):
             return _Meaning.FINAL
     return _Meaning.UNPROCESSED if policy.on_ambiguous else _Meaning.FINAL
 
 
-def _failed(status: int) -> bool:
+def failed(status: int) -> bool:
     """501 is an answer: of servers that lack what was asked for, and are well."""
     return status >= 500 and status != 501
 
