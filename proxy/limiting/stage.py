@@ -90,7 +90,11 @@ class Limits:
         return True
 
     def admit_now(self, exchange: Exchange) -> bool:
-        """False: whether there is room can't be told without waiting. Raises Failure."""
+        """False: whether there is room can't be told without waiting. It is counted once, however many ways to an
+        answer are tried. Raises Failure.
+        """
+        if exchange.bill is not None and exchange.bill.admitted is not None:
+            return True
         demands = self._terms.of(exchange.account, exchange.key).requests
         if not demands:
             return True
