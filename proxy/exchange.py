@@ -179,7 +179,7 @@ class LiveReply(Reply, Protocol):
     """A reply that its connection still brings."""
 
     def at_end(self, ended: "Callable[[Failure | None], object]") -> bool:
-        """`ended` is called once it is over: with None when it came whole, or was given up. False: it is over."""
+        """`ended` is called once it is over: with None when it came whole, or was given up. False: it came whole."""
 
     def at_first(self, came: Callable[[], object]) -> None:
         """`came` is called with the first bytes of the body that come after the head; for whoever attaches later."""

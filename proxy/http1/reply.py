@@ -88,9 +88,12 @@ class UpstreamReply:
             self._sink.data(chunk)
 
     def at_end(self, ended: Callable[[Failure | None], object]) -> bool:
-        if self._ended or self._failure is not None:
+        if self._ended:
             return False
-        self._at_end = ended
+        if self._failure is not None:
+            ended(self._failure)
+        else:
+            self._at_end = ended
         return True
 
     def at_first(self, came: Callable[[], object]) -> None:
