@@ -107,7 +107,7 @@ class UpstreamCall:
         """Sends once. Without a `key` the client's own goes, unless none may. Raises Failure."""
         exchange.upstream = self.name
         exchange.attempts += 1
-        exchange.upstream_started_at = self._clock()
+        exchange.upstream_started_at = now = self._clock()
         sent, query = exchange.model, exchange.query
         if self._names and sent in self._names:
             sent = self._names[sent]
@@ -122,12 +122,13 @@ class UpstreamCall:
             target=path + b"?" + query if query else path,
             headers=self._headers(exchange, key),
             body=body,
-            timeouts=timeouts.of(exchange.headers, streams=streams),
+            timeouts=timeouts.of(exchange.headers, streams=streams, spent=now - exchange.started_at),
             upload_limit=self._upload_limit,
             upgrade=exchange.upgrade,
         )
+        # Who refused has not acted on it.
+        reached = exchange.reached and exchange.upstream_status < 300
         exchange.upstream_status = 0
-        reached = exchange.reached
         exchange.reached = True
         try:
             reply = await self._transport.send(ask)
@@ -150,6 +151,8 @@ class UpstreamCall:
         if exchange.route is not None and exchange.route.cacheable:
             headers = [line for line in headers if line[0] not in NOT_SENT]
             headers.append(IDENTITY)
+        else:
+            headers = [line for line in headers if line[0] != OURS]
         if exchange.upgrade:
             headers = [line for line in headers if line[0] not in NOT_NEGOTIATED]
         return headers

@@ -19,6 +19,9 @@ FIELDS: Final = ENDS | {READ}
 MAX_REMEMBERED: Final = 64
 LONGEST: Final = 32
 """Bytes of a value that is worth remembering."""
+AT_ONCE: Final = 0.01
+"""Seconds of which a client's time counts as whole."""
+LEAST: Final = 0.001
 
 _Remembered = dict[tuple[bytes, bytes], PhaseTimeouts]
 """By the line of the header."""
@@ -95,13 +98,13 @@ class CallTimeouts:
     def __repr__(self) -> str:
         return f"<CallTimeouts {self.plain!r}>"
 
-    def of(self, headers: Headers, *, streams: bool) -> PhaseTimeouts:
-        """For a client whose request has these headers."""
+    def of(self, headers: Headers, *, streams: bool, spent: float = 0.0) -> PhaseTimeouts:
+        """For a client whose request has these headers, and who has waited for `spent` seconds."""
         said = [line for line in headers if line[0] in FIELDS]
         if not said:
             return self.streaming if streams else self.plain
-        if len(said) > 1:
-            return self._shortened(said, streams=streams)
+        if len(said) > 1 or spent > AT_ONCE:
+            return self._shortened(said, streams=streams, spent=spent)
         line = said[0]
         remembered = self._remembered[streams]
         known = remembered.get(line)
@@ -113,7 +116,8 @@ class CallTimeouts:
                 remembered[line] = known
         return known
 
-    def _shortened(self, said: Headers, *, streams: bool) -> PhaseTimeouts:
+    def _shortened(self, said: Headers, *, streams: bool, spent: float = 0.0) -> PhaseTimeouts:
+        whole = max(LEAST, _said(said, ENDS) - spent)
         if streams:  # comments keep the client from counting the seconds between bytes
-            return within(self.streaming, _said(said, ENDS))
-        return _beginning_within(within(self.plain, _said(said, ENDS)), _said(said, FIELDS))
+            return within(self.streaming, whole)
+        return _beginning_within(within(self.plain, whole), max(LEAST, _said(said, FIELDS) - spent))
