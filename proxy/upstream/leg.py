@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from math import inf
-from typing import Final, Protocol, final
+from typing import Final, Generic, Protocol, TypeVar, final
 
 from proxy.errors import Failure, Kind, Source
 from proxy.exchange import Body, Exchange, Headers, Reply
@@ -15,7 +15,7 @@ from proxy.upstream.member import Member
 from proxy.upstream.prelude import held_back
 from proxy.upstream.retry import Decision, Policy, Seen, Step, decide, may_go_elsewhere
 
-__all__ = ["Head", "Leg", "LegEvents", "may_go_on"]
+__all__ = ["Answered", "Head", "Kept", "Leg", "LegEvents", "may_go_on", "sooner"]
 
 UNTOUCHED: Final = frozenset([Kind.UPSTREAM_UNREACHABLE, Kind.UPSTREAM_UNAVAILABLE, Kind.OVERLOADED])
 """Failures before anything of a body was read, so that one that streams through can still go elsewhere."""
@@ -31,6 +31,41 @@ class Head(Protocol):
     def status(self) -> int: ...
     @property
     def headers(self) -> Headers: ...
+
+
+class Answered(Head, Protocol):
+    """A reply, or what stands for one that is stored."""
+
+    def abort(self) -> None: ...
+
+
+A = TypeVar("A", bound=Answered)
+
+
+@final
+class Kept(Generic[A]):
+    """An answer that refuses, while others are asked: what the client is told if nobody has a better one."""
+
+    __slots__ = ("_answer", "_exchange", "_note", "_told")
+
+    def __init__(self, exchange: Exchange, answer: A) -> None:
+        self._exchange = exchange
+        self._answer = answer
+        self._told = exchange.upstream, exchange.sent_model, exchange.upstream_id, exchange.upstream_status
+        self._note = exchange.note
+
+    def __repr__(self) -> str:
+        return f"<Kept {self._answer!r}>"
+
+    def give(self) -> A:
+        """With who made it, whoever was asked since."""
+        exchange = self._exchange
+        exchange.upstream, exchange.sent_model, exchange.upstream_id, exchange.upstream_status = self._told
+        exchange.note = self._note
+        return self._answer
+
+    def abort(self) -> None:
+        self._answer.abort()
 
 
 class LegEvents(Protocol):
@@ -104,22 +139,23 @@ class Leg:
         self, exchange: Exchange, body: bytes | Body, members: Sequence[Member], met: Reply | Failure
     ) -> Reply:
         """After an attempt that failed, or could not be made."""
-        kept: Reply | None = None
+        kept: Kept[Reply] | None = None
         place, tries = 0, 1
         try:
             while True:
                 step, wait = self._decide(exchange, body, members, place, tries, met)
                 if step is Step.STOP or not self._affords(exchange, members[place + (step is Step.ELSEWHERE)]):
                     break
+                before = met if isinstance(met, Failure) else None
                 if not isinstance(met, Failure):
-                    kept = _keep(kept, met, again=step is Step.AGAIN)
+                    kept = _keep(exchange, kept, met, again=step is Step.AGAIN)
                 if step is Step.ELSEWHERE:
                     place, tries = place + 1, 0
                 elif wait > 0:
                     await self._pause(wait)
                 tries += 1
                 self._events.retried(members[place].name, step.value)
-                met = await self._met(exchange, body, members[place])
+                met = sooner(before, await self._met(exchange, body, members[place]))
                 if not isinstance(met, Failure) and met.status < 400:
                     if place:
                         members[place].endpoint.budget.refund()
@@ -162,7 +198,7 @@ class Leg:
             tries=tries,
             keys=ours and member.has_key(exchange.model),
             others=others or self._followed,
-            left=self._left(exchange),
+            left=self.left(exchange),
             draw=self._draw,
         )
         return STOP if decision.step is Step.ELSEWHERE and not others else decision
@@ -170,7 +206,8 @@ class Leg:
     def policy(self, exchange: Exchange) -> Policy:
         return self._held if self._hold and exchange.upstream_status == 200 else self._policy
 
-    def _left(self, exchange: Exchange) -> float:
+    def left(self, exchange: Exchange) -> float:
+        """Seconds until its client no longer waits."""
         asked = asked_for(exchange.headers, streams=exchange.stream)
         return inf if asked is None else exchange.started_at + asked - self._clock()
 
@@ -184,7 +221,7 @@ class Leg:
 
 def may_go_on(exchange: Exchange, body: bytes | Body, met: Head | Failure, leg: Leg) -> bool:
     """Whether the next leg may be asked."""
-    if not _may_be_asked_again(exchange, body, met):
+    if not _may_be_asked_again(exchange, body, met) or leg.left(exchange) <= 0:
         return False
     if isinstance(met, Failure) and met.kind.source is Source.CLIENT:
         return met.unprocessed
@@ -202,19 +239,26 @@ def _may_be_asked_again(exchange: Exchange, body: bytes | Body, met: Head | Fail
     return isinstance(body, bytes) or (isinstance(met, Failure) and met.kind in UNTOUCHED)
 
 
-def _keep(kept: Reply | None, met: Reply, *, again: bool) -> Reply | None:
-    """What the client is told if nobody has a better answer; who is asked again needs the slot that it holds."""
+def sooner(before: Failure | None, met: A | Failure) -> A | Failure:
+    """Of two who can't be asked now, the one who can be before the other."""
+    if before is None or not isinstance(met, Failure) or not before.kind is met.kind is Kind.UPSTREAM_UNAVAILABLE:
+        return met
+    return before if (before.retry_after or 0.0) < (met.retry_after or 0.0) else met
+
+
+def _keep(exchange: Exchange, kept: Kept[Reply] | None, met: Reply, *, again: bool) -> Kept[Reply] | None:
+    """Who is asked again needs the slot that its answer holds."""
     if again or kept is not None:
         met.abort()
         return kept
-    return met
+    return Kept(exchange, met)
 
 
-def _end(met: Reply | Failure, kept: Reply | None) -> Reply:
+def _end(met: Reply | Failure, kept: Kept[Reply] | None) -> Reply:
     if not isinstance(met, Failure):
         if kept is not None:
             kept.abort()
         return met
     if kept is None:
         raise met
-    return kept
+    return kept.give()

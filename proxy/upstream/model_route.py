@@ -3,24 +3,16 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import pairwise
-from typing import Final, Protocol, TypeVar, final
+from typing import Final, final
 
 from proxy.errors import Failure
 from proxy.exchange import Body, Exchange
-from proxy.upstream.breaker import State
-from proxy.upstream.leg import Head, Leg, LegEvents, may_go_on
+from proxy.upstream.leg import A, Kept, Leg, LegEvents, may_go_on, sooner
 from proxy.upstream.retry import Step
 
 __all__ = ["ModelRoute"]
 
 
-class Answered(Head, Protocol):
-    """What a leg was asked for: a reply, or what stands for one that is stored."""
-
-    def abort(self) -> None: ...
-
-
-A = TypeVar("A", bound=Answered)
 REFUSAL: Final = 400
 
 
@@ -43,23 +35,27 @@ class ModelRoute:
 
     @property
     def open(self) -> bool:
-        """Every upstream of it is known to fail."""
+        """Every upstream of it is left alone: who may be asked again is asked by nobody where that counts as open."""
         breakers = [member.endpoint.breaker for leg in self.legs for member in leg.members]
-        return all(breaker is not None and breaker.state is State.OPEN for breaker in breakers)
+        return all(breaker is not None and breaker.state is State.OPEN and breaker.left > 0 for breaker in breakers)
 
     async def in_turn(self, exchange: Exchange, body: bytes | Body, ask: Callable[[Leg], Awaitable[A]]) -> A:
         """The first good answer, else the last; one that refuses goes before none at all. Raises Failure."""
         if len(self.legs) == 1:
             return await ask(self.legs[0])
-        kept: A | None = None
+        kept: Kept[A] | None = None
+        met = await _met(ask, self.legs[0])
         try:
             for leg, following in pairwise(self.legs):
-                met = await _met(ask, leg)
                 if not self._goes_on(exchange, body, met, leg, following):
-                    return _best(met, kept)
+                    break
+                paid, before = exchange.attempts > 0, met if isinstance(met, Failure) else None
                 if not isinstance(met, Failure):
-                    kept = _first(kept, met)
-            return _best(await _met(ask, self.legs[-1]), kept)
+                    kept = _first(exchange, kept, met)
+                met = sooner(before, await _met(ask, following))
+                if paid and not isinstance(met, Failure) and met.status < REFUSAL:
+                    following.members[0].endpoint.budget.refund()
+            return _best(met, kept)
         except asyncio.CancelledError:
             if kept is not None:
                 kept.abort()
@@ -85,14 +81,14 @@ async def _met(ask: Callable[[Leg], Awaitable[A]], leg: Leg) -> A | Failure:
         return failure
 
 
-def _first(kept: A | None, met: A) -> A:
+def _first(exchange: Exchange, kept: Kept[A] | None, met: A) -> Kept[A]:
     if kept is not None:
         met.abort()
         return kept
-    return met
+    return Kept(exchange, met)
 
 
-def _best(met: A | Failure, kept: A | None) -> A:
+def _best(met: A | Failure, kept: Kept[A] | None) -> A:
     """Raises Failure."""
     if not isinstance(met, Failure):
         if kept is not None:
@@ -100,4 +96,4 @@ def _best(met: A | Failure, kept: A | None) -> A:
         return met
     if kept is None:
         raise met
-    return kept
+    return kept.give()
