@@ -21,7 +21,7 @@ class Retry(Section, frozen=True):
 
     attempts: Annotated[int, Meta(ge=1, le=100)] = 3
     base: Annotated[float, Meta(ge=0, le=60)] = 0.25
-    longest: Annotated[float, Meta(ge=0, le=3_600)] = 8.0
+    longest: Annotated[float, Meta(ge=0, le=3_600)] = 2.0
     budget: Annotated[float, Meta(ge=0, le=1)] = 0.1
     on_ambiguous: bool = False
     hold_bytes: Annotated[int, Meta(ge=0, le=1 << 20)] = 0
@@ -31,7 +31,7 @@ class Breaker(Section, frozen=True):
     """When an upstream that fails is left alone."""
 
     enabled: bool = True
-    failures: Annotated[int, Meta(ge=1, le=100_000)] = 5
+    failures: Annotated[int, Meta(ge=1, le=100_000)] = 10
     share: Annotated[float, Meta(gt=0, le=1)] = 0.5
     window: Annotated[float, Meta(ge=1, le=3_600)] = 30.0
     least: Annotated[int, Meta(ge=1, le=1_000_000)] = 20
