@@ -37,7 +37,7 @@ class ModelRoute:
     def open(self) -> bool:
         """Every upstream of it is left alone: who may be asked again is asked by nobody where that counts as open."""
         breakers = [member.endpoint.breaker for leg in self.legs for member in leg.members]
-        return all(breaker is not None and breaker.state is State.OPEN and breaker.left > 0 for breaker in breakers)
+        return all(breaker is not None and breaker.left > 0 for breaker in breakers)
 
     async def in_turn(self, exchange: Exchange, body: bytes | Body, ask: Callable[[Leg], Awaitable[A]]) -> A:
         """The first good answer, else the last; one that refuses goes before none at all. Raises Failure."""
