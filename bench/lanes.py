@@ -25,6 +25,10 @@ class Lane(enum.StrEnum):
     BARE = "bare"
     ASKONCE = "askonce"
     """Cache and prices are off."""
+    DIRECT = "askonce-direct"
+    """The same with nothing between a request and its upstream (`bench.direct`)."""
+    ENDURE = "askonce-endure"
+    """The same as `askonce`, of two upstreams with slots and breakers the faster one."""
     PRICED = "askonce-priced"
     """The cache is off, prices are on, as they are where nobody says otherwise."""
     CACHE = "askonce-cache"
@@ -67,7 +71,7 @@ class Measure(enum.StrEnum):
 
 _RELAYS: Final = (Lane.NGINX, Lane.AIOHTTP_ASYNCIO, Lane.AIOHTTP_UVLOOP, Lane.BARE, Lane.ASKONCE)
 TAKES: Final[Mapping[Measure, tuple[Lane, ...]]] = {
-    Measure.REQUESTS: (*_RELAYS, Lane.PRICED, Lane.TEAM),
+    Measure.REQUESTS: (*_RELAYS, Lane.DIRECT, Lane.ENDURE, Lane.PRICED, Lane.TEAM),
     Measure.STREAMS: _RELAYS,
     Measure.LARGE: _RELAYS,
     Measure.UPLOAD: _RELAYS,

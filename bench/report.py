@@ -103,6 +103,7 @@ TARGETS: Final = (
     Target(Measure.HITS, Lane.CACHE, Bound.TIMES, 3.0, (Measure.HITS, Lane.NGINX_CACHE)),
     Target(Measure.HITS, Lane.CACHE, Bound.TIMES, 1.0, (Measure.HITS, Lane.AIOHTTP_HANDLER)),
     Target(Measure.REDIS, Lane.REDIS, Bound.MORE, 120.0, (Measure.HITS, Lane.CACHE)),
+    Target(Measure.REQUESTS, Lane.ENDURE, Bound.MORE, 15.0, (Measure.REQUESTS, Lane.DIRECT)),
     Target(Measure.REQUESTS, Lane.TEAM, Bound.MORE, 40.0, (Measure.REQUESTS, Lane.PRICED)),
     Target(Measure.HITS, Lane.TEAM_CACHE, Bound.MORE, 40.0, (Measure.HITS, Lane.CACHE)),
     Target(Measure.REDIS, Lane.TEAM_REDIS, Bound.MORE, 150.0, (Measure.HITS, Lane.CACHE)),

@@ -12,6 +12,7 @@ import msgspec
 from bench import cpu, servers
 from bench.lanes import MEMORY_HITS, Lane, Measure, Plan, slices_of, spec_of, units_of
 from bench.load import drive
+from bench.routed import routed
 from bench.spec import Result, Spec
 from bench.team import team
 
@@ -140,6 +141,12 @@ def _start(lane: Lane, rig: _Rig, stack: ExitStack) -> servers.Server:
             return servers.relay(lane.value, port, scratch, under_test)
         case Lane.ASKONCE:
             return servers.askonce(port, scratch, under_test, _CACHE_OFF + _PRICES_OFF)
+        case Lane.DIRECT:
+            settings = _CACHE_OFF + _PRICES_OFF
+            return servers.askonce(port, scratch, under_test, settings, name=lane.value, module="bench.direct")
+        case Lane.ENDURE:
+            settings = _CACHE_OFF + _PRICES_OFF + routed(port)
+            return servers.askonce(port, scratch, under_test, settings, name=lane.value)
         case Lane.PRICED:
             return servers.askonce(port, scratch, under_test, _CACHE_OFF, name=lane.value)
         case Lane.CACHE:

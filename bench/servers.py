@@ -27,6 +27,7 @@ __all__ = [
     "Missing",
     "Server",
     "StartError",
+    "ask",
     "askonce",
     "calls",
     "free_port",
@@ -147,16 +148,23 @@ def raw_upstream(scratch: Path, on: set[int], *, places: int = 0) -> Server:
 
 
 def soak_upstream(scratch: Path, on: set[int]) -> Server:
-    """Its answers carry canaries."""
-    return _python("soak-upstream", scratch, on, "bench.chaos.upstream")
+    """Its answers carry canaries; `admin_port` is that of the second, which has no outages."""
+    server = _python("soak-upstream", scratch, on, "bench.chaos.upstream")
+    with _ended_on_error(server):
+        server.admin_port = int(ask(server.port, "/second"))
+    return server
 
 
 def calls(upstream: Server) -> int:
-    """How many requests the raw upstream, or that of a soak, has had."""
-    connection = http.client.HTTPConnection("127.0.0.1", upstream.port, timeout=10)
+    """How many requests the raw upstream, or those of a soak, have had."""
+    return int(ask(upstream.admin_port or upstream.port, "/calls"))
+
+
+def ask(port: int, path: str) -> bytes:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     with contextlib.closing(connection):
-        connection.request("GET", "/calls")
-        return int(connection.getresponse().read())
+        connection.request("GET", path)
+        return connection.getresponse().read()
 
 
 def relay(kind: str, upstream: int, scratch: Path, on: set[int]) -> Server:
@@ -205,13 +213,18 @@ def free_port() -> int:
         return port
 
 
-def valkey(scratch: Path, on: set[int], *, port: int = 0, max_bytes: int = 0) -> Server:
-    """A server that speaks Redis's protocol and keeps nothing on disk; past `max_bytes` it evicts. 0: no bound."""
+def valkey(scratch: Path, on: set[int], *, port: int = 0, max_bytes: int = 0, durable: bool = False) -> Server:
+    """A server that speaks Redis's protocol; past `max_bytes` it evicts, 0: no bound.
+
+    `durable`: what it has acknowledged outlives the process, and it evicts only what expires.
+    """
     port = port or free_port()
     log = scratch / f"valkey-{port}.log"
     command = [*(_valkey_path(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(scratch))]
-    command += ["--save", "", "--appendonly", "no", "--loglevel", "warning"]
-    command += ["--maxmemory", str(max_bytes), "--maxmemory-policy", "allkeys-lru" if max_bytes else "noeviction"]
+    command += ["--save", "", "--appendonly", "yes" if durable else "no", "--loglevel", "warning"]
+    command += ["--appendfsync", "no", "--appenddirname", f"kept-{port}"]
+    evicted = "volatile-lru" if durable else "allkeys-lru"
+    command += ["--maxmemory", str(max_bytes), "--maxmemory-policy", evicted if max_bytes else "noeviction"]
     server = Server("valkey", _spawn("valkey", command, log, on), port, log)
     _await_port(server)
     return server
@@ -237,10 +250,12 @@ def askonce(
     workers: int = 1,
     redis: int = 0,
     of_upstream: str = "",
+    module: str = "proxy",
 ) -> Server:
     """The gateway, as users run it: keys passed through, log, metrics and server-timing on.
 
     `settings` are sections of config.toml; `redis` is the port of one; `of_upstream` ends the upstream's section.
+    `module` is what is run.
     """
     config = scratch / f"{name}.toml"
     config.write_text(
@@ -268,7 +283,7 @@ base_url = "http://127.0.0.1:{upstream}/v1"
     env["ASKONCE_PEPPER"] = PEPPER
     if redis:
         env["ASKONCE_REDIS__URL"] = f"redis://127.0.0.1:{redis}"
-    command = [sys.executable, "-m", "proxy", "serve", "--config", str(config), "--workers", str(workers)]
+    command = [sys.executable, "-m", module, "serve", "--config", str(config), "--workers", str(workers)]
     server = Server(name, _spawn(name, command, log, on, env), 0, log)
     with _ended_on_error(server):
         for text in _poll(server):
