@@ -12,7 +12,10 @@ from proxy.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-ROOMS = ("proxy/http1", "proxy/caching", "proxy/limiting", "proxy/keys", "proxy/ledger", "cache", "limits")
+ROOMS = (
+    *("proxy/http1", "proxy/caching", "proxy/limiting", "proxy/keys", "proxy/ledger", "proxy/upstream"),
+    *("proxy/admission", "cache", "limits"),
+)
 """Those that are drawn with all that is in them."""
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "THREAT_MODEL.md", "CONTRIBUTING.md", "CHANGELOG.md")
 
