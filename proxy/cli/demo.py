@@ -201,4 +201,9 @@ def _configure(upstreams: Mapping[str, str], host: str, port: int, admin_port: i
         "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), host))),
     }
     if len(upstreams) > 1:
-        os.environ |= {"ASKONCE_ROUTES__DEMO__MODELS": "*", "ASKONCE_ROUTES__DEMO__GROUPS": ",".join(upstreams)}
+        os.environ |= {
+            "ASKONCE_ROUTES__DEMO__MODELS": "*",
+            "ASKONCE_ROUTES__DEMO__GROUPS": ",".join(upstreams),
+            # The client's own key is for the first.
+            **{f"ASKONCE_UPSTREAMS__{name.upper()}__KEY": "sk-demo" for name in [*upstreams][1:]},
+        }

@@ -232,3 +232,16 @@ async def test_the_demos_are_two() -> None:
         assert process.stderr is not None
         assert b"choose one" in await process.stderr.read()
         assert await ended(process) == 2
+
+
+async def test_the_second_upstream_takes_over() -> None:
+    """With a key of its own, since a client's goes to the first alone."""
+    started_demo = started("proxy", "demo", "--fallback", "--port", "0", "--admin-port", "0", "--latency-ms", "0")
+    async with started_demo as process:
+        printed = "\n".join(await line_with(process, '"listening"'))
+        gateway, first = re.findall(r"^  (?:gateway|first) +(http://\S+?)/v1", printed, re.MULTILINE)
+        async with RawClient(first) as upstream:
+            await upstream.ask("POST", "/demo/faults", headers=HEADERS, body=b'{"status": 503}')
+        async with RawClient(gateway) as client:
+            response = await client.ask("POST", "/v1/chat/completions", headers=HEADERS, body=ASK)
+    assert (response.status, response.header(b"x-askonce-upstream")) == (200, b"second")
