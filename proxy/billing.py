@@ -93,7 +93,7 @@ class Bills:
         if note.usage:
             saved = self._worth(note.usage, exchange.model, note.upstream).cost
         elif note.collapsed and exchange.usage_text:
-            saved = self._worth(exchange.usage_text, _asked(exchange), exchange.upstream).cost
+            saved = self._worth(exchange.usage_text, _asked(exchange), note.upstream or exchange.upstream).cost
         elif note.saved_tokens and exchange.attempts:
             saved = self.price(_asked(exchange), exchange.upstream, {"input": note.saved_tokens})
         else:

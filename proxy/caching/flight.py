@@ -33,6 +33,10 @@ TAIL: Final = 8
 class Voyage(Protocol):
     """What a flight is for."""
 
+    @property
+    def upstream(self) -> str:
+        """Who was asked last."""
+
     def part(self) -> None:
         """It is for one client alone, whatever others ask at the same time."""
 
@@ -105,6 +109,11 @@ class Flight:
         return f"<Flight {state}, {len(self._shares)} shares, {self._size} bytes>"
 
     # those who follow
+
+    @property
+    def upstream(self) -> str:
+        """Whose answer it is."""
+        return self._voyage.upstream
 
     @property
     def length(self) -> int:

@@ -157,6 +157,11 @@ class Voyage:
     def __repr__(self) -> str:
         return f"<Voyage {self._question.key[:12]}>"
 
+    @property
+    def upstream(self) -> str:
+        """Who was asked last."""
+        return self._exchange.upstream
+
     # before
 
     def part(self) -> None:

@@ -282,6 +282,7 @@ class Recall:
             note.status, note.collapsed = CacheStatus.COALESCED, True
             exchange.upstream_id = header(answer.headers, b"x-request-id")
             if isinstance(answer, Share):
+                note.upstream = answer.upstream
                 answer.told = partial(setattr, exchange, "usage_text")
         return answer
 

@@ -94,6 +94,11 @@ class Share:
     def __repr__(self) -> str:
         return f"<Share at {self.position} of {self._flight.length}{' paused' if self.paused else ''}>"
 
+    @property
+    def upstream(self) -> str:
+        """Whose answer it is."""
+        return self._flight.upstream
+
     def tell(self, news: "News") -> None:
         if not self.news.done():
             self.news.set_result(news)

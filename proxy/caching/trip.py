@@ -71,6 +71,11 @@ class Trip:
     def __repr__(self) -> str:
         return f"<Trip {len(self._known)} known of {len(self._pieces.inputs)} inputs>"
 
+    @property
+    def upstream(self) -> str:
+        """Who was asked last."""
+        return self._exchange.upstream
+
     # what is here
 
     def look(self) -> bool:

@@ -22,6 +22,8 @@ class Failing:
     def __init__(self, gate: asyncio.Event) -> None:
         self._gate = gate
 
+    upstream = "test"
+
     def part(self) -> None: ...
     def begun(self) -> None: ...
 
