@@ -35,6 +35,8 @@ class UpstreamMetrics:
         self._labelled: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
         self._waits: dict[str, Note] = {}
         self._attempted: dict[str, Counter] = {}
+        self._shown: set[str] = set()
+        """Upstreams whose gauges are set."""
         self.stats: Callable[[], Iterable[UpstreamStats]] | None = None
         self._define_calls(registry)
         self._define_breakers(registry)
@@ -196,7 +198,9 @@ class UpstreamMetrics:
         self._shedding.set(int(on))
 
     def before_publish(self) -> None:
+        gone, self._shown = self._shown, set()
         for each in self.stats() if self.stats is not None else ():
+            self._shown.add(each.name)
             self._busy.labels(each.name).set(each.busy)
             self._waiting.labels(each.name).set(each.waiting)
             self._resting.labels(each.name).set(each.resting)
@@ -204,3 +208,7 @@ class UpstreamMetrics:
                 self._slots.labels(each.name).set(each.limit)
             if each.breaker:
                 self._states.labels(each.name).set(STATES[each.breaker])
+        for name in gone - self._shown:
+            # No longer configured: a gauge keeps what it was last told.
+            for gauge in (self._busy, self._waiting, self._resting, self._slots, self._states):
+                gauge.labels(name).set(0)
