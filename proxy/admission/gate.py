@@ -120,7 +120,8 @@ class Gate:
         busy = self.busy
         if busy >= self._limit:
             return False
-        self._pace.held(busy, self._clock())
+        if self._slots != sys.maxsize:
+            self._pace.held(busy, self._clock())
         self.busy = busy + 1
         return True
 

@@ -89,6 +89,9 @@ RULES: Mapping[str, Rule] = {
     "limits know no cache and no ledger": Rule(
         names("proxy.limiting"), names("cache proxy.caching proxy.ledger proxy.billing")
     ),
+    "admission knows nobody whom it lets in": Rule(
+        names("proxy.admission"), OURS, but=names("proxy.admission proxy.errors proxy.exchange")
+    ),
     "the product imports neither its tests nor its bench": Rule(OURS, names("tests bench")),
 }
 
@@ -109,6 +112,7 @@ BROKEN: Mapping[str, Mapping[str, str]] = {
     "the keys know nobody who asks for them": {"proxy/keys/table.py": "from proxy.auth import Identity"},
     "the ledger knows nobody who writes or reads it": {"proxy/ledger/writer.py": "from proxy.http1 import flow"},
     "limits know no cache and no ledger": {"proxy/limiting/stage.py": "from proxy.ledger.row import Row"},
+    "admission knows nobody whom it lets in": {"proxy/admission/gate.py": "from proxy.upstream.leg import Leg"},
     "the product imports neither its tests nor its bench": {"proxy/app.py": "from tests.fakes import clock"},
 }
 
