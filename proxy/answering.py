@@ -58,6 +58,8 @@ class Answering:
         """Raises Failure."""
         if self._cache is None or exchange.upgrade:
             plain = await without_alias(route.name, body) if isinstance(body, bytes) else body
+            if len(model_route.legs) == 1:
+                return await self._send(exchange, plain, model_route.legs[0])
             return await model_route.in_turn(exchange, plain, partial(self._send, exchange, plain))
         recall, _ = self._cache
         if not isinstance(body, bytes):

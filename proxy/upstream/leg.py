@@ -121,7 +121,9 @@ class Leg:
             members = order(self._strategy, members, self._draw, stuck)
         members[0].endpoint.budget.deposit()
         try:
-            reply = await self._attempt(exchange, body, members[0])
+            # Here most calls come and go: whatever lies between is paid for by all of them.
+            call = self._attempt(exchange, body, members[0]) if self._hold else members[0].send(exchange, body)
+            reply: Reply = await call
         except Failure as failure:
             return await self._go_on(exchange, body, members, failure)
         if reply.status < 400:

@@ -92,7 +92,7 @@ class Member:
     def has_key(self, model: str) -> bool:
         """Another of its keys may be used."""
         keys = self.endpoint.keys
-        return keys is not None and keys.left(model) <= 0
+        return keys is not None and len(keys) > 1 and keys.left(model) <= 0
 
     async def send(self, exchange: Exchange, body: bytes | Body) -> LiveReply:
         """Sends once, if it may. Raises Failure."""
