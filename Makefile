@@ -69,7 +69,7 @@ unit wire faults fuzz docs: $(TEST)/.installed  ## one suite, without coverage
 bench: $(TEST)/.installed  ## CPU per request and per frame beside nginx and a bare relay
 	$(TEST)/bin/python -m bench $(ARGS)
 
-chaos: $(TEST)/.installed  ## a thousand streams, mixed load, a storm, a soak of the cache: about 14 minutes
+chaos: $(TEST)/.installed  ## streams, mixed load, a storm, an overload, two long runs: about 26 minutes
 	$(TEST)/bin/python -m bench.chaos $(ARGS)
 
 llm: $(TEST)/.installed $(LLM)/.installed  ## chat, streams and schemas of a real model on the CPU

@@ -22,14 +22,17 @@ def chaos(
     *,
     seconds: Annotated[
         float | None,
-        typer.Option(min=1, help="Length of each scenario (streams 120, mixed 60, storm 20, overload 60, soak 600)."),
+        typer.Option(
+            min=1,
+            help="Length of each scenario (streams 120, mixed 60, storm 20, overload 60, soak 600, endure 600).",
+        ),
     ] = None,
     streams: Annotated[int, typer.Option(min=1, help="Concurrent streams of the scenario `streams`.")] = 1_000,
     seed: Annotated[int, typer.Option(help="The same seed makes the same requests.")] = 1,
 ) -> None:
     """Runs scenarios over loopback; exits with 1 when a law is broken.
 
-    But for the soak, with one worker and without the cache.
+    But for the last two, with one worker and without the cache.
     """
     console = Console(width=max(Console().width, 140), highlight=False)
     _raise_descriptor_limit()

@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from bench.chaos.calls import usage_of
 from bench.payload import DONE, MODEL
 
 __all__ = [
@@ -43,11 +44,9 @@ EMBEDDER: Final = "text-embedding-3-small"
 TEXT: Final = "Text #%012d"
 """An input; its number stands in it."""
 _HALF: Final = 1 << 12
-_TOKENS_EACH: Final = 5
 _PADDING: Final = "x" * 40_000
 _SERIAL: Final = re.compile(r"^[0-9a-f]{16} \d{12} (\d{12}) ")
 _LABEL: Final = "askonce-soak"
-_USAGE: Final = {"prompt_tokens": 12, "completion_tokens": 34, "total_tokens": 46}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +59,14 @@ class Order:
     """Resets the connection in place of this frame (0: before the head)."""
     stall_at: int = -1
     """Falls silent in place of this frame (0: before the head)."""
+    first_alone: bool = False
+    """A status of the first upstream alone, which says when to come again; the second answers well."""
 
     @property
     def as_metadata(self) -> dict[str, str]:
         """As a request carries it: metadata are no part of what is asked."""
         told = {"gap": self.gap, "status": self.status, "reset_at": self.reset_at, "stall_at": self.stall_at}
-        return {name: str(value) for name, value in told.items()}
+        return {name: str(value) for name, value in told.items()} | ({"first_alone": "1"} if self.first_alone else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def answer(key: str, question: int, serial: int) -> bytes:
     """As JSON."""
     message = {"role": "assistant", "content": "".join(_pieces(key, question, serial)), "refusal": None}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
-    return msgspec.json.encode(_top(question, serial, "chat.completion", choices=[choice], usage=_USAGE))
+    return msgspec.json.encode(_top(question, serial, "chat.completion", choices=[choice], usage=_usage(serial)))
 
 
 def events(key: str, question: int, serial: int, *, usage: bool) -> list[bytes]:
@@ -112,13 +113,18 @@ def events(key: str, question: int, serial: int, *, usage: bool) -> list[bytes]:
         for delta, reason in [*deltas, ({}, "stop")]
     ]
     if usage:
-        told.append(_top(question, serial, "chat.completion.chunk", choices=[], usage=_USAGE))
+        told.append(_top(question, serial, "chat.completion.chunk", choices=[], usage=_usage(serial)))
     return [*(b"data: %b\n\n" % msgspec.json.encode(each) for each in told), DONE]
 
 
 def _top(question: int, serial: int, kind: str, **rest: object) -> dict[str, object]:
     model = model_of(question)
     return {"id": f"chatcmpl-{serial:012d}", "object": kind, "created": 1_741_569_952, "model": model, **rest}
+
+
+def _usage(serial: int) -> dict[str, int]:
+    tokens_in, tokens_out = usage_of(serial)
+    return {"prompt_tokens": tokens_in, "completion_tokens": tokens_out, "total_tokens": tokens_in + tokens_out}
 
 
 def request_body(question: int, order: Order, *, stream: bool = False) -> bytes:
@@ -211,8 +217,7 @@ def embeddings(key: str, texts: Sequence[int], serial: int, *, packed: bool) -> 
         {"object": "embedding", "index": index, "embedding": _packed(vector) if packed else vector}
         for index, vector in enumerate(_vector(key, text, serial) for text in texts)
     ]
-    tokens = _TOKENS_EACH * len(texts)
-    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    usage = {"prompt_tokens": serial, "total_tokens": serial}
     return msgspec.json.encode({"object": "list", "data": data, "model": EMBEDDER, "usage": usage})
 
 

@@ -5,17 +5,30 @@ import itertools
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bench.chaos.canary import Order
-from bench.chaos.questions import PROMPT, Answer, Errand, Question, errand_of, judge, judge_probe, outcomes
+from bench.chaos.questions import (
+    ALL_KEYS,
+    PROMPT,
+    SOAK,
+    Answer,
+    Errand,
+    Question,
+    calmed,
+    errand_of,
+    judge,
+    judge_outage,
+    judge_probe,
+    outcomes,
+)
 from bench.chaos.record import Record
 from bench.chaos.weather import Weather
 from bench.client import Connection, End, connect
 
-__all__ = ["Herd", "Soaked", "soak_for"]
+__all__ = ["Course", "Herd", "Soaked", "soak_for"]
 
 _HERD: Final = 16
 _HERD_LEAVES_AFTER: Final = 0.02
@@ -30,6 +43,7 @@ _THINKS: Final = 0.15
 _READS_EVERY: Final = 0.05
 """Seconds between two reads of a slow client."""
 _STORED: Final = ("HIT", "COALESCED", "STALE")
+_OUTAGE: Final = frozenset(["relayed", "refused", "failed", "broken"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +72,12 @@ class Soaked:
     statuses: Counter[str] = field(default_factory=Counter)
     prompt: list[tuple[float, float]] = field(default_factory=list)
     """When it was asked and how many seconds it took, of what nobody but the gateway delays."""
+    paceless: list[tuple[float, float]] = field(default_factory=list)
+    """The same, of those of them that the upstream answers at once."""
+    outages: int = 0
+    """Requests that an upstream took with it when it went away."""
+    asked: Iterator[int] = field(default_factory=itertools.count)
+    """The numbers of requests."""
 
 
 class _Client:
@@ -75,14 +95,14 @@ class _Client:
             self._connection.close()
             self._connection = None
 
-    async def ask(self, question: Question, directive: bytes, leave_after: float = 0.0) -> Answer:
-        """Raises OSError and TimeoutError."""
+    async def ask(self, question: Question, directive: bytes, number: int, leave_after: float = 0.0) -> Answer:
+        """`number` is no other request's. Raises OSError and TimeoutError."""
         if self._connection is None or not self._connection.open:
             self._connection = await connect(self._port, self._came, self._ended)
         connection, began = self._connection, time.monotonic()
         self._over = asyncio.get_running_loop().create_future()
         self._parts, self._slow = [], question.errand is Errand.SLOW
-        connection.send(_request(question, directive))
+        connection.send(_request(question, directive, number))
         try:
             async with asyncio.timeout(_ANSWER_WITHIN):
                 if leave_after:
@@ -116,21 +136,26 @@ class _Client:
             self._over.set_result(end)
 
 
-def _request(question: Question, directive: bytes) -> bytes:
+def _request(question: Question, directive: bytes, number: int) -> bytes:
+    """Whose it is and which one stands in fields of its own, as no key goes upstream: answers are signed by them."""
     body = question.body
     cache_control = b"cache-control: %b\r\n" % directive if directive else b""
     return (
         b"POST %b HTTP/1.1\r\nhost: soak\r\nauthorization: Bearer %b\r\ncontent-type: application/json\r\n"
-        b"%bcontent-length: %d\r\n\r\n%b"
-    ) % (question.path.encode(), question.key.encode(), cache_control, len(body), body)
+        b"x-soak-mark: %d\r\nx-soak-number: %b-%d\r\n%bcontent-length: %d\r\n\r\n%b"
+    ) % (
+        *(question.path.encode(), question.key.encode(), ALL_KEYS.index(question.key)),
+        *(question.errand.encode(), number),
+        *(cache_control, len(body), body),
+    )
 
 
 class _Soaker:
     """Runs errands and writes down what came of them."""
 
-    def __init__(self, port: int, seed: int, weather: Weather, soaked: Soaked) -> None:
+    def __init__(self, port: int, course: "Course", weather: Weather, soaked: Soaked) -> None:
         self._port = port
-        self._seed = seed
+        self._course = course
         self._weather = weather
         self._soaked = soaked
 
@@ -139,8 +164,8 @@ class _Soaker:
         try:
             while time.monotonic() < until:
                 index = next(numbers)
-                question = errand_of(self._seed, index)
-                dice = random.Random(f"{self._seed}:{index}:manner")
+                question, pause = self._course.errand(index)
+                dice = random.Random(f"{self._course.seed}:{index}:manner")
                 if dice.random() < _MOVES:
                     client.move()
                 await asyncio.sleep(dice.random() * _THINKS)
@@ -148,6 +173,7 @@ class _Soaker:
                     await self._herd(index, question)
                 else:
                     await self._errand(client, index, question)
+                await asyncio.sleep(pause)
         finally:
             client.move()
 
@@ -160,7 +186,7 @@ class _Soaker:
     async def _probe(self, client: _Client, index: int, question: Question) -> None:
         """Asks for what is stored of an answer that broke."""
         try:
-            answer = await client.ask(question, b"only-if-cached")
+            answer = await client.ask(question, b"only-if-cached", next(self._soaked.asked))
         except (OSError, TimeoutError) as error:
             self._lost("probe", index, error)
             return
@@ -178,7 +204,7 @@ class _Soaker:
         """The serial of the call that answered; -1 for none."""
         purged, asked = self._weather.purged(question.model), time.monotonic()
         try:
-            answer = await client.ask(question, question.directive, leave_after)
+            answer = await client.ask(question, question.directive, next(self._soaked.asked), leave_after)
         except (OSError, TimeoutError) as error:
             self._lost(question.errand, index, error)
             return -1
@@ -186,12 +212,22 @@ class _Soaker:
         if not answer.whole and self._died():
             soaked.record.saw_cut(errand, answer.call_id)
             return -1
+        if (
+            judge_outage(answer)
+            and self._weather.unsettled(asked, asked + answer.seconds)
+            and judge(question, answer)[1]
+        ):
+            soaked.record.saw(errand, answer.call_id, _OUTAGE)
+            soaked.outages += 1
+            return -1
         soaked.record.saw(errand, answer.call_id, outcomes(errand, answer, left=bool(leave_after)))
         if errand is Errand.HERD and leave_after and not answer.whole:
             return -1
         soaked.statuses[answer.cache] += 1
         if errand in PROMPT:
             soaked.prompt.append((asked, answer.seconds))
+            if not question.order.gap:
+                soaked.paceless.append((asked, answer.seconds))
         return self._judge(index, question, answer, purged)
 
     def _judge(self, index: int, question: Question, answer: Answer, purged: int) -> int:
@@ -233,12 +269,31 @@ class _Soaker:
         self._soaked.herds.append(Herd(index, began, time.monotonic(), len(serials)))
 
 
-async def soak_for(seconds: float, port: int, *, seed: int, clients: int, weather: Weather) -> Soaked:
-    """Runs that many clients for that long; all errands that began are finished."""
-    soaked = Soaked()
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Which errands there are."""
+
+    seed: int
+    shares: Mapping[Errand, int] = field(default_factory=lambda: SOAK)
+    first: int = 0
+    """The number of the first."""
+    calm: bool = False
+    """Nothing goes wrong, and nobody leaves."""
+
+    def errand(self, index: int) -> tuple[Question, float]:
+        """And the seconds that its client waits after it."""
+        question = errand_of(self.seed, index, self.shares)
+        return calmed(question) if self.calm else (question, 0.0)
+
+
+async def soak_for(
+    seconds: float, port: int, course: Course, *, clients: int, weather: Weather, soaked: Soaked | None = None
+) -> Soaked:
+    """Runs that many clients for that long; all errands that began are finished. Goes on with `soaked`."""
+    soaked = soaked or Soaked()
     until = time.monotonic() + seconds
-    numbers = itertools.count()
+    numbers = itertools.count(course.first)
     async with asyncio.TaskGroup() as group:
         for _ in range(clients):
-            group.create_task(_Soaker(port, seed, weather, soaked).run(until, numbers))
+            group.create_task(_Soaker(port, course, weather, soaked).run(until, numbers))
     return soaked

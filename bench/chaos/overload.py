@@ -48,7 +48,7 @@ _LAGS: Final = "askonce_event_loop_lag_seconds"
 
 
 def overload(seconds: float, told: Callable[[str], None]) -> list[Law]:
-    with rig(_SETTINGS, places=_PLACES, of_upstream=_OF_UPSTREAM) as shaken:
+    with rig(_SETTINGS, places=_PLACES, of_upstream=lambda _: _OF_UPSTREAM) as shaken:
         return _overload(shaken, seconds, told)
 
 

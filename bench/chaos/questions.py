@@ -3,7 +3,7 @@
 import enum
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import msgspec
@@ -23,20 +23,29 @@ from bench.chaos.canary import (
 )
 
 __all__ = [
+    "ALL_KEYS",
+    "ENDURE",
     "KEYS",
     "PROMPT",
     "SOAK",
+    "STALLED",
+    "TIGHT",
     "Answer",
     "Errand",
     "Question",
+    "calmed",
     "errand_of",
     "judge",
+    "judge_outage",
     "judge_probe",
     "outcomes",
 ]
 
 KEYS: Final = ("sk-soak-a-0123456789", "sk-soak-b-0123456789")
 """Two tenants; they ask the same questions."""
+TIGHT: Final = "sk-soak-c-0123456789"
+"""A third, who has used up what he has sooner or later."""
+ALL_KEYS: Final = (*KEYS, TIGHT)
 
 
 class Errand(enum.StrEnum):
@@ -68,6 +77,10 @@ class Errand(enum.StrEnum):
     """The upstream breaks off."""
     STALL = "stall"
     """The upstream falls silent."""
+    ELSEWHERE = "elsewhere"
+    """The first upstream has no time, the second answers."""
+    TIGHT = "tight"
+    """What nobody has asked, on a key with little left."""
 
 
 SOAK: Final[Mapping[Errand, int]] = {
@@ -87,6 +100,27 @@ SOAK: Final[Mapping[Errand, int]] = {
     Errand.STALL: 1,
 }
 """Percent."""
+ENDURE: Final[Mapping[Errand, int]] = {
+    Errand.JSON: 20,
+    Errand.STREAM: 11,
+    Errand.EITHER: 6,
+    Errand.NEW: 15,
+    Errand.EMBED: 6,
+    Errand.NO_STORE: 3,
+    Errand.NO_CACHE: 2,
+    Errand.HERD: 2,
+    Errand.SLOW: 2,
+    Errand.LEAVE: 10,
+    Errand.FLAKY: 3,
+    Errand.ERROR: 3,
+    Errand.RESET: 5,
+    Errand.STALL: 5,
+    Errand.ELSEWHERE: 4,
+    Errand.TIGHT: 3,
+}
+"""Percent."""
+STALLED: Final = 2.0
+"""Seconds after which the gateway gives a silent upstream up, as all scenarios set it."""
 PROMPT: Final = frozenset(
     [Errand.JSON, Errand.STREAM, Errand.EITHER, Errand.NEW, Errand.EMBED, Errand.NO_STORE, Errand.NO_CACHE]
 )
@@ -97,6 +131,8 @@ _BIG: Final = 20
 _BATCH: Final = 8
 _NEW: Final = 1_000_000
 _LEFT: Final = 1_000_000_000
+_CALM: Final = 3_000_000_000
+"""Added to the number of a question that is another one where all is calm."""
 _SETS: Final = {
     Errand.JSON: 10_000,
     Errand.NO_CACHE: 10_000,
@@ -105,7 +141,10 @@ _SETS: Final = {
     Errand.FLAKY: 40_000,
     Errand.SLOW: BIG,
 }
-_STATUSES_OF_ERRORS: Final = (400, 404, 429, 500, 503)
+_STATUSES_OF_ERRORS: Final = (400, 404, 500, 503)
+_STATUSES_ELSEWHERE: Final = (429, 503)
+_USED_UP: Final = frozenset(["rate_limit_exceeded", "insufficient_quota"])
+_OUT: Final = frozenset(["upstream_unreachable", "upstream_error", "upstream_disconnected", "upstream_unavailable"])
 _OUTAGE: Final = 503
 _SHARED: Final = frozenset(["HIT", "MISS", "COALESCED", "REFRESH"])
 _STATUSES: Final[Mapping[Errand, frozenset[str]]] = {
@@ -117,7 +156,10 @@ _STATUSES: Final[Mapping[Errand, frozenset[str]]] = {
     Errand.NO_CACHE: frozenset(["REFRESH"]),
     Errand.HERD: frozenset(["MISS", "COALESCED", "HIT"]),
     Errand.ERROR: frozenset(["MISS"]),
+    Errand.ELSEWHERE: frozenset(["MISS"]),
+    Errand.TIGHT: frozenset(["MISS"]),
 }
+_ROUGH: Final = frozenset([Errand.LEAVE, Errand.ERROR, Errand.RESET, Errand.STALL, Errand.ELSEWHERE])
 _FAULTS: Final[Mapping[Errand, tuple[int, frozenset[str]]]] = {
     Errand.RESET: (502, frozenset(["upstream_disconnected", "upstream_error"])),
     Errand.STALL: (504, frozenset(["upstream_timeout"])),
@@ -179,10 +221,10 @@ class Answer:
     seconds: float = 0.0
 
 
-def errand_of(seed: int, index: int) -> Question:
+def errand_of(seed: int, index: int, shares: Mapping[Errand, int] = SOAK) -> Question:
     """What errand `index` of a seed is."""
     dice = random.Random(f"{seed}:{index}")
-    errand = dice.choices(list(SOAK), list(SOAK.values()))[0]
+    errand = dice.choices(list(shares), list(shares.values()))[0]
     key = dice.choice(KEYS)
     number = _SETS.get(errand, 0) + _popular(dice)
     new = _NEW + index
@@ -193,6 +235,11 @@ def errand_of(seed: int, index: int) -> Question:
             return Question(errand, key, number, stream=True, order=Order(gap=dice.choice((0.0, 0.0, 0.002))))
         case Errand.EITHER:
             return Question(errand, key, number, stream=dice.random() < 0.5)
+        case Errand.TIGHT:
+            return Question(errand, TIGHT, new, stream=dice.random() < 0.4)
+        case Errand.ELSEWHERE:
+            order = Order(status=dice.choice(_STATUSES_ELSEWHERE), first_alone=True)
+            return Question(errand, key, new, stream=dice.random() < 0.4, order=order)
         case Errand.NEW | Errand.NO_STORE:
             order = Order(gap=dice.choice((0.0, 0.001)))
             return Question(errand, key, new, stream=dice.random() < 0.4, order=order)
@@ -229,12 +276,24 @@ def _trouble(errand: Errand, key: str, index: int, dice: random.Random) -> Quest
     return Question(errand, key, new, stream=stream, order=order)
 
 
+def calmed(question: Question) -> tuple[Question, float]:
+    """The same errand where nothing goes wrong and nobody leaves, and the seconds that its client waits after it."""
+    errand = question.errand
+    if errand not in _ROUGH:
+        order = replace(question.order, status=200)
+        return replace(question, order=order, first_leaves=False), 0.0
+    calm = replace(question, errand=Errand.NEW, order=Order(), number=question.number + _CALM)
+    return calm, STALLED if errand is Errand.STALL else 0.0
+
+
 def outcomes(errand: Errand, answer: Answer, *, left: bool) -> frozenset[str]:
     """What the gateway's log may say of such a request."""
     if errand in _FAULTS:
         return frozenset(["failed", "broken"])
     if errand is Errand.LEAVE:
         return frozenset(["abandoned"])
+    if errand is Errand.TIGHT and answer.status == 429:
+        return frozenset(["refused"])
     if left and not answer.whole:
         # The end may have been on its way to one who had just left.
         return frozenset(["abandoned", "relayed"])
@@ -250,6 +309,9 @@ def judge(question: Question, answer: Answer) -> tuple[int, str]:
         return -1, _judge_left(question, answer)
     if errand in _FAULTS:
         return -1, _judge_broken(question, answer)
+    if errand is Errand.TIGHT and answer.status == 429 and answer.whole:
+        code = _code(answer.body)
+        return -1, "" if code in _USED_UP else f"refused with {code}"
     failed = errand is Errand.ERROR or (errand is Errand.FLAKY and answer.status == _OUTAGE)
     if not answer.whole or (answer.status != 200 and not failed):
         return -1, f"status {answer.status}, whole {answer.whole}, {answer.body[:120]!r}"
@@ -265,6 +327,13 @@ def judge(question: Question, answer: Answer) -> tuple[int, str]:
     # What was asked both ways may be made of the other form.
     reading = read(answer.body, question.key, question.number, exact=errand is not Errand.EITHER)
     return reading.serial, reading.wrong and f"{answer.cache}: {reading.wrong}"
+
+
+def judge_outage(answer: Answer) -> bool:
+    """Whether this may be what a request came to whose upstream went away under it, while no other was asked."""
+    if answer.status in (502, 503) and answer.whole:
+        return _code(answer.body) in _OUT | {f"as_asked_{_OUTAGE}"}
+    return answer.status == 200 and not answer.whole
 
 
 def _judge_left(question: Question, answer: Answer) -> str:

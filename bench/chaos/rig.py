@@ -2,18 +2,22 @@
 
 import contextlib
 import http.client
+import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench import cpu, servers
 from bench.chaos.laws import Law, metric
 from bench.payload import Plan, chat_body
 from bench.spec import CHAT
 
-__all__ = ["Rig", "memory_of", "rig"]
+__all__ = ["RIG_KEY", "Rig", "memory_of", "rig"]
+
+RIG_KEY = "sk-rig"
 
 _SETTLE_WITHIN = 15.0
 _RSS_EVERY = 0.25
@@ -37,6 +41,15 @@ class Rig:
         with contextlib.closing(connection):
             connection.request("GET", "/metrics")
             return connection.getresponse().read().decode()
+
+    def usage(self) -> dict[str, Any]:
+        """What the ledger's sums by day say, once nothing waits to be written there."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.gateway.admin_port, timeout=30)
+        with contextlib.closing(connection):
+            headers = {"authorization": f"Bearer {servers.ADMIN_TOKEN}"}
+            connection.request("GET", "/admin/v1/usage", headers=headers)
+            told: dict[str, Any] = json.loads(connection.getresponse().read())
+            return told
 
     def settled(self) -> tuple[Law, Law]:
         """Waits until nothing is in flight and descriptors are back at their baseline."""
@@ -66,7 +79,7 @@ def rig(
     redis: int = 0,
     spare: int = 0,
     places: int = 0,
-    of_upstream: str = "",
+    of_upstream: Callable[[servers.Server], str] = lambda _: "",
 ) -> Iterator[Rig]:
     """`soak`: the upstream whose answers carry canaries; else one with so many `places`. `redis` is the port of one."""
     under_test, driver = cpu.cores()
@@ -76,8 +89,9 @@ def rig(
         else:
             upstream = servers.raw_upstream(scratch, driver, places=places)
         stack.callback(upstream.end)
+        more = of_upstream(upstream)
         gateway = servers.askonce(
-            upstream.port, scratch, under_test, settings, workers=workers, redis=redis, of_upstream=of_upstream
+            upstream.port, scratch, under_test, settings, workers=workers, redis=redis, of_upstream=more
         )
         stack.callback(gateway.end)
         stack.enter_context(cpu.pinned(driver))
@@ -95,7 +109,7 @@ def _ask_once(port: int) -> None:
     body = chat_body(Plan(stream=True, frames=1))
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     with contextlib.closing(connection):
-        headers = {"authorization": "Bearer sk-rig", "content-type": "application/json"}
+        headers = {"authorization": f"Bearer {RIG_KEY}", "content-type": "application/json"}
         connection.request("POST", CHAT, body, headers)
         if connection.getresponse().status != 200:
             raise servers.StartError("the gateway does not answer")

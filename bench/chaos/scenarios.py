@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import uvloop
 
 from bench import cpu
+from bench.chaos.endure import endure
 from bench.chaos.laws import Law, flat, memory_bound, metric
 from bench.chaos.overload import overload
 from bench.chaos.record import outcome_laws
@@ -28,10 +29,13 @@ idle_timeout = 1.0
 """
 """Visits differ in what the upstream shall do, not in what they ask: a cache would give all of them one answer."""
 _FAST_FAULTS = f"""{_NO_CACHE}
+[breaker]
+enabled = false
 [timeouts]
 first_byte = 1.0
 idle = 1.0
 """
+"""There is one upstream, which fails all the time: a breaker would be right to open."""
 
 
 class Scenario(enum.StrEnum):
@@ -42,6 +46,8 @@ class Scenario(enum.StrEnum):
     """Five times what the upstream can serve."""
     SOAK = "soak"
     """With the cache, two workers, and a Redis that comes and goes."""
+    ENDURE = "endure"
+    """With two upstreams, virtual keys and the ledger, and all that goes wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,8 @@ def run(scenario: Scenario, settings: Settings, told: Callable[[str], None]) -> 
             return overload(settings.seconds or 60.0, told)
         case Scenario.SOAK:
             return soak(settings.seconds or 600.0, settings.seed, told)
+        case Scenario.ENDURE:
+            return endure(settings.seconds or 600.0, settings.seed, told)
 
 
 def _streams(settings: Settings, told: Callable[[str], None]) -> list[Law]:

@@ -7,7 +7,7 @@ from typing import Final
 import uvloop
 
 from bench import cpu, servers
-from bench.chaos.errands import Herd, Soaked, soak_for
+from bench.chaos.errands import Course, Herd, Soaked, soak_for
 from bench.chaos.laws import Audit, Law, cache_memory_bound, metric, steady
 from bench.chaos.record import outcome_laws
 from bench.chaos.rig import Rig, rig
@@ -15,7 +15,7 @@ from bench.chaos.watch import Watched, watch
 from bench.chaos.weather import Spell, Trouble, Weather
 from cache.memory import Removal
 
-__all__ = ["bounded", "called", "in_time", "one_call_each", "soak"]
+__all__ = ["answer_laws", "bounded", "called", "in_time", "one_call_each", "soak", "weathered"]
 
 _CLIENTS: Final = 32
 _WORKERS: Final = 2
@@ -41,6 +41,8 @@ chat_completions = 20.0
 embeddings = 20.0
 [redis]
 max_connections = {_LINKS}
+[breaker]
+enabled = false
 [pool]
 idle_timeout = 1.0
 [timeouts]
@@ -68,7 +70,7 @@ def _soak(shaken: Rig, weather: Weather, seconds: float, seed: int, told: Callab
     idle, skip = cpu.resident(gateway.pid), gateway.log.stat().st_size
     eldest = min(stat.pid for stat in cpu.tree(gateway.pid) if stat.parent == gateway.pid)
     with watch(shaken, eldest) as watched, weather.over(gateway, shaken.upstream, eldest):
-        soaked = uvloop.run(soak_for(seconds, gateway.port, seed=seed, clients=_CLIENTS, weather=weather))
+        soaked = uvloop.run(soak_for(seconds, gateway.port, Course(seed), clients=_CLIENTS, weather=weather))
     for complaint in soaked.record.complaints:
         told(complaint)
     settled = shaken.settled()
@@ -78,11 +80,11 @@ def _soak(shaken: Rig, weather: Weather, seconds: float, seed: int, told: Callab
     laws, found = outcome_laws(soaked.record, counted, gateway.log, told, skip=skip, kills=weather.kills)
     return [
         *laws,
-        *_answer_laws(soaked, weather),
+        *answer_laws(soaked, weather),
         called(soaked.record.requests, found, calls),
         one_call_each(soaked.herds, weather.spells, watched, told),
         in_time(soaked.prompt, weather.spells),
-        _weathered(weather),
+        weathered(weather),
         bounded(watched.entries, text, full=seconds >= 2 * _WARM),
         cache_memory_bound(max(watched.total), idle, _MEMORY, _SLACK, _WORKERS),
         *([steady(watched.eldest, "of the worker that lived through all of it")] if seconds >= 2 * _WARM else []),
@@ -91,7 +93,7 @@ def _soak(shaken: Rig, weather: Weather, seconds: float, seed: int, told: Callab
     ]
 
 
-def _answer_laws(soaked: Soaked, weather: Weather) -> list[Law]:
+def answer_laws(soaked: Soaked, weather: Weather) -> list[Law]:
     statuses = ", ".join(f"{count:,} {name}" for name, count in sorted(soaked.statuses.items()) if name)
     removed = f"{len(weather.purges)} purges of {sum(weather.purges):,} entries in Redis"
     again = f", {weather.unfinished} asked again" if weather.unfinished else ""
@@ -151,9 +153,9 @@ def _spread(seconds: Sequence[float]) -> str:
     return f"{len(ordered):,} took p50 {p50:.1f}, p99 {p99:.0f}, at most {ordered[-1]:.0f} ms"
 
 
-def _weathered(weather: Weather) -> Law:
+def weathered(weather: Weather) -> Law:
     troubles = ", ".join(f"{count} × {name}" for name, count in Counter(weather.troubles).items())
-    every = set(weather.troubles) == set(Trouble)
+    every = set(weather.troubles) == set(weather.expected)
     return Law("all kinds of trouble came", not weather.failed and every, weather.failed or troubles or "none")
 
 

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,15 @@ import redis
 from bench import cpu, servers
 from bench.chaos.canary import MODELS
 
-__all__ = ["FAIR", "Spell", "Trouble", "Weather"]
+__all__ = ["ENDURED", "FAIR", "SOAKED", "Spell", "Trouble", "Weather"]
 
 FAIR: Final = "fair"
 _AFTER: Final = 3.0
 """Seconds after a trouble in which workers may still take Redis for down."""
+_AFTER_OUTAGE: Final = 8.0
+"""The same of an upstream: the cool-down of its breaker, and a probe."""
+_NOTICED: Final = 1.0
+"""Seconds of an outage in which a request may have been on its way there."""
 _TROUBLE: Final = 3.0
 _UP_WITHIN: Final = 15.0
 _PURGE_TRIES: Final = 3
@@ -45,6 +49,17 @@ class Trouble(enum.StrEnum):
     REDIS_FROZEN = "Redis frozen"
     REDIS_FLUSHED = "Redis flushed"
     WORKER_KILLED = "a worker killed"
+    UPSTREAM_REFUSES = "the first upstream refuses connections"
+    UPSTREAM_FAILS = "the first upstream has no time"
+
+
+_OUTAGES: Final = {Trouble.UPSTREAM_REFUSES: "refuse", Trouble.UPSTREAM_FAILS: "fail"}
+SOAKED: Final = (Trouble.REDIS_KILLED, Trouble.REDIS_FROZEN, Trouble.REDIS_FLUSHED, Trouble.WORKER_KILLED)
+ENDURED: Final = (
+    *(Trouble.REDIS_KILLED, Trouble.UPSTREAM_REFUSES, Trouble.REDIS_FROZEN, Trouble.WORKER_KILLED),
+    *(Trouble.REDIS_KILLED, Trouble.UPSTREAM_FAILS),
+)
+"""Every sixth of a minute one of them: what Redis holds is not lost, or nothing would add up."""
 
 
 @dataclass(slots=True)
@@ -62,14 +77,27 @@ class Spell:
 
 
 class Weather:
-    """Runs in a thread while inside `over`. Every `period` seconds there is a purge, and then a trouble."""
+    """Runs in a thread while inside `over`. Every `period` seconds there is a purge, and then a trouble.
+
+    `durable`: Redis comes back with what it held, and evicts only what expires.
+    """
 
     def __init__(
-        self, scratch: Path, on: set[int], *, max_bytes: int, period: float, told: Callable[[str], None]
+        self,
+        scratch: Path,
+        on: set[int],
+        *,
+        max_bytes: int,
+        period: float,
+        told: Callable[[str], None],
+        expected: Sequence[Trouble] = SOAKED,
+        durable: bool = False,
     ) -> None:
         self._scratch = scratch
         self._on = on
         self._max_bytes = max_bytes
+        self._durable = durable
+        self.expected = expected
         self._server = self._start(servers.free_port())
         self._period = period
         self._told = told
@@ -89,7 +117,7 @@ class Weather:
         """What went wrong with the weather itself."""
 
     def _start(self, port: int) -> servers.Server:
-        return servers.valkey(self._scratch, self._on, port=port, max_bytes=self._max_bytes)
+        return servers.valkey(self._scratch, self._on, port=port, max_bytes=self._max_bytes, durable=self._durable)
 
     @property
     def port(self) -> int:
@@ -115,25 +143,45 @@ class Weather:
         self._server.end()
 
     def leases(self) -> int:
-        """How many are held."""
-        with redis.Redis(port=self.port, protocol=2, socket_timeout=10) as client:
-            return sum(1 for _ in client.scan_iter(match=f"{_NAMESPACE}:l:*", count=1_000))
+        """How many are held: of answers that others wait for, and of what was reserved."""
+        with self.connected() as client:
+            reserved = int(client.zcard(f"{{{_NAMESPACE}:limits}}:ends"))
+            return reserved + sum(1 for _ in client.scan_iter(match=f"{_NAMESPACE}:l:*", count=1_000))
+
+    def connected(self) -> "redis.Redis":
+        return redis.Redis(port=self.port, protocol=2, socket_timeout=10)
+
+    def rows(self) -> list[bytes]:
+        """Of the ledger, packed, the eldest first."""
+        with self.connected() as client:
+            entries = client.xrange(f"{_NAMESPACE}:{{ledger}}:rows")
+            return [[*fields.values()][-1] for _, fields in entries]
+
+    def unsettled(self, began: float, ended: float) -> bool:
+        """An upstream went away while this was under way."""
+        return any(
+            spell.what in _OUTAGES and spell.began <= ended and began <= spell.began + _NOTICED for spell in self.spells
+        )
 
     def _run(self, gateway: servers.Server, upstream: servers.Server, eldest: int) -> None:
         selectors = itertools.cycle(_PURGES)
         try:
-            for trouble in itertools.cycle(Trouble):
-                if self._over.wait(0.4 * self._period):
+            for number, trouble in enumerate(itertools.cycle(self.expected)):
+                if self._waits(number + 0.4):
                     return
                 self._purge(next(selectors), gateway, upstream)
-                if self._over.wait(0.4 * self._period):
+                if self._waits(number + 0.8):
                     return
                 self._told(f"after {time.monotonic() - self._began:.0f} s: {trouble}")
-                with self._spell(trouble, _AFTER):
-                    self._bring(trouble, min(_TROUBLE, 0.2 * self._period), gateway, eldest)
+                with self._spell(trouble, _AFTER_OUTAGE if trouble in _OUTAGES else _AFTER):
+                    self._bring(trouble, min(_TROUBLE, 0.2 * self._period), gateway, upstream, eldest)
                 self.troubles.append(trouble)
         except (servers.StartError, redis.RedisError, OSError, http.client.HTTPException) as error:
             self.failed = repr(error)
+
+    def _waits(self, periods: float) -> bool:
+        """Until so many have gone by since it began; true where time is over."""
+        return self._over.wait(max(0.0, self._began + periods * self._period - time.monotonic()))
 
     @contextmanager
     def _spell(self, what: str, after: float = 0.0) -> Iterator[None]:
@@ -147,7 +195,9 @@ class Weather:
             spell.over = spell.ended + after
             self.now = FAIR
 
-    def _bring(self, trouble: Trouble, seconds: float, gateway: servers.Server, eldest: int) -> None:
+    def _bring(
+        self, trouble: Trouble, seconds: float, gateway: servers.Server, upstream: servers.Server, eldest: int
+    ) -> None:
         match trouble:
             case Trouble.REDIS_KILLED:
                 self._server.process.kill()
@@ -159,10 +209,14 @@ class Weather:
                 self._over.wait(seconds)
                 self._server.process.send_signal(signal.SIGCONT)
             case Trouble.REDIS_FLUSHED:
-                with redis.Redis(port=self.port, protocol=2, socket_timeout=10) as client:
+                with self.connected() as client:
                     client.flushall()
             case Trouble.WORKER_KILLED:
                 self._kill(gateway, eldest)
+            case Trouble.UPSTREAM_REFUSES | Trouble.UPSTREAM_FAILS:
+                servers.ask(upstream.admin_port, f"/outage/{_OUTAGES[trouble]}")
+                self._over.wait(seconds)
+                servers.ask(upstream.admin_port, "/outage/none")
 
     def _kill(self, gateway: servers.Server, eldest: int) -> None:
         """Ends when there is another in its place."""
