@@ -5,10 +5,12 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["Call", "Ended", "serial_of", "usage_of"]
+__all__ = ["MOST", "Call", "Ended", "serial_of", "usage_of"]
 
 _LEAST: Final = 100
 _RANGE: Final = 1_000
+MOST: Final = _LEAST + _RANGE
+"""Tokens of a chat's question, and of its answer, in the first million calls."""
 
 
 class Ended(enum.StrEnum):

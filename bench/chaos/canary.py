@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from bench.chaos.calls import usage_of
+from bench.chaos.calls import MOST, usage_of
 from bench.payload import DONE, MODEL
 
 __all__ = [
@@ -44,6 +44,7 @@ EMBEDDER: Final = "text-embedding-3-small"
 TEXT: Final = "Text #%012d"
 """An input; its number stands in it."""
 _HALF: Final = 1 << 12
+_WORDY: Final = "word " * MOST
 _PADDING: Final = "x" * 40_000
 _SERIAL: Final = re.compile(r"^[0-9a-f]{16} \d{12} (\d{12}) ")
 _LABEL: Final = "askonce-soak"
@@ -127,13 +128,16 @@ def _usage(serial: int) -> dict[str, int]:
     return {"prompt_tokens": tokens_in, "completion_tokens": tokens_out, "total_tokens": tokens_in + tokens_out}
 
 
-def request_body(question: int, order: Order, *, stream: bool = False) -> bytes:
+def request_body(question: int, order: Order, *, stream: bool = False, bounded: bool = False) -> bytes:
+    """`bounded`: it comes to no more than can be told beforehand."""
+    most = {"max_completion_tokens": MOST} if bounded else {}
     return msgspec.json.encode(
         {
             "model": model_of(question),
-            "messages": [{"role": "user", "content": f"Question #{question:012d}"}],
+            "messages": [{"role": "user", "content": f"{_WORDY if bounded else ''}Question #{question:012d}"}],
             "stream": stream,
             "metadata": order.as_metadata,
+            **most,
         }
     )
 

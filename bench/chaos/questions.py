@@ -143,7 +143,8 @@ _SETS: Final = {
 }
 _STATUSES_OF_ERRORS: Final = (400, 404, 500, 503)
 _STATUSES_ELSEWHERE: Final = (429, 503)
-_USED_UP: Final = frozenset(["rate_limit_exceeded", "insufficient_quota"])
+_USED_UP: Final = frozenset(["rate_limit_exceeded", "insufficient_quota", "limits_unavailable"])
+"""The last: while Redis is away, a worker spends no money that it has not heard of."""
 _OUT: Final = frozenset(["upstream_unreachable", "upstream_error", "upstream_disconnected", "upstream_unavailable"])
 _OUTAGE: Final = 503
 _SHARED: Final = frozenset(["HIT", "MISS", "COALESCED", "REFRESH"])
@@ -204,7 +205,7 @@ class Question:
     def body(self) -> bytes:
         if self.texts:
             return batch_body(self.texts, self.order, packed=self.packed)
-        return request_body(self.number, self.order, stream=self.stream)
+        return request_body(self.number, self.order, stream=self.stream, bounded=self.errand is Errand.TIGHT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +293,7 @@ def outcomes(errand: Errand, answer: Answer, *, left: bool) -> frozenset[str]:
         return frozenset(["failed", "broken"])
     if errand is Errand.LEAVE:
         return frozenset(["abandoned"])
-    if errand is Errand.TIGHT and answer.status == 429:
+    if errand is Errand.TIGHT and answer.status in (429, 503):
         return frozenset(["refused"])
     if left and not answer.whole:
         # The end may have been on its way to one who had just left.
@@ -309,7 +310,7 @@ def judge(question: Question, answer: Answer) -> tuple[int, str]:
         return -1, _judge_left(question, answer)
     if errand in _FAULTS:
         return -1, _judge_broken(question, answer)
-    if errand is Errand.TIGHT and answer.status == 429 and answer.whole:
+    if errand is Errand.TIGHT and answer.status in (429, 503) and answer.whole:
         code = _code(answer.body)
         return -1, "" if code in _USED_UP else f"refused with {code}"
     failed = errand is Errand.ERROR or (errand is Errand.FLAKY and answer.status == _OUTAGE)
