@@ -23,6 +23,7 @@ NOT_NEGOTIATED: Final = frozenset([b"sec-websocket-extensions"])
 """Without extensions the frames of a realtime session stay readable to those who must count its tokens."""
 DEPLOYMENT: Final = "/deployments/{model}"
 """Where Azure's paths name the model; what concerns no model stands beside it."""
+DOTS: Final = frozenset([".", ".."])
 MAX_PATHS: Final = 256
 FORM_HEAD: Final = 65_536
 """Bytes of a form in which its model is looked for."""
@@ -169,6 +170,9 @@ def _path_to(base: str) -> Callable[[str], bytes]:
     def path(model: str) -> bytes:
         if not model:
             return base.replace(DEPLOYMENT, "").replace("{model}", "").encode("ascii")
+        if not DOTS.isdisjoint(model.replace("\\", "/").split("/")):
+            # No encoding keeps a dot segment from leading elsewhere.
+            raise Failure(Kind.MODEL_NOT_FOUND, param="model")
         return base.replace("{model}", quote(model, safe="")).encode("ascii")
 
     return path

@@ -101,3 +101,14 @@ async def test_x2_the_base_path_is_the_upstreams(upstream: ScriptedUpstream, sta
     async with gateway.client() as client:
         await client.ask("GET", "/v1/models?a=1&b=%2F..%2f")
     assert upstream.request.target == b"/openai/deployments/x/models?a=1&b=%2F..%2f"
+
+
+@pytest.mark.parametrize("model", ["..", ".", "../../admin", "a\\..\\b"])
+async def test_x2_no_model_climbs(upstream: ScriptedUpstream, start: StartGateway, model: str) -> None:
+    """Where the base URL has the model in its path, one that could leave it is 404; others are one segment."""
+    gateway = await start(f"{upstream.origin}/openai/deployments/{{model}}")
+    async with gateway.client() as client:
+        refused = await client.ask(body={**CHAT, "model": model})
+        assert (refused.status, refused.error_code, upstream.requests) == (404, "model_not_found", [])
+        await client.ask(body={**CHAT, "model": "a/b?c#..d"})
+    assert upstream.request.target == b"/openai/deployments/a%2Fb%3Fc%23..d/chat/completions"
