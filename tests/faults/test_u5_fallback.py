@@ -1,0 +1,108 @@
+"""U5: what may have been acted on goes out once, however many upstreams there are, unless the operator accepts it."""
+
+import pytest
+
+from tests.fakes.answers import CLOSE, RESET, SILENCE, Answer, json_answer
+from tests.fakes.asking import completion_answer, herd
+from tests.fakes.frames import CHAT, STREAM
+from tests.fakes.pair import pair, said, told
+from tests.fakes.polling import until
+from tests.fakes.raw import compose
+
+ERROR = {"error": {"message": "m", "type": "server_error", "param": None, "code": "c"}}
+ENDS: dict[str, tuple[Answer, int]] = {
+    "reset": (RESET, 502),
+    "closed": (CLOSE, 502),
+    "silence": (SILENCE, 504),
+    "500": (json_answer(ERROR, 500), 500),
+    "503 that says nothing of when": (json_answer(ERROR, 503), 503),
+    "408": (json_answer(ERROR, 408), 408),
+}
+
+
+@pytest.mark.parametrize(("end", "cache"), [*((end, False) for end in ENDS), ("reset", True), ("500", True)])
+async def test_u5_one_post(end: str, *, cache: bool) -> None:
+    """Exactly one reaches both upstreams together."""
+    answer, status = ENDS[end]
+    async with pair(timeouts__first_byte=0.1, cache__enabled=cache) as two:
+        two.first.script(answer)
+        response = await two.ask()
+        assert (response.status, told(response)) == (status, ("a", 1))
+        assert two.sent == (1, 0)
+        if status in (502, 504):
+            assert response.header(b"x-should-retry") == b"false"
+
+
+@pytest.mark.parametrize(
+    ("end", "setting"), [*((end, "retry__on_ambiguous") for end in ENDS), ("reset", "routes__main__on_ambiguous")]
+)
+async def test_u5_who_accepts_to_pay_twice(end: str, setting: str) -> None:
+    """The second is asked, and answers."""
+    answer, _ = ENDS[end]
+    async with pair(timeouts__first_byte=0.1, **{setting: True}) as two:
+        two.first.script(answer)
+        response = await two.ask()
+        assert (response.status, said(response), told(response)) == (200, "from b", ("b", 2))
+        assert two.sent == (1, 1)
+
+
+async def test_u5_an_upstream_may_forbid_it() -> None:
+    """`x-should-retry: false` beside a 500 is the last word."""
+    async with pair(retry__on_ambiguous=True) as two:
+        two.first.script(json_answer(ERROR, 500, [("x-should-retry", "false")]))
+        assert told(await two.ask()) == ("a", 1)
+        assert two.sent == (1, 0)
+
+
+@pytest.mark.parametrize("answer", [RESET, SILENCE], ids=["reset", "silence"])
+async def test_u5_nobody_who_waited_asks_elsewhere(answer: Answer) -> None:
+    """Of equal requests one more is sent, as for one upstream; that its leader failed lets no follower fall back."""
+    async with pair(timeouts__first_byte=0.1, cache__enabled=True) as two:
+        two.first.script(answer)
+        responses = await herd(two.gateway, 10)
+        assert {response.status for response in responses} <= {502, 504}
+        assert two.sent[0] <= 2
+        assert two.sent[1] == 0
+
+
+async def test_s3_a_failed_leader_is_followed_by_one() -> None:
+    """S3: the leader's upstream fails in a way that can be retried: one asks anew, and never all at once."""
+    async with pair(cache__enabled=True) as two:
+        two.first.script(Answer(raw=b"", before=0.05, end=RESET.end), completion_answer("from a"))
+        responses = await herd(two.gateway, 20)
+        assert sorted({response.status for response in responses}) == [200, 502]
+        assert sum(response.status == 502 for response in responses) == 1
+        assert two.sent == (2, 0)
+
+
+async def test_s3_no_leader_is_left_with_the_second_alone() -> None:
+    """S3: the first refuses, and the second's answer breaks off: one of those who waited asks anew, at either."""
+    async with pair(cache__enabled=True) as two:
+        await two.first.stop()
+        two.second.script(Answer(raw=b"", before=0.05, end=RESET.end), completion_answer("from b"))
+        responses = await herd(two.gateway, 20)
+        assert sum(response.status == 502 for response in responses) == 1
+        assert sum(response.status == 200 for response in responses) == 19
+        assert two.sent == (0, 2)
+
+
+async def test_u5_once_comments_have_gone_out_nobody_is_asked_again() -> None:
+    """The client has the head of an answer: what fails then is told in its stream."""
+    async with pair(timeouts__comment=0.02, timeouts__first_byte=0.1, retry__on_ambiguous=True) as two:
+        two.first.script(SILENCE)
+        response = await two.ask(STREAM)
+        assert b": ping" in response.body
+        assert b"upstream_timeout" in response.body
+        assert two.sent == (1, 0)
+
+
+async def test_u5_a_client_that_leaves_is_asked_for_nowhere() -> None:
+    """D2: the first is closed within a second, and nobody else hears of it."""
+    async with pair(retry__on_ambiguous=True) as two:
+        two.first.script(SILENCE)
+        async with two.gateway.client() as client:
+            await client.send(compose(body=CHAT))
+            await two.first.received()
+        await two.first.aborted()
+        await until(lambda: not two.endpoint().gate.busy)
+        assert two.sent == (1, 0)
