@@ -116,6 +116,6 @@ def _of_two(candidates: Sequence[C], draw: Callable[[], float]) -> list[C]:
     usable = sum([cost < inf for cost in costs])
     if usable > 2:
         one, other = int(draw() * usable), int(draw() * (usable - 1))
-        other += other >= one
+        # From `one` on, `other` means the next place: that is the dearer one, and need not be known.
         places.insert(0, places.pop(min(one, other)))
     return [candidates[place] for place in places]

@@ -298,8 +298,16 @@ def test_with_every_upstream_down() -> None:
     assert 1_100 <= attempts <= 1_110
 
 
+def test_a_budget_never_holds_more_than_its_burst() -> None:
+    """However long nothing has failed."""
+    budget = RetryBudget(0.5, 2)
+    for _ in range(100):
+        budget.deposit()
+    assert [budget.take() for _ in range(3)] == [True, True, False]
+
+
 def test_a_retry_that_succeeded_elsewhere_is_given_back() -> None:
-    """And the budget never holds more than its burst."""
+    """But not more than there was."""
     budget = RetryBudget(0.0, 1)
     assert (budget.take(), budget.take()) == (True, False)
     budget.refund()

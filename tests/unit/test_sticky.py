@@ -31,7 +31,7 @@ def test_what_says_nothing_belongs_nowhere(how: Sticky, body: object) -> None:
 
 def test_off() -> None:
     """Nothing is looked at."""
-    assert of(Sticky.OFF, {"prompt_cache_key": "k"}) == b""
+    assert of(Sticky.OFF, {"prompt_cache_key": "k", "messages": [ASKS]}) == b""
 
 
 @pytest.mark.parametrize("begins", [[ASKS], [SYSTEM, ASKS], [LONG, ASKS]])
@@ -54,7 +54,13 @@ def test_a_conversation_that_grows_stays(how: Sticky, member: str, begins: list[
 )
 def test_what_begins_differently_is_apart(other: dict[str, Any]) -> None:
     """By its model, instructions or first message."""
-    assert of(Sticky.PREFIX, other, other.get("model", "m")) != of(Sticky.PREFIX, {"messages": [SYSTEM, ASKS]})
+    found = of(Sticky.PREFIX, other, other.get("model", "m"))
+    assert b"" != found != of(Sticky.PREFIX, {"messages": [SYSTEM, ASKS]})
+
+
+def test_a_prefix_is_all_that_counts() -> None:
+    """Where upstreams are chosen by it, names of conversations do not matter."""
+    assert of(Sticky.PREFIX, {**ORDER[0], **USER, **ORDER[3]}) == of(Sticky.PREFIX, ORDER[3])
 
 
 def test_long_instructions_are_shared() -> None:
@@ -63,12 +69,14 @@ def test_long_instructions_are_shared() -> None:
     assert of(Sticky.PREFIX, rest[0]) == of(Sticky.PREFIX, rest[1])
     told = [{"instructions": LONG["content"], "input": each} for each in ("Who was Ada?", "When?")]
     assert of(Sticky.PREFIX, told[0]) == of(Sticky.PREFIX, told[1])
+    texts = [{"prompt": LONG["content"] + each} for each in ("Who was Ada?", "When?")]
+    assert of(Sticky.PREFIX, texts[0]) == of(Sticky.PREFIX, texts[1])
 
 
 ORDER: list[dict[str, Any]] = [
     {"prompt_cache_key": "k"},
-    {"conversation": "conv_1"},
-    {"user": "u"},
+    {"conversation": "k"},
+    {"user": "k"},
     {"messages": [ASKS]},
 ]
 USER = ORDER[2]
@@ -94,7 +102,7 @@ def test_a_name_outlives_the_model() -> None:
 
 def test_a_conversation_by_its_object() -> None:
     """Is the one of that name."""
-    assert of(Sticky.CONVERSATION, {"conversation": {"id": "conv_1"}}) == of(Sticky.CONVERSATION, ORDER[1])
+    assert of(Sticky.CONVERSATION, {"conversation": {"id": "k"}}) == of(Sticky.CONVERSATION, ORDER[1])
 
 
 @pytest.mark.parametrize("how", [Sticky.PREFIX, Sticky.CONVERSATION])
