@@ -104,13 +104,13 @@ The first fails for five minutes. The second answers, at the second attempt; and
 at the only one:
 
   curl -s $faults -d '{{"status": 503, "seconds": 300}}'; echo
-  for n in 1 2 3 4 5 6 7 8; do ask; done
+  for n in {{1..14}}; do ask; done
   curl -s {admin}/metrics | grep -E '^askonce_(breaker|upstream_(attempts|failures))'
 
 It is well again, which the breaker finds out with a single request at the end of its cool-down:
 
   curl -s -X DELETE $faults; echo
-  for n in {{1..20}}; do ask | tee /dev/stderr | grep -q 'upstream: first' && break; sleep 1; done
+  for n in {{1..20}}; do got=$(ask); echo "$got"; grep -q 'upstream: first' <<< "$got" && break; sleep 1; done
 
 Other faults, each in place of the one before:
 

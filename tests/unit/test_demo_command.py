@@ -234,14 +234,16 @@ async def test_the_demos_are_two() -> None:
         assert await ended(process) == 2
 
 
-async def test_the_second_upstream_takes_over() -> None:
-    """With a key of its own, since a client's goes to the first alone."""
-    started_demo = started("proxy", "demo", "--fallback", "--port", "0", "--admin-port", "0", "--latency-ms", "0")
-    async with started_demo as process:
-        printed = "\n".join(await line_with(process, '"listening"'))
-        gateway, first = re.findall(r"^  (?:gateway|first) +(http://\S+?)/v1", printed, re.MULTILINE)
-        async with RawClient(first) as upstream:
-            await upstream.ask("POST", "/demo/faults", headers=HEADERS, body=b'{"status": 503}')
-        async with RawClient(gateway) as client:
-            response = await client.ask("POST", "/v1/chat/completions", headers=HEADERS, body=ASK)
-    assert (response.status, response.header(b"x-askonce-upstream")) == (200, b"second")
+async def test_printed_lines_of_a_fallback_work() -> None:
+    """Pasted as they stand: the second upstream answers while the first fails, and the first once it is healed."""
+    pace = ("--latency-ms", "0", "--tokens-per-second", "0")
+    async with demo("--fallback", *pace, ASKONCE_BREAKER__COOL_DOWN="1") as (_, lines, _):
+        start = next(at for at, line in enumerate(lines) if line.startswith("  ask()"))
+        end = next(at for at, line in enumerate(lines) if line.startswith("Other faults"))
+        async with asyncio.timeout(PATIENCE):
+            printed = await pasted([line for line in lines[start:end] if line.startswith("  ")])
+    answered = re.findall(r"^x-askonce-upstream: (\w+)", printed, re.MULTILINE)
+    assert answered[:15] == ["first", *["second"] * 14]
+    assert answered[-1] == "first"
+    assert "HTTP/1.1 503" not in printed
+    assert re.search(r'^askonce_breaker_transitions_total{.*to="open",upstream="first"} 1', printed, re.MULTILINE)
