@@ -107,3 +107,21 @@ def test_events_in_the_log_are_named() -> None:
     for event in ("breaker", "shedding", "shedding_over"):
         assert f'"{event}"' in CODE
         assert f"`{event}`" in log
+
+
+def test_numbers_beside_settings_are_their_defaults() -> None:
+    """Of retries, breakers and admission."""
+    told = re.findall(r"`(retry|breaker|admission)\.(\w+)`\s+\(([\d.]+)(?: s)?\)", README)
+    assert {name for _, name, _ in told} >= {
+        "attempts",
+        "failures",
+        "share",
+        "least",
+        "window",
+        "cool_down",
+        "patience",
+    }
+    config = load(None, {})
+    assert [(table, name, float(value)) for table, name, value in told] == [
+        (table, name, float(getattr(getattr(config, table), name))) for table, name, _ in told
+    ]
