@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from proxy.config.allowance_checks import allowances
 from proxy.config.checks import is_loopback
 from proxy.config.reading import BASE_URL_VARIABLE, Loaded, strays
-from proxy.config.routes import resolved_routes, secrets_of
+from proxy.config.routes import ResolvedRoute, resolved_routes, secrets_of
 from proxy.config.section import dotted
 from proxy.config.settings import Config
 from proxy.config.upstreams import Upstream
@@ -86,17 +86,27 @@ def _routes(config: Config) -> Iterator[str]:
             yield f"upstreams.{name}: is never asked, because routes that do not name it have all its patterns"
     for route in resolved:
         key = f"routes.{route.name}"
-        upstreams = [name for group in route.groups for name, _ in group]
         if route.sticky != "off" and (route.strategy == "priority" or max(map(len, route.groups)) == 1):
             yield f"{key}.sticky: has no effect, because there is nothing to choose: upstreams are asked in order"
         if route.required and not config.breaker.enabled:
             yield f"{key}.required: has no effect, because breaker.enabled is false"
-        open_to = [name for name in upstreams if _is_keyless(config.upstreams[name])]
-        if config.auth.mode == "passthrough" and len(open_to) > 1:
-            yield f"{key}.groups: a client's own key goes to {' and '.join(open_to)} alike"
+        if config.auth.mode == "passthrough":
+            yield from _client_keys(config, route)
     for alias, model in config.aliases.items():
         if any(alias in route.models for route in resolved):
             yield f"{dotted('aliases', alias)}: hides the model of that name, {model} is asked in its place"
+
+
+def _client_keys(config: Config, route: ResolvedRoute) -> Iterator[str]:
+    """A client's own goes to whom its request is for: the first, or all of a group that balances."""
+    keyless = [[name for name, _ in group if _is_keyless(config.upstreams[name])] for group in route.groups]
+    asked = [name for group in route.groups for name, _ in group]
+    own = asked[:1] if route.strategy == "priority" else [name for name, _ in route.groups[0]]
+    alike = [name for name in keyless[0] if name in own]
+    if len(alike) > 1:
+        yield f"routes.{route.name}.groups: a client's own key goes to {' and '.join(alike)} alike"
+    for name in [name for group in keyless for name in group if name not in own]:
+        yield f"routes.{route.name}.groups: {name} is asked without any key, because a client's own goes to the first"
 
 
 def _is_keyless(upstream: Upstream) -> bool:

@@ -251,11 +251,11 @@ def test_retries_breaker_and_admission_are_explained(routed: Explained) -> None:
     lines = routed(ROUTED)
     for line in (
         "at one upstream 3 attempts, the first included",
-        "waits drawn from 0 to 250 ms, then to twice as much, 8 s at most",
+        "waits drawn from 0 to 250 ms, then to twice as much, 2 s at most",
         "retries 10 % of an upstream's requests at most",
         "maybe processed never asked again, but by four",
         "streams passed on at once",
-        "opens after 5 failures in a row, or 50 % of 20 requests or more within 30 s",
+        "opens after 10 failures in a row, or 50 % of 20 requests or more within 30 s",
         "stays open 5 s, longer after each probe that fails, up to 1 min",
         "probes 1 at once",
         "slots local 9, 4 per worker",

@@ -183,8 +183,17 @@ def test_sticky_has_an_effect_where_there_is_a_choice() -> None:
 
 def test_a_clients_key_that_goes_to_several_is_pointed_out() -> None:
     """Who answers for one upstream is told another's key; a server on this machine does not count."""
-    routed = ROUTE | {"upstreams__b__base_url": "https://b.example/v1"}
-    (line,) = advised(**routed | {"upstreams__openai__key": ""})
-    assert line == "routes.r.groups: a client's own key goes to openai and b alike"
-    assert advised(**routed) == advised(**ROUTE | {"upstreams__openai__key": ""}) == []
-    assert advised(**routed | {"upstreams__openai__key": "", "upstreams__b__keys": KEY}) == []
+    routed = ROUTE | {"upstreams__b__base_url": "https://b.example/v1", "upstreams__openai__key": ""}
+    balanced = routed | {"routes__r__groups": "openai b", "routes__r__strategy": "weighted"}
+    assert advised(**balanced) == ["routes.r.groups: a client's own key goes to openai and b alike"]
+    assert advised(**ROUTE | {"upstreams__openai__key": ""}) == []
+    assert advised(**balanced | {"upstreams__b__keys": KEY}) == []
+
+
+@pytest.mark.parametrize("groups", ["openai,b", "openai b"])
+def test_a_fallback_without_a_key_is_pointed_out(groups: str) -> None:
+    """A client's own key goes to the first; whoever is asked after it refuses who has none."""
+    routed = ROUTE | {"upstreams__b__base_url": "https://b.example/v1", "routes__r__groups": groups}
+    line = "routes.r.groups: b is asked without any key, because a client's own goes to the first"
+    assert advised(**routed) == [line]
+    assert advised(**routed | {"upstreams__b__keys": KEY}) == []
