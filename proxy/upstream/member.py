@@ -19,7 +19,8 @@ from proxy.upstream.whole_events import is_event_stream
 
 __all__ = ["Charge", "Member", "MemberEvents", "priority_of"]
 
-REFUSED_KEY: Final = (401, 403)
+UNAUTHORIZED: Final = 401
+FORBIDDEN: Final = 403
 TOO_MANY: Final = 429
 TOO_BUSY: Final = (429, 503)
 REST: Final = 1.0
@@ -158,10 +159,8 @@ class Member:
     def _over(self, permit: int, seconds: float | None, dropped: bool, failure: Failure | None) -> None:  # noqa: FBT001
         """The answer has ended, or has been given up."""
         self.endpoint.gate.leave(seconds, dropped=dropped)
-        if failure is not None and failure.kind not in UNKNOWN_ENDS:
-            if self.endpoint.breaker is not None:
-                self.endpoint.breaker.broke(permit)
-            self._events.failed(self.name, failure.kind.value)
+        if failure is not None and failure.kind not in UNKNOWN_ENDS and self.endpoint.breaker is not None:
+            self.endpoint.breaker.broke(permit)
 
     def _cool(self, exchange: Exchange, reply: LiveReply, index: int | None) -> None:
         """A key that was refused rests; others of the same upstream may still be used."""
@@ -174,8 +173,11 @@ class Member:
             after = Seen.told(reply.status, reply.headers).retry_after
             if after is not None or len(keys) > 1:
                 keys.rest(index, exchange.model, REST if after is None else after)
-        elif reply.status in REFUSED_KEY and len(keys) > 1:
+        elif reply.status == UNAUTHORIZED and len(keys) > 1:
             keys.suspend(index, SUSPENDED)
+        elif reply.status == FORBIDDEN and len(keys) > 1:
+            # It may be for this model alone.
+            keys.rest(index, exchange.model, SUSPENDED)
 
     def _unavailable(self, seconds: float, why: str) -> Failure:
         self._events.refused(self.name)

@@ -77,6 +77,13 @@ class Pair:
 
         self.gateway.app.reload(load(None, environment("", {**self._settings, **settings})))
 
+    def without_first(self) -> None:
+        """A reload that takes it out."""
+        from proxy.config import load
+
+        kept = {name: value for name, value in self._settings.items() if not name.startswith("upstreams__a__")}
+        self.gateway.app.reload(load(None, environment("", kept | {"routes__main__groups": ["b"]})))
+
     async def idle(self) -> None:
         """Until no slot is held and nobody waits for one."""
         endpoints = [self.endpoint(name) for name in ("a", "b")]
@@ -95,6 +102,8 @@ async def pair(data: Path | None = None, /, **settings: Any) -> AsyncIterator[Pa
             "upstreams__b__base_url": second.url,
             "routes__main__models": "*",
             "routes__main__groups": ["a", "b"],
+            "breaker__enabled": True,
+            "retry__attempts": 3,
             **settings,
         }
         tree = keyed(data, "", tree) if data is not None else tree
