@@ -1,0 +1,133 @@
+"""L3, L5: what is reserved for one upstream is given back when another is asked, and one row says who answered."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from limits import Demand
+from tests.fakes.answers import RESET, SILENCE, json_answer
+from tests.fakes.budgets import FITTING, fitting_answer
+from tests.fakes.pair import NO_WAIT, Pair, pair, told
+from tests.fakes.team import Member
+
+REFUSAL = {"error": {"message": "m", "type": "t", "param": None, "code": "c"}}
+LIMITS: dict[str, Any] = {
+    f"upstreams__{name}__limits__{kind}": amount
+    for name in ("a", "b")
+    for kind, amount in {"requests_per_day": 10, "usd_per_day": 1.0}.items()
+}
+ONE_AT_A_TIME = {"concurrent_requests": 1, "requests_per_day": 5}
+
+
+async def left(two: Pair, name: str) -> dict[str, int]:
+    """Of the limits of one upstream."""
+    metering = two.gateway.app._pipeline._metering
+    assert metering is not None
+    theirs = metering.limits._terms.of_upstream(name)
+    limits = [demand.limit for demand in theirs.requests] + list(theirs.spending)
+    found = {}
+    for limit in limits:
+        grant = await two.team.limiter.reserve([Demand(limit, 0)])
+        two.team.limiter.settle(grant, [0])
+        found[limit.kind.value] = grant.states[0].remaining
+    return found
+
+
+async def ask(two: Pair, alice: Member, **fields: object) -> Any:
+    return await two.ask(FITTING | fields, alice.headers)
+
+
+def nothing_is_held(two: Pair) -> bool:
+    return " 0 holds" in repr(two.team.limiter)
+
+
+@pytest.mark.parametrize("cache", [False, True], ids=["relayed", "cached"])
+async def test_l3_what_the_first_did_not_do_is_given_back(tmp_path: Path, *, cache: bool) -> None:
+    """Its limits are as before; the second's have paid; one row names the second, with both attempts."""
+    async with pair(tmp_path, cache__enabled=cache, **LIMITS) as two:
+        alice = await two.team.key()
+        before = await left(two, "a")
+        await two.first.stop()
+        two.second.script(fitting_answer())
+        assert told(await ask(two, alice)) == ("b", 2)
+        (row,) = await two.team.rows()
+        assert (row["upstream"], row["attempts"], row["model"], row["served_model"]) == ("b", 2, "m", "m-2025")
+        assert row["used"] == {"input": 9, "output": 7}
+        assert await left(two, "a") == before
+        assert (await left(two, "b"))["requests_per_day"] == before["requests_per_day"] - 1
+        assert nothing_is_held(two)
+
+
+async def test_l3_a_request_counts_once(tmp_path: Path) -> None:
+    """However many upstreams were asked: its key's slot is free after each, and five a day are five."""
+    async with pair(tmp_path, cache__enabled=True, **NO_WAIT) as two:
+        alice = await two.team.key(limits=ONE_AT_A_TIME)
+        await two.first.stop()
+        statuses = [(await ask(two, alice, seed=number)).status for number in range(6)]
+        assert statuses == [200] * 5 + [429]
+        assert nothing_is_held(two)
+
+
+@pytest.mark.parametrize("end", ["429", "refused", "reset", "silence"])
+async def test_l3_nothing_is_held_when_all_have_failed(tmp_path: Path, end: str) -> None:
+    """Whoever failed, and however: no hold outlives the request."""
+    answers = {"429": json_answer(REFUSAL, 429), "reset": RESET, "silence": SILENCE}
+    async with pair(tmp_path, timeouts__first_byte=0.05, retry__on_ambiguous=True, **NO_WAIT, **LIMITS) as two:
+        alice = await two.team.key(limits={"tokens_per_minute": 10_000, "concurrent_requests": 2})
+        for upstream in (two.first, two.second):
+            upstream.script(answers.get(end, RESET))
+            if end == "refused":
+                await upstream.stop()
+        assert (await ask(two, alice)).status in (429, 502, 504)
+        (row,) = await two.team.rows()
+        assert row["attempts"] == await two.gateway.sample("askonce_upstream_attempts_total")
+        assert nothing_is_held(two)
+
+
+async def test_l3_a_refusal_is_whose_it_is_and_costs_nothing(tmp_path: Path) -> None:
+    """The first says 429, and the second can't be reached: the client has the first's word, its name and its id."""
+    async with pair(tmp_path, **NO_WAIT, **LIMITS) as two:
+        alice = await two.team.key()
+        before = await left(two, "b")
+        two.first.script(json_answer(REFUSAL, 429, [("x-request-id", "of-the-first")]))
+        await two.second.stop()
+        response = await ask(two, alice)
+        assert (response.status, response.json(), told(response)[0]) == (429, REFUSAL, "a")
+        assert response.header(b"x-request-id") == b"of-the-first"
+        (row,) = await two.team.rows()
+        assert (row["upstream"], row["used"], row["cost_usd"], row["estimated"]) == ("a", {}, "0.00", False)
+        assert await left(two, "b") == before
+
+
+async def test_l3_a_full_upstream_leaves_it_to_the_second(tmp_path: Path) -> None:
+    """What its own limits have no room for is asked for where there is some; with none left it is E(429)."""
+    settings = {"upstreams__a__limits__requests_per_day": 1, "upstreams__b__limits__requests_per_day": 2}
+    async with pair(tmp_path, **settings) as two:
+        alice = await two.team.key()
+        assert [told(await ask(two, alice)) for _ in range(3)] == [("a", 1), ("b", 1), ("b", 1)]
+        response = await ask(two, alice)
+        assert (response.status, response.error_code) == (429, "rate_limit_exceeded")
+        assert two.sent == (1, 2)
+        assert nothing_is_held(two)
+
+
+async def test_l3_what_a_key_may_do_no_upstream_changes(tmp_path: Path) -> None:
+    """The limit of who asks is no reason to ask elsewhere."""
+    async with pair(tmp_path) as two:
+        alice = await two.team.key(limits={"requests_per_day": 1})
+        assert [(await ask(two, alice)).status for _ in range(2)] == [200, 429]
+        assert two.sent == (1, 0)
+
+
+async def test_l3_prices_are_of_who_answers(tmp_path: Path) -> None:
+    """An upstream of an operator's own prices is paid those."""
+    own = {"upstreams__b__prices__m*__input": 100.0, "upstreams__b__prices__m*__output": 100.0}
+    async with pair(tmp_path, **own) as two:
+        alice = await two.team.key()
+        two.first.script(fitting_answer())
+        two.second.script(fitting_answer())
+        costs = [float((await ask(two, alice)).header(b"x-askonce-cost-usd"))]
+        await two.first.stop()
+        costs.append(float((await ask(two, alice)).header(b"x-askonce-cost-usd")))
+        assert costs == [pytest.approx(0.000079), pytest.approx(0.0016)]
