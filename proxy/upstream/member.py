@@ -26,6 +26,8 @@ TOO_BUSY: Final = (429, 503)
 REST: Final = 1.0
 """Seconds for which a key rests that was refused for a limit, where the upstream does not say for how long."""
 SUSPENDED: Final = 60.0
+HURRY: Final = 0.1
+"""Seconds by which a deadline may be noticed early or late."""
 NO_PERMIT: Final = 0
 """Where there is no breaker to ask."""
 PENALTY: Final = 1.0
@@ -123,6 +125,8 @@ class Member:
             result = Result.FAILED if failed(reply.status) else Result.SUCCEEDED
         except Failure as caught:
             failure, result = caught, result_of(Seen.of(caught))
+            if result is Result.FAILED and self._was_hurried(exchange, caught):
+                result = Result.UNKNOWN
             raise
         finally:
             if breaker is not None:
@@ -131,10 +135,20 @@ class Member:
                 self._failed(exchange, failure, result)
         return self._answered(exchange, reply, permit, index)
 
+    def _was_hurried(self, exchange: Exchange, failure: Failure) -> bool:
+        """Its client gave it less time than it is given otherwise, and that was over: no fault of the upstream's."""
+        asked = asked_for(exchange.headers, streams=exchange.stream)
+        now, allowed = self._clock(), self._timeouts.plain
+        longest = allowed.first_byte if failure.kind is Kind.UPSTREAM_TIMEOUT else allowed.connect
+        if asked is None or now >= exchange.upstream_started_at + longest - HURRY:
+            return False
+        return now >= exchange.started_at + asked - HURRY
+
     def _failed(self, exchange: Exchange, failure: Failure | None, result: Result) -> None:
         """No head of an answer came, or one that speaks of a failure."""
         if failure is not None or result is Result.UNKNOWN:
-            self.endpoint.gate.leave(dropped=failure is not None and failure.kind is Kind.UPSTREAM_TIMEOUT)
+            late = result is Result.FAILED and failure is not None and failure.kind is Kind.UPSTREAM_TIMEOUT
+            self.endpoint.gate.leave(dropped=late)
         if result is Result.FAILED:
             self.endpoint.latency.observe(self._clock() - exchange.upstream_started_at + PENALTY)
             self._events.failed(self.name, failure.kind.value if failure is not None else "status_5xx")

@@ -14,6 +14,7 @@ __all__ = ["ModelRoute"]
 
 
 REFUSAL: Final = 400
+UNAUTHORIZED: Final = (401, 403)
 
 
 @final
@@ -44,7 +45,7 @@ class ModelRoute:
         if len(self.legs) == 1:
             return await ask(self.legs[0])
         kept: Kept[A] | None = None
-        met = await _met(ask, self.legs[0])
+        first = met = await _met(ask, self.legs[0])
         try:
             for leg, following in pairwise(self.legs):
                 if not self._goes_on(exchange, body, met, leg, following):
@@ -55,7 +56,7 @@ class ModelRoute:
                 met = sooner(before, await _met(ask, following))
                 if paid and not isinstance(met, Failure) and met.status < REFUSAL:
                     following.members[0].endpoint.budget.refund()
-            return _best(met, kept)
+            return _best(met, kept, first)
         except asyncio.CancelledError:
             if kept is not None:
                 kept.abort()
@@ -88,12 +89,24 @@ def _first(exchange: Exchange, kept: Kept[A] | None, met: A) -> Kept[A]:
     return Kept(exchange, met)
 
 
-def _best(met: A | Failure, kept: Kept[A] | None) -> A:
+def _best(met: A | Failure, kept: Kept[A] | None, first: A | Failure) -> A:
     """Raises Failure."""
-    if not isinstance(met, Failure):
+    stranger = not isinstance(met, Failure) and met.status in UNAUTHORIZED and met is not first
+    if isinstance(met, Failure) or stranger:
+        # Who does not know the client, or has no key that works, says nothing about its request.
         if kept is not None:
-            kept.abort()
-        return met
-    if kept is None:
+            _abort(met)
+            return kept.give()
+        if isinstance(first, Failure) and stranger:
+            _abort(met)
+            raise first
+    if isinstance(met, Failure):
         raise met
-    return kept.give()
+    if kept is not None:
+        kept.abort()
+    return met
+
+
+def _abort(met: A | Failure) -> None:
+    if not isinstance(met, Failure):
+        met.abort()
