@@ -20,6 +20,7 @@ from bench.payload import DONE, MODEL
 __all__ = [
     "BIG",
     "EMBEDDER",
+    "LIMITED",
     "MODELS",
     "Order",
     "Reading",
@@ -40,6 +41,10 @@ MODELS: Final = (MODEL, "gpt-4o")
 """Even questions ask the first, odd ones the second."""
 BIG: Final = 5_000_000_000
 """Questions from here on have answers of about a megabyte."""
+LIMITED: Final = 2_000_000_000
+LIMITED_MODEL: Final = "gpt-4.1-mini"
+"""What a billion questions from there on ask: a key that has met a limit rests for that model, in one worker alone."""
+_ROOM: Final = 1_000_000_000
 EMBEDDER: Final = "text-embedding-3-small"
 TEXT: Final = "Text #%012d"
 """An input; its number stands in it."""
@@ -83,7 +88,7 @@ def canary(key: str) -> str:
 
 
 def model_of(question: int) -> str:
-    return MODELS[question % 2]
+    return LIMITED_MODEL if LIMITED <= question < LIMITED + _ROOM else MODELS[question % 2]
 
 
 def frames_of(question: int) -> int:

@@ -42,7 +42,6 @@ _BUDGET: Final = "0.10"
 _SLOWER: Final = 1.5
 _REST_WITHIN: Final = 25.0
 """Seconds: holds of the dead are given back after ten, and breakers close after their cool-down."""
-_FORGOTTEN_WITHIN: Final = 10.0
 _GAUGES: Final = (
     *("askonce_in_flight", "askonce_connections", "askonce_ledger_backlog_rows", "askonce_limits_settlements_waiting"),
     *("askonce_upstream_busy", "askonce_upstream_waiting", "askonce_upstream_keys_resting", "askonce_breaker_state"),
@@ -100,7 +99,13 @@ def endure(seconds: float, seed: int, told: Callable[[str], None]) -> list[Law]:
     period = min(_EVERY, seconds * (1 - _CALM_SHARE) / _TROUBLES)
     with servers.scratch_folder() as scratch:
         weather = Weather(
-            *(scratch, driver), max_bytes=_REDIS_MEMORY, period=period, told=told, expected=ENDURED, durable=True
+            *(scratch, driver),
+            max_bytes=_REDIS_MEMORY,
+            period=period,
+            told=told,
+            expected=ENDURED,
+            durable=True,
+            purge_every=len(ENDURED),
         )
         (scratch / "key").write_text("sk-of-the-gateway-0123456789", encoding="utf-8")
         try:
@@ -136,7 +141,8 @@ def _endure(shaken: Rig, weather: Weather, seconds: float, seed: int, told: Call
     eldest = min(stat.pid for stat in cpu.tree(gateway.pid) if stat.parent == gateway.pid)
     calm = min(_CALM, _CALM_SHARE * seconds)
     course = Course(seed, ENDURE, _CALM_FIRST, calm=True)
-    soaked = uvloop.run(soak_for(calm, port, course, clients=_CLIENTS, weather=weather))
+    with watch(shaken, eldest):
+        soaked = uvloop.run(soak_for(calm, port, course, clients=_CLIENTS, weather=weather))
     usual, soaked.paceless, soaked.herds = soaked.paceless, [], []
     told(f"{calm:.0f} s of calm: {soaked.record.requests:,} requests")
     with watch(shaken, eldest) as watched, weather.over(gateway, shaken.upstream, eldest):
@@ -146,7 +152,7 @@ def _endure(shaken: Rig, weather: Weather, seconds: float, seed: int, told: Call
         told(complaint)
     settled = [*shaken.settled(), at_rest(_resting(shaken, weather))]
     counted = round(metric(shaken.exposition(), "askonce_requests_total") - before)
-    usage = shaken.usage()
+    usage = _summed_up(shaken, weather)
     ended = gateway.end()
     laws, _ = outcome_laws(soaked.record, counted, gateway.log, told, skip=skip, kills=weather.kills)
     return [
@@ -196,7 +202,7 @@ def _weather_laws(
 def unaffected(
     shaken: Sequence[tuple[float, float]], usual: Sequence[tuple[float, float]], spells: Sequence[Spell]
 ) -> Law:
-    """Of answers that no upstream paced: when they were asked for, and the seconds that they took."""
+    """Of answers that no cache had and no upstream paced: when they were asked for, and the seconds that they took."""
     fair = sorted(took for asked, took in shaken if not any(spell.touches(asked, asked + took) for spell in spells))
     calm = sorted(took for _, took in usual)
     now, then = (percentile(each, 0.99) for each in (fair, calm))
@@ -213,6 +219,16 @@ def _resting(shaken: Rig, weather: Weather) -> Iterator[dict[str, float]]:
     while time.monotonic() < deadline:
         text = shaken.exposition()
         yield {name: metric(text, name) for name in _GAUGES} | {"leases in Redis": weather.leases()}
+        time.sleep(0.5)
+
+
+def _summed_up(shaken: Rig, weather: Weather) -> dict[str, Any]:
+    """What the ledger says once all rows are added up, which is done behind."""
+    deadline = time.monotonic() + _REST_WITHIN
+    while True:
+        usage = shaken.usage()
+        if usage["total"]["requests"] == weather.stored() or time.monotonic() > deadline:
+            return usage
         time.sleep(0.5)
 
 

@@ -14,6 +14,7 @@ from bench.chaos.questions import (
     ALL_KEYS,
     PROMPT,
     SOAK,
+    UNCACHED,
     Answer,
     Errand,
     Question,
@@ -73,7 +74,7 @@ class Soaked:
     prompt: list[tuple[float, float]] = field(default_factory=list)
     """When it was asked and how many seconds it took, of what nobody but the gateway delays."""
     paceless: list[tuple[float, float]] = field(default_factory=list)
-    """The same, of those of them that the upstream answers at once."""
+    """The same, of those of them that the upstream is asked for, and answers at once."""
     outages: int = 0
     """Requests that an upstream took with it when it went away."""
     asked: Iterator[int] = field(default_factory=itertools.count)
@@ -226,7 +227,7 @@ class _Soaker:
         soaked.statuses[answer.cache] += 1
         if errand in PROMPT:
             soaked.prompt.append((asked, answer.seconds))
-            if not question.order.gap:
+            if errand in UNCACHED and not question.order.gap:
                 soaked.paceless.append((asked, answer.seconds))
         return self._judge(index, question, answer, purged)
 

@@ -11,6 +11,7 @@ import msgspec
 from bench.chaos.canary import (
     BIG,
     EMBEDDER,
+    LIMITED,
     Order,
     batch_body,
     frames_of,
@@ -30,6 +31,7 @@ __all__ = [
     "SOAK",
     "STALLED",
     "TIGHT",
+    "UNCACHED",
     "Answer",
     "Errand",
     "Question",
@@ -125,6 +127,8 @@ PROMPT: Final = frozenset(
     [Errand.JSON, Errand.STREAM, Errand.EITHER, Errand.NEW, Errand.EMBED, Errand.NO_STORE, Errand.NO_CACHE]
 )
 """Those that no upstream and no client delays."""
+UNCACHED: Final = frozenset([Errand.NEW, Errand.NO_STORE, Errand.NO_CACHE])
+"""Of these, those that always go upstream."""
 _POPULAR: Final = 300
 _FLAKY: Final = 20
 _BIG: Final = 20
@@ -240,7 +244,7 @@ def errand_of(seed: int, index: int, shares: Mapping[Errand, int] = SOAK) -> Que
             return Question(errand, TIGHT, new, stream=dice.random() < 0.4)
         case Errand.ELSEWHERE:
             order = Order(status=dice.choice(_STATUSES_ELSEWHERE), first_alone=True)
-            return Question(errand, key, new, stream=dice.random() < 0.4, order=order)
+            return Question(errand, key, LIMITED + index, stream=dice.random() < 0.4, order=order)
         case Errand.NEW | Errand.NO_STORE:
             order = Order(gap=dice.choice((0.0, 0.001)))
             return Question(errand, key, new, stream=dice.random() < 0.4, order=order)

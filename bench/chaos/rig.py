@@ -43,7 +43,7 @@ class Rig:
             return connection.getresponse().read().decode()
 
     def usage(self) -> dict[str, Any]:
-        """What the ledger's sums by day say, once nothing waits to be written there."""
+        """What the ledger's sums by day say."""
         connection = http.client.HTTPConnection("127.0.0.1", self.gateway.admin_port, timeout=30)
         with contextlib.closing(connection):
             headers = {"authorization": f"Bearer {servers.ADMIN_TOKEN}"}

@@ -79,7 +79,7 @@ class Spell:
 class Weather:
     """Runs in a thread while inside `over`. Every `period` seconds there is a purge, and then a trouble.
 
-    `durable`: Redis comes back with what it held, and evicts only what expires.
+    `durable`: Redis comes back with what it held, and evicts only what expires. `purge_every`: so many periods.
     """
 
     def __init__(
@@ -92,11 +92,13 @@ class Weather:
         told: Callable[[str], None],
         expected: Sequence[Trouble] = SOAKED,
         durable: bool = False,
+        purge_every: int = 1,
     ) -> None:
         self._scratch = scratch
         self._on = on
         self._max_bytes = max_bytes
         self._durable = durable
+        self._purge_every = purge_every
         self.expected = expected
         self._server = self._start(servers.free_port())
         self._period = period
@@ -157,6 +159,11 @@ class Weather:
             entries = client.xrange(f"{_NAMESPACE}:{{ledger}}:rows")
             return [[*fields.values()][-1] for _, fields in entries]
 
+    def stored(self) -> int:
+        """How many rows there are."""
+        with self.connected() as client:
+            return int(client.xlen(f"{_NAMESPACE}:{{ledger}}:rows"))
+
     def unsettled(self, began: float, ended: float) -> bool:
         """An upstream went away while this was under way."""
         return any(
@@ -169,7 +176,8 @@ class Weather:
             for number, trouble in enumerate(itertools.cycle(self.expected)):
                 if self._waits(number + 0.4):
                     return
-                self._purge(next(selectors), gateway, upstream)
+                if number % self._purge_every == 0:
+                    self._purge(next(selectors), gateway, upstream)
                 if self._waits(number + 0.8):
                     return
                 self._told(f"after {time.monotonic() - self._began:.0f} s: {trouble}")
