@@ -3,7 +3,7 @@
 import pytest
 
 from tests.fakes.answers import CLOSE, RESET, SILENCE, Answer, json_answer
-from tests.fakes.asking import completion_answer, herd
+from tests.fakes.asking import herd
 from tests.fakes.frames import CHAT, STREAM
 from tests.fakes.pair import pair, said, told
 from tests.fakes.polling import until
@@ -63,27 +63,6 @@ async def test_u5_nobody_who_waited_asks_elsewhere(answer: Answer) -> None:
         assert {response.status for response in responses} <= {502, 504}
         assert two.sent[0] <= 2
         assert two.sent[1] == 0
-
-
-async def test_s3_a_failed_leader_is_followed_by_one() -> None:
-    """S3: the leader's upstream fails in a way that can be retried: one asks anew, and never all at once."""
-    async with pair(cache__enabled=True) as two:
-        two.first.script(Answer(raw=b"", before=0.05, end=RESET.end), completion_answer("from a"))
-        responses = await herd(two.gateway, 20)
-        assert sorted({response.status for response in responses}) == [200, 502]
-        assert sum(response.status == 502 for response in responses) == 1
-        assert two.sent == (2, 0)
-
-
-async def test_s3_no_leader_is_left_with_the_second_alone() -> None:
-    """S3: the first refuses, and the second's answer breaks off: one of those who waited asks anew, at either."""
-    async with pair(cache__enabled=True) as two:
-        await two.first.stop()
-        two.second.script(Answer(raw=b"", before=0.05, end=RESET.end), completion_answer("from b"))
-        responses = await herd(two.gateway, 20)
-        assert sum(response.status == 502 for response in responses) == 1
-        assert sum(response.status == 200 for response in responses) == 19
-        assert two.sent == (0, 2)
 
 
 async def test_u5_once_comments_have_gone_out_nobody_is_asked_again() -> None:

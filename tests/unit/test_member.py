@@ -1,0 +1,306 @@
+"""One upstream of a route: what is taken for a call is given back, and what came of it is told, once."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.admission.gate import Gate
+from proxy.errors import Failure, Kind
+from proxy.exchange import Body, Exchange
+from proxy.upstream.breaker import Breaker, Settings, State
+from proxy.upstream.member import Member
+from tests.fakes.attempts import BODY, exchange_of, lost, refused, scripted, status
+from tests.fakes.clock import Clock
+from tests.fakes.legs import member
+from tests.fakes.seams import FakeReply, FakeTransport, sent_header
+
+EVENTS = b"text/event-stream"
+
+
+class Sink:
+    def data(self, chunk: bytes) -> None: ...
+    def end(self) -> None: ...
+    def fail(self, failure: Failure) -> None: ...
+
+
+def breaker_of(clock: Clock, *, failures: int = 1) -> Breaker:
+    settings = Settings(failures, 1.0, 30.0, 100, 5.0, 60.0, 1)
+    return Breaker("test", settings, clock, lambda: 0.5, on_transition=lambda *_: None)
+
+
+def built(transport: FakeTransport, **options: Any) -> tuple[Member, Exchange, Clock]:
+    clock = options.pop("clock", None) or Clock()
+    options.setdefault("gate", Gate(1, queue=4, patience=10.0, clock=clock))
+    return member(transport, clock, **options), exchange_of(clock, (b"authorization", b"Bearer sk-client")), clock
+
+
+@pytest.mark.parametrize("end", ["ends", "breaks off", "is given up"])
+async def test_a_slot_is_held_to_the_end_of_the_answer(end: str) -> None:
+    """However it ends, and given back once."""
+    reply = FakeReply()
+    one, exchange, _ = built(scripted(reply))
+    answer = await one.send(exchange, BODY)
+    assert one.busy == 1
+    answer.attach(Sink())
+    match end:
+        case "ends":
+            reply.end()
+        case "breaks off":
+            reply.fail()
+        case _:
+            answer.abort()
+    assert one.busy == 0
+    answer.abort()
+    assert one.busy == 0
+
+
+@pytest.mark.parametrize("what", [status(200), status(500), refused(), lost(), None], ids=str)
+async def test_a_slot_is_free_once_nothing_more_comes(what: FakeReply | Failure | None) -> None:
+    """After whole answers, failures, and when its client leaves before any head."""
+    one, exchange, _ = built(scripted(what))
+    sending = asyncio.ensure_future(one.send(exchange, BODY))  # noqa: TID251  (awaited below)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    if what is None:
+        assert one.busy == 1
+        sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+    assert one.busy == 0
+
+
+@pytest.mark.parametrize(
+    ("what", "state"),
+    [
+        *((status(code), State.CLOSED) for code in (200, 302, 400, 401, 404, 408, 429, 501)),
+        *((status(code), State.OPEN) for code in (500, 502, 503, 504, 529)),
+        *((lost(kind), State.OPEN) for kind in (Kind.UPSTREAM_TIMEOUT, Kind.UPSTREAM_ERROR)),
+        (refused(), State.OPEN),
+        (lost(Kind.CLIENT_CLOSED), State.CLOSED),
+        (lost(Kind.REQUEST_TIMEOUT), State.CLOSED),
+    ],
+    ids=str,
+)
+async def test_what_a_breaker_is_told(what: FakeReply | Failure, state: State) -> None:
+    """Failures of the upstream, and neither refusals of requests nor those who leave."""
+    clock = Clock()
+    breaker = breaker_of(clock)
+    one, exchange, _ = built(scripted(what), clock=clock, breaker=breaker)
+    await asyncio.gather(one.send(exchange, BODY), return_exceptions=True)
+    assert breaker.state is state
+
+
+@pytest.mark.parametrize(
+    ("kind", "state"), [(Kind.UPSTREAM_DISCONNECTED, State.OPEN), (Kind.CLIENT_TOO_SLOW, State.CLOSED)]
+)
+async def test_an_answer_that_breaks_off_is_a_failure_too(kind: Kind, state: State) -> None:
+    """Of the upstream, if it was that; its head had said that all is well."""
+    clock, reply = Clock(), FakeReply()
+    breaker = breaker_of(clock)
+    one, exchange, _ = built(scripted(reply), clock=clock, breaker=breaker)
+    (await one.send(exchange, BODY)).attach(Sink())
+    assert breaker.state is State.CLOSED
+    reply.fail(kind)
+    assert breaker.state is state
+
+
+async def test_who_is_left_alone_is_sent_nothing() -> None:
+    """UPSTREAM_UNAVAILABLE, unprocessed, with the time to come back; no slot, key or reservation is taken."""
+    clock, transport = Clock(), scripted(refused())
+    one, exchange, _ = built(transport, clock=clock, breaker=breaker_of(clock), charge=Purse(), keys=("sk-a",))
+    with pytest.raises(Failure):
+        await one.send(exchange, BODY)
+    with pytest.raises(Failure) as caught:
+        await one.send(exchange, BODY)
+    assert (caught.value.kind, caught.value.unprocessed) == (Kind.UPSTREAM_UNAVAILABLE, True)
+    assert caught.value.retry_after == pytest.approx(5.0, rel=0.3)
+    assert (len(transport.asks), exchange.attempts, one.busy) == (1, 1, 0)
+
+
+async def test_the_breaker_opens_while_somebody_waits_for_a_slot() -> None:
+    """Who gets the slot then is refused, and gives it back."""
+    clock, first = Clock(), FakeReply()
+    transport = scripted(first, status(200))
+    breaker = breaker_of(clock)
+    one, exchange, _ = built(transport, clock=clock, breaker=breaker)
+    (await one.send(exchange, BODY)).attach(Sink())
+    waiting = asyncio.ensure_future(one.send(exchange_of(clock), BODY))  # noqa: TID251  (awaited below)
+    while not one.endpoint.gate.waiting:
+        await asyncio.sleep(0)
+    first.fail()
+    with pytest.raises(Failure) as caught:
+        await waiting
+    assert caught.value.kind is Kind.UPSTREAM_UNAVAILABLE
+    assert (len(transport.asks), one.busy) == (1, 0)
+
+
+async def test_a_probe_whose_client_leaves_gives_its_permit_back() -> None:
+    """It has said nothing, and the next one probes."""
+    clock = Clock()
+    breaker = breaker_of(clock)
+    one, exchange, _ = built(scripted(refused(), None, status(200)), clock=clock, breaker=breaker)
+    with pytest.raises(Failure):
+        await one.send(exchange, BODY)
+    clock.advance(60.0)
+    probing = asyncio.ensure_future(one.send(exchange_of(clock), BODY))  # noqa: TID251  (cancelled below)
+    while not one.busy:
+        await asyncio.sleep(0)
+    assert not breaker.allows()
+    probing.cancel()
+    await asyncio.gather(probing, return_exceptions=True)
+    assert (await one.send(exchange_of(clock), BODY)).status == 200
+    assert breaker.state is State.CLOSED
+
+
+class Purse:
+    """Refuses where `kind` says so."""
+
+    def __init__(self, kind: Kind | None = None) -> None:
+        self.kind = kind
+        self.charged: list[str] = []
+
+    async def charge(self, exchange: Exchange, body: bytes | Body, upstream: str) -> None:
+        self.charged.append(f"{upstream} {exchange.sent_model}")
+        if self.kind is not None:
+            raise Failure(self.kind)
+
+
+async def test_a_charge_names_the_model_that_is_paid_for() -> None:
+    """By the name under which it is sent, before it is; an operator's own deployments by what was asked."""
+    purse = Purse()
+    for names in ({"deployments": False}, {"deployments": True}):
+        one, exchange, _ = built(scripted(status(200)), charge=purse, names={"m": "theirs"}, **names)
+        await one.send(exchange, BODY)
+    assert purse.charged == ["test theirs", "test m"]
+
+
+async def test_who_may_not_pay_takes_nothing() -> None:
+    """Neither a slot nor a permit, and is not sent."""
+    clock, transport = Clock(), scripted(status(200))
+    breaker = breaker_of(clock)
+    one, exchange, _ = built(transport, clock=clock, breaker=breaker, charge=Purse(Kind.INSUFFICIENT_QUOTA))
+    with pytest.raises(Failure):
+        await one.send(exchange, BODY)
+    assert (transport.asks, one.busy, breaker.probing, exchange.attempts) == ([], 0, False, 0)
+
+
+async def test_a_key_of_ours_goes_in_the_place_of_the_client_s() -> None:
+    """In turn; the client's own is in no field."""
+    transport = scripted(status(200))
+    one, exchange, _ = built(transport, keys=("sk-a", "sk-b"))
+    exchange.credential = b"sk-client"
+    for _ in range(3):
+        await one.send(exchange, BODY)
+    sent = [sent_header(ask, b"authorization") for ask in transport.asks]
+    assert sent == [b"Bearer sk-a", b"Bearer sk-b", b"Bearer sk-a"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "answer", "resting"),
+    [
+        (("sk-a", "sk-b"), status(429), 1),
+        (("sk-a", "sk-b"), status(401), 1),
+        (("sk-a", "sk-b"), status(403), 1),
+        (("sk-a", "sk-b"), status(404), 0),
+        (("sk-a",), status(429), 0),
+        (("sk-a",), status(429, retry_after="7"), 1),
+        (("sk-a",), status(401), 0),
+    ],
+)
+async def test_which_refusals_rest_a_key(keys: tuple[str, ...], answer: FakeReply, resting: int) -> None:
+    """The only one is used again, unless the upstream says when."""
+    one, exchange, _ = built(scripted(answer), keys=keys)
+    await one.send(exchange, BODY)
+    assert one.endpoint.keys is not None
+    assert one.endpoint.keys.resting == resting
+    assert one.has_key("m") is (len(keys) > 1)
+
+
+async def test_every_key_rests() -> None:
+    """UPSTREAM_UNAVAILABLE until the first may be used again, for that model alone."""
+    one, exchange, clock = built(scripted(status(429, retry_after="7"), status(200)), keys=("sk-a",))
+    await one.send(exchange, BODY)
+    with pytest.raises(Failure) as caught:
+        await one.send(exchange, BODY)
+    assert (caught.value.kind, caught.value.retry_after) == (Kind.UPSTREAM_UNAVAILABLE, 7.0)
+    exchange.model = "other"
+    assert (await one.send(exchange, BODY)).status == 200
+    exchange.model = "m"
+    clock.advance(7.0)
+    assert (await one.send(exchange, BODY)).status == 200
+
+
+async def test_the_latency_of_a_stream_is_that_of_its_first_bytes() -> None:
+    """And of anything else that of its head; who fails is slower by a second than it was."""
+    reply = FakeReply(content_type=EVENTS)
+    one, exchange, clock = built(scripted(reply, status(200), refused()), timed=True)
+    answer = await one.send(exchange, BODY)
+    answer.attach(Sink())
+    assert one.latency.cost(0) == 0.0
+    clock.advance(0.5)
+    reply.push(b"data: x\n\n")
+    assert one.latency.cost(0) == pytest.approx(0.5)
+    reply.end()
+    with pytest.raises(Failure):
+        [await one.send(exchange, BODY) for _ in range(2)]
+    assert one.latency.cost(0) == pytest.approx(1.0)
+
+
+class Told:
+    """Implements `MemberEvents`."""
+
+    def __init__(self) -> None:
+        self.what: list[str] = []
+
+    def attempted(self, upstream: str) -> None:
+        self.what.append(f"{upstream} attempted")
+
+    def failed(self, upstream: str, how: str) -> None:
+        self.what.append(f"{upstream} failed {how}")
+
+    def refused(self, upstream: str) -> None:
+        self.what.append(f"{upstream} refused")
+
+
+async def test_what_is_told() -> None:
+    """Each call, each failure by its kind, and what was not sent."""
+    told, clock = Told(), Clock()
+    one, exchange, _ = built(scripted(status(429), status(502)), clock=clock, breaker=breaker_of(clock), events=told)
+    for _ in range(3):
+        await asyncio.gather(one.send(exchange, BODY), return_exceptions=True)
+    sent = ["test attempted", "test failed status_429", "test attempted", "test failed status_5xx"]
+    assert told.what == [*sent, "test refused"]
+
+
+ENDS = st.sampled_from(["whole", "5xx", "stream", "stream fails", "aborted", "refused", "lost", "left"])
+
+
+@settings(max_examples=20)
+@given(st.lists(ENDS, max_size=8))
+def test_whatever_happens_nothing_is_held(ends: list[str]) -> None:
+    """Law: after any calls one after another no slot is held, and no probe is waited for."""
+
+    async def main() -> None:
+        clock = Clock()
+        breaker = breaker_of(clock, failures=3)
+        gate = Gate(2, queue=4, patience=10.0, clock=clock)
+        for end in ends:
+            reply = FakeReply()
+            what: dict[str, FakeReply | Failure | None] = {"whole": status(200), "5xx": status(500), "left": None}
+            what |= {"refused": refused(), "lost": lost()}
+            one, exchange, _ = built(scripted(what.get(end, reply)), clock=clock, breaker=breaker, gate=gate)
+            sending = asyncio.ensure_future(one.send(exchange, BODY))  # noqa: TID251  (awaited below)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            if end == "left":
+                sending.cancel()
+            (answer,) = await asyncio.gather(sending, return_exceptions=True)
+            if not isinstance(answer, BaseException) and answer is reply:
+                reply.attach(Sink())
+                {"stream": reply.end, "stream fails": reply.fail}.get(end, reply.abort)()
+            clock.advance(3.0)
+        assert (gate.busy, gate.waiting, breaker.probing) == (0, 0, False)
+
+    asyncio.run(main())
