@@ -33,6 +33,7 @@ CONTRACT = {
     "upstream_error": (502, UPSTREAM),
     "upstream_disconnected": (502, UPSTREAM),
     "upstream_timeout": (504, UPSTREAM),
+    "upstream_unavailable": (503, "upstream_error"),
 }
 
 

@@ -72,8 +72,9 @@ def test_upstream_connections_and_failures_are_told_apart() -> None:
     metrics.upstream_connected("openai", reused=False)
     metrics.upstream_connected("openai", reused=True)
     metrics.upstream_connected("openai", reused=True)
-    metrics.upstream_attempted("openai", 2)
-    metrics.upstream_failed("openai", "upstream_timeout")
+    metrics.upstreams.attempted("openai")
+    metrics.upstreams.attempted("openai")
+    metrics.upstreams.failed("openai", "upstream_timeout")
     found = samples(metrics)
     assert found['askonce_upstream_connections_opened_total{upstream="openai"}'] == 1
     assert found['askonce_upstream_connections_reused_total{upstream="openai"}'] == 2
@@ -102,6 +103,7 @@ def test_junk_names_are_one_label() -> None:
 def test_two_sets_of_metrics_share_nothing() -> None:
     """Each Metrics has a registry of its own."""
     one, two = Metrics(), Metrics()
-    one.upstream_failed("openai", "upstream_timeout")
+    one.upstreams.failed("openai", "upstream_timeout")
+    one.publish()
     assert named(one, "askonce_upstream_failures_total")
     assert not named(two, "askonce_upstream_failures_total")
