@@ -1,7 +1,9 @@
 """The long run: two upstreams, two workers, virtual keys, a ledger; and all that goes wrong with them, by turns."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +40,9 @@ _CALM_SHARE: Final = 0.25
 """Of the time, where that is less."""
 _CALM_FIRST: Final = 5_000_000
 """The number of the first errand while all is calm: no question is one of those that come after it."""
+_CALM_AFTER: Final = 7_000_000
+_AFTERWARDS: Final = 6.0
+"""Seconds of calm at the end."""
 _BUDGET: Final = "0.10"
 _SLOWER: Final = 1.5
 _REST_WITHIN: Final = 25.0
@@ -141,13 +146,16 @@ def _endure(shaken: Rig, weather: Weather, seconds: float, seed: int, told: Call
     eldest = min(stat.pid for stat in cpu.tree(gateway.pid) if stat.parent == gateway.pid)
     calm = min(_CALM, _CALM_SHARE * seconds)
     course = Course(seed, ENDURE, _CALM_FIRST, calm=True)
-    with watch(shaken, eldest):
+    with watch(shaken, eldest), _crowd("in calm", told):
         soaked = uvloop.run(soak_for(calm, port, course, clients=_CLIENTS, weather=weather))
     usual, soaked.paceless, soaked.herds = soaked.paceless, [], []
-    told(f"{calm:.0f} s of calm: {soaked.record.requests:,} requests")
-    with watch(shaken, eldest) as watched, weather.over(gateway, shaken.upstream, eldest):
+    with watch(shaken, eldest) as watched, weather.over(gateway, shaken.upstream, eldest), _crowd("then", told):
         course = Course(seed, ENDURE)
         uvloop.run(soak_for(seconds - calm, port, course, clients=_CLIENTS, weather=weather, soaked=soaked))
+    during = [*soaked.paceless]
+    # A breaker that nobody asks stays open.
+    course = Course(seed, ENDURE, _CALM_AFTER, calm=True)
+    uvloop.run(soak_for(_AFTERWARDS, port, course, clients=_CLIENTS, weather=weather, soaked=soaked))
     for complaint in soaked.record.complaints:
         told(complaint)
     settled = [*shaken.settled(), at_rest(_resting(shaken, weather))]
@@ -159,10 +167,21 @@ def _endure(shaken: Rig, weather: Weather, seconds: float, seed: int, told: Call
         *laws,
         *answer_laws(soaked, weather),
         *_book_laws(shaken, weather, soaked, usage, told),
-        *_weather_laws(soaked, weather, watched, usual, told),
+        unaffected(during, usual, weather.spells),
+        *_weather_laws(soaked, weather, watched, told),
         *settled,
         Law("the gateway ends when it is told to", ended == 0, f"exit code {ended}"),
     ]
+
+
+@contextmanager
+def _crowd(when: str, told: Callable[[str], None]) -> Iterator[None]:
+    """Says how much the machine does for others meanwhile: the laws about time take it for theirs."""
+    own, all_of_it, began = cpu.sample(os.getpid()).cpu_seconds, cpu.busy(), time.monotonic()
+    yield
+    own, all_of_it = cpu.sample(os.getpid()).cpu_seconds - own, cpu.busy() - all_of_it
+    share = max(0.0, all_of_it - own) / (time.monotonic() - began)
+    told(f"{when} others took {share:.2f} of {os.cpu_count()} cores, and this {own / (time.monotonic() - began):.2f}")
 
 
 def _book_laws(
@@ -186,15 +205,14 @@ def _weather_laws(
     soaked: Soaked,
     weather: Weather,
     watched: Watched,
-    usual: Sequence[tuple[float, float]],
     told: Callable[[str], None],
 ) -> list[Law]:
-    outages = f"{soaked.outages} of {soaked.record.requests:,} in the first second of an outage"
+    outages = f"{soaked.outages} of {soaked.record.requests:,}: in the first second of an outage of an upstream, or of "
+    outages += "Redis where a worker is new"
     return [
-        unaffected(soaked.paceless, usual, weather.spells),
         one_call_each(soaked.herds, weather.spells, watched, told),
         in_time(soaked.prompt, weather.spells),
-        Law("an upstream takes few requests with it", soaked.outages * 100 <= soaked.record.requests, outages),
+        Law("an outage takes few requests with it", soaked.outages * 100 <= soaked.record.requests, outages),
         weathered(weather),
     ]
 

@@ -23,6 +23,7 @@ from bench.chaos.questions import (
     judge,
     judge_outage,
     judge_probe,
+    judge_unheard,
     outcomes,
 )
 from bench.chaos.record import Record
@@ -76,7 +77,7 @@ class Soaked:
     paceless: list[tuple[float, float]] = field(default_factory=list)
     """The same, of those of them that the upstream is asked for, and answers at once."""
     outages: int = 0
-    """Requests that an upstream took with it when it went away."""
+    """Requests that an upstream took with it when it went away, or Redis before a worker had heard from it."""
     asked: Iterator[int] = field(default_factory=itertools.count)
     """The numbers of requests."""
 
@@ -213,10 +214,10 @@ class _Soaker:
         if not answer.whole and self._died():
             soaked.record.saw_cut(errand, answer.call_id)
             return -1
-        if (
-            judge_outage(answer)
-            and self._weather.unsettled(asked, asked + answer.seconds)
-            and judge(question, answer)[1]
+        ended = asked + answer.seconds
+        if judge(question, answer)[1] and (
+            (judge_outage(answer) and self._weather.unsettled(asked, ended))
+            or (judge_unheard(answer) and self._weather.unheard(asked, ended))
         ):
             soaked.record.saw(errand, answer.call_id, _OUTAGE)
             soaked.outages += 1

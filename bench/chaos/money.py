@@ -57,8 +57,8 @@ class Books:
     """Of these, by rows that are flagged, for clients that had left."""
     lost: tuple[int, int] = (0, 0)
     """Of these, gone with a worker that was killed."""
-    unbilled: list[Call] = field(default_factory=list)
-    """Calls whose usage nobody has written down."""
+    unbilled: list[tuple[Call, list[Row]]] = field(default_factory=list)
+    """Calls whose usage nobody has written down, with the rows of those whose calls they were."""
     invented: list[Row] = field(default_factory=list)
     """Rows with a usage that no upstream told."""
     twice: list[Row] = field(default_factory=list)
@@ -102,15 +102,19 @@ def accounts_of(calls: Sequence[Call], rows: Sequence[Row], lines: Lines, kills:
         elif any(call.began <= kill <= call.ended + UNFLUSHED + _NOTICED for kill in kills):
             books.lost = _plus(books.lost, call)
         else:
-            books.unbilled.append(call)
+            asked = lines.asked.get(call.serial, ())
+            books.unbilled.append((call, [row for row in rows if row.call_id in asked]))
     return books
 
 
 def billed_once(books: Books, kills: Sequence[float], told: Callable[[str], None]) -> list[Law]:
     """Σ ledger = Σ upstreams, each call once; what a kill took is named."""
-    for call in books.unbilled[:_EXAMPLES]:
+    for call, its in books.unbilled[:_EXAMPLES]:
         nearest = min((kill - call.ended for kill in kills), key=abs, default=0.0)
-        told(f"unbilled: {call!r}; {call.ended - call.began:.3f} s, and {nearest:.3f} s before a kill")
+        took = f"took {call.ended - call.began:.3f} s until {nearest:.3f} s before a kill"
+        told(
+            f"unbilled: call {call.serial} {call.upstream} {call.number} {call.used} {took}; {[*map(_described, its)]}"
+        )
     for row in books.invented[:_EXAMPLES]:
         told(f"invented: {_described(row)}")
     for row in books.twice[:_EXAMPLES]:

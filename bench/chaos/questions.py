@@ -40,6 +40,7 @@ __all__ = [
     "judge",
     "judge_outage",
     "judge_probe",
+    "judge_unheard",
     "outcomes",
 ]
 
@@ -339,6 +340,11 @@ def judge_outage(answer: Answer) -> bool:
     if answer.status in (502, 503) and answer.whole:
         return _code(answer.body) in _OUT | {f"as_asked_{_OUTAGE}"}
     return answer.status == 200 and not answer.whole
+
+
+def judge_unheard(answer: Answer) -> bool:
+    """Whether this is what a worker says that has never heard how much a key may spend."""
+    return answer.status == 503 and answer.whole and _code(answer.body) == "limits_unavailable"
 
 
 def _judge_left(question: Question, answer: Answer) -> str:

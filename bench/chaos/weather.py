@@ -30,6 +30,8 @@ _AFTER_OUTAGE: Final = 8.0
 """The same of an upstream: the cool-down of its breaker, and a probe."""
 _NOTICED: Final = 1.0
 """Seconds of an outage in which a request may have been on its way there."""
+_YOUNG: Final = 40.0
+"""Seconds after a kill in which the next worker may have met no Redis yet."""
 _TROUBLE: Final = 3.0
 _UP_WITHIN: Final = 15.0
 _PURGE_TRIES: Final = 3
@@ -53,6 +55,7 @@ class Trouble(enum.StrEnum):
     UPSTREAM_FAILS = "the first upstream has no time"
 
 
+_AWAY: Final = (Trouble.REDIS_KILLED, Trouble.REDIS_FROZEN)
 _OUTAGES: Final = {Trouble.UPSTREAM_REFUSES: "refuse", Trouble.UPSTREAM_FAILS: "fail"}
 SOAKED: Final = (Trouble.REDIS_KILLED, Trouble.REDIS_FROZEN, Trouble.REDIS_FLUSHED, Trouble.WORKER_KILLED)
 ENDURED: Final = (
@@ -163,6 +166,11 @@ class Weather:
         """How many rows there are."""
         with self.connected() as client:
             return int(client.xlen(f"{_NAMESPACE}:{{ledger}}:rows"))
+
+    def unheard(self, began: float, ended: float) -> bool:
+        """Redis was away meanwhile, and there was a worker that may never have heard of it what is left to spend."""
+        away = any(spell.what in _AWAY and spell.touches(began, ended) for spell in self.spells)
+        return away and any(0 <= ended - kill <= _YOUNG for kill in self.kills)
 
     def unsettled(self, began: float, ended: float) -> bool:
         """An upstream went away while this was under way."""
