@@ -6,7 +6,7 @@ from proxy.exchange import Ask, Exchange, Headers
 from tests.fakes.clock import Clock
 from tests.fakes.seams import FakeBody, FakeClient, FakeReply, FakeTransport
 
-__all__ = ["BODY", "exchange_of", "lost", "refused", "scripted", "status"]
+__all__ = ["BODY", "exchange_of", "lost", "named", "refused", "scripted", "status"]
 
 BODY = b'{"model":"m"}'
 
@@ -25,6 +25,15 @@ def status(code: int, **fields: str) -> FakeReply:
     """A whole answer."""
     headers: Headers = [(name.replace("_", "-").encode(), value.encode()) for name, value in fields.items()]
     return FakeReply(code, body=b"{}", headers=headers)
+
+
+def named(what: object) -> str | None:
+    """As the id of a parameter, which is the same in every process."""
+    if isinstance(what, Failure):
+        return f"{what.kind.value}{' unprocessed' if what.unprocessed else ''}"
+    if isinstance(what, FakeReply):
+        return " ".join([str(what.status), *(value.decode() for name, value in what.headers if name == b"retry-after")])
+    return None
 
 
 def scripted(*replies: FakeReply | Failure | None) -> FakeTransport:

@@ -12,7 +12,7 @@ from proxy.errors import Failure, Kind
 from proxy.upstream.balance import Strategy
 from proxy.upstream.leg import Leg, may_go_on
 from proxy.upstream.retry import Policy
-from tests.fakes.attempts import BODY, exchange_of, lost, refused, scripted, status
+from tests.fakes.attempts import BODY, exchange_of, lost, named, refused, scripted, status
 from tests.fakes.clock import Clock
 from tests.fakes.legs import leg, member
 from tests.fakes.seams import FakeBody, FakeReply, FakeTransport
@@ -63,7 +63,9 @@ async def test_the_next_is_asked_at_once() -> None:
     assert (exchange.upstream, exchange.attempts, rig.sent, rig.waits) == ("b", 2, [1, 1], [])
 
 
-@pytest.mark.parametrize("what", [lost(), lost(Kind.UPSTREAM_TIMEOUT), status(500), status(503), status(408)], ids=str)
+@pytest.mark.parametrize(
+    "what", [lost(), lost(Kind.UPSTREAM_TIMEOUT), status(500), status(503), status(408)], ids=named
+)
 async def test_what_may_have_been_acted_on_is_sent_once(what: FakeReply | Failure) -> None:
     """Unless the operator accepts to pay twice."""
     rig = Rig(scripted(what), scripted(status(200)))
@@ -156,7 +158,7 @@ async def test_nothing_is_asked_again_once_the_client_has_a_head() -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "sent"), [(refused(), [1, 1]), (Failure(Kind.UPSTREAM_ERROR, unprocessed=True), [1, 0])], ids=str
+    ("what", "sent"), [(refused(), [1, 1]), (Failure(Kind.UPSTREAM_ERROR, unprocessed=True), [1, 0])], ids=named
 )
 async def test_a_body_that_streams_through_goes_on_only_if_nobody_read_it(what: Failure, sent: list[int]) -> None:
     """A refused connection has; one that broke off while it was written has not."""

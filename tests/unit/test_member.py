@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from proxy.admission.gate import Gate
 from proxy.errors import Failure, Kind
 from proxy.exchange import Body, Exchange
+from proxy.http1.reply import UpstreamReply
 from proxy.upstream.breaker import Breaker, Settings, State
 from proxy.upstream.member import Member
-from tests.fakes.attempts import BODY, exchange_of, lost, refused, scripted, status
+from tests.fakes.attempts import BODY, exchange_of, lost, named, refused, scripted, status
 from tests.fakes.clock import Clock
 from tests.fakes.legs import member
 from tests.fakes.seams import FakeReply, FakeTransport, sent_header
@@ -57,7 +58,7 @@ async def test_a_slot_is_held_to_the_end_of_the_answer(end: str) -> None:
     assert one.busy == 0
 
 
-@pytest.mark.parametrize("what", [status(200), status(500), refused(), lost(), None], ids=str)
+@pytest.mark.parametrize("what", [status(200), status(500), refused(), lost(), None], ids=named)
 async def test_a_slot_is_free_once_nothing_more_comes(what: FakeReply | Failure | None) -> None:
     """After whole answers, failures, and when its client leaves before any head."""
     one, exchange, _ = built(scripted(what))
@@ -81,7 +82,7 @@ async def test_a_slot_is_free_once_nothing_more_comes(what: FakeReply | Failure 
         (lost(Kind.CLIENT_CLOSED), State.CLOSED),
         (lost(Kind.REQUEST_TIMEOUT), State.CLOSED),
     ],
-    ids=str,
+    ids=named,
 )
 async def test_what_a_breaker_is_told(what: FakeReply | Failure, state: State) -> None:
     """Failures of the upstream, and neither refusals of requests nor those who leave."""
@@ -104,6 +105,16 @@ async def test_an_answer_that_breaks_off_is_a_failure_too(kind: Kind, state: Sta
     assert breaker.state is State.CLOSED
     reply.fail(kind)
     assert breaker.state is state
+
+
+def test_an_answer_that_has_broken_off_before_anybody_took_it() -> None:
+    """Whoever asks to be told of its end is told at once, and not that it came whole."""
+    reply = UpstreamReply(None)  # type: ignore[arg-type]
+    failure, ends = Failure(Kind.UPSTREAM_DISCONNECTED), list[Failure | None]()
+    reply.fail(failure)
+    assert reply.at_end(ends.append)
+    reply.abort()
+    assert ends == [failure]
 
 
 async def test_who_is_left_alone_is_sent_nothing() -> None:
@@ -208,6 +219,7 @@ async def test_a_key_of_ours_goes_in_the_place_of_the_client_s() -> None:
         (("sk-a",), status(429, retry_after="7"), 1),
         (("sk-a",), status(401), 0),
     ],
+    ids=named,
 )
 async def test_which_refusals_rest_a_key(keys: tuple[str, ...], answer: FakeReply, resting: int) -> None:
     """The only one is used again, unless the upstream says when."""

@@ -11,7 +11,7 @@ from proxy.telemetry.metrics import Metrics
 from proxy.upstream.breaker import Breaker, Settings
 from proxy.upstream.leg import Leg
 from proxy.upstream.model_route import ModelRoute
-from tests.fakes.attempts import BODY, exchange_of, lost, refused, scripted, status
+from tests.fakes.attempts import BODY, exchange_of, lost, named, refused, scripted, status
 from tests.fakes.clock import Clock
 from tests.fakes.legs import leg, member
 from tests.fakes.seams import FakeReply, FakeTransport
@@ -42,7 +42,7 @@ async def test_the_first_good_answer_is_it() -> None:
     assert [len(transport.asks) for transport in transports] == [1, 1, 1]
 
 
-@pytest.mark.parametrize("what", [lost(), status(400), status(404), status(500), status(501)], ids=str)
+@pytest.mark.parametrize("what", [lost(), status(400), status(404), status(500), status(501)], ids=named)
 async def test_no_other_leg_is_asked(what: FakeReply | Failure) -> None:
     """What may have been acted on, and what is an answer of the request."""
     clock, second = Clock(), scripted(status(200))
