@@ -268,7 +268,11 @@ def _asked(exchange: Exchange) -> str:
 
 
 def _makes(exchange: Exchange) -> bool:
-    """Whether an answer's usage is of this request: one that is fetched again tells what making it has used."""
+    """Whether an answer's usage is of this request: one that is fetched again tells what making it has used, and one
+    that is shared is paid for by whom it was made for, whatever else was tried before.
+    """
+    if exchange.note is not None and exchange.note.collapsed:
+        return False
     made = exchange.method == "POST" and (exchange.route is None or exchange.route.name not in KEPT_ANSWERS)
     return made or bool(exchange.upgrade)
 

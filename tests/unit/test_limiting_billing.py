@@ -85,12 +85,13 @@ NOTHING = [
     {"upstream_status": 500},
     {"attempts": 0},
     {"attempts": 0, "usage_text": TOLD},
+    {"usage_text": TOLD, "note": CacheNote("k", collapsed=True)},
 ]
 
 
-@pytest.mark.parametrize("fields", NOTHING, ids=str)
+@pytest.mark.parametrize("fields", NOTHING, ids=lambda fields: " ".join(fields))
 def test_what_was_not_answered_costs_nothing(desk: Desk, fields: dict[str, object]) -> None:
-    """It was never sent, or the upstream refused it; or it is somebody else's answer."""
+    """It was never sent, or the upstream refused it; or it is somebody else's answer, after an attempt of one's own."""
     made = row(desk, called(**fields))
     assert (made.used, made.cost, made.estimated) == ({}, 0, False)
 
