@@ -207,12 +207,12 @@ def _weather_laws(
     watched: Watched,
     told: Callable[[str], None],
 ) -> list[Law]:
-    outages = f"{soaked.outages} of {soaked.record.requests:,}: in the first second of an outage of an upstream, or of "
-    outages += "Redis where a worker is new"
+    outages = f"{soaked.outages} of {soaked.record.requests:,} in the first second of an outage; "
+    outages += f"{soaked.unheard} refused by new workers without Redis"
     return [
         one_call_each(soaked.herds, weather.spells, watched, told),
         in_time(soaked.prompt, weather.spells),
-        Law("an outage takes few requests with it", soaked.outages * 100 <= soaked.record.requests, outages),
+        Law("an upstream takes few requests with it", soaked.outages * 100 <= soaked.record.requests, outages),
         weathered(weather),
     ]
 

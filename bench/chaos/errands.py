@@ -77,7 +77,9 @@ class Soaked:
     paceless: list[tuple[float, float]] = field(default_factory=list)
     """The same, of those of them that the upstream is asked for, and answers at once."""
     outages: int = 0
-    """Requests that an upstream took with it when it went away, or Redis before a worker had heard from it."""
+    """Requests that an upstream took with it when it went away."""
+    unheard: int = 0
+    """Requests refused by a worker that had never heard what is left of a budget, as Redis was away."""
     asked: Iterator[int] = field(default_factory=itertools.count)
     """The numbers of requests."""
 
@@ -215,12 +217,12 @@ class _Soaker:
             soaked.record.saw_cut(errand, answer.call_id)
             return -1
         ended = asked + answer.seconds
-        if judge(question, answer)[1] and (
-            (judge_outage(answer) and self._weather.unsettled(asked, ended))
-            or (judge_unheard(answer) and self._weather.unheard(asked, ended))
-        ):
+        outage = judge_outage(answer) and self._weather.unsettled(asked, ended)
+        unheard = judge_unheard(answer) and self._weather.unheard(asked, ended)
+        if (outage or unheard) and judge(question, answer)[1]:
             soaked.record.saw(errand, answer.call_id, _OUTAGE)
-            soaked.outages += 1
+            soaked.outages += outage
+            soaked.unheard += unheard
             return -1
         soaked.record.saw(errand, answer.call_id, outcomes(errand, answer, left=bool(leave_after)))
         if errand is Errand.HERD and leave_after and not answer.whole:
