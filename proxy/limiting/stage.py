@@ -161,10 +161,16 @@ class Limits:
             longest = self._measure.at_most(exchange, estimated)
             most = max(expected, self._price(exchange.sent_model or exchange.model, upstream, longest) or 0)
         grant = await self._take(fixed + _demands(limits, estimated, most))
-        if most > expected and grant.refused is not None and grant.refused.limit.kind.money:
-            rest = max(expected, min(most, _left(grant)))
-            if rest < most:
-                return await self._take(fixed + _demands(limits, estimated, rest))
+        if most <= expected or grant.refused is None or not grant.refused.limit.kind.money:
+            return grant
+        rest = max(expected, min(most, _left(grant)))
+        if rest == most:
+            return grant
+        held = await self._take(fixed + _demands(limits, estimated, rest))
+        if held.refused is not None or not _left(held):
+            return held
+        # Somebody has given back some of it since: it is not all that is left, and others could have the same.
+        self._limiter.settle(held, (0,) * len(held.demands))
         return grant
 
     async def _take(self, demands: tuple[Demand, ...]) -> Grant:
