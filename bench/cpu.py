@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ProcStat", "Sample", "cores", "descriptors", "parse_stat", "pinned", "resident", "sample", "tree"]
+__all__ = ["ProcStat", "Sample", "busy", "cores", "descriptors", "parse_stat", "pinned", "resident", "sample", "tree"]
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -71,6 +71,13 @@ def sample(root: int) -> Sample:
     stats = tree(root)
     cpu = sum(_cpu_seconds(stat) for stat in stats)
     return Sample(cpu, sum(stat.pages for stat in stats) * _PAGE)
+
+
+def busy() -> float:
+    """Seconds for which the cores of this machine have worked since it started, whoever for."""
+    with Path("/proc/stat").open(encoding="ascii") as stat:
+        user, nice, system, _, _, irq, softirq, steal, *_ = (int(field) for field in stat.readline().split()[1:])
+    return (user + nice + system + irq + softirq + steal) / _TICK
 
 
 def resident(root: int) -> int:

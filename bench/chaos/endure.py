@@ -1,9 +1,7 @@
 """The long run: two upstreams, two workers, virtual keys, a ledger; and all that goes wrong with them, by turns."""
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +17,7 @@ from bench.chaos.questions import ENDURE, KEYS, STALLED, TIGHT
 from bench.chaos.record import outcome_laws
 from bench.chaos.rig import RIG_KEY, Rig, rig
 from bench.chaos.soak import answer_laws, in_time, one_call_each, weathered
-from bench.chaos.watch import Watched, watch
+from bench.chaos.watch import Watched, crowd, watch
 from bench.chaos.weather import ENDURED, Spell, Weather
 from bench.spec import percentile
 from proxy.keys.key import Pepper
@@ -146,10 +144,10 @@ def _endure(shaken: Rig, weather: Weather, seconds: float, seed: int, told: Call
     eldest = min(stat.pid for stat in cpu.tree(gateway.pid) if stat.parent == gateway.pid)
     calm = min(_CALM, _CALM_SHARE * seconds)
     course = Course(seed, ENDURE, _CALM_FIRST, calm=True)
-    with watch(shaken, eldest), _crowd("in calm", told):
+    with watch(shaken, eldest), crowd("in calm", told):
         soaked = uvloop.run(soak_for(calm, port, course, clients=_CLIENTS, weather=weather))
     usual, soaked.paceless, soaked.herds = soaked.paceless, [], []
-    with watch(shaken, eldest) as watched, weather.over(gateway, shaken.upstream, eldest), _crowd("then", told):
+    with watch(shaken, eldest) as watched, weather.over(gateway, shaken.upstream, eldest), crowd("then", told):
         course = Course(seed, ENDURE)
         uvloop.run(soak_for(seconds - calm, port, course, clients=_CLIENTS, weather=weather, soaked=soaked))
     during = [*soaked.paceless]
@@ -172,16 +170,6 @@ def _endure(shaken: Rig, weather: Weather, seconds: float, seed: int, told: Call
         *settled,
         Law("the gateway ends when it is told to", ended == 0, f"exit code {ended}"),
     ]
-
-
-@contextmanager
-def _crowd(when: str, told: Callable[[str], None]) -> Iterator[None]:
-    """Says how much the machine does for others meanwhile: the laws about time take it for theirs."""
-    own, all_of_it, began = cpu.sample(os.getpid()).cpu_seconds, cpu.busy(), time.monotonic()
-    yield
-    own, all_of_it = cpu.sample(os.getpid()).cpu_seconds - own, cpu.busy() - all_of_it
-    share = max(0.0, all_of_it - own) / (time.monotonic() - began)
-    told(f"{when} others took {share:.2f} of {os.cpu_count()} cores, and this {own / (time.monotonic() - began):.2f}")
 
 
 def _book_laws(

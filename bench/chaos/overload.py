@@ -10,6 +10,7 @@ from bench import cpu
 from bench.chaos.flood import Answered, Flood, flood, saturate
 from bench.chaos.laws import Law, metric, quantile
 from bench.chaos.rig import Rig, rig
+from bench.chaos.watch import crowd
 from bench.payload import Plan, chat_body, head
 from bench.spec import CHAT, percentile
 
@@ -62,7 +63,8 @@ def _overload(shaken: Rig, seconds: float, told: Callable[[str], None]) -> list[
     usual = _median(calm.good)
     told(f"peak {peak:.0f} good answers a second; calm p50 {usual * 1e3:.1f} ms at {peak * _CALM_SHARE:.0f} a second")
     start, used = shaken.exposition(), cpu.sample(shaken.gateway.pid).cpu_seconds
-    flooded = uvloop.run(flood(port, request, rate=peak * _TIMES, seconds=seconds, connections=_CONNECTIONS))
+    with crowd("meanwhile", told):
+        flooded = uvloop.run(flood(port, request, rate=peak * _TIMES, seconds=seconds, connections=_CONNECTIONS))
     over, used = time.monotonic(), cpu.sample(shaken.gateway.pid).cpu_seconds - used
     end = shaken.exposition()
     after = uvloop.run(flood(port, request, rate=peak * _CALM_SHARE, seconds=_AFTER, connections=_CONNECTIONS))

@@ -4,7 +4,7 @@ import http.client
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,7 +13,7 @@ from bench import cpu
 from bench.chaos.laws import metric
 from bench.chaos.rig import Rig
 
-__all__ = ["Watched", "watch"]
+__all__ = ["Watched", "crowd", "watch"]
 
 _EVERY: Final = 0.5
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
@@ -62,6 +62,16 @@ def watch(rig: Rig, eldest: int) -> Iterator[Watched]:
     finally:
         over.set()
         watcher.join()
+
+
+@contextmanager
+def crowd(when: str, told: Callable[[str], None]) -> Iterator[None]:
+    """Says how much the machine does for others meanwhile: the laws about time take it for theirs."""
+    own, all_of_it, began = cpu.sample(os.getpid()).cpu_seconds, cpu.busy(), time.monotonic()
+    yield
+    own, all_of_it = cpu.sample(os.getpid()).cpu_seconds - own, cpu.busy() - all_of_it
+    share = max(0.0, all_of_it - own) / (time.monotonic() - began)
+    told(f"{when} others took {share:.2f} of {os.cpu_count()} cores, and this {own / (time.monotonic() - began):.2f}")
 
 
 def _sample(rig: Rig, eldest: int, watched: Watched) -> None:
