@@ -46,6 +46,8 @@ NAMING: Final = frozenset(["chat/completions", "completions", "embeddings", "res
 BLIND: Final = frozenset(["batches", "fine_tuning/*", "videos/*", "evals/*", "threads/*", "other"])
 """Routes on which work is ordered whose price can't be told beforehand, if ever."""
 FREE: Final = "moderations"
+PAUSES: Final = (0.01, 0.02, 0.04, 0.0)
+"""Seconds between looks at what is left of a budget while others give back some of it."""
 
 
 @final
@@ -160,17 +162,19 @@ class Limits:
         if expected and not estimated.capped:
             longest = self._measure.at_most(exchange, estimated)
             most = max(expected, self._price(exchange.sent_model or exchange.model, upstream, longest) or 0)
-        grant = await self._take(fixed + _demands(limits, estimated, most))
-        if most <= expected or grant.refused is None or not grant.refused.limit.kind.money:
-            return grant
-        rest = max(expected, min(most, _left(grant)))
-        if rest == most:
-            return grant
-        held = await self._take(fixed + _demands(limits, estimated, rest))
-        if held.refused is not None or not _left(held):
-            return held
-        # Somebody has given back some of it since: it is not all that is left, and others could have the same.
-        self._limiter.settle(held, (0,) * len(held.demands))
+        for pause in PAUSES:
+            grant = await self._take(fixed + _demands(limits, estimated, most))
+            if most <= expected or grant.refused is None or not grant.refused.limit.kind.money:
+                return grant
+            rest = max(expected, min(most, _left(grant)))
+            if rest == most:
+                return grant
+            held = await self._take(fixed + _demands(limits, estimated, rest))
+            if held.refused is not None or not _left(held):
+                return held
+            # Somebody has given back some of it since: it is not all that is left, and others could have the same.
+            self._limiter.settle(held, (0,) * len(held.demands))
+            await asyncio.sleep(pause)
         return grant
 
     async def _take(self, demands: tuple[Demand, ...]) -> Grant:
