@@ -18,6 +18,10 @@ _REQUESTS: Final = (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-reque
 _TOKENS: Final = (b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens")
 
 
+def _duration(ms: int) -> bytes:
+    return b"%dms" % ms if 0 < ms < 1_000 else duration(ms).encode() if ms > 0 else b"0s"
+
+
 def duration(ms: int) -> str:
     """As Go writes them: "17ms", "1.2s", "6m0s", "24h0m0s"."""
     if 0 < ms < 1_000:
@@ -53,7 +57,7 @@ def _tell(names: tuple[bytes, bytes, bytes], left: Left, headers: Headers) -> No
     headers += (
         (names[0], b"%d" % limit.amount),
         (names[1], b"%d" % remaining),
-        (names[2], duration(reset).encode()),
+        (names[2], _duration(reset)),
     )
 
 

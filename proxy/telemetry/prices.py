@@ -33,6 +33,8 @@ LOOK_AGAIN: Final = 3_600.0
 
 
 class Tier(enum.Enum):
+    __hash__ = object.__hash__  # that of Enum is a Python function, called for every price
+
     STANDARD = "standard"
     BATCH = "batch"
     PRIORITY = "priority"
