@@ -52,17 +52,19 @@ def _tell_limits(bill: Bill, headers: Headers) -> None:
     tokens: Left | None = None
     least, warned = -1, []
     for grant, plan in ((bill.admitted, bill.admission), (bill.charged, bill.plan)):
-        if grant is None or not grant.figures:
+        if grant is None or not (figures := grant.figures):
             continue
-        figures = grant.figures
         used = bill.used if grant is bill.charged and grant.refused is None else None
         costs = () if used is None else grant.costs
         layout = plan.layout if plan is not None else Layout(limit for limit, _ in grant.demands)
         for limit, at, _ in layout.requests:
-            requests = tightest(requests, (limit, figures[at], figures[at + 1]))
+            left = limit, figures[at], figures[at + 1]
+            requests = left if requests is None else tightest(requests, left)
         for limit, at, place in layout.tokens:
-            left = (figures[at], figures[at + 1]) if used is None else _settled(limit, figures[at] + costs[place], used)
-            tokens = tightest(tokens, (limit, *left))
+            left = limit, figures[at], figures[at + 1]
+            if used is not None:
+                left = _settled(limit, figures[at] + costs[place], used)
+            tokens = left if tokens is None else tightest(tokens, left)
         for limit, at, place in layout.money:
             remaining = figures[at]
             if used is not None and bill.cost is not None:
@@ -80,10 +82,11 @@ def _tell_limits(bill: Bill, headers: Headers) -> None:
         headers.append((b"x-askonce-budget-warning", ", ".join(said).encode()))
 
 
-def _settled(limit: Limit, left: int, used: Mapping[str, int]) -> tuple[int, int]:
-    """What is left, and until all of it is there again."""
-    left = min(limit.burst, left - used.get("input", 0) - used.get("output", 0))
-    return max(0, left), -(-(limit.burst - left) * 60_000 // limit.amount) if limit.amount else 0
+def _settled(limit: Limit, left: int, used: Mapping[str, int]) -> Left:
+    """Once so much was used of what was left."""
+    amount, burst = limit.amount, limit.burst
+    left = min(burst, left - used.get("input", 0) - used.get("output", 0))
+    return limit, max(0, left), -(-(burst - left) * 60_000 // amount) if amount else 0
 
 
 def _usd(nano: int) -> bytes:

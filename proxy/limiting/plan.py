@@ -2,32 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from operator import itemgetter
-from typing import Final, NamedTuple, TypeAlias, final
+from typing import Final, TypeAlias, final
 
 from limits.grant import Grant, Limiter
 from limits.policy import MAX_BUCKET, Demand, Kind, Limit
 from proxy.limiting.fields import Layout
 
-__all__ = ["NOTHING_ASKED", "Asked", "Plan"]
+__all__ = ["Plan"]
 
 TOKENS: Final = Kind.TOKENS
 OWN, SENT, USED, PAID = range(4)
 
 Costs: TypeAlias = tuple[int, ...]
-
-
-class Asked(NamedTuple):
-    """What a call may come to."""
-
-    entered: int
-    """Tokens in the request itself."""
-    tokens: int
-    expected: int
-    """Nano-dollars, as `most`."""
-    most: int
-
-
-NOTHING_ASKED: Final = Asked(0, 0, 0, 0)
 
 
 @final
@@ -54,9 +40,10 @@ class Plan:
     def __repr__(self) -> str:
         return f"<Plan of {len(self.limits)} limits>"
 
-    def taking(self, asked: Asked) -> Costs:
-        costs = self.costs((1, 1, asked.tokens, asked.most))
-        return costs if asked.tokens <= self._least else self._bounded(costs, asked)
+    def taking(self, entered: int = 0, tokens: int = 0, money: int = 0) -> Costs:
+        """One each, and as many tokens, some of which are in the request itself, and as much money."""
+        costs = self.costs((1, 1, tokens, money))
+        return costs if tokens <= self._least else self._bounded(costs, entered)
 
     def take_now(self, costs: Costs) -> Grant | None:
         """None: whether there is room can't be told without waiting."""
@@ -69,10 +56,10 @@ class Plan:
     def _demands(self, costs: Costs) -> tuple[Demand, ...]:
         return tuple(map(Demand, self.limits, costs))
 
-    def _bounded(self, costs: Costs, asked: Asked) -> Costs:
+    def _bounded(self, costs: Costs, entered: int) -> Costs:
         """What a request might be answered with does not keep it out for ever: it waits for a full bucket."""
         bounded = [
-            min(cost, limit.burst) if limit.kind is TOKENS and asked.entered <= limit.burst else cost
+            min(cost, limit.burst) if limit.kind is TOKENS and entered <= limit.burst else cost
             for limit, cost in zip(self.limits, costs, strict=True)
         ]
         return tuple(bounded)

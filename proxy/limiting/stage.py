@@ -20,7 +20,7 @@ from proxy.errors import Kind as Error
 from proxy.exchange import Body, Exchange, Outcome
 from proxy.limiting.bill import NOTHING, Bill
 from proxy.limiting.measure import Measure, asked_of
-from proxy.limiting.plan import NOTHING_ASKED, Asked, Plan
+from proxy.limiting.plan import Plan
 from proxy.limiting.terms import Terms, TermsBook
 from proxy.openai.estimate import Estimate
 from proxy.telemetry.money_metrics import MoneyMetrics
@@ -87,7 +87,7 @@ class Limits:
         plan = self._admission(exchange)
         if plan is None:
             return True
-        grant = plan.take_now(plan.taking(NOTHING_ASKED))
+        grant = plan.take_now(plan.taking())
         if grant is None or grant.refused is not None:
             return False
         self._note(exchange, plan, grant)
@@ -98,7 +98,7 @@ class Limits:
         plan = self._admission(exchange)
         if plan is None:
             return True
-        grant = plan.take_now(plan.taking(NOTHING_ASKED))
+        grant = plan.take_now(plan.taking())
         if grant is None:
             return False
         self._admit(exchange, plan, grant)
@@ -107,7 +107,7 @@ class Limits:
     async def admit(self, exchange: Exchange) -> None:
         """Raises Failure."""
         if not self.admit_now(exchange) and (plan := self._admission(exchange)) is not None:
-            self._admit(exchange, plan, await plan.take(plan.taking(NOTHING_ASKED)))
+            self._admit(exchange, plan, await plan.take(plan.taking()))
 
     def _admission(self, exchange: Exchange) -> Plan | None:
         """None: nothing is limited of it."""
@@ -139,21 +139,27 @@ class Limits:
         # Who could not be answered from the cache was not admitted: all of it is taken at once.
         which = upstream, bill.admitted is None, makes
         plan = terms.plans.get(which) or self._call(terms, which)
-        asked = NOTHING_ASKED
+        entered = tokens = most = 0
         if plan.spending or (exchange.key is not None and exchange.key.max_tokens is not None):
-            bill.estimate = self._measure.at_once(exchange, body) or await self._measure.of(exchange, body)
-            asked = self._ask(exchange, bill, bill.estimate, upstream)
+            estimated = self._measure.at_once(exchange, body) or await self._measure.of(exchange, body)
+            bill.estimate, entered, tokens = estimated, estimated.input, estimated.input + estimated.output
+            most = self._ask(exchange, bill, estimated, upstream)
             self._refuse_what_cannot_be_counted(exchange, bill, terms)
         elif self._measuring:
             bill.estimate = self._measure.at_once(exchange, body) or self._measure.roughly(exchange, body)
         if not plan.limits:
             return
-        costs = plan.taking(asked)
+        costs = plan.taking(entered, tokens, most)
         grant = plan.take_now(costs) or await plan.take(costs)
-        if grant.refused is not None and asked.most > asked.expected and grant.refused.limit.kind.money:
-            grant = await self._take_rest(plan, grant, asked)
+        if grant.refused is not None and grant.refused.limit.kind.money:
+            # All the money that is left, if that is what is expected.
+            rest = max(bill.reserved or 0, min(most, _left(grant)))
+            if rest < most:
+                costs = plan.taking(entered, tokens, rest)
+                grant = plan.take_now(costs) or await plan.take(costs)
         bill.plan, bill.charged = plan, grant
-        self._count(grant)
+        if grant.over or grant.refused is not None:
+            self._count(grant)
         if grant.refused is not None:
             raise self._refusal(exchange, grant, grant.refused)
 
@@ -169,7 +175,7 @@ class Limits:
         )
         return plan
 
-    def _ask(self, exchange: Exchange, bill: Bill, estimated: Estimate, upstream: str) -> Asked:
+    def _ask(self, exchange: Exchange, bill: Bill, estimated: Estimate, upstream: str) -> int:
         """Of money as much as an unbounded answer may come to."""
         used = asked_of(estimated)
         bill.reserved = self._price(exchange.model, upstream, used) if used else 0
@@ -177,15 +183,7 @@ class Limits:
         if expected and not estimated.capped and estimated.output:
             used["output"] = self._measure.longest(estimated)
             most = max(expected, self._price(exchange.model, upstream, used) or 0)
-        return Asked(estimated.input, estimated.input + estimated.output, expected, most)
-
-    async def _take_rest(self, plan: Plan, refused: Grant, asked: Asked) -> Grant:
-        """All the money that is left, if that is what is expected."""
-        rest = max(asked.expected, min(asked.most, _left(refused)))
-        if rest >= asked.most:
-            return refused
-        costs = plan.taking(asked._replace(most=rest))
-        return plan.take_now(costs) or await plan.take(costs)
+        return most
 
     def _refuse_what_cannot_be_counted(self, exchange: Exchange, bill: Bill, terms: Terms) -> None:
         key, estimated = exchange.key, bill.estimate
