@@ -1,6 +1,6 @@
 """Requests, tokens and money: reserved before, settled after, counted together by all who share a store."""
 
-from limits.grant import Grant, Limiter, Reservation
+from limits.grant import Grant, Limiter, Prepared, Reservation
 from limits.memory import MemoryLimiter
 from limits.policy import NEVER, Demand, Kind, Limit, Mode, OnFailure, State, Store
 from limits.redis import RedisLimiter
@@ -15,6 +15,7 @@ __all__ = [
     "MemoryLimiter",
     "Mode",
     "OnFailure",
+    "Prepared",
     "RedisLimiter",
     "Reservation",
     "State",

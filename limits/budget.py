@@ -10,12 +10,19 @@ from typing import Final, final
 
 from limits.policy import NEVER, Kind
 
-__all__ = ["FREED_SOON", "Calendar", "Counter"]
+__all__ = ["FREED_SOON", "HELD", "Calendar", "Counter"]
 
 DAY: Final = 86_400_000
 FREED_SOON: Final = 1_000
 """Milliseconds after which it is worth to ask again for one of some concurrent requests: nobody knows."""
+HELD: Final = 0
+"""In place of the code of a kind: of what is concurrent all is there again if nobody asks."""
 NO_PERIOD: Final = -1
+# To find a member of an enum takes ten times as long.
+CONCURRENT: Final = Kind.CONCURRENT.code
+DAILY: Final = Kind.DAILY.code
+SPEND_DAY: Final = Kind.SPEND_DAY.code
+SPEND_MONTH: Final = Kind.SPEND_MONTH.code
 
 
 @final
@@ -29,20 +36,25 @@ class Calendar:
         self.period = [0] * codes
         self.left = [NEVER] * codes
         """Milliseconds until a full limit has room again."""
-        self.left[Kind.CONCURRENT.code] = FREED_SOON
+        self.left[CONCURRENT] = FREED_SOON
+        self.left[HELD] = 0
         self._day_ends = self._month_ends = 0
 
-    def turn(self, now: int) -> None:
-        """`now` in milliseconds since the epoch."""
-        if not self._day_ends - DAY <= now < self._day_ends:
-            day = now // DAY
-            self._day_ends = (day + 1) * DAY
-            month, self._month_ends = _month(day)
-            self.period[Kind.DAILY.code] = self.period[Kind.SPEND_DAY.code] = day
-            self.period[Kind.SPEND_MONTH.code] = month
+    def turn(self, now: int) -> bool:
+        """`now` in milliseconds since the epoch. True: it is another day than the last time."""
         left = self.left
-        left[Kind.DAILY.code] = left[Kind.SPEND_DAY.code] = self._day_ends - now
-        left[Kind.SPEND_MONTH.code] = self._month_ends - now
+        left[DAILY] = left[SPEND_DAY] = rest = self._day_ends - now
+        if 0 < rest <= DAY:
+            left[SPEND_MONTH] = self._month_ends - now
+            return False
+        day = now // DAY
+        self._day_ends = (day + 1) * DAY
+        month, self._month_ends = _month(day)
+        self.period[DAILY] = self.period[SPEND_DAY] = day
+        self.period[SPEND_MONTH] = month
+        left[DAILY] = left[SPEND_DAY] = self._day_ends - now
+        left[SPEND_MONTH] = self._month_ends - now
+        return True
 
 
 def _month(day: int) -> tuple[int, int]:

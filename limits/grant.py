@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Protocol, Self, final
 
-from limits.policy import Demand, Kind, State, Store
+from limits.policy import Demand, Kind, Limit, State, Store
 
-__all__ = ["Grant", "Limiter", "Reservation"]
+__all__ = ["Grant", "Limiter", "Prepared", "Reservation"]
 
 
 class Grant:
@@ -15,10 +15,10 @@ class Grant:
     `over` are demands on limits in shadow mode that would have been refused; of those nothing was taken either.
     """
 
-    __slots__ = ("demands", "figures", "over", "refused", "retry_after_ms", "store")
+    __slots__ = ("_demands", "figures", "over", "refused", "retry_after_ms", "store")
 
     def __init__(self, demands: Sequence[Demand]) -> None:
-        self.demands = demands
+        self._demands = demands
         self.refused: Demand | None = None
         self.retry_after_ms = 0
         """Until all demands have room if nobody else asks; NEVER if they never do."""
@@ -33,11 +33,30 @@ class Grant:
         return f"<Grant refused by {limit.kind.value} of {limit.subject}, again in {self.retry_after_ms} ms>"
 
     @property
+    def demands(self) -> Sequence[Demand]:
+        return self._demands
+
+    @property
+    def costs(self) -> Sequence[int]:
+        """Of the demands."""
+        return [cost for _, cost in self.demands]
+
+    @property
     def states(self) -> tuple[State, ...]:
         """In the order of the demands, as they were after this answer; fewer where a limit was not counted."""
         figures = iter(self.figures)
         pairs = zip(figures, figures, strict=False)
         return tuple(State(demand.limit, *pair) for demand, pair in zip(self.demands, pairs, strict=False))
+
+
+class Prepared(Protocol):
+    """The way to demand the same limits time and again."""
+
+    def take(self, costs: Sequence[int]) -> Grant | None:
+        """What `Limiter.take` answers to these costs, in the order of the limits.
+
+        None, and nothing was taken: that is to be asked instead.
+        """
 
 
 class Limiter(Protocol):
@@ -47,6 +66,9 @@ class Limiter(Protocol):
 
     def take(self, demands: Sequence[Demand]) -> Grant | None:
         """What `reserve` answers, where that can be told without waiting; otherwise None, and nothing was taken."""
+
+    def prepare(self, limits: Sequence[Limit]) -> Prepared | None:
+        """A faster way for limits that are demanded together; of a subject no kind is among them twice."""
 
     async def reserve(self, demands: Sequence[Demand]) -> Grant:
         """Takes all or nothing; of a subject no kind is demanded twice.

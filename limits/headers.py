@@ -18,6 +18,10 @@ _REQUESTS: Final = (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-reque
 _TOKENS: Final = (b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens")
 
 
+def _duration(ms: int) -> bytes:
+    return b"%dms" % ms if 0 < ms < 1_000 else duration(ms).encode() if ms > 0 else b"0s"
+
+
 def duration(ms: int) -> str:
     """As Go writes them: "17ms", "1.2s", "6m0s", "24h0m0s"."""
     if 0 < ms < 1_000:
@@ -31,9 +35,9 @@ def duration(ms: int) -> str:
     return f"{minutes}m{text}" if minutes else text
 
 
-def tightest(one: Left | None, other: Left) -> Left:
+def tightest(one: Left, other: Left) -> Left:
     """Which comes first to its end."""
-    if one is None or other[1] < one[1] or (other[1] == one[1] and other[2] > one[2]):
+    if other[1] < one[1] or (other[1] == one[1] and other[2] > one[2]):
         return other
     return one
 
@@ -41,20 +45,11 @@ def tightest(one: Left | None, other: Left) -> Left:
 def rate_limit(requests: Left | None, tokens: Left | None) -> Headers:
     """Three headers for requests and three for tokens."""
     headers: Headers = []
-    if requests is not None:
-        _tell(_REQUESTS, requests, headers)
-    if tokens is not None:
-        _tell(_TOKENS, tokens, headers)
+    for (amount, rest, until), left in ((_REQUESTS, requests), (_TOKENS, tokens)):
+        if left is not None:
+            limit, remaining, reset = left
+            headers += ((amount, b"%d" % limit.amount), (rest, b"%d" % remaining), (until, _duration(reset)))
     return headers
-
-
-def _tell(names: tuple[bytes, bytes, bytes], left: Left, headers: Headers) -> None:
-    limit, remaining, reset = left
-    headers += (
-        (names[0], b"%d" % limit.amount),
-        (names[1], b"%d" % remaining),
-        (names[2], duration(reset).encode()),
-    )
 
 
 def retry_after(ms: int) -> Headers:

@@ -1,53 +1,21 @@
 """The limiter of one process, in one event loop. It never waits."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias, final
+from typing import Final, TypeAlias, final
 
 from limits.bucket import Bucket
-from limits.budget import Calendar, Counter
+from limits.budget import Counter
 from limits.grant import Grant
-from limits.policy import NEVER, Demand, Kind, Mode, Store
+from limits.meters import Meter, Meters, Subject
+from limits.policy import NEVER, Demand, Kind, Limit, Mode, Store
+from limits.prepared import Prepared, Taken
 
 __all__ = ["MemoryLimiter"]
 
 MAX_SUBJECTS: Final = 65_536
-LOOK: Final = 2
-"""Of the oldest subjects, whenever a new one comes: idle ones are forgotten."""
-PRESSED: Final = 64
-"""As many are looked at where there is no room left."""
 CONCURRENT: Final = Kind.CONCURRENT
 
-_Meter: TypeAlias = Bucket | Counter
-
-
-@final
-class _Subject:
-    __slots__ = ("holds", "meters")
-
-    def __init__(self) -> None:
-        self.meters: list[Any] = [None] * (len(Kind) + 1)
-        """Buckets and counters, by the code of their kind."""
-        self.holds = 0
-        """Of grants that are not settled yet."""
-
-    def begin(self, kind: Kind, now: int, calendar: Calendar) -> _Meter:
-        """Its meter of this kind, full."""
-        meter = self.meters[kind.code] = Bucket(now) if kind.bucket else Counter(calendar.period[kind.code])
-        return meter
-
-    def idle(self, now: int, calendar: Calendar) -> bool:
-        if self.holds:
-            return False
-        for code, meter in enumerate(self.meters):
-            if isinstance(meter, Bucket):
-                if not meter.idle(now):
-                    return False
-            elif meter is not None and not meter.idle(calendar.period[code]):
-                return False
-        return True
-
-
-_Taken: TypeAlias = tuple[_Subject, _Meter | None, int, int]
+_Taken: TypeAlias = tuple[Subject, Meter | None, int, int]
 """From which meter of a subject, of which period or at which rate, how much. No meter: nothing."""
 
 
@@ -63,6 +31,9 @@ class _Held(Grant):
         self.taken: list[_Taken] = []
 
     def settle(self, costs: Sequence[int]) -> None:
+        """As `Limiter.settle`."""
+        if not self.taken:
+            return
         now = round(self.monotonic() * 1_000)
         taken, self.taken = self.taken, []
         for (subject, meter, where, cost), (limit, _), used in zip(taken, self.demands, costs, strict=True):
@@ -96,31 +67,33 @@ class MemoryLimiter:
     def __init__(
         self, monotonic: Callable[[], float], wall: Callable[[], float], max_subjects: int = MAX_SUBJECTS
     ) -> None:
-        self._monotonic = monotonic
-        self._wall = wall
-        self._max = max_subjects
-        self._calendar = Calendar()
-        self._subjects: dict[str, _Subject] = {}
-        self.forgotten = 0
-        """Subjects that were not idle."""
+        self._meters = meters = Meters(monotonic, wall, max_subjects)
+        self._calendar, self._subjects = meters.calendar, meters.subjects
 
     def __repr__(self) -> str:
         holds = sum(subject.holds for subject in self._subjects.values())
         return f"<MemoryLimiter {len(self._subjects)} subjects, {holds} holds>"
 
+    @property
+    def forgotten(self) -> int:
+        """Subjects that were not idle."""
+        return self._meters.forgotten
+
     async def reserve(self, demands: Sequence[Demand]) -> Grant:
         return self.take(demands)
 
+    def prepare(self, limits: Sequence[Limit]) -> Prepared:
+        return Prepared(self._meters, limits)
+
     def take(self, demands: Sequence[Demand]) -> Grant:
-        now = round(self._monotonic() * 1_000)
-        calendar, subjects = self._calendar, self._subjects
-        calendar.turn(round(self._wall() * 1_000))
-        grant = _Held(demands, self._monotonic)
+        meters, calendar, subjects = self._meters, self._calendar, self._subjects
+        now = meters.turn()
+        grant = _Held(demands, meters.monotonic)
         figures: list[int] = []
         begun: list[tuple[str, int]] = []
         for demand in demands:
             (name, kind, amount, burst, _, _, _), cost = demand
-            subject = subjects.get(name) or self._met(name, now)
+            subject = subjects.get(name) or meters.met(name, now)
             code = kind.code
             meter = subject.meters[code]
             if meter is None:
@@ -141,7 +114,7 @@ class MemoryLimiter:
         if grant.refused is not None:
             grant.refund()
             figures = self._figures(demands)
-            self._unmake(begun)
+            meters.unmake(begun)
         grant.figures = figures
         return grant
 
@@ -165,23 +138,14 @@ class MemoryLimiter:
                 figures += (max(0, remaining), 0 if limit.kind is CONCURRENT else left[code])
         return figures
 
-    def _unmake(self, begun: Sequence[tuple[str, int]]) -> None:
-        """A refusal leaves nothing of what was not there before."""
-        for name, code in begun:
-            meters = self._subjects[name].meters
-            meters[code] = None
-            if not any(meters):
-                del self._subjects[name]
-
     def settle(self, grant: Grant, costs: Sequence[int]) -> None:
-        if isinstance(grant, _Held) and grant.taken:
+        if isinstance(grant, (Taken, _Held)):
             grant.settle(costs)
 
     async def restore(self, used: Mapping[tuple[str, Kind], int]) -> None:
-        now = round(self._monotonic() * 1_000)
-        self._calendar.turn(round(self._wall() * 1_000))
+        now = self._meters.turn()
         for (name, kind), amount in used.items():
-            subject = self._subjects.get(name) or self._met(name, now)
+            subject = self._subjects.get(name) or self._meters.met(name, now)
             period = self._calendar.period[kind.code]
             meter = subject.meters[kind.code]
             if not isinstance(meter, Counter):
@@ -190,24 +154,3 @@ class MemoryLimiter:
 
     async def close(self, seconds: float) -> None:
         """There is nothing to tell."""
-
-    def _met(self, name: str, now: int) -> _Subject:
-        """A new one takes the place of those that are idle, as far as it looks."""
-        subjects = self._subjects
-        pressed = len(subjects) >= self._max
-        for _ in range(min(PRESSED if pressed else LOOK, len(subjects))):
-            oldest = next(iter(subjects))
-            subject = subjects.pop(oldest)
-            if not subject.idle(now, self._calendar):
-                subjects[oldest] = subject
-        if len(subjects) >= self._max:
-            self._forget_one()
-        subject = subjects[name] = _Subject()
-        return subject
-
-    def _forget_one(self) -> None:
-        for name, subject in self._subjects.items():
-            if not subject.holds:
-                del self._subjects[name]
-                self.forgotten += 1
-                return

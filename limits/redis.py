@@ -21,7 +21,7 @@ from limits.fallback import Alone, Fallback
 from limits.grant import Grant
 from limits.link import Link, Script, Word
 from limits.outbox import Outbox, Settlement
-from limits.policy import Demand, Kind, Mode, Store
+from limits.policy import Demand, Kind, Limit, Mode, Store
 
 __all__ = ["RedisLimiter"]
 
@@ -87,6 +87,9 @@ class RedisLimiter:
 
     def take(self, demands: Sequence[Demand]) -> Grant | None:
         return None if demands else Grant(demands)
+
+    def prepare(self, limits: Sequence[Limit]) -> None:
+        """It is Redis that knows the meters."""
 
     async def reserve(self, demands: Sequence[Demand]) -> Grant:
         if not demands:

@@ -198,7 +198,9 @@ class Bills:
             self._write(self._row(exchange, self._known(exchange), route, status, error))
 
     def _known(self, exchange: Exchange) -> Bill:
-        bill = self._bill(exchange)
+        bill = exchange.bill
+        if bill is None or bill.used is None:
+            bill = self._bill(exchange)
         if exchange.note is not None and self._prices is not None and not bill.saved:
             self._save(exchange, exchange.note)
         return bill

@@ -15,7 +15,7 @@ from proxy.ledger.mark import private_folder
 from proxy.ledger.row import KINDS, Row
 from proxy.ledger.writer import Stored
 
-__all__ = ["BUSY", "COLUMNS", "ForeignVersion", "connect", "same_file", "trouble"]
+__all__ = ["BUSY", "COLUMNS", "USED", "ForeignVersion", "connect", "same_file", "trouble"]
 
 VERSION: Final = 1
 BUSY: Final = 2.0

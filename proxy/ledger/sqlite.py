@@ -9,20 +9,23 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import starmap
 from pathlib import Path
-from typing import Final, TypeVar, final
+from typing import Final, TypeAlias, TypeVar, final
 
 import msgspec
 
 from proxy.ledger.fold import DAY, DIMENSIONS, MAX_GROUPS, MEASURES, OTHER, Group, add, day_of, folded
 from proxy.ledger.row import KINDS, MICROSECONDS, Row, bounded, cleaned
-from proxy.ledger.schema import BUSY, COLUMNS, connect, same_file, trouble
+from proxy.ledger.schema import BUSY, COLUMNS, USED, connect, same_file, trouble
 from proxy.ledger.writer import Batch, Stored
 
 __all__ = ["SqliteSink"]
 
 T = TypeVar("T")
+Kinds: TypeAlias = tuple[str, ...]
+"""Some of KINDS, in their order."""
 
 SLICE: Final = 5_000
 """Rows that are removed in one transaction."""
@@ -31,12 +34,8 @@ RUNS: Final = 90
 
 _TAKEN: Final = (100, 10, 1)
 """Rows of one statement."""
-_ROW: Final = f"({', '.join('?' * len(COLUMNS))})"
-_INSERT: Final = {
-    rows: f"INSERT INTO requests ({', '.join(COLUMNS)}) VALUES {', '.join([_ROW] * rows)}"  # noqa: S608
-    " ON CONFLICT (call_id) DO NOTHING"
-    for rows in _TAKEN
-}
+_STATEMENTS: Final = 64
+"""Sorts of batches, by the kinds of usage in them, whose statements are remembered."""
 _REFUSED: Final = "(attempts = 0 AND status >= 400)"
 _DAY: Final = f"at / {DAY * MICROSECONDS}"
 _MEASURED: Final = {
@@ -50,24 +49,48 @@ _MEASURED: Final = {
 }
 _MOST: Final = 1 << 62
 """As much as a sum can come to: beyond 1 << 63 SQLite has no whole numbers."""
-_SET: Final = (
-    f"ON CONFLICT DO UPDATE SET {', '.join(f'{name} = min({_MOST}, {name} + excluded.{name})' for name in MEASURES)}"
-)
 _MODEL: Final = f"iif({_REFUSED}, '{OTHER}', model)"
 _GROUP: Final = ", ".join([_DAY, *(_MODEL if name == "model" else name for name in DIMENSIONS[1:])])
 """As `fold.folded` has it."""
-_FOLD: Final = (
-    f"INSERT INTO days ({', '.join((*DIMENSIONS, *MEASURES))})"  # noqa: S608  (names of our own)
-    f" SELECT {_GROUP}, {', '.join(_MEASURED[name] for name in MEASURES)}"
-    f" FROM requests WHERE seq > ? GROUP BY {_GROUP} {_SET}"
-)
 _FULLEST: Final = (
     "SELECT coalesce(max(groups), 0) FROM (SELECT count(*) AS groups FROM days"  # noqa: S608  (names of our own)
     f" WHERE day IN (SELECT DISTINCT {_DAY} FROM requests WHERE seq > ?) GROUP BY day)"
 )
+
+
+def _set(measures: Iterable[str]) -> str:
+    sums = (f"{name} = min({_MOST}, {name} + excluded.{name})" for name in measures)
+    return f"ON CONFLICT DO UPDATE SET {', '.join(sums)}"
+
+
+@lru_cache(_STATEMENTS)
+def _insert_of(kinds: Kinds, rows: int) -> str:
+    """What is not used is 0 without being said: it is most of what there is."""
+    columns = [name for name in COLUMNS if name not in USED or name in _columns(kinds)]
+    row = f"({', '.join('?' * len(columns))})"
+    return (
+        f"INSERT INTO requests ({', '.join(columns)}) VALUES {', '.join([row] * rows)}"  # noqa: S608  (names of our own)
+        " ON CONFLICT (call_id) DO NOTHING"
+    )
+
+
+@lru_cache(_STATEMENTS)
+def _fold_of(kinds: Kinds) -> str:
+    measures = [name for name in MEASURES if name not in USED or name in _columns(kinds)]
+    return (
+        f"INSERT INTO days ({', '.join((*DIMENSIONS, *measures))})"  # noqa: S608  (names of our own)
+        f" SELECT {_GROUP}, {', '.join(_MEASURED[name] for name in measures)}"
+        f" FROM requests WHERE seq > ? GROUP BY {_GROUP} {_set(measures)}"
+    )
+
+
+def _columns(kinds: Kinds) -> list[str]:
+    return [f"used_{kind}" for kind in kinds]
+
+
 _ADD: Final = (
     f"INSERT INTO days ({', '.join((*DIMENSIONS, *MEASURES))})"  # noqa: S608  (names of our own)
-    f" VALUES ({', '.join('?' * (len(DIMENSIONS) + len(MEASURES)))}) {_SET}"
+    f" VALUES ({', '.join('?' * (len(DIMENSIONS) + len(MEASURES)))}) {_set(MEASURES)}"
 )
 _KNOWN: Final = f"SELECT 1 FROM days WHERE {' AND '.join(f'{name} = ?' for name in DIMENSIONS)}"  # noqa: S608
 _LOST: Final = "INSERT INTO losses VALUES (?, ?) ON CONFLICT DO UPDATE SET lost = lost + excluded.lost"
@@ -189,10 +212,11 @@ class SqliteSink:
             if missing:
                 db.execute(_LOST, (day_of(self._wall()), missing))
             (before,) = db.execute("SELECT coalesce(max(seq), 0) FROM requests").fetchone()
-            _insert(db, batch.rows)
+            kinds = _kinds(batch.rows)
+            _insert(db, batch.rows, kinds)
             (fullest,) = db.execute(_FULLEST, (before,)).fetchone()
             if fullest + len(batch.rows) <= self._max_groups:
-                db.execute(_FOLD, (before,))
+                db.execute(_fold_of(kinds), (before,))
             else:
                 new = _new(db, batch.rows, before)
                 db.executemany(_ADD, starmap(_plus, self._bounded(db, folded(new)).items()))
@@ -252,24 +276,33 @@ def _its_own(error: Exception) -> bool:
     return not isinstance(error, sqlite3.Error) or isinstance(error, sqlite3.IntegrityError | sqlite3.DataError)
 
 
-def _insert(db: sqlite3.Connection, rows: Sequence[Row]) -> None:
+def _kinds(rows: Sequence[Row]) -> Kinds:
+    """That were used at all."""
+    used = set[str]().union(*[row.used for row in rows])
+    return tuple([kind for kind in KINDS if kind in used])
+
+
+def _insert(db: sqlite3.Connection, rows: Sequence[Row], kinds: Kinds) -> None:
     """Those that are not there yet."""
     at = 0
     while at < len(rows):
         taken = next(count for count in _TAKEN if count <= len(rows) - at)
-        db.execute(_INSERT[taken], [value for row in rows[at : at + taken] for value in _values(row)])
+        db.execute(_insert_of(kinds, taken), _values(rows[at : at + taken], kinds))
         at += taken
 
 
-def _values(row: Row) -> tuple[object, ...]:
-    """In the order of COLUMNS."""
-    used = row.used
-    return (
-        *(row.call_id, round(row.time * MICROSECONDS), row.key, row.team, row.endpoint, row.model, row.served),
-        *(row.upstream, row.cache, *[used.get(kind, 0) for kind in KINDS], row.cost, row.saved, row.estimated),
-        *(row.status, row.error, row.attempts, row.duration, row.first_token, row.bytes_in, row.bytes_out),
-        msgspec.json.encode(row.tags).decode() if row.tags else "[]",
-    )
+def _values(rows: Sequence[Row], kinds: Kinds) -> list[object]:
+    """In the order of COLUMNS, without what nobody used."""
+    values: list[object] = []
+    for row in rows:
+        used = row.used
+        values += (row.call_id, round(row.time * MICROSECONDS), row.key, row.team, row.endpoint, row.model, row.served)
+        values += (row.upstream, row.cache)
+        values += [used.get(kind, 0) for kind in kinds]
+        values += (row.cost, row.saved, row.estimated, row.status, row.error, row.attempts, row.duration)
+        values += (row.first_token, row.bytes_in, row.bytes_out)
+        values.append(msgspec.json.encode(row.tags).decode() if row.tags else "[]")
+    return values
 
 
 def _new(db: sqlite3.Connection, rows: Sequence[Row], before: int) -> list[Row]:

@@ -121,6 +121,8 @@ class Ledger:
         self._max_bytes = max_bytes
         self._every = every
         self._held: deque[Row] = deque()
+        self._weights: deque[int] = deque()
+        """Of the rows that are held."""
         self._bytes = 0
         self._added = 0
         self._stored = 0
@@ -162,6 +164,7 @@ class Ledger:
             self._events.lost(Loss.OVERFLOW, 1)
             return
         held.append(row)
+        self._weights.append(size)
         self._bytes += size
         if len(held) == BATCH:
             self._full.set()
@@ -258,7 +261,7 @@ class Ledger:
             self._unsure = None
             for _ in rows:
                 self._held.popleft()
-            self._bytes -= sum(map(weight, rows))
+                self._bytes -= self._weights.popleft()
             self._stored += len(rows)
             self._lost_told = batch.lost
         self._tell(outcome)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, final
 if TYPE_CHECKING:
     from limits.grant import Grant
     from limits.policy import Limit
+    from proxy.limiting.plan import Plan
     from proxy.openai.estimate import Estimate
 
 __all__ = ["NOTHING", "Bill"]
@@ -18,15 +19,16 @@ class Bill:
     """Money in nano-dollars; None where no price is known."""
 
     __slots__ = (
+        "admission",
         "admitted",
         "asking",
         "charged",
         "cost",
         "estimate",
         "estimated",
-        "own",
         "paid",
         "paid_tokens",
+        "plan",
         "reserved",
         "saved",
         "served",
@@ -37,14 +39,14 @@ class Bill:
     )
 
     def __init__(self) -> None:
+        self.admission: Plan | None = None
         self.admitted: Grant | None = None
         """For the request itself; ends with it."""
+        self.plan: Plan | None = None
         self.charged: Grant | None = None
         """For its call upstream, which may outlast it."""
         self.upstream = ""
         """Whose call was charged for."""
-        self.own = 0
-        """How many demands of the latter are for the request itself: they come first."""
         self.estimate: Estimate | None = None
         self.reserved: int | None = 0
         """What the estimate comes to."""

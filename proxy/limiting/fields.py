@@ -1,18 +1,18 @@
 """What a client is told of its limits, and of what its request cost and saved. Sans-IO."""
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Final, final
 
 from limits.headers import Left, rate_limit, tightest
 from limits.policy import Kind, Limit, Mode
 from proxy.exchange import Headers
 from proxy.limiting.bill import Bill
 
-__all__ = ["RATE_LIMITS", "bill_headers"]
+__all__ = ["RATE_LIMITS", "Layout", "bill_headers"]
 
-CONCURRENT: Final = Kind.CONCURRENT
-TOKENS: Final = Kind.TOKENS
-SHADOW: Final = Mode.SHADOW
+_REQUESTS: Final = (Kind.REQUESTS, Kind.DAILY)
+_NANO: Final = 1_000_000_000
+_POINT: Final = ord(".")
 RATE_LIMITS: Final = frozenset(
     f"x-ratelimit-{what}-{of}".encode() for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")
 )
@@ -30,32 +30,49 @@ def bill_headers(bill: Bill) -> Headers:
     return headers
 
 
+@final
+class Layout:
+    """Where among the figures of a grant, and its costs, there is what a client is told. Limits on trial are not."""
+
+    __slots__ = ("money", "requests", "tokens")
+
+    def __init__(self, limits: Iterable[Limit]) -> None:
+        told = [(limit, 2 * at, at) for at, limit in enumerate(limits) if limit.mode is not Mode.SHADOW]
+        self.requests = [place for place in told if place[0].kind in _REQUESTS]
+        self.tokens = [place for place in told if place[0].kind is Kind.TOKENS]
+        self.money = [place for place in told if place[0].kind.money]
+
+    def __repr__(self) -> str:
+        return f"<Layout of {len(self.requests)} + {len(self.tokens)} + {len(self.money)} limits>"
+
+
 def _tell_limits(bill: Bill, headers: Headers) -> None:
     """Of each limit what is left, and its reset; once it is known what was used, as when that is settled."""
     requests: Left | None = None
     tokens: Left | None = None
     least, warned = -1, []
-    for grant in (bill.admitted, bill.charged):
-        if grant is None:
+    for grant, plan in ((bill.admitted, bill.admission), (bill.charged, bill.plan)):
+        if grant is None or not (figures := grant.figures):
             continue
         used = bill.used if grant is bill.charged and grant.refused is None else None
-        figures = grant.figures
-        for at, (limit, reserved) in enumerate(grant.demands[: len(figures) // 2]):
-            kind, remaining, reset = limit.kind, figures[2 * at], figures[2 * at + 1]
-            if limit.mode is SHADOW:
-                continue
-            if kind is TOKENS:
-                if used is not None:
-                    remaining, reset = _settled(limit, remaining + reserved, used)
-                tokens = tightest(tokens, (limit, remaining, reset))
-            elif kind.money:
-                if used is not None and bill.cost is not None:
-                    remaining = min(limit.amount, max(0, remaining + reserved - bill.cost))
-                least = remaining if least < 0 else min(least, remaining)
-                if 0 < limit.soft <= limit.amount - remaining:
-                    warned.append(limit)
-            elif kind is not CONCURRENT:
-                requests = tightest(requests, (limit, remaining, reset))
+        costs = () if used is None else grant.costs
+        layout = plan.layout if plan is not None else Layout(limit for limit, _ in grant.demands)
+        for limit, at, _ in layout.requests:
+            left = limit, figures[at], figures[at + 1]
+            requests = left if requests is None else tightest(requests, left)
+        for limit, at, place in layout.tokens:
+            left = limit, figures[at], figures[at + 1]
+            if used is not None:
+                left = _settled(limit, figures[at] + costs[place], used)
+            tokens = left if tokens is None else tightest(tokens, left)
+        for limit, at, place in layout.money:
+            remaining = figures[at]
+            if used is not None and bill.cost is not None:
+                remaining = min(limit.amount, max(0, remaining + costs[place] - bill.cost))
+            if remaining < least or least < 0:
+                least = remaining
+            if 0 < limit.soft <= limit.amount - remaining:
+                warned.append(limit)
     headers += rate_limit(requests, tokens)
     if least >= 0:
         headers.append((b"x-askonce-budget-remaining-usd", _usd(least)))
@@ -65,12 +82,13 @@ def _tell_limits(bill: Bill, headers: Headers) -> None:
         headers.append((b"x-askonce-budget-warning", ", ".join(said).encode()))
 
 
-def _settled(limit: Limit, left: int, used: Mapping[str, int]) -> tuple[int, int]:
-    """What is left, and until all of it is there again."""
-    left = min(limit.burst, left - used.get("input", 0) - used.get("output", 0))
-    return max(0, left), -(-(limit.burst - left) * 60_000 // limit.amount) if limit.amount else 0
+def _settled(limit: Limit, left: int, used: Mapping[str, int]) -> Left:
+    """Once so much was used of what was left."""
+    amount, burst = limit.amount, limit.burst
+    left = min(burst, left - used.get("input", 0) - used.get("output", 0))
+    return limit, max(0, left), -(-(burst - left) * 60_000 // amount) if amount else 0
 
 
 def _usd(nano: int) -> bytes:
-    dollars, rest = divmod(nano, 1_000_000_000)
-    return b"%d.%b" % (dollars, (b"%09d" % rest).rstrip(b"0") or b"0")
+    text = (b"%d.%09d" % divmod(nano, _NANO)).rstrip(b"0")
+    return text + b"0" if text[-1] == _POINT else text

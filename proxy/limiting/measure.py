@@ -6,7 +6,17 @@ from typing import Final, final
 
 from proxy.exchange import Body, Exchange
 from proxy.openai.encodings import Counter, Encodings, Family
-from proxy.openai.estimate import BYTES, SHORT, Estimate, Method, Outputs, estimate, estimate_words, quick_to_estimate
+from proxy.openai.estimate import (
+    BYTES,
+    MOST,
+    SHORT,
+    Estimate,
+    Method,
+    Outputs,
+    estimate,
+    estimate_words,
+    quick_to_estimate,
+)
 
 __all__ = ["Measure", "asked_of"]
 
@@ -77,12 +87,9 @@ class Measure:
             return NO_TOKENS
         return Estimate(-(-len(body) // BYTES), 0, capped=False, method=Method.BYTES, units={})
 
-    def at_most(self, exchange: Exchange, estimated: Estimate) -> dict[str, int]:
-        """What an answer may come to whose request does not bound it, as what was used is told."""
-        if estimated.capped or not estimated.output:
-            return asked_of(estimated)
-        answers = max(1, round(estimated.output / self._outputs.expect(exchange.model)))
-        return asked_of(estimated._replace(output=max(estimated.output, self._longest * answers)))
+    def longest(self, estimated: Estimate) -> int:
+        """Tokens that the answers may come to of a request that does not bound them."""
+        return max(estimated.output, min(self._longest * estimated.answers, MOST))
 
     def hidden(self, model: str) -> int:
         """Tokens of reasoning in an answer of this model, of which a stream shows nothing: a mean."""
@@ -95,14 +102,18 @@ class Measure:
             return
         self._outputs.learn(model, output)
         reasoning = used.get("reasoning", 0)
-        known = self._hidden.pop(model, None)
-        if reasoning or known:
-            self._hidden[model] = reasoning if known is None else known + (reasoning - known) / 8
-            if len(self._hidden) > MAX_MODELS:
-                del self._hidden[next(iter(self._hidden))]
+        hidden = self._hidden
+        if reasoning or model in hidden:
+            known = hidden.pop(model, None)
+            hidden[model] = reasoning if known is None else known + (reasoning - known) / 8
+            if len(hidden) > MAX_MODELS:
+                del hidden[next(iter(hidden))]
 
 
 def asked_of(estimated: Estimate) -> dict[str, int]:
     """As what was used is told."""
-    used = {"input": estimated.input, "output": estimated.output, **estimated.units}
+    used = {"input": estimated.input, "output": estimated.output}
+    if estimated.input and estimated.output and not estimated.units:
+        return used
+    used.update(estimated.units)
     return {kind: amount for kind, amount in used.items() if amount}

@@ -20,6 +20,7 @@ from proxy.errors import Kind as Error
 from proxy.exchange import Body, Exchange, Outcome
 from proxy.limiting.bill import NOTHING, Bill
 from proxy.limiting.measure import Measure, asked_of
+from proxy.limiting.plan import Plan
 from proxy.limiting.terms import Terms, TermsBook
 from proxy.openai.estimate import Estimate
 from proxy.telemetry.money_metrics import MoneyMetrics
@@ -48,6 +49,9 @@ BLIND: Final = frozenset(["batches", "fine_tuning/*", "videos/*", "evals/*", "th
 FREE: Final = "moderations"
 PAUSES: Final = (0.01, 0.02, 0.04, 0.0)
 """Seconds between looks at what is left of a budget while others give back some of it."""
+REFUSED: Final = Outcome.REFUSED
+ADMISSION: Final = (None, True, False)
+"""The plan of a request, whoever answers it."""
 
 
 @final
@@ -82,13 +86,13 @@ class Limits:
 
     def admit_at_once(self, exchange: Exchange) -> bool:
         """Counts a request whose answer is at hand. False: it is refused, or that can't be told without waiting."""
-        demands = self._terms.of(exchange.account, exchange.key).requests
-        if not demands:
+        plan = self._admission(exchange)
+        if plan is None:
             return True
-        grant = self._limiter.take(demands)
+        grant = plan.take_now(plan.taking())
         if grant is None or grant.refused is not None:
             return False
-        self._note(exchange, grant)
+        self._note(exchange, plan, grant)
         return True
 
     def admit_now(self, exchange: Exchange) -> bool:
@@ -97,28 +101,38 @@ class Limits:
         """
         if exchange.bill is not None and exchange.bill.admitted is not None:
             return True
-        demands = self._terms.of(exchange.account, exchange.key).requests
-        if not demands:
+        plan = self._admission(exchange)
+        if plan is None:
             return True
-        grant = self._limiter.take(demands)
+        grant = plan.take_now(plan.taking())
         if grant is None:
             return False
-        self._admit(exchange, grant)
+        self._admit(exchange, plan, grant)
         return True
 
     async def admit(self, exchange: Exchange) -> None:
         """Raises Failure."""
-        if not self.admit_now(exchange):
-            self._admit(exchange, await self._limiter.reserve(self._terms.of(exchange.account, exchange.key).requests))
+        if not self.admit_now(exchange) and (plan := self._admission(exchange)) is not None:
+            self._admit(exchange, plan, await plan.take(plan.taking()))
 
-    def _admit(self, exchange: Exchange, grant: Grant) -> None:
-        self._note(exchange, grant)
+    def _admission(self, exchange: Exchange) -> Plan | None:
+        """None: nothing is limited of it."""
+        terms = self._terms.of(exchange.account, exchange.key)
+        if not terms.requests:
+            return None
+        plan = terms.plans.get(ADMISSION)
+        if plan is None:
+            plan = terms.plans[ADMISSION] = Plan(self._limiter, terms.requests)
+        return plan
+
+    def _admit(self, exchange: Exchange, plan: Plan, grant: Grant) -> None:
+        self._note(exchange, plan, grant)
         if grant.refused is not None:
             raise self._refusal(exchange, grant, grant.refused)
 
-    def _note(self, exchange: Exchange, grant: Grant) -> None:
+    def _note(self, exchange: Exchange, plan: Plan, grant: Grant) -> None:
         bill = exchange.bill = exchange.bill or Bill()
-        bill.admitted = grant
+        bill.admission, bill.admitted = plan, grant
         self._count(grant)
 
     async def charge(self, exchange: Exchange, body: bytes | Body, upstream: str) -> None:
@@ -131,54 +145,73 @@ class Limits:
             self._limiter.settle(bill.charged, (0,) * len(bill.charged.demands))
             bill.charged = None
         bill.upstream = upstream
-        terms, theirs = self._terms.of(exchange.account, exchange.key), self._terms.of_upstream(upstream)
-        makes = exchange.method in MAKING or exchange.upgrade
-        limits = terms.spending + theirs.spending if makes else ()
-        if limits or (exchange.key is not None and exchange.key.max_tokens is not None):
-            bill.estimate = self._measure.at_once(exchange, body) or await self._measure.of(exchange, body)
-            used = asked_of(bill.estimate)
-            bill.reserved = self._price(exchange.sent_model or exchange.model, upstream, used) if used else 0
+        terms = self._terms.of(exchange.account, exchange.key)
+        makes = exchange.method in MAKING or bool(exchange.upgrade)
+        # Who could not be answered from the cache was not admitted: all of it is taken at once.
+        which = upstream, bill.admitted is None, makes
+        plan = terms.plans.get(which) or self._call(terms, which)
+        entered = tokens = most = 0
+        if plan.spending or (exchange.key is not None and exchange.key.max_tokens is not None):
+            estimated = self._measure.at_once(exchange, body) or await self._measure.of(exchange, body)
+            bill.estimate, entered, tokens = estimated, estimated.input, estimated.input + estimated.output
+            most = self._ask(exchange, bill, estimated, upstream)
             self._refuse_what_cannot_be_counted(exchange, bill, terms)
         elif self._measuring:
             bill.estimate = self._measure.at_once(exchange, body) or self._measure.roughly(exchange, body)
-        # Who could not be answered from the cache was not admitted: all of it is taken at once.
-        own = () if bill.admitted is not None else terms.requests
-        grant = await self._reserve(exchange, bill, own + theirs.requests, limits, upstream)
-        if grant is None:
+        if not plan.limits:
             return
-        bill.charged, bill.own = grant, len(own)
-        self._count(grant)
+        costs = plan.taking(entered, tokens, most)
+        grant = plan.take_now(costs) or await plan.take(costs)
+        if grant.refused is not None and grant.refused.limit.kind.money:
+            grant = await self._rest(plan, grant, (entered, tokens, most), bill.reserved or 0)
+        bill.plan, bill.charged = plan, grant
+        if grant.over or grant.refused is not None:
+            self._count(grant)
         if grant.refused is not None:
             raise self._refusal(exchange, grant, grant.refused)
 
-    async def _reserve(
-        self, exchange: Exchange, bill: Bill, fixed: tuple[Demand, ...], limits: tuple[Limit, ...], upstream: str
-    ) -> Grant | None:
-        """Of money as much as an unbounded answer may come to, or all that is left, if that is what is expected."""
-        estimated = bill.estimate
-        if not limits or estimated is None:
-            return await self._take(fixed) if fixed else None
-        expected = most = bill.reserved or 0
-        if expected and not estimated.capped:
-            longest = self._measure.at_most(exchange, estimated)
-            most = max(expected, self._price(exchange.sent_model or exchange.model, upstream, longest) or 0)
+    async def _rest(self, plan: Plan, grant: Grant, asked: tuple[int, int, int], expected: int) -> Grant:
+        """All the money that is left, in the place of the most that it may come to, if that is what is expected."""
+        entered, tokens, most = asked
         for pause in PAUSES:
-            grant = await self._take(fixed + _demands(limits, estimated, most))
-            if most <= expected or grant.refused is None or not grant.refused.limit.kind.money:
-                return grant
             rest = max(expected, min(most, _left(grant)))
-            if rest == most:
+            if rest >= most:
                 return grant
-            held = await self._take(fixed + _demands(limits, estimated, rest))
+            costs = plan.taking(entered, tokens, rest)
+            held = plan.take_now(costs) or await plan.take(costs)
             if held.refused is not None or not _left(held):
                 return held
             # Somebody has given back some of it since: it is not all that is left, and others could have the same.
             self._limiter.settle(held, (0,) * len(held.demands))
             await asyncio.sleep(pause)
+            costs = plan.taking(entered, tokens, most)
+            grant = plan.take_now(costs) or await plan.take(costs)
+            if grant.refused is None or not grant.refused.limit.kind.money:
+                return grant
         return grant
 
-    async def _take(self, demands: tuple[Demand, ...]) -> Grant:
-        return self._limiter.take(demands) or await self._limiter.reserve(demands)
+    def _call(self, terms: Terms, which: tuple[str, bool, bool]) -> Plan:
+        """The plan of a call: to which upstream, whether the request itself still counts, and if it is paid."""
+        upstream, first, makes = which
+        theirs = self._terms.of_upstream(upstream)
+        plan = terms.plans[which] = Plan(
+            self._limiter,
+            terms.requests if first else (),
+            theirs.requests,
+            terms.spending + theirs.spending if makes else (),
+        )
+        return plan
+
+    def _ask(self, exchange: Exchange, bill: Bill, estimated: Estimate, upstream: str) -> int:
+        """Of money as much as an unbounded answer may come to."""
+        used = asked_of(estimated)
+        model = exchange.sent_model or exchange.model
+        bill.reserved = self._price(model, upstream, used) if used else 0
+        expected = most = bill.reserved or 0
+        if expected and not estimated.capped and estimated.output:
+            used["output"] = self._measure.longest(estimated)
+            most = max(expected, self._price(model, upstream, used) or 0)
+        return most
 
     def _refuse_what_cannot_be_counted(self, exchange: Exchange, bill: Bill, terms: Terms) -> None:
         key, estimated = exchange.key, bill.estimate
@@ -268,27 +301,21 @@ class Limits:
         bill = exchange.bill
         if bill is None or bill.admitted is None or bill.admitted.refused is not None:
             return
-        counts = 0 if exchange.outcome is Outcome.REFUSED else 1
-        self._limiter.settle(bill.admitted, (counts,) * len(bill.admitted.demands))
+        assert bill.admission is not None  # noqa: S101  (they are noted together)
+        self._limiter.settle(bill.admitted, bill.admission.costs((int(exchange.outcome is not REFUSED), 0, 0, 0)))
 
     def settle(self, exchange: Exchange, bill: Bill, *, sent: bool) -> None:
         """The call is over, and the bill says what it used. `sent`: the upstream may have seen it."""
         bill.settled = True
         grant = bill.charged
-        if grant is None or grant.refused is not None:
+        if grant is None or grant.refused is not None or bill.plan is None:
             return
         used = bill.used or NOTHING
         # Where no price is known but for what was reserved, that is what it has cost.
         cost = bill.reserved or 0 if bill.cost is None and sent else bill.cost or 0
-        tokens = max(0, used.get("input", 0) + used.get("output", 0) - bill.paid_tokens)
-        cost = max(0, cost - bill.paid)
-        costs = [
-            cost if limit.kind.money else tokens if limit.kind is Kind.TOKENS else int(sent)
-            for limit, _ in grant.demands
-        ]
-        if bill.own:
-            costs[: bill.own] = [int(exchange.outcome is not Outcome.REFUSED)] * bill.own
-        self._limiter.settle(grant, costs)
+        tokens = used.get("input", 0) + used.get("output", 0) - bill.paid_tokens
+        counts = int(exchange.outcome is not REFUSED)
+        self._limiter.settle(grant, bill.plan.costs((counts, int(sent), max(0, tokens), max(0, cost - bill.paid))))
         if sent and not bill.estimated:
             self._measure.learn(exchange.model, used)
 
@@ -297,18 +324,6 @@ def _left(grant: Grant) -> int:
     """Nano-dollars of the budget that has least."""
     left = [state.remaining for state in grant.states if state.limit.kind.money]
     return min(left, default=0)
-
-
-def _demands(limits: tuple[Limit, ...], estimated: Estimate, reserved: int) -> tuple[Demand, ...]:
-    tokens = estimated.input + estimated.output
-    demands = []
-    for limit in limits:
-        cost = reserved
-        if not limit.kind.money:
-            # What a request might be answered with does not keep it out for ever: it waits for a full bucket.
-            cost = min(tokens, limit.burst) if estimated.input <= limit.burst else tokens
-        demands.append(Demand(limit, cost))
-    return tuple(demands)
 
 
 def _spent(grant: Grant, demand: Demand, whose: str) -> str:

@@ -1,10 +1,13 @@
 """Which limits hold for whom: a key's own, its team's, an upstream's and those of all requests. Sans-IO."""
 
-from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple, final
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 from limits.policy import Demand, Kind, Limit, Mode, OnFailure
 from proxy.keys.key import BUDGETS, LIMITS, Team, VirtualKey
+
+if TYPE_CHECKING:
+    from proxy.limiting.plan import Plan
 
 __all__ = ["EVERYBODY", "Rule", "Terms", "TermsBook"]
 
@@ -23,20 +26,23 @@ class Rule(NamedTuple):
     on_failure: OnFailure = OnFailure.LOCAL
 
 
-class Terms(NamedTuple):
+@final
+class Terms:
     """Of one caller, or one upstream."""
 
-    requests: tuple[Demand, ...]
-    """One each, of what every request counts towards."""
-    spending: tuple[Limit, ...]
-    """What a call upstream counts towards as well: tokens and money."""
+    __slots__ = ("budgeted", "plans", "requests", "spending")
 
-    @property
-    def budgeted(self) -> bool:
-        return any(limit.kind.money and limit.mode is Mode.ENFORCE for limit in self.spending)
+    def __init__(self, limits: Sequence[Limit]) -> None:
+        self.requests = tuple(Demand(limit, 1) for limit in limits if limit.kind in _PER_REQUEST)
+        """One each, of what every request counts towards."""
+        self.spending = tuple(limit for limit in limits if limit.kind not in _PER_REQUEST)
+        """What a call upstream counts towards as well: tokens and money."""
+        self.budgeted = any(limit.kind.money and limit.mode is Mode.ENFORCE for limit in self.spending)
+        self.plans: dict[tuple[str | None, bool, bool], Plan] = {}
+        """What was worked out of them."""
 
-
-NO_TERMS: Final = Terms((), ())
+    def __repr__(self) -> str:
+        return f"<Terms of {len(self.requests) + len(self.spending)} limits>"
 
 
 @final
@@ -62,8 +68,9 @@ class TermsBook:
         self._soft = soft
         self._everybody = self._limits(EVERYBODY, gateway, {})
         self._upstreams = {
-            name: _terms(self._limits(f"upstream:{name}", upstream, own)) for name, own in upstreams.items()
+            name: Terms(self._limits(f"upstream:{name}", upstream, own)) for name, own in upstreams.items()
         }
+        self._none = Terms(())
         self._known: dict[str, tuple[VirtualKey | None, Team | None, Terms]] = {}
         self.empty = not self._everybody and not key.amounts and not team.amounts
         """Nobody is limited whose key says nothing."""
@@ -76,12 +83,12 @@ class TermsBook:
     def of(self, account: str, key: VirtualKey | None) -> Terms:
         """`account`: who asks; `key`: with which virtual key, if there are any."""
         if key is None and self.empty:
-            return NO_TERMS
+            return self._none
         team = self._teams(key.team) if key is not None and key.team else None
         known = self._known.get(account)
         if known is not None and known[0] is key and known[1] is team:
             return known[2]
-        terms = _terms((*self._own(account, key), *self._of_team(key, team), *self._everybody))
+        terms = Terms((*self._own(account, key), *self._of_team(key, team), *self._everybody))
         self._known.pop(account, None)
         if len(self._known) >= MAX_KNOWN:
             del self._known[next(iter(self._known))]
@@ -89,7 +96,7 @@ class TermsBook:
         return terms
 
     def of_upstream(self, name: str) -> Terms:
-        return self._upstreams.get(name, NO_TERMS)
+        return self._upstreams.get(name, self._none)
 
     def _own(self, account: str, key: VirtualKey | None) -> tuple[Limit, ...]:
         own = {} if key is None else {**key.limits, **key.budgets}
@@ -121,10 +128,3 @@ class TermsBook:
 
     def _capacity(self, amount: int) -> int:
         return max(1, int(amount * self._burst / 60)) if amount else 0
-
-
-def _terms(limits: tuple[Limit, ...]) -> Terms:
-    return Terms(
-        tuple(Demand(limit, 1) for limit in limits if limit.kind in _PER_REQUEST),
-        tuple(limit for limit in limits if limit.kind not in _PER_REQUEST),
-    )

@@ -55,6 +55,9 @@ class Method(enum.Enum):
     BYTES = "bytes"
 
 
+_BYTES: Final = Method.BYTES
+
+
 class Estimate(NamedTuple):
     input: int
     output: int
@@ -64,6 +67,8 @@ class Estimate(NamedTuple):
     method: Method
     units: Mapping[str, int]
     """What is no token and stands in the request alone: images asked for, characters to be spoken."""
+    answers: int = 1
+    """That the output is of."""
 
 
 class _Body(msgspec.Struct, gc=False):
@@ -133,8 +138,8 @@ def estimate_words(route: str, body: bytes, expected: int) -> Estimate | None:
         return None
     said = len(asked.messages) + len(asked.input) + len(asked.instructions)
     cap = _cap(route, asked)
-    output = min((cap or expected) * min(max(_amount(asked.n), 1), MAX_ANSWERS), MOST)
-    return Estimate(-(-said // BYTES), output, bool(cap), Method.BYTES, _NO_UNITS)
+    answers = 1 if asked.n is None else min(max(_amount(asked.n), 1), MAX_ANSWERS)
+    return Estimate(-(-said // BYTES), min((cap or expected) * answers, MOST), cap > 0, _BYTES, _NO_UNITS, answers)
 
 
 def estimate(route: str, body: bytes, count: Counter | None, expected: int) -> Estimate:
@@ -145,8 +150,8 @@ def estimate(route: str, body: bytes, count: Counter | None, expected: int) -> E
     except _NOT_JSON:
         output = 0 if route in NO_OUTPUT else expected
         return Estimate(-(-len(body) // BYTES), output, capped=False, method=Method.BYTES, units={})
-    output, capped = _output(route, asked, expected)
-    return Estimate(_input(asked, count), output, capped, method, _units(route, asked))
+    output, capped, answers = _output(route, asked, expected)
+    return Estimate(_input(asked, count), output, capped, method, _units(route, asked), answers)
 
 
 def _input(asked: _Body, count: Counter | None) -> int:
@@ -219,21 +224,25 @@ def _length(value: object) -> int:
     return len(value) if isinstance(value, str) else 0
 
 
-def _output(route: str, asked: _Body, expected: int) -> tuple[int, bool]:
+def _output(route: str, asked: _Body, expected: int) -> tuple[int, bool, int]:
+    """Of how many answers, too; and whether the request bounds it."""
     if route in NO_OUTPUT:
-        return 0, True
+        return 0, True, 1
     cap = _cap(route, asked)
     answers = max(_amount(asked.n), 1)
     if route == "completions":
         cap = cap or LEGACY_OUTPUT
         answers = max(_amount(asked.best_of), answers) * _prompts(asked.prompt)
-    return min((cap or expected) * min(answers, MAX_ANSWERS), MOST), bool(cap)
+    answers = min(answers, MAX_ANSWERS)
+    return min((cap or expected) * answers, MOST), bool(cap), answers
 
 
 def _cap(route: str, asked: "_Body | _Words") -> int:
     """The most that any upstream may take for the bound of one answer; 0 where there is none."""
     if route == "responses":
         return _amount(asked.max_output_tokens)
+    if asked.max_tokens is None and asked.max_completion_tokens is None:
+        return 0
     return max(_amount(asked.max_completion_tokens), _amount(asked.max_tokens))
 
 

@@ -25,6 +25,7 @@ __all__ = ["KINDS", "NAMES", "Listing", "Override", "PriceSource", "Prices", "Ti
 NANO: Final = 1_000_000_000
 SCALE: Final = 3_600_000_000
 """Makes a price of up to eleven decimals exact: for a million tokens, and for an hour by the millisecond."""
+HALF: Final = SCALE // 2
 MILLION: Final = 1_000_000
 MAX_USD: Final = 1_000_000
 MAX_MEMO: Final = 1_024
@@ -33,6 +34,8 @@ LOOK_AGAIN: Final = 3_600.0
 
 
 class Tier(enum.Enum):
+    __hash__ = object.__hash__  # that of Enum is a Python function, called for every price
+
     STANDARD = "standard"
     BATCH = "batch"
     PRIORITY = "priority"
@@ -160,7 +163,7 @@ class Prices:
         table = self._memo.get(key)
         if table is None or not table.start <= at < table.end:
             table = self._remember(key, at)
-        steps = table.steps
+        steps, listed, fixed, _, _ = table
         if not steps:
             return None
         amounts = steps[0][1]
@@ -177,9 +180,9 @@ class Prices:
         except KeyError:
             return None
         # Nothing, or less: it is free, or it is not known what was used.
-        if total <= 0 and (total < 0 or table.listed.isdisjoint(used)):
+        if total <= 0 and (total < 0 or listed.isdisjoint(used)):
             return None
-        return (total + table.fixed + SCALE // 2) // SCALE
+        return (total + fixed + HALF) // SCALE
 
     def _remember(self, key: tuple[str, str, Tier], at: float) -> _Table:
         self._memo.pop(key, None)

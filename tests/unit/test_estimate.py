@@ -122,7 +122,7 @@ def test_units_stand_in_the_request() -> None:
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"a":' * 100_000, b"\xff" * 9, b"--form\r\n"])
 def test_what_cannot_be_read_is_measured(body: bytes) -> None:
     """Four bytes a token, and what was learned."""
-    assert estimate(CHAT, body, words, LEARNED) == (-(-len(body) // 4), LEARNED, False, Method.BYTES, {})
+    assert estimate(CHAT, body, words, LEARNED) == Estimate(-(-len(body) // 4), LEARNED, False, Method.BYTES, {})
 
 
 JSON = st.recursive(

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from limits import Demand, Grant, Kind, Limit, MemoryLimiter, Mode
+from limits import Demand, Grant, Kind, Limit, MemoryLimiter, Mode, Prepared
 from limits.budget import Calendar
 from limits.link import Script
 from tests.fakes.limiting import NOON, ClockedRedis, Time, limiter_on, told
@@ -117,3 +117,46 @@ async def compare_months(server: RedisServer) -> None:
             calendar.turn(time.now)
             assert await link.script(MONTHS, ["k"] * 4, []) == [calendar.period[code], calendar.left[code]]
     link.close()
+
+
+@settings(max_examples=60, deadline=None)
+@given(story=steps())
+def test_prepared_limits_answer_alike(story: list[Step]) -> None:
+    """As those that are demanded one by one, whatever is asked and settled while the clock goes on, leaps, or back."""
+    time = Time()
+    quick, slow = MemoryLimiter(time, time), MemoryLimiter(time, time)
+    known: dict[tuple[Limit, ...], Prepared] = {}
+    grants: list[tuple[Grant, Grant]] = []
+    for move, step in story * 2:
+        time.now += move
+        if isinstance(step, list):
+            limits = tuple(demand.limit for demand in step)
+            prepared = known.setdefault(limits, quick.prepare(limits))
+            both = prepared.take([demand.cost for demand in step]) or quick.take(step), slow.take(step)
+            assert answer(both[0]) == answer(both[1])
+            assert [*both[0].demands] == [*both[1].demands]
+            grants.append(both)
+        elif step[0] < len(grants):
+            for limiter, grant in zip((quick, slow), grants[step[0]], strict=True):
+                limiter.settle(grant, step[1][: len(grant.demands)])
+        assert repr(quick) == repr(slow)
+
+
+def test_what_was_prepared_is_not_looked_up_again() -> None:
+    """Its meters are those of the limiter, also once they have been forgotten and made anew."""
+    time = Time()
+    limiter = MemoryLimiter(time, time, max_subjects=1)
+    limits = [Limit("key:a", Kind.REQUESTS, 60, 3), Limit("key:a", Kind.CONCURRENT, 3), Limit("key:a", Kind.DAILY, 9)]
+    prepared = limiter.prepare(limits)
+    demands = [Demand(limit, 1) for limit in limits]
+    assert prepared.take([1, 1, 1]) is None
+    for _ in range(2):
+        limiter.settle(limiter.take(demands), [1, 1, 1])
+        grant = prepared.take([1, 1, 1])
+        assert grant is not None
+        assert [state.remaining for state in grant.states] == [1, 2, 7]
+        del grant
+        assert [state.remaining for state in limiter.take(demands).states] == [1, 2, 7]
+        assert prepared.take([4, 1, 1]) is None
+        limiter.take([Demand(Limit("key:b", Kind.DAILY, 9), 1)])
+        assert prepared.take([1, 1, 1]) is None

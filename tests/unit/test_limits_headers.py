@@ -50,7 +50,7 @@ def test_the_tightest_is_told() -> None:
     daily, minute, other = limit(Kind.DAILY, 5), limit(Kind.REQUESTS, 9), limit(Kind.REQUESTS, 9, "team:t")
     slow, quick, wide = (daily, 1, 5_000), (minute, 1, 10), (other, 7, 90_000)
     for order in permutations([slow, quick, wide]):
-        assert reduce(tightest, order, None) == slow
+        assert reduce(tightest, order) == slow
 
 
 @given(st.integers(0, 10**9))

@@ -1,0 +1,72 @@
+"""What a request of one caller is counted towards: worked out once, and not for every request."""
+
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Final, TypeAlias, final
+
+from limits.grant import Grant, Limiter
+from limits.policy import MAX_BUCKET, Demand, Kind, Limit
+from proxy.limiting.fields import Layout
+
+__all__ = ["Plan"]
+
+TOKENS: Final = Kind.TOKENS
+OWN, SENT, USED, PAID = range(4)
+
+Costs: TypeAlias = tuple[int, ...]
+
+
+@final
+class Plan:
+    """`own` are limits on the request itself, `theirs` on its being sent, of each of which it takes one; of `spending`
+    it takes tokens and money. They are demanded in this order.
+    """
+
+    __slots__ = ("_least", "_limiter", "_prepared", "costs", "layout", "limits", "spending")
+
+    def __init__(
+        self, limiter: Limiter, own: Sequence[Demand], theirs: Sequence[Demand] = (), spending: Sequence[Limit] = ()
+    ) -> None:
+        self.limits = limits = (*(limit for limit, _ in (*own, *theirs)), *spending)
+        self.spending = spending
+        self.layout = Layout(limits)
+        self._limiter = limiter
+        self._prepared = limiter.prepare(limits)
+        self._least = min((limit.burst for limit in spending if limit.kind is TOKENS), default=MAX_BUCKET)
+        places = [OWN] * len(own) + [SENT] * len(theirs) + [PAID if limit.kind.money else USED for limit in spending]
+        self.costs = _picking(places)
+        """Of four numbers, for the request itself, for its being sent, of tokens and of money, each where it counts."""
+
+    def __repr__(self) -> str:
+        return f"<Plan of {len(self.limits)} limits>"
+
+    def taking(self, entered: int = 0, tokens: int = 0, money: int = 0) -> Costs:
+        """One each, and as many tokens, some of which are in the request itself, and as much money."""
+        costs = self.costs((1, 1, tokens, money))
+        return costs if tokens <= self._least else self._bounded(costs, entered)
+
+    def take_now(self, costs: Costs) -> Grant | None:
+        """None: whether there is room can't be told without waiting."""
+        prepared = self._prepared
+        return (prepared and prepared.take(costs)) or self._limiter.take(self._demands(costs))
+
+    async def take(self, costs: Costs) -> Grant:
+        return await self._limiter.reserve(self._demands(costs))
+
+    def _demands(self, costs: Costs) -> tuple[Demand, ...]:
+        return tuple(map(Demand, self.limits, costs))
+
+    def _bounded(self, costs: Costs, entered: int) -> Costs:
+        """What a request might be answered with does not keep it out for ever: it waits for a full bucket."""
+        bounded = [
+            min(cost, limit.burst) if limit.kind is TOKENS and entered <= limit.burst else cost
+            for limit, cost in zip(self.limits, costs, strict=True)
+        ]
+        return tuple(bounded)
+
+
+def _picking(places: Sequence[int]) -> Callable[[Costs], Costs]:
+    """The items at these places, as a tuple."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda items: tuple([items[place] for place in places])
