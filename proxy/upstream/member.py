@@ -137,12 +137,22 @@ class Member:
 
     def _was_hurried(self, exchange: Exchange, failure: Failure) -> bool:
         """Its client gave it less time than it is given otherwise, and that was over: no fault of the upstream's."""
-        asked = asked_for(exchange.headers, streams=exchange.stream)
-        now, allowed = self._clock(), self._timeouts.plain
+        allowed = self._timeouts.plain
         longest = allowed.first_byte if failure.kind is Kind.UPSTREAM_TIMEOUT else allowed.connect
-        if asked is None or now >= exchange.upstream_started_at + longest - HURRY:
+        asked = asked_for(exchange.headers, streams=exchange.stream)
+        return self._ended_by_client(exchange, asked, exchange.upstream_started_at + longest)
+
+    def _was_cut_short(self, exchange: Exchange, failure: Failure, started: float) -> bool:
+        """The same of a body, of which a client can shorten the whole, and not the time between two bytes."""
+        if failure.kind is not Kind.UPSTREAM_TIMEOUT or exchange.stream:
             return False
-        return now >= exchange.started_at + asked - HURRY
+        asked = asked_for(exchange.headers, streams=True)
+        return self._ended_by_client(exchange, asked, started + self._timeouts.plain.total)
+
+    def _ended_by_client(self, exchange: Exchange, asked: float | None, end: float) -> bool:
+        """`end`: when the call would have been over otherwise."""
+        now = self._clock()
+        return asked is not None and exchange.started_at + asked - HURRY <= now < end - HURRY
 
     def _failed(self, exchange: Exchange, failure: Failure | None, result: Result) -> None:
         """No head of an answer came, or one that speaks of a failure."""
@@ -166,14 +176,24 @@ class Member:
             else:
                 endpoint.latency.observe(self._clock() - started)
         seconds = self._clock() - started if status < 400 else None
-        if not reply.at_end(partial(self._over, permit, seconds, status in TOO_BUSY)):
+        if not reply.at_end(partial(self._over, exchange, started, permit, seconds, status in TOO_BUSY)):
             endpoint.gate.leave(seconds, dropped=status in TOO_BUSY)
         return reply
 
-    def _over(self, permit: int, seconds: float | None, dropped: bool, failure: Failure | None) -> None:  # noqa: FBT001
+    def _over(
+        self,
+        exchange: Exchange,
+        started: float,
+        permit: int,
+        seconds: float | None,
+        dropped: bool,  # noqa: FBT001
+        failure: Failure | None,
+    ) -> None:
         """The answer has ended, or has been given up."""
         self.endpoint.gate.leave(seconds, dropped=dropped)
-        if failure is not None and failure.kind not in UNKNOWN_ENDS and self.endpoint.breaker is not None:
+        if failure is None or failure.kind in UNKNOWN_ENDS or self.endpoint.breaker is None:
+            return
+        if not self._was_cut_short(exchange, failure, started):
             self.endpoint.breaker.broke(permit)
 
     def _cool(self, exchange: Exchange, reply: LiveReply, index: int | None) -> None:

@@ -107,6 +107,28 @@ async def test_an_answer_that_breaks_off_is_a_failure_too(kind: Kind, state: Sta
     assert breaker.state is state
 
 
+@pytest.mark.parametrize(
+    ("asked", "after", "state"),
+    [
+        ((b"x-askonce-timeout-ms", b"1000"), 1.0, State.CLOSED),
+        ((b"x-stainless-timeout", b"1"), 1.0, State.CLOSED),
+        ((b"x-stainless-read-timeout", b"1"), 4.0, State.OPEN),
+        ((b"x-askonce-timeout-ms", b"9000"), 5.0, State.OPEN),
+    ],
+)
+async def test_an_answer_that_its_client_ends_says_nothing(
+    asked: tuple[bytes, bytes], after: float, state: State
+) -> None:
+    """In the middle of a body too: whoever gives it less time than others do opens no breaker for them."""
+    clock, reply = Clock(), FakeReply()
+    breaker = breaker_of(clock)
+    one = member(scripted(reply), clock, breaker=breaker)
+    (await one.send(exchange_of(clock, asked), BODY)).attach(Sink())
+    clock.advance(after)
+    reply.fail(Kind.UPSTREAM_TIMEOUT)
+    assert breaker.state is state
+
+
 def test_an_answer_that_has_broken_off_before_anybody_took_it() -> None:
     """Whoever asks to be told of its end is told at once, and not that it came whole."""
     reply = UpstreamReply(None)  # type: ignore[arg-type]
