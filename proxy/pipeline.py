@@ -10,7 +10,7 @@ accounted for exactly once.
 
 import asyncio
 from collections.abc import Callable
-from typing import final
+from typing import Final, final
 
 from cache.policy import outdates
 from proxy import routes
@@ -37,6 +37,9 @@ from proxy.upstream.model_route import ModelRoute
 from proxy.upstream.router import Router
 
 __all__ = ["Pipeline"]
+
+NOT_AGAIN: Final = (b"x-should-retry", b"false")
+REFUSAL: Final = 300
 
 
 @final
@@ -218,7 +221,13 @@ def _beside(exchange: Exchange, failure: Failure) -> Headers:
     headers = failure.headers(safe_method=safe)
     if exchange.upstream_id:
         headers.append((b"x-request-id", exchange.upstream_id))
-    if failure.kind.source is Source.GATEWAY and exchange.attempts and not (safe or failure.unprocessed):
-        # The upstream has the request, whatever went wrong here: a retry may bill twice.
-        headers.append((b"x-should-retry", b"false"))
+    if not safe and _may_bill_twice(exchange, failure) and NOT_AGAIN not in headers:
+        headers.append(NOT_AGAIN)
     return headers
+
+
+def _may_bill_twice(exchange: Exchange, failure: Failure) -> bool:
+    """An upstream may have acted on the request, whatever went wrong since, here or at another."""
+    whose = failure.kind.source is not Source.CLIENT or failure.unprocessed
+    # Who refused has not.
+    return whose and exchange.reached and exchange.upstream_status < REFUSAL

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.fakes.answers import CLOSE, RESET, SILENCE, Answer, json_answer
+from tests.fakes.answers import CLOSE, RESET, SILENCE, Answer, End, event_stream, json_answer
 from tests.fakes.asking import herd
 from tests.fakes.frames import CHAT, STREAM
 from tests.fakes.pair import pair, said, told
@@ -31,6 +31,24 @@ async def test_u5_one_post(end: str, *, cache: bool) -> None:
         assert two.sent == (1, 0)
         if status in (502, 504):
             assert response.header(b"x-should-retry") == b"false"
+
+
+@pytest.mark.parametrize(
+    ("first", "body", "settings"),
+    [
+        (event_stream([0.03], terminated=False, end=End.RESET), STREAM, {"retry__hold_bytes": 16_384}),
+        (SILENCE, CHAT, {"retry__on_ambiguous": True, "timeouts__first_byte": 0.1}),
+    ],
+    ids=["broke off while it was held back", "timed out"],
+)
+async def test_u5_the_first_may_have_acted(first: Answer, body: object, settings: dict[str, object]) -> None:
+    """Its client is told not to ask again, although the one that was asked last was never reached."""
+    async with pair(retry__attempts=1, **settings) as two:
+        two.first.script(first)
+        await two.second.stop()
+        response = await two.ask(body)
+        assert (response.error_code, told(response)) == ("upstream_unreachable", ("b", 2))
+        assert response.header(b"x-should-retry") == b"false"
 
 
 @pytest.mark.parametrize(
