@@ -54,13 +54,13 @@ class RouteMaker:
         return ModelRoute(route.name, legs, self._events, required=route.required)
 
     def _alike(self, route: ResolvedRoute) -> Iterator[list[Member]]:
-        """Upstreams of one group that serve the same are as good as each other, unless their order was given."""
+        """Upstreams of one group are as good as each other, unless their order was given."""
         strategy, first = Strategy(route.strategy), True
         for group in route.groups:
-            alike: dict[object, list[Member]] = {}
+            alike: dict[str, list[Member]] = {}
             for name, weight in group:
-                member, served = self._member(route, name, weight, first=first, timed=strategy is Strategy.FASTEST)
-                alike.setdefault(name if strategy is Strategy.PRIORITY else served, []).append(member)
+                member = self._member(route, name, weight, first=first, timed=strategy is Strategy.FASTEST)
+                alike.setdefault(name if strategy is Strategy.PRIORITY else "", []).append(member)
                 first = first and strategy is not Strategy.PRIORITY
             first = False
             yield from alike.values()
@@ -81,17 +81,14 @@ class RouteMaker:
             followed=followed,
         )
 
-    def _member(
-        self, route: ResolvedRoute, name: str, weight: int, *, first: bool, timed: bool
-    ) -> tuple[Member, tuple[tuple[str, str], ...]]:
+    def _member(self, route: ResolvedRoute, name: str, weight: int, *, first: bool, timed: bool) -> Member:
         """A client's own key is for whom the client asks: those that come after get none."""
         upstream = self._config.upstreams[name]
         target = target_of(name, upstream, private=self._keyed or not first)
         call = UpstreamCall(target, self._transports[name], self._config.http.max_upload_bytes, self._clock)
         timeouts = CallTimeouts(_phases(timeouts_of(self._config, route.timeouts, upstream.timeouts)))
         endpoint = self._endpoints[name]
-        member = Member(endpoint, call, timeouts, self._charge, self._events, self._clock, weight=weight, timed=timed)
-        return member, target.served
+        return Member(endpoint, call, timeouts, self._charge, self._events, self._clock, weight=weight, timed=timed)
 
     def probe(self, name: str) -> Probe:
         upstream = self._config.upstreams[name]

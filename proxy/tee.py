@@ -11,6 +11,7 @@ from typing import Final, final
 
 from cache.encoding import IDENTITY, Undecodable, decode
 from proxy.billing import Bills
+from proxy.caching.held import Held
 from proxy.errors import Failure, Kind
 from proxy.exchange import Exchange, Headers, Observe, Outcome, Reply, header
 from proxy.fields import answer_headers
@@ -29,6 +30,8 @@ RECENT: Final = 8
 TAIL: Final = 4_096
 """Bytes at the end of a stream of chunks that are no whole frames, from which its length in tokens is told."""
 MAX_LATE_BODY: Final = 1 << 20
+MAX_HELD: Final = 1 << 20
+"""Bytes of JSON that are held until they are whole; a longer answer passes as it comes."""
 MAX_KEPT_BODY: Final = 1 << 16
 """Bytes of an answer that may wait to be looked through for its usage."""
 MAX_READ_BODY: Final = 1 << 22
@@ -47,6 +50,10 @@ class Tee:
         """Returns when the client has been given all of it. Sets the outcome. Raises Failure only before the head."""
         events = is_event_stream(reply)
         body = None if events else reply.whole()
+        if body is None and not events and _is_short(exchange, reply):
+            # Half of it would be of no use: whoever gets an error instead is told not to ask again.
+            reply = held = Held(reply, MAX_HELD)
+            body = held.whole() if await held.arrive() else None
         exchange.first_byte_at = now = self._clock()
         if exchange.client.started and not (events and reply.status == 200):
             await self._too_late_for_a_status(exchange, reply)
@@ -118,6 +125,14 @@ class Tee:
                 self._bills.go_on(exchange, refuse)
 
         return observe
+
+
+def _is_short(exchange: Exchange, reply: Reply) -> bool:
+    """JSON, that may be all here in a moment."""
+    route = exchange.route
+    if route is None or not route.json_body or exchange.method != "POST":
+        return False
+    return header(reply.headers, b"content-type")[:16].lower() == b"application/json"
 
 
 def _readable(body: bytes, headers: Headers) -> bytes:

@@ -1,6 +1,7 @@
 """Routes, aliases and upstreams' own models: who serves a model must be told in one way only."""
 
 from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
 
 from proxy.config.allowance_checks import is_pattern
 from proxy.config.routes import MAX_WEIGHT, members
@@ -76,7 +77,24 @@ def _check_groups(called: str, route: Route, config: Config) -> set[str]:
             if weight is not None and route.strategy == "priority":
                 raise ConfigError(f'{called}: weights mean nothing where strategy is "priority", which asks in order')
             found.add(name)
+        if route.strategy != "priority":
+            _check_alike(called, [name for name, _ in weights], route, config)
     return found
+
+
+def _check_alike(called: str, group: list[str], route: Route, config: Config) -> None:
+    """Upstreams that are asked by turns serve the same under one name; a deployment's name says nothing of that."""
+    renames = [
+        {} if upstream.api_version else upstream.rename for upstream in (config.upstreams[name] for name in group)
+    ]
+    models = {model for rename in renames for model in rename}
+    for model in sorted(models):
+        served = {rename.get(model, model) for rename in renames}
+        if len(served) > 1 and any(fnmatchcase(model, pattern) for pattern in route.models):
+            raise ConfigError(
+                f"{called}: the upstreams of one group serve {model[:64]!r} as {' and '.join(sorted(served))[:128]};"
+                ' put them into groups of their own, or set strategy to "priority"'
+            )
 
 
 def _check_alias(called: str, name: str, model: str, config: Config) -> None:

@@ -77,6 +77,7 @@ def _said(headers: Headers, names: Collection[bytes]) -> float:
 
 def _seconds(name: bytes, value: bytes) -> float:
     """inf for what says nothing."""
+    value = value.strip(b" \t")
     if name == OURS:
         return int(value) / 1_000 or inf if _MILLISECONDS.fullmatch(value) else inf
     return float(value) or inf if _SECONDS.fullmatch(value) else inf

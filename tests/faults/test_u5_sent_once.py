@@ -54,19 +54,28 @@ async def test_u5_an_upload_goes_out_once(upstream: ScriptedUpstream, client: Ra
 
 
 async def test_u5_total_time_is_bounded(upstream: ScriptedUpstream, start: StartGateway) -> None:
-    """An answer that does not stream and drips for ever is cut at the total time-out."""
+    """An answer that does not stream and drips for ever is a time-out in the end, and no half of an answer."""
     drip: list[Piece] = [b"x", 0.02]
     upstream.script(Answer(200, JSON, drip * 500, Framing.CHUNKED))
     gateway = await start(timeouts__total=0.3)
     async with gateway.client() as client:
         response = await client.ask(body=CHAT)
-    assert (response.status, response.whole) == (200, False)
+    assert (response.status, response.error_code) == (504, "upstream_timeout")
+    assert response.header(b"x-should-retry") == b"false"
     await upstream.aborted()
 
 
-async def test_u5_a_cut_answer_is_seen_to_be_cut(upstream: ScriptedUpstream, client: RawClient) -> None:
-    """A JSON answer that breaks off reaches the client short of its length, and closes its connection."""
+async def test_u5_a_cut_answer_is_an_error(upstream: ScriptedUpstream, client: RawClient) -> None:
+    """JSON that breaks off reaches nobody: clients would take it for a broken connection, and ask, and pay, again."""
     upstream.script(Answer(200, JSON, [b"x" * 100, 0.03, b"x" * 100], length=1000, end=End.CLOSE))
+    response = await client.ask(body=CHAT)
+    assert (response.status, response.error_code) == (502, "upstream_disconnected")
+    assert response.header(b"x-should-retry") == b"false"
+
+
+async def test_u5_a_long_answer_that_is_cut_is_seen_to_be_cut(upstream: ScriptedUpstream, client: RawClient) -> None:
+    """What is too long to be held passes as it comes, ends short of its length, and with its connection."""
+    upstream.script(Answer(200, JSON, [b"x" * 100, 0.03, b"x" * 100], length=2 << 20, end=End.CLOSE))
     response = await client.ask(body=CHAT)
     assert (response.status, response.whole, client.ended) == (200, False, True)
 

@@ -189,3 +189,30 @@ idle = 3
     config = loaded(file, text)
     found = timeouts_of(config, config.routes["r"].timeouts, config.upstreams["c"].timeouts)
     assert found == OwnTimeouts(connect=5, upstream_write=60, first_byte=1, idle=3, total=900)
+
+
+@pytest.mark.parametrize(
+    ("renames", "strategy", "refused"),
+    [
+        ({"a": {"m": "x"}, "b": {}}, "weighted", True),
+        ({"a": {"m": "x"}, "b": {"m": "y"}}, "fastest", True),
+        ({"a": {"m": "x"}, "b": {"m": "x"}}, "least_busy", False),
+        ({"a": {"other": "x"}, "b": {}}, "weighted", False),
+        ({"a": {"m": "x"}, "b": {}}, "priority", False),
+    ],
+)
+def test_upstreams_that_are_asked_by_turns_serve_the_same(
+    file: Path, renames: dict[str, dict[str, str]], strategy: str, *, refused: bool
+) -> None:
+    """Else a question would have this answer or that; a deployment's name says nothing of what it serves."""
+    text = "".join(
+        f'[upstreams.{name}]\nbase_url = "https://{name}.example/v1"\nmodels = []\n[upstreams.{name}.rename]\n'
+        + "".join(f'{asked} = "{served}"\n' for asked, served in rename.items())
+        for name, rename in renames.items()
+    )
+    file.write_text(f'{text}[routes.r]\nmodels = ["m*"]\ngroups = ["a b"]\nstrategy = "{strategy}"\n')
+    if not refused:
+        assert len(load(file, {}).routes) == 1
+        return
+    with pytest.raises(ConfigError, match=r"routes\.r\.groups: the upstreams of one group serve 'm' as"):
+        load(file, {})
