@@ -70,8 +70,11 @@ class Limiter(Protocol):
     def prepare(self, limits: Sequence[Limit]) -> Prepared | None:
         """A faster way for limits that are demanded together; of a subject no kind is among them twice."""
 
-    async def reserve(self, demands: Sequence[Demand]) -> Grant:
+    async def reserve(self, demands: Sequence[Demand], instead: Grant | None = None) -> Grant:
         """Takes all or nothing; of a subject no kind is demanded twice.
+
+        `instead` is refunded whatever the answer is, and in one step: what it held is there for the demands, and for
+        nobody else before them.
 
         Raises nothing for a refusal, nor for a store that is away.
 

@@ -79,7 +79,9 @@ class MemoryLimiter:
         """Subjects that were not idle."""
         return self._meters.forgotten
 
-    async def reserve(self, demands: Sequence[Demand]) -> Grant:
+    async def reserve(self, demands: Sequence[Demand], instead: Grant | None = None) -> Grant:
+        if instead is not None:
+            self.settle(instead, (0,) * len(instead.costs))
         return self.take(demands)
 
     def prepare(self, limits: Sequence[Limit]) -> Prepared:

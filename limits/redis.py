@@ -91,30 +91,42 @@ class RedisLimiter:
     def prepare(self, limits: Sequence[Limit]) -> None:
         """It is Redis that knows the meters."""
 
-    async def reserve(self, demands: Sequence[Demand]) -> Grant:
+    async def reserve(self, demands: Sequence[Demand], instead: Grant | None = None) -> Grant:
+        if instead is not None and not (demands and isinstance(instead, Hold)):
+            self.settle(instead, (0,) * len(instead.demands))
+            instead = None
         if not demands:
             return Grant(demands)
         hold = Hold(demands)
         hold.name = next(self._names)
+        last = instead if isinstance(instead, Hold) and self._leases.end(instead) else None
+        keys, words = self._question(hold, last)
+        try:
+            answer = await self._link.script(RESERVE, keys, words)
+        except TimeoutError:
+            return self._unheard(hold, last, asked=True)
+        except ConnectionError:
+            return self._unheard(hold, last)
+        except asyncio.CancelledError:
+            self._refund(hold, last)
+            raise
+        if not isinstance(answer, list):
+            return self._unheard(hold, last)
+        return self._heard(hold, answer)
+
+    def _question(self, hold: Hold, last: Hold | None) -> tuple[list[str], list[Word]]:
         numbers: dict[str, int] = {}
-        words: list[Word] = [hold.name, self._life, b""]
-        for (subject, kind, amount, burst, mode, _, _), cost in demands:
+        words: list[Word] = [hold.name, self._life, b"", 0]
+        for (subject, kind, amount, burst, mode, _, _), cost in hold.demands:
             number = numbers.setdefault(subject, len(numbers) + 1)
             words += (number, kind.code, amount, burst, cost, 1 if mode is Mode.SHADOW else 0)
         hold.subjects = [*numbers]
         words[2] = _encode(hold.subjects)
-        try:
-            answer = await self._link.script(RESERVE, self._keys(hold.subjects), words)
-        except TimeoutError:
-            return self._unheard(hold, asked=True)
-        except ConnectionError:
-            return self._unheard(hold)
-        except asyncio.CancelledError:
-            self._outbox.put(_refund(hold))
-            raise
-        if not isinstance(answer, list):
-            return self._unheard(hold)
-        return self._heard(hold, answer)
+        if last is None:
+            return self._keys(hold.subjects), words
+        places = [numbers.setdefault(each, len(numbers) + 1) for each in last.subjects]
+        words[3:4] = len(places), *places, last.name
+        return self._keys([*numbers]), words
 
     def _heard(self, hold: Hold, answer: list[int]) -> Grant:
         self._fallback.up()
@@ -130,10 +142,11 @@ class RedisLimiter:
             self._leases.add(hold)
         return hold
 
-    def _unheard(self, hold: Hold, *, asked: bool = False) -> Grant:
+    def _unheard(self, hold: Hold, last: Hold | None, *, asked: bool = False) -> Grant:
         """While the store is away nothing was taken; when it goes, or takes too long to answer, it may have been."""
         if asked or self.store is Store.UP:
-            self._outbox.put(_refund(hold))
+            self._refund(hold)
+        self._refund(last)
         self._fallback.down()
         return self._fallback.reserve(hold.demands)
 
@@ -164,11 +177,13 @@ class RedisLimiter:
         await self._leases.close()
         await self._outbox.close(seconds)
 
+    def _refund(self, *holds: Hold | None) -> None:
+        """Of which Redis may know."""
+        for hold in holds:
+            if hold is not None:
+                self._outbox.put(Settlement(hold.name, hold.subjects, [0] * len(hold.demands), held=False))
+
     def _keys(self, subjects: Sequence[str]) -> list[str]:
         keys = [*self._shared]
         keys += [self._prefix + subject for subject in subjects]
         return keys
-
-
-def _refund(hold: Hold) -> Settlement:
-    return Settlement(hold.name, hold.subjects, [0] * len(hold.demands), held=False)

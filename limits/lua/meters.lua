@@ -152,6 +152,18 @@ local function apply(record, names, sign)
   end
 end
 
+-- As if the hold had never been; `names` as above. Nothing, where it has been given back before.
+local function refund(id, names)
+  local record = redis.call('HGET', HOLDS, id)
+  if record then
+    redis.call('HDEL', HOLDS, id)
+    redis.call('ZREM', ENDS, id)
+    apply(record, names, -1)
+  else
+    redis.call('HDEL', LOST, id)
+  end
+end
+
 -- From ARGV[at]: how many subjects, and which. Returns them, and where the rest begins.
 local function places(at)
   local found = {}

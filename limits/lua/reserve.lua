@@ -1,6 +1,6 @@
 -- Times in milliseconds, amounts in requests, tokens or nano-dollars.
--- ARGV: name of the hold, its life, names of the subjects, then for each demand: subject, kind, amount, burst, cost,
--- "1" in shadow mode.
+-- ARGV: name of the hold, its life, names of the subjects; the hold that is refunded first: how many subjects, which,
+-- and its name, or 0 if there is none; then for each demand: subject, kind, amount, burst, cost, "1" in shadow mode.
 -- Returns which demand is refused, or 0, and its wait; for each demand what remains and the time until all of it is
 -- there again; and then which demands were over a limit in shadow mode.
 local function wait_for(of, kind, amount, burst, cost)
@@ -28,7 +28,12 @@ local function figures(found, kind, amount, burst)
   return math.max(0, amount - found[begin(found, period_of(kind))]), kind == CONCURRENT and 0 or left_of(kind)
 end
 
-local FIRST, WORDS = 4, 6
+local last, FIRST = places(4)
+local WORDS = 6
+if #last > 0 then
+  refund(ARGV[FIRST], last)
+  FIRST = FIRST + 1
+end
 local refused, worst, over, taken = 0, 0, {}, {}
 for at = FIRST, #ARGV, WORDS do
   local index, kind, amount, cost = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), ARGV[at + 4]

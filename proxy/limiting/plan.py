@@ -50,8 +50,8 @@ class Plan:
         prepared = self._prepared
         return (prepared and prepared.take(costs)) or self._limiter.take(self._demands(costs))
 
-    async def take(self, costs: Costs) -> Grant:
-        return await self._limiter.reserve(self._demands(costs))
+    async def take(self, costs: Costs, instead: Grant | None = None) -> Grant:
+        return await self._limiter.reserve(self._demands(costs), instead)
 
     def _demands(self, costs: Costs) -> tuple[Demand, ...]:
         return tuple(map(Demand, self.limits, costs))

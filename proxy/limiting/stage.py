@@ -138,13 +138,19 @@ class Limits:
     async def charge(self, exchange: Exchange, body: bytes | Body, upstream: str) -> None:
         """Before a call. A call that is made again is not charged again, but of another upstream. Raises Failure."""
         bill = exchange.bill = exchange.bill or Bill()
-        if bill.charged is not None and bill.charged.refused is None:
-            if bill.upstream == upstream:
-                return
+        if bill.charged is None or bill.charged.refused is not None:
+            bill.upstream = upstream
+            await self._charge(exchange, bill, body, None)
+        elif bill.upstream != upstream:
             # What the last one did not do is given back; prices and limits of this one are its own.
-            self._limiter.settle(bill.charged, (0,) * len(bill.charged.demands))
-            bill.charged = None
-        bill.upstream = upstream
+            last, bill.charged, bill.upstream = bill.charged, None, upstream
+            try:
+                await self._charge(exchange, bill, body, last)
+            finally:
+                self._limiter.settle(last, (0,) * len(last.demands))
+
+    async def _charge(self, exchange: Exchange, bill: Bill, body: bytes | Body, last: Grant | None) -> None:
+        upstream = bill.upstream
         terms = self._terms.of(exchange.account, exchange.key)
         makes = exchange.method in MAKING or bool(exchange.upgrade)
         # Who could not be answered from the cache was not admitted: all of it is taken at once.
@@ -161,7 +167,8 @@ class Limits:
         if not plan.limits:
             return
         costs = plan.taking(entered, tokens, most)
-        grant = plan.take_now(costs) or await plan.take(costs)
+        # Its own hold for the last one is no reason to refuse it, in whatever store: the one ends as the other begins.
+        grant = (plan.take_now(costs) if last is None else None) or await plan.take(costs, last)
         if grant.refused is not None and grant.refused.limit.kind.money:
             grant = await self._rest(plan, grant, (entered, tokens, most), bill.reserved or 0)
         bill.plan, bill.charged = plan, grant

@@ -1,15 +1,19 @@
 """L3, L5: what is reserved for one upstream is given back when another is asked, and one row says who answered."""
 
+import asyncio
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from limits import Demand
+from limits import Demand, Limit, RedisLimiter
 from tests.fakes.answers import RESET, SILENCE, json_answer
-from tests.fakes.budgets import FITTING, fitting_answer
+from tests.fakes.budgets import ESTIMATE, FITTING, RESERVED, fitting_answer, usd
+from tests.fakes.limiting import told as limiter_told
 from tests.fakes.pair import NO_WAIT, Pair, pair, told
-from tests.fakes.team import Member
+from tests.fakes.redis_server import RedisServer
+from tests.fakes.team import STORES, Member
 
 REFUSAL = {"error": {"message": "m", "type": "t", "param": None, "code": "c"}}
 LIMITS: dict[str, Any] = {
@@ -25,7 +29,19 @@ async def left(two: Pair, name: str) -> dict[str, int]:
     metering = two.gateway.app._pipeline._metering
     assert metering is not None
     theirs = metering.limits._terms.of_upstream(name)
-    limits = [demand.limit for demand in theirs.requests] + list(theirs.spending)
+    return await left_of(two, [*(demand.limit for demand in theirs.requests), *theirs.spending])
+
+
+async def left_to(two: Pair, member: Member) -> dict[str, int]:
+    """Of the limits of one key."""
+    metering, table = two.gateway.app._pipeline._metering, two.gateway.app._accounts._table
+    assert metering is not None
+    assert table is not None
+    terms = metering.limits._terms.of(member.id, table.key(member.id))
+    return await left_of(two, [*(demand.limit for demand in terms.requests), *terms.spending])
+
+
+async def left_of(two: Pair, limits: list[Limit]) -> dict[str, int]:
     found = {}
     for limit in limits:
         grant = await two.team.limiter.reserve([Demand(limit, 0)])
@@ -36,6 +52,12 @@ async def left(two: Pair, name: str) -> dict[str, int]:
 
 async def ask(two: Pair, alice: Member, **fields: object) -> Any:
     return await two.ask(FITTING | fields, alice.headers)
+
+
+async def until_told(two: Pair) -> None:
+    """The store knows what was settled."""
+    if isinstance(two.team.limiter, RedisLimiter):
+        await limiter_told(two.team.limiter)
 
 
 def nothing_is_held(two: Pair) -> bool:
@@ -57,6 +79,29 @@ async def test_l3_what_the_first_did_not_do_is_given_back(tmp_path: Path, *, cac
         assert await left(two, "a") == before
         assert (await left(two, "b"))["requests_per_day"] == before["requests_per_day"] - 1
         assert nothing_is_held(two)
+
+
+@pytest.mark.parametrize("store", STORES)
+async def test_l3_one_request_holds_what_one_takes(tmp_path: Path, redis_server: RedisServer, store: str) -> None:
+    """While the second is asked, the first's limits are as before, and a key with room for one request has its own."""
+    redis = {"redis__url": redis_server.url} if store == "redis" else {}
+    budgets, gate = {"usd_in_all": usd(2 * RESERVED - 1)}, asyncio.Event()
+    async with pair(tmp_path, **redis, **LIMITS) as two:
+        alice = await two.team.key(limits=ONE_AT_A_TIME | {"tokens_per_minute": 2 * ESTIMATE - 1}, budgets=budgets)
+        before = await left(two, "a")
+        await two.first.stop()
+        two.second.script(dataclasses.replace(fitting_answer(), before=gate))
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(ask(two, alice))
+            await two.second.received()
+            assert await left(two, "a") == before
+            held = {"concurrent_requests": 0, "requests_per_day": 4, "tokens_per_minute": ESTIMATE - 1}
+            assert await left_to(two, alice) == held | {"usd_in_all": RESERVED - 1}
+            gate.set()
+        assert told(asking.result()) == ("b", 2)
+        await two.gateway.settled()
+        await until_told(two)
+        assert (await left_to(two, alice))["concurrent_requests"] == 1
 
 
 async def test_l3_a_request_counts_once(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limits import Demand, Kind, MemoryLimiter, Mode, OnFailure, RedisLimiter
+from limits import Demand, Kind, MemoryLimiter, Mode, OnFailure, RedisLimiter, State
 from proxy.errors import Failure
 from proxy.errors import Kind as Error
 from proxy.exchange import Exchange, Outcome
@@ -61,6 +61,12 @@ def settled(of: Desk, exchange: Exchange, used: dict[str, int], cost: int | None
     assert exchange.bill is not None
     exchange.bill.used, exchange.bill.cost = used, cost
     of.limits.settle(exchange, exchange.bill, sent=sent)
+
+
+def charged_states(exchange: Exchange) -> tuple[State, ...]:
+    assert exchange.bill is not None
+    assert exchange.bill.charged is not None
+    return exchange.bill.charged.states
 
 
 # requests
@@ -233,6 +239,26 @@ async def test_a_call_is_charged_once(time: Time) -> None:
     assert left(of) == wanted
     assert exchange.bill is not None
     assert exchange.bill.reserved == PRICE
+
+
+async def test_a_call_of_another_upstream_takes_the_place_of_the_last(time: Time) -> None:
+    """A key with room for one is charged for one, by the limits of whom it is made to."""
+    of = desk(time, key={Kind.TOKENS: 20}, upstreams={"test": {Kind.DAILY: 5}, "b": {Kind.DAILY: 5}})
+    exchange = await charged(of)
+    await of.limits.charge(exchange, BODY, "b")
+    assert left(of) == {("key:a", Kind.TOKENS): 20 - TOKENS, ("upstream:test", Kind.DAILY): 5}
+    assert of.limits._terms.of_upstream("b").requests[0].limit in {state.limit for state in charged_states(exchange)}
+
+
+async def test_what_another_upstream_may_not_be_asked_takes_nothing(time: Time) -> None:
+    """It is refused before anything is reserved: what was held for the last is given back at once."""
+    of = desk(time, key={Kind.SPEND: 10**9})
+    exchange = await charged(of)
+    exchange.sent_model = "unheard-of"
+    with pytest.raises(Failure, match="price of this model is not known") as refused:
+        await of.limits.charge(exchange, BODY, "b")
+    assert left(of) == {("key:a", Kind.SPEND): 10**9}
+    assert refused.value.kind is Error.INSUFFICIENT_QUOTA
 
 
 async def test_who_was_refused_may_be_charged_later(time: Time) -> None:

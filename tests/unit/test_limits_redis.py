@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,42 @@ async def test_a_settlement_whose_answer_was_lost_counts_once(link: ClockedRedis
     limiter.settle(grant, [70])
     await told(limiter)
     assert (await limiter.reserve(demands((MONEY, 1)))).states[0].remaining == 29
+    assert limiter.lost == 0
+
+
+@pytest.mark.parametrize("spent", [0, 60], ids=["given", "refused"])
+async def test_what_is_held_instead_is_given_back_in_one_step(limiter: RedisLimiter, spent: int) -> None:
+    """Its room is there for the next, also of other subjects; refunded again later, or refused, it counts once."""
+    theirs = limit(Kind.DAILY, 5, "upstream:a"), limit(Kind.DAILY, 5, "upstream:b")
+    first = await limiter.reserve(demands((SLOTS, 1), (MONEY, 60), (theirs[0], 1)))
+    if spent:
+        # Others have what is left, and a little of what is held.
+        await spend(limiter, (limit(Kind.SPEND, 200, "team:t"), spent))
+    second = await limiter.reserve(demands((SLOTS, 1), (MONEY, 60), (theirs[1], 1)), first)
+    assert given(second) is not bool(spent)
+    limiter.settle(first, [1, 60, 1])
+    await told(limiter)
+    left = await limiter.reserve(demands((theirs[0], 0), (theirs[1], 0)))
+    assert [state.remaining for state in left.states] == [5, 5 if spent else 4]
+    assert given(await limiter.reserve(demands((SLOTS, 1), (MONEY, 40)))) is bool(spent)
+    limiter.settle(second, [0, 0, 0])
+    await told(limiter)
+    assert limiter.lost == 0
+
+
+@pytest.mark.parametrize("error", [ConnectionError(), TimeoutError(), asyncio.CancelledError()], ids=repr)
+@pytest.mark.parametrize("acts", [False, True])
+async def test_what_is_held_instead_is_given_back_without_an_answer(
+    link: ClockedRedis, limiter: RedisLimiter, error: BaseException, *, acts: bool
+) -> None:
+    """Whether Redis has done it or not: both holds end, each once."""
+    first = await limiter.reserve(demands((SLOTS, 1), (MONEY, 60)))
+    link.loses, link.acts = error, acts
+    with suppress(asyncio.CancelledError):
+        await limiter.reserve(demands((SLOTS, 1), (MONEY, 60)), first)
+    await told(limiter)
+    assert link.client.hlen("{t:limits}:holds") == 0
+    assert given(await limiter.reserve(demands((SLOTS, 1), (MONEY, 100))))
     assert limiter.lost == 0
 
 
