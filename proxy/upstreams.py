@@ -1,6 +1,7 @@
 """The composition root's part that leads upstream: endpoints, routes, breakers, slots, probes."""
 
 import asyncio
+import hashlib
 import random
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,6 +39,8 @@ BURST: Final = 10
 """Retries that may be made before there were requests to make them for."""
 LONGEST_REST: Final = 3_600.0
 """Seconds for which a key rests at most that an upstream refuses."""
+DIGITS: Final = 16
+"""Of the digest of an upstream's address."""
 UNBOUNDED: Final = 1_000
 """Slots at most where their number is learned and none is set."""
 
@@ -86,9 +89,10 @@ class Upstreams:
         self._clock = clock
         self._link = link
         self._namespace = namespace
-        self._owner = secrets.token_hex(8)
         self._plan: Plan | None = None
         self._shared: SharedBreakers | None = None
+        self._said: dict[str, Breaker] = {}
+        """What is shared, or about to be."""
         self._sharing: asyncio.Task[None] | None = None
         self.shedding = Shedding(0.0, 0, clock=clock, on_change=self._shed)
         metrics.upstreams.stats = self._stats
@@ -110,11 +114,11 @@ class Upstreams:
         keys = secrets_of(upstream)
         return Endpoint(
             name,
-            self._gate(name, upstream, config, before),
-            RetryBudget(config.retry.budget, BURST),
+            self._gate(name, upstream, config) if before is None else before.gate,
+            self._budget(config, before),
             PeakEwma(self._clock) if before is None else before.latency,
             self._breaker(name, config, before),
-            KeyPool(keys, self._clock, longest=LONGEST_REST) if keys else None,
+            self._keys(keys, before) if keys else None,
         )
 
     def _before(self, name: str, upstream: Upstream) -> Endpoint | None:
@@ -124,10 +128,20 @@ class Upstreams:
         same = self._plan.config.upstreams[name].base_url == upstream.base_url
         return self._plan.endpoints[name] if same else None
 
-    def _gate(self, name: str, upstream: Upstream, config: Config, before: Endpoint | None) -> Gate:
+    def _keys(self, keys: Sequence[str], before: Endpoint | None) -> KeyPool:
+        pool = before.keys if before is not None else None
+        if pool is not None and pool.holds(keys):
+            return pool
+        return KeyPool(keys, self._clock, longest=LONGEST_REST, before=pool)
+
+    def _budget(self, config: Config, before: Endpoint | None) -> RetryBudget:
+        share = config.retry.budget
+        if before is not None and self._plan is not None and self._plan.config.retry.budget == share:
+            return before.budget
+        return RetryBudget(share, BURST)
+
+    def _gate(self, name: str, upstream: Upstream, config: Config) -> Gate:
         settings = config.admission
-        if before is not None and self._plan is not None and self._plan.config.admission == settings:
-            return before.gate
         metrics, slots = self._metrics.upstreams, _slots(upstream, config)
         return Gate(
             slots,
@@ -156,26 +170,37 @@ class Upstreams:
         admission = plan.config.admission
         self.shedding.resize(admission.shed_lag, admission.shed_memory)
         for name, upstream in plan.config.upstreams.items():
-            plan.endpoints[name].gate.resize(_slots(upstream, plan.config))
-            self._metrics.upstreams.configured(name, upstream.region)
+            plan.endpoints[name].gate.reconfigure(
+                _slots(upstream, plan.config),
+                queue=admission.queue,
+                patience=admission.patience,
+                adaptive=admission.adaptive,
+            )
         for probe in before.probes if before is not None else ():
             probe.stop()
         for probe in plan.probes:
             probe.start()
-        if before is not None and _breakers(before) != _breakers(plan):
-            self._sharing = asyncio.get_running_loop().create_task(self._share())
+        if before is not None:
+            self._begin_sharing()
 
     async def start(self) -> None:
         """What other workers know of upstreams is heard before it returns, if there is a Redis that answers."""
-        await self._share()
+        self._begin_sharing()
+        if self._sharing is not None:
+            await self._sharing
+
+    def _begin_sharing(self) -> None:
+        if self._link is not None and (self._sharing is None or self._sharing.done()):
+            self._sharing = asyncio.get_running_loop().create_task(self._share())
 
     async def _share(self) -> None:
-        if self._link is None or self._plan is None:
-            return
-        if self._shared is not None:
-            await self._shared.close()
-        self._shared = SharedBreakers(self._link, self._namespace, _breakers(self._plan), self._owner)
-        await self._shared.start()
+        """Until the breakers that are shared are those in force: what is adopted meanwhile comes next."""
+        while self._link is not None and self._plan is not None and self._said != (breakers := _breakers(self._plan)):
+            self._said = breakers
+            if self._shared is not None:
+                await self._shared.close()
+            self._shared = SharedBreakers(self._link, self._namespace, breakers, secrets.token_hex(8))
+            await self._shared.start()
 
     async def stop(self) -> None:
         for probe in self._plan.probes if self._plan is not None else ():
@@ -202,16 +227,28 @@ class Upstreams:
         self._log.warning("shedding" if on else "shedding_over")
 
     def _stats(self) -> Iterator[UpstreamStats]:
-        for name, endpoint in self._plan.endpoints.items() if self._plan is not None else ():
+        plan = self._plan
+        for name, endpoint in plan.endpoints.items() if plan is not None else ():
             gate, breaker, keys = endpoint.gate, endpoint.breaker, endpoint.keys
-            state = breaker.state.value if breaker is not None else ""
             yield UpstreamStats(
-                name, gate.busy, gate.waiting, gate.limit, state, keys.resting if keys is not None else 0
+                name,
+                plan.config.upstreams[name].region if plan is not None else "",
+                gate.busy,
+                gate.waiting,
+                gate.limit,
+                breaker.state.value if breaker is not None else "",
+                keys.resting if keys is not None else 0,
             )
 
 
 def _breakers(plan: Plan) -> dict[str, Breaker]:
-    return {name: each.breaker for name, each in plan.endpoints.items() if each.breaker is not None}
+    """By what other workers know them under: what one says of an upstream is not true of another place."""
+    places = {name: _digest(each.base_url) for name, each in plan.config.upstreams.items()}
+    return {f"{name}:{places[name]}": each.breaker for name, each in plan.endpoints.items() if each.breaker is not None}
+
+
+def _digest(base_url: str) -> str:
+    return hashlib.sha256(base_url.encode()).hexdigest()[:DIGITS]
 
 
 def _slots(upstream: Upstream, config: Config) -> int | None:

@@ -153,8 +153,9 @@ class Gate:
         if busy <= 0:
             raise RuntimeError("a slot was left twice")
         now = self._clock()
-        self._pace.held(busy, now)
-        self._pace.ended()
+        if self._slots != sys.maxsize:
+            self._pace.held(busy, now)
+            self._pace.ended()
         self.busy = busy - 1
         gradient = self._gradient
         if gradient is not None:
@@ -168,15 +169,29 @@ class Gate:
 
     def resize(self, slots: int | None) -> None:
         """With fewer slots those that are held stay so."""
+        now, bounded = self._clock(), self._slots != sys.maxsize
         self._slots = sys.maxsize if slots is None else slots
         self._limit = self._slots
         if self._gradient is not None:
             self._gradient.resize(self._slots)
             self._limit = min(self._slots, self._gradient.limit)
-        now = self._clock()
-        self._pace.held(self.busy, now)
-        self._pace.resize(self._slots)
+        if bounded:
+            self._pace.held(self.busy, now)
+            self._pace.resize(self._slots)
+        else:
+            # What was held without a bound was not counted.
+            self._pace = Pace(self._slots, now)
         self._hand_over(now)
+
+    def reconfigure(self, slots: int | None, *, queue: int, patience: float, adaptive: bool) -> None:
+        """For who comes from now on; what is held stays so, and so does who waits."""
+        self._longest = queue
+        self._patience = patience
+        if not adaptive or slots is None:
+            self._gradient = None
+        elif self._gradient is None:
+            self._gradient = Gradient(slots)
+        self.resize(slots)
 
     def _join(self, priority: Priority, now: float, due: float) -> Waiter[Handle]:
         queue = self._queue

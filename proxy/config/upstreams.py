@@ -61,7 +61,7 @@ class OwnTimeouts(Section, frozen=True):
 
 
 class Probe(Section, frozen=True):
-    """Asks an upstream whether it lives, while nobody else does."""
+    """Asks an upstream every `interval` seconds whether it lives, whether or not requests are sent there too."""
 
     path: str = "/models"
     interval: Annotated[float, Meta(ge=0, le=86_400)] = 0.0

@@ -1,6 +1,7 @@
 """The metrics of upstreams: calls, retries, breakers, slots. Labels are configured names and closed sets."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from math import inf
 from typing import Final, NamedTuple, final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -12,11 +13,15 @@ __all__ = ["UpstreamMetrics", "UpstreamStats"]
 _WAITS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 STATES: Final = {"closed": 0, "half_open": 1, "open": 2}
 
+_Series = tuple[Gauge, tuple[str, ...]]
+"""By its labels."""
+
 
 class UpstreamStats(NamedTuple):
     """One upstream, as of now. `limit` is None where it has no bound."""
 
     name: str
+    region: str
     busy: int
     waiting: int
     limit: int | None
@@ -31,123 +36,86 @@ class UpstreamMetrics:
     """`stats` is asked whenever the metrics are published."""
 
     def __init__(self, registry: CollectorRegistry, due: Due) -> None:
+        self._registry = registry
         self._due = due
         self._labelled: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
         self._waits: dict[str, Note] = {}
         self._attempted: dict[str, Counter] = {}
-        self._shown: set[str] = set()
-        """Upstreams whose gauges are set."""
+        self._shown: set[_Series] = set()
+        """Those that are set."""
         self.stats: Callable[[], Iterable[UpstreamStats]] | None = None
-        self._define_calls(registry)
-        self._define_breakers(registry)
-        self._define_admission(registry)
+        self._define_calls()
+        self._define_breakers()
+        self._define_admission()
 
     def __repr__(self) -> str:
         return f"<UpstreamMetrics {len(self._labelled)} series>"
 
-    def _define_calls(self, registry: CollectorRegistry) -> None:
-        self._attempts = Counter(
-            "askonce_upstream_attempts",
-            "Calls to an upstream, those that found no connection included.",
-            ["upstream"],
-            registry=registry,
-        )
-        self._failures = Counter(
-            "askonce_upstream_failures",
-            "Upstream calls that failed, by kind of failure.",
-            ["upstream", "kind"],
-            registry=registry,
-        )
-        self._retries = Counter(
-            "askonce_upstream_retries",
-            "Requests that were sent to an upstream again, or to it after another.",
-            ["upstream", "step"],
-            registry=registry,
-        )
-        self._over_budget = Counter(
-            "askonce_upstream_retries_refused",
-            "Retries that were not made as too many were.",
-            ["upstream"],
-            registry=registry,
-        )
-        self._info = Gauge(
-            "askonce_upstream_info",
-            "Always 1; the labels say what is configured.",
-            ["upstream", "region"],
-            registry=registry,
-            multiprocess_mode="livemax",
-        )
-        self._resting = Gauge(
-            "askonce_upstream_keys_resting",
-            "Keys of an upstream that it refused, and that are not used for some time.",
-            ["upstream"],
-            registry=registry,
-            multiprocess_mode="livemax",
-        )
-        self._probes = Counter(
-            "askonce_upstream_probes", "Probes of an upstream's health.", ["upstream", "result"], registry=registry
-        )
+    def _counter(self, name: str, told: str, *labels: str) -> Counter:
+        return Counter(f"askonce_{name}", told, ["upstream", *labels], registry=self._registry)
 
-    def _define_breakers(self, registry: CollectorRegistry) -> None:
-        self._states = Gauge(
-            "askonce_breaker_state",
-            "0 while requests are sent to an upstream, 1 while it is probed, 2 while it is left alone.",
-            ["upstream"],
-            registry=registry,
-            multiprocess_mode="livemax",
+    def _highest(self, name: str, told: str, *labels: str) -> Gauge:
+        """Of all workers."""
+        labels = ("upstream", *labels)
+        return Gauge(f"askonce_{name}", told, labels, registry=self._registry, multiprocess_mode="livemax")
+
+    def _total(self, name: str, told: str) -> Gauge:
+        """Of all workers."""
+        return Gauge(f"askonce_{name}", told, ["upstream"], registry=self._registry, multiprocess_mode="livesum")
+
+    def _define_calls(self) -> None:
+        self._attempts = self._counter(
+            "upstream_attempts", "Calls to an upstream, those that found no connection included."
         )
-        self._transitions = Counter(
-            "askonce_breaker_transitions",
+        self._failures = self._counter("upstream_failures", "Upstream calls that failed, by kind of failure.", "kind")
+        self._retries = self._counter(
+            "upstream_retries", "Requests that were sent to an upstream again, or to it after another.", "step"
+        )
+        self._over_budget = self._counter("upstream_retries_refused", "Retries that were not made as too many were.")
+        self._info = self._highest(
+            "upstream_info", "1 for what is configured, as the labels say; 0 for what was.", "region"
+        )
+        self._resting = self._highest(
+            "upstream_keys_resting", "Keys of an upstream that it refused, and that are not used for some time."
+        )
+        self._probes = self._counter("upstream_probes", "Probes of an upstream's health.", "result")
+
+    def _define_breakers(self) -> None:
+        self._states = self._highest(
+            "breaker_state", "0 while requests are sent to an upstream, 1 while it is probed, 2 while it is left alone."
+        )
+        self._transitions = self._counter(
+            "breaker_transitions",
             "Changes of the state of an upstream's breaker, by what it became, and why.",
-            ["upstream", "to", "reason"],
-            registry=registry,
+            "to",
+            "reason",
         )
-        self._unsent = Counter(
-            "askonce_upstream_unsent",
+        self._unsent = self._counter(
+            "upstream_unsent",
             "Requests that were not sent to an upstream, as its breaker was open or its keys were resting.",
-            ["upstream"],
-            registry=registry,
         )
 
-    def _define_admission(self, registry: CollectorRegistry) -> None:
-        self._busy = Gauge(
-            "askonce_upstream_busy",
-            "Calls to an upstream that are under way.",
-            ["upstream"],
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
-        self._waiting = Gauge(
-            "askonce_upstream_waiting",
-            "Requests that wait for a slot of an upstream.",
-            ["upstream"],
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
-        self._slots = Gauge(
-            "askonce_upstream_slots",
-            "Calls that an upstream is sent at once, at most; absent without a bound.",
-            ["upstream"],
-            registry=registry,
-            multiprocess_mode="livesum",
+    def _define_admission(self) -> None:
+        self._busy = self._total("upstream_busy", "Calls to an upstream that are under way.")
+        self._waiting = self._total("upstream_waiting", "Requests that wait for a slot of an upstream.")
+        self._slots = self._total(
+            "upstream_slots",
+            "Calls that an upstream is sent at once, at most; without a bound absent, or +Inf if there was one.",
         )
         self._wait = Histogram(
             "askonce_upstream_wait_seconds",
             "Time that requests waited for a slot, of those that got one.",
             ["upstream"],
-            registry=registry,
+            registry=self._registry,
             buckets=_WAITS,
         )
-        self._refused = Counter(
-            "askonce_upstream_wait_refused",
-            "Requests that got no slot of an upstream, by reason.",
-            ["upstream", "reason"],
-            registry=registry,
+        self._refused = self._counter(
+            "upstream_wait_refused", "Requests that got no slot of an upstream, by reason.", "reason"
         )
         self._shedding = Gauge(
             "askonce_shedding",
             "1 while the process has too much to do.",
-            registry=registry,
+            registry=self._registry,
             multiprocess_mode="livemax",
         )
 
@@ -156,9 +124,6 @@ class UpstreamMetrics:
         if count is None:
             count = self._labelled[family, labels] = family.labels(*labels)
         self._due.add(count, 1)
-
-    def configured(self, upstream: str, region: str) -> None:
-        self._info.labels(upstream, region).set(1)
 
     def attempted(self, upstream: str) -> None:
         count = self._attempted.get(upstream)
@@ -198,17 +163,21 @@ class UpstreamMetrics:
         self._shedding.set(int(on))
 
     def before_publish(self) -> None:
-        gone, self._shown = self._shown, set()
-        for each in self.stats() if self.stats is not None else ():
-            self._shown.add(each.name)
-            self._busy.labels(each.name).set(each.busy)
-            self._waiting.labels(each.name).set(each.waiting)
-            self._resting.labels(each.name).set(each.resting)
-            if each.limit is not None:
-                self._slots.labels(each.name).set(each.limit)
-            if each.breaker:
-                self._states.labels(each.name).set(STATES[each.breaker])
-        for name in gone - self._shown:
-            # No longer configured: a gauge keeps what it was last told.
-            for gauge in (self._busy, self._waiting, self._resting, self._slots, self._states):
-                gauge.labels(name).set(0)
+        values = {series: value for each in self.stats() for series, value in self._values(each)} if self.stats else {}
+        for (gauge, labels), value in values.items():
+            gauge.labels(*labels).set(value)
+        # No longer configured: a gauge keeps what it was last told, and is never taken out of a shared file.
+        for gauge, labels in self._shown - values.keys():
+            gauge.labels(*labels).set(0)
+        self._shown = set(values)
+
+    def _values(self, each: UpstreamStats) -> Iterator[tuple[_Series, float]]:
+        labels = (each.name,)
+        yield (self._info, (each.name, each.region)), 1
+        yield (self._busy, labels), each.busy
+        yield (self._waiting, labels), each.waiting
+        yield (self._resting, labels), each.resting
+        if each.limit is not None or (self._slots, labels) in self._shown:
+            yield (self._slots, labels), inf if each.limit is None else each.limit
+        if each.breaker:
+            yield (self._states, labels), STATES[each.breaker]

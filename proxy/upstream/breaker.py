@@ -158,6 +158,16 @@ class _Listener(CircuitBreakerListener):
         self._entered(STATES[new_state.name])
 
 
+def _machine(settings: Settings, entered: Callable[[State], None]) -> CircuitBreaker:
+    """It compares its time-out with the wall clock, but only where it is called while it is open."""
+    return CircuitBreaker(
+        fail_max=settings.failures,
+        success_threshold=settings.probes,
+        listeners=[_Listener(entered)],
+        throw_new_error_on_trip=False,
+    )
+
+
 @final
 class Breaker:
     """Of one upstream. `clock` is steady, in seconds; `draw` is uniform in [0, 1).
@@ -204,13 +214,7 @@ class Breaker:
         """The last permit; the first of this time; that of CLOSED, 0 in other states."""
         self._out: dict[int, float] = {}
         """When each probe without a result began, the oldest first."""
-        # pybreaker compares its time-out with the wall clock, but only where it is called while it is open.
-        self._machine = CircuitBreaker(
-            fail_max=settings.failures,
-            success_threshold=settings.probes,
-            listeners=[_Listener(self._entered)],
-            throw_new_error_on_trip=False,
-        )
+        self._machine = _machine(settings, self._entered)
 
     def __repr__(self) -> str:
         if self.state is State.CLOSED:

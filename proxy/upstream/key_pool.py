@@ -16,11 +16,13 @@ MAX_RESTS: Final = 1_024
 
 @final
 class KeyPool:
-    """`clock` is monotonic. No key rests for more than `longest` seconds."""
+    """`clock` is monotonic. No key rests for more than `longest` seconds. Those that rest in `before` rest here too."""
 
     __slots__ = ("_clock", "_keys", "_longest", "_next", "_refusals", "_rests", "_suspended", "_until")
 
-    def __init__(self, keys: Sequence[str], clock: Callable[[], float], *, longest: float) -> None:
+    def __init__(
+        self, keys: Sequence[str], clock: Callable[[], float], *, longest: float, before: "KeyPool | None" = None
+    ) -> None:
         if not keys:
             raise ValueError("a pool needs a key")
         self._keys = tuple(key.encode() for key in keys)
@@ -32,6 +34,8 @@ class KeyPool:
         self._refusals = [0] * len(keys)
         self._until = 0.0
         """When the last of them has rested; 0 while none rests."""
+        if before is not None:
+            self._follow(before)
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -48,6 +52,10 @@ class KeyPool:
         now = self._clock()
         resting = {index for (index, _), until in self._rests.items() if until > now}
         return len(resting | {index for index, until in enumerate(self._suspended) if until > now})
+
+    def holds(self, keys: Sequence[str]) -> bool:
+        """These and no others, in this order."""
+        return self._keys == tuple(key.encode() for key in keys)
 
     def key(self, index: int) -> bytes:
         return self._keys[index]
@@ -94,6 +102,20 @@ class KeyPool:
             return 0.0
         first = min([self._ends(index, model) for index in range(len(self._keys))])
         return max(0.0, first - self._clock())
+
+    def known(self, key: bytes) -> tuple[float, int, dict[str, float]]:
+        """Until when it is suspended, after how many refusals, and until when it rests for which models."""
+        if key not in self._keys:
+            return 0.0, 0, {}
+        index = self._keys.index(key)
+        rests = {model: until for (of, model), until in self._rests.items() if of == index}
+        return self._suspended[index], self._refusals[index], rests
+
+    def _follow(self, before: "KeyPool") -> None:
+        for index, key in enumerate(self._keys):
+            self._suspended[index], self._refusals[index], rests = before.known(key)
+            self._rests.update({(index, model): until for model, until in rests.items()})
+        self._until = max([*self._suspended, *self._rests.values()])
 
     def _all_rested(self) -> bool:
         if self._until > self._clock():

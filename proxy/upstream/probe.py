@@ -6,7 +6,7 @@ from typing import Final, final
 
 from proxy.errors import Failure
 from proxy.exchange import Ask, Headers, PhaseTimeouts
-from proxy.upstream.breaker import Result
+from proxy.upstream.breaker import Result, State
 from proxy.upstream.call import Transport
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.retry import failed
@@ -19,7 +19,11 @@ SPREAD: Final = 0.2
 
 @final
 class Probe:
-    """`interval` in seconds. `told` hears of each result. What is open and cools down is not asked."""
+    """`interval` in seconds. `told` hears of each result. What is open and cools down is not asked.
+
+    A failure counts as one of a request does, and an answer closes a breaker that lets probes through. While it is
+    closed an answer counts for nothing: that an upstream lives does not say that it serves.
+    """
 
     def __init__(
         self,
@@ -53,22 +57,32 @@ class Probe:
             self._task.cancel()
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._interval * (1 + SPREAD * (self._draw() - 0.5)))
-            await self.once()
+            asking = loop.create_task(self.once())
+            try:
+                await asyncio.wait([asking])
+            finally:
+                asking.cancel()
+            if not asking.cancelled() and (defect := asking.exception()) is not None:
+                # Told, and the next one is made all the same.
+                loop.call_exception_handler({"message": repr(self), "exception": defect, "task": asking})
 
     async def once(self) -> None:
         breaker = self._endpoint.breaker
         permit = breaker.enter() if breaker is not None else 0
         if permit is None:
             return
+        good = Result.UNKNOWN if breaker is None or breaker.state is State.CLOSED else Result.SUCCEEDED
         result = Result.UNKNOWN
         try:
-            result = Result.SUCCEEDED if await self._answers() else Result.FAILED
+            answered = await self._answers()
+            result = good if answered else Result.FAILED
         finally:
             if breaker is not None:
                 breaker.leave(permit, result)
-        self._told(self._endpoint.name, result is Result.SUCCEEDED)
+        self._told(self._endpoint.name, answered)
 
     async def _answers(self) -> bool:
         """Anything but a failure will do: who refuses a key lives."""

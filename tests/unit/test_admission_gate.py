@@ -220,6 +220,44 @@ def test_a_reload_changes_the_slots() -> None:
     run_virtual(main())
 
 
+def test_time_without_a_bound_is_no_work() -> None:
+    """A bound that a reload sets finds nothing known of the pace, so that nobody is refused for a time of rest."""
+
+    async def main() -> None:
+        crowd = Crowd(None)
+        for _ in range(20):
+            await asyncio.sleep(30.0)
+            assert crowd.gate.enter_now(INTERACTIVE)
+            await crowd.leave()
+        crowd.gate.resize(2)
+        await crowd.come("a", "b", "c", "d", "e")
+        assert repr(crowd.gate) == "<Gate 2/2 busy, 3 waiting>"
+        crowd.gate.resize(None)
+        await asyncio.sleep(0)
+        await crowd.leave(5)
+
+    run_virtual(main())
+
+
+def test_a_reload_changes_the_rules() -> None:
+    """The queue, the patience and whether the slots are learned; who holds a slot or waits goes on doing so."""
+
+    async def main() -> None:
+        crowd = Crowd(20, queue=9)
+        await crowd.come(*"abcdefghijklmnopqrstuv")
+        crowd.gate.reconfigure(20, queue=3, patience=1.0, adaptive=True)
+        assert repr(crowd.gate) == f"<Gate 20/{START} busy, 2 waiting>"
+        await crowd.come("w", "x")
+        assert crowd.reasons == [Reason.FULL]
+        await asyncio.sleep(1.5)
+        assert crowd.reasons == [Reason.FULL, Reason.EXPIRED]
+        crowd.gate.reconfigure(22, queue=3, patience=1.0, adaptive=False)
+        await asyncio.sleep(0)
+        assert repr(crowd.gate) == "<Gate 22/22 busy, 0 waiting>"
+
+    run_virtual(main())
+
+
 def test_an_adaptive_gate_keeps_to_the_learned_limit() -> None:
     """Refusals of the upstream take slots away, and who waits is told as ever."""
     gradient = Gradient(100)

@@ -149,3 +149,22 @@ def test_a_key_that_rests_is_not_used(steps: list[tuple[str, int, int]]) -> None
         if left > 0:
             clock.advance(left + 1e-6)
             assert pool.pick("m") is not None
+
+
+def test_what_rested_before_rests_on() -> None:
+    """By its value, wherever it stands now: for a model, or for all and longer if it is refused again."""
+    clock = Clock()
+    before = KeyPool(("sk-gone", "sk-a", "sk-b"), clock, longest=600.0)
+    before.rest(0, "m", 50.0)
+    before.rest(1, "m", 20.0)
+    before.suspend(2, 10.0)
+    pool = KeyPool(("sk-new", "sk-b", "sk-a"), clock, longest=600.0, before=before)
+    assert picks(pool, 2) == [0, 0]
+    assert picks(pool, 3, "other") == [2, 0, 2]
+    clock.advance(10.0)
+    assert set(picks(pool, 2)) == {0, 1}
+    pool.suspend(1, 10.0)
+    clock.advance(19.0)
+    assert set(picks(pool, 4)) == {0, 2}
+    clock.advance(1.0)
+    assert set(picks(pool, 3)) == {0, 1, 2}
