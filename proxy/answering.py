@@ -1,9 +1,10 @@
 """How a request comes to its answer: a stored one, or an upstream's, leg after leg of its model's route.
 
 for each leg:  understood by the cache → admitted → stored? shared? → sent
-every upstream failed: a stored answer that is past its time, if there is one
+an upstream failed, or had no room, and no other helped: a stored answer that is past its time, if there is one
 """
 
+import asyncio
 from functools import partial
 from typing import NamedTuple, final
 
@@ -12,7 +13,7 @@ from proxy.caching.flight import FAILING
 from proxy.caching.meaning import without_alias
 from proxy.caching.recall import Found, Question, Recall
 from proxy.caching.replay import Form, Replay
-from proxy.errors import Failure, Source
+from proxy.errors import Failure, Kind, Source
 from proxy.exchange import Body, CacheNote, Exchange, Headers, Reply
 from proxy.limiting.metered import Metering
 from proxy.routes import Route
@@ -69,30 +70,44 @@ class Answering:
         ask = partial(self._recalled, exchange, route, body, notes, model_route.legs[0])
         try:
             answer = await model_route.in_turn(exchange, body, ask)
-        except Failure as failure:
-            given = await self._instead(exchange, notes) if failure.kind.source is Source.UPSTREAM else None
+        except Failure:
+            given = await self._instead(exchange, notes)
             if given is None:
                 raise
             return given
-        if answer.status in FAILING and (given := await self._instead(exchange, notes)) is not None:
+        if answer.status not in FAILING:
+            return answer
+        try:
+            given = await self._instead(exchange, notes)
+        except asyncio.CancelledError:
             answer.abort()
-            return given
-        return answer
+            raise
+        if given is None:
+            return answer
+        answer.abort()
+        return given
 
     async def _recalled(
         self, exchange: Exchange, route: Route, body: bytes, notes: list[CacheNote], first: Leg, leg: Leg
     ) -> Reply | Given:
-        """As if there were no leg but the `first`. Raises Failure."""
+        """As if there were no leg but the `first`; `notes` are of those whose upstream failed. Raises Failure."""
         assert self._cache is not None  # noqa: S101  (who is asked has one)
         recall, replay = self._cache
         question = await recall.question(exchange, route, body, leg, first=leg is first)
         if isinstance(question, bytes):
             return await self._send(exchange, question, leg)
         await self._admit(exchange, question, recall)
-        if exchange.note is not None:
-            notes.append(exchange.note)
-        answer = await recall.ask(exchange, question, leg)
+        note = exchange.note
+        assert note is not None  # noqa: S101  (a question has one)
+        try:
+            answer = await recall.ask(exchange, question, leg)
+        except Failure as failure:
+            if _is_upstreams(failure):
+                notes.append(note)
+            raise
         if not isinstance(answer, Found):
+            if answer.status in FAILING:
+                notes.append(note)
             return answer
         form = replay.form(exchange, answer.entry, usage=answer.usage, vectors=answer.vectors)
         if form is None:
@@ -106,7 +121,11 @@ class Answering:
         form = None
         if found is not None:
             form = replay.form(exchange, found.entry, usage=found.usage, vectors=found.vectors)
-        return Given(found.entry, form) if found is not None and form is not None else None
+        if found is None or form is None:
+            return None
+        # Of one who has not made this answer.
+        exchange.upstream_id = b""
+        return Given(found.entry, form)
 
     async def _admit(self, exchange: Exchange, question: Question, recall: Recall) -> None:
         """What may be answered without a call. Raises Failure."""
@@ -127,3 +146,13 @@ class Answering:
         if self._metering is None or not exchange.stream or not isinstance(body, bytes):
             return await call.send(exchange, body)
         return await self._metering.send(exchange, body, call)
+
+
+def _is_upstreams(failure: Failure) -> bool:
+    """It failed, or may not be asked now: all its slots are taken, or a limit that is its own is reached."""
+    source = failure.kind.source
+    return (
+        source is Source.UPSTREAM
+        or failure.kind is Kind.OVERLOADED
+        or (source is Source.CLIENT and failure.unprocessed)
+    )
