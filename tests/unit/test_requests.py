@@ -86,13 +86,13 @@ def test_the_model_of_a_form(form: bytes, model: str) -> None:
     ids=["one line", "lines", "parts", "blank", "parameters"],
 )
 def test_forms_are_read_in_linear_time(form: bytes) -> None:
-    """64 KiB of hints at a model cost milliseconds."""
+    """64 KiB of hints at a model cost milliseconds; each against each they would cost seconds."""
     took = []
     for _ in range(3):
         started = time.thread_time()
         form_model(form)
         took.append(time.thread_time() - started)
-    assert min(took) < 0.05
+    assert min(took) < 0.25
 
 
 @pytest.mark.parametrize("encode", [gzip.compress, zlib.compress])
