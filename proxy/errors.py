@@ -115,6 +115,7 @@ class Failure(Exception):
     `unprocessed` says that the upstream provably did not act on the request, so that sending it
     again cannot bill twice. `retry_after` is in seconds. `detail` is for the log, never the client.
     `type_` stands in the place of the kind's own. `account`: whose limit it is; nobody else is refused by it.
+    `held_back`: a stream's, while nothing of it had gone to anybody yet.
     """
 
     def __init__(
@@ -139,6 +140,7 @@ class Failure(Exception):
         self.detail = detail
         self.type = type_ or _SHAPES[kind].type
         self.account = account
+        self.held_back = False
 
     def __repr__(self) -> str:
         return f"<Failure {self.kind.value}{' unprocessed' if self.unprocessed else ''}>"
@@ -149,7 +151,7 @@ class Failure(Exception):
 
     def copy(self) -> "Failure":
         """The same for somebody else: one that is raised remembers by whom, and keeps all that he holds."""
-        return Failure(
+        same = Failure(
             self.kind,
             str(self),
             param=self.param,
@@ -160,6 +162,8 @@ class Failure(Exception):
             type_=self.type,
             account=self.account,
         )
+        same.held_back = self.held_back
+        return same
 
     def body(self) -> bytes:
         return error_body(str(self), self.type, self.param, self.kind.value)

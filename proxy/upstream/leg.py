@@ -196,7 +196,7 @@ class Leg:
         ours = member.endpoint.keys is not None
         decision = decide(
             _seen(met, ours=ours),
-            self.policy(exchange),
+            self.policy(met),
             tries=tries,
             keys=ours and member.has_key(exchange.model),
             others=others or self._followed,
@@ -205,8 +205,8 @@ class Leg:
         )
         return STOP if decision.step is Step.ELSEWHERE and not others else decision
 
-    def policy(self, exchange: Exchange) -> Policy:
-        return self._held if self._hold and exchange.upstream_status == 200 else self._policy
+    def policy(self, met: Head | Failure) -> Policy:
+        return self._held if isinstance(met, Failure) and met.held_back else self._policy
 
     def left(self, exchange: Exchange) -> float:
         """Seconds until its client no longer waits."""
@@ -227,7 +227,7 @@ def may_go_on(exchange: Exchange, body: bytes | Body, met: Head | Failure, leg: 
         return False
     if isinstance(met, Failure) and met.kind.source is Source.CLIENT:
         return met.unprocessed
-    return may_go_elsewhere(_seen(met, ours=leg.members[0].endpoint.keys is not None), leg.policy(exchange))
+    return may_go_elsewhere(_seen(met, ours=leg.members[0].endpoint.keys is not None), leg.policy(met))
 
 
 def _seen(met: Head | Failure, *, ours: bool) -> Seen:

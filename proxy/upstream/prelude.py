@@ -31,7 +31,11 @@ async def held_back(reply: Reply, limit: int, deadline: float, loop: asyncio.Abs
     prelude = Prelude(reply, min(limit, MOST), loop)
     try:
         await prelude.begin(deadline)
-    except (Failure, asyncio.CancelledError):
+    except Failure as failure:
+        prelude.abort()
+        failure.held_back = True
+        raise
+    except asyncio.CancelledError:
         prelude.abort()
         raise
     return prelude

@@ -6,6 +6,7 @@ import pytest
 
 from proxy.upstream.breaker import State
 from tests.fakes.answers import SILENCE, Answer, End, event_stream
+from tests.fakes.asking import herd
 from tests.fakes.frames import DONE, STREAM, USAGE, chat_frame, error_frames
 from tests.fakes.pair import pair, told
 from tests.fakes.polling import until
@@ -44,6 +45,17 @@ async def test_t4_no_fallback_after_the_first_byte(*, cache: bool) -> None:
         assert breaker is not None
         assert (breaker.state, breaker.failing) == (State.CLOSED, True)
         assert two.sent == (1, 0)
+
+
+@pytest.mark.parametrize("end", ["reset", "error"])
+async def test_t4_those_who_share_a_stream_go_on_with_it(end: str) -> None:
+    """Of equal ones all have the answer of the second, which is asked once."""
+    async with pair(cache__enabled=True, **HELD) as two:
+        two.first.script(EARLY[end])
+        two.second.script(WELL)
+        responses = await herd(two.gateway, 4, STREAM)
+        assert [(each.status, chat_frame("from b") in each.body) for each in responses] == [(200, True)] * 4
+        assert two.sent[1] == 1
 
 
 @pytest.mark.parametrize("cache", [False, True], ids=["relayed", "cached"])
