@@ -43,11 +43,13 @@ and of the metadata."""
 DIGEST: Final = 16
 COMPRESSED: Final = 1
 PACED: Final = 2
-FLAGS: Final = COMPRESSED | PACED
+RENAMED: Final = 4
+"""The metadata has one field more. Entries without it are as they were before there was one."""
+FLAGS: Final = COMPRESSED | PACED | RENAMED
 
 PREFIX: Final = 2048
 """Bytes from the start of an envelope that hold the metadata, unless somebody wrote very long tags."""
-MAX_META: Final = 1 << 15
+MAX_META: Final = 0x9000
 MAX_PREFIX: Final = HEAD.size + MAX_META
 """Bytes from the start of an envelope that hold the metadata, always."""
 MAX_UNPACKED: Final = 1 << 26
@@ -67,6 +69,7 @@ TEXTS: Final = (
     ("upstream", 256),
     ("scope", 128),
     ("team", 256),
+    ("sent_model", 512),
 )
 END_OF_TIME: Final = 253_402_300_800.0
 """The year 10000, in seconds since the epoch."""
@@ -117,7 +120,7 @@ class Meta(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """All of an entry but its frames. Making one that is out of bounds raises OutOfBounds.
 
     Times are seconds since the epoch. `usage` is the JSON of the usage object or empty. `model` is what was
-    asked for, `served_model` the upstream's word.
+    asked for, `served_model` the upstream's word, `sent_model` what the upstream was asked for where that is another.
     """
 
     key: str
@@ -136,6 +139,7 @@ class Meta(msgspec.Struct, frozen=True, gc=False, array_like=True):
     expires: float
     stale_until: float
     spent_ms: int
+    sent_model: str
 
     def __post_init__(self) -> None:
         if len(self.key) != 64 or self.key.strip("0123456789abcdef"):
@@ -185,7 +189,8 @@ class Entry(Meta, frozen=True, gc=False, array_like=True):
     def size(self) -> int:
         """Bytes of memory that it holds, as if it shared none of them. Linear in the number of frames."""
         own = ENTRY_COST + sum(map(getsizeof, (self.key, self.content_type, self.usage, *self.tags)))
-        own += sum(map(getsizeof, (self.endpoint, self.model, self.served_model, self.upstream, self.scope, self.team)))
+        texts = self.endpoint, self.model, self.served_model, self.upstream, self.scope, self.team, self.sent_model
+        own += sum(map(getsizeof, texts))
         return own + sum(map(len, self.frames)) + len(self.frames) * FRAME_COST
 
 
@@ -203,7 +208,9 @@ ENTRY_COST: Final = 16 + 8 * len(Entry.__struct_fields__) + 3 * getsizeof(()) + 
 """Bytes that hold an entry: its fields, the tuples of tags, frames and gaps, the numbers."""
 META_FIELDS: Final = len(Meta.__struct_fields__)
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder(types.GenericAlias(tuple, tuple(get_type_hints(Meta).values()))).decode
+_types: Final = tuple(get_type_hints(Meta).values())
+_decode_renamed: Final = msgspec.msgpack.Decoder(types.GenericAlias(tuple, _types)).decode
+_decode: Final = msgspec.msgpack.Decoder(types.GenericAlias(tuple, _types[:-1])).decode
 
 
 def pack(entry: Entry, compress_over: int = COMPRESS_OVER) -> bytes:
@@ -211,8 +218,9 @@ def pack(entry: Entry, compress_over: int = COMPRESS_OVER) -> bytes:
 
     Raises OutOfBounds for frames of more than MAX_UNPACKED bytes together, or gaps that no envelope can say.
     """
-    meta = _encode(msgspec.structs.astuple(entry)[:META_FIELDS])
-    count, flags = len(entry.frames), PACED if entry.gaps else 0
+    renamed = bool(entry.sent_model)
+    meta = _encode(msgspec.structs.astuple(entry)[: META_FIELDS if renamed else META_FIELDS - 1])
+    count, flags = len(entry.frames), (PACED if entry.gaps else 0) | (RENAMED if renamed else 0)
     try:
         lengths = struct.pack(f"!{count + len(entry.gaps)}I", *map(len, entry.frames), *entry.gaps)
     except struct.error:
@@ -277,8 +285,10 @@ def _fields(data: bytes) -> tuple[Any, ...]:
     if len(data) < end or _digest(data[: HEAD.size - DIGEST] + meta) != data[HEAD.size - DIGEST : HEAD.size]:
         raise Unreadable(Reason.TORN)
     try:
-        fields: tuple[Any, ...] = _decode(meta)
-        return fields
+        if data[5] & RENAMED:
+            renamed: tuple[Any, ...] = _decode_renamed(meta)
+            return renamed
+        return (*_decode(meta), "")
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise Unreadable(Reason.TORN) from None
 

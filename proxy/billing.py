@@ -91,9 +91,10 @@ class Bills:
 
     def _save(self, exchange: Exchange, note: CacheNote) -> None:
         if note.usage:
-            saved = self._worth(note.usage, exchange.model, note.upstream).cost
+            saved = self._worth(note.usage, note.sent_model or exchange.model, note.upstream).cost
         elif note.collapsed and exchange.usage_text:
-            saved = self._worth(exchange.usage_text, _asked(exchange), note.upstream or exchange.upstream).cost
+            model, upstream = note.sent_model or _asked(exchange), note.upstream or exchange.upstream
+            saved = self._worth(exchange.usage_text, model, upstream).cost
         elif note.saved_tokens and exchange.attempts:
             saved = self.price(_asked(exchange), exchange.upstream, {"input": note.saved_tokens})
         else:

@@ -227,6 +227,8 @@ class CacheNote:
     """What the stored answer used when it was made, JSON."""
     upstream: str = ""
     """Who made it."""
+    sent_model: str = ""
+    """The model that it was asked for there."""
     early: "Awaitable[Entry | Miss] | None" = None
     """A look into Redis that has begun before it was known whether there is room for the request."""
     instead: "Callable[[], Awaitable[Found | None]] | None" = None

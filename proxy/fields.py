@@ -50,7 +50,7 @@ def answer_headers(exchange: Exchange, headers: Headers, now: float) -> Headers:
     kept += told
     if exchange.note is not None and exchange.note.upstream:
         # Whoever was asked in vain before.
-        kept += _asked(exchange.note.upstream, exchange.attempts, "")
+        kept += _asked(exchange.note.upstream, exchange.attempts, exchange.note.sent_model)
     elif exchange.attempts:
         kept += _asked(exchange.upstream, exchange.attempts, exchange.sent_model)
     kept += (b"x-askonce-call-id", call_id), (b"server-timing", server_timing(exchange, now))

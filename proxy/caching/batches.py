@@ -17,9 +17,10 @@ from proxy.caching.coalesce import Flights, Role
 from proxy.caching.flight import FAILING
 from proxy.caching.keep import Keep
 from proxy.caching.question import Found
+from proxy.caching.share import followed
 from proxy.caching.trip import Trip
 from proxy.errors import Failure, Kind
-from proxy.exchange import Exchange, Reply, header
+from proxy.exchange import Exchange, Reply
 from proxy.upstream.call import Call
 
 if TYPE_CHECKING:
@@ -73,8 +74,7 @@ class Batches:
         if answer.status in FAILING:
             trip.note.instead = partial(_instead, trip)
         if role is Role.FOLLOWED:
-            trip.note.status, trip.note.collapsed = CacheStatus.COALESCED, True
-            exchange.upstream_id = header(answer.headers, b"x-request-id")
+            followed(exchange, trip.note, answer)
         return answer
 
     async def _board(

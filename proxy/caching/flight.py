@@ -37,6 +37,10 @@ class Voyage(Protocol):
     def upstream(self) -> str:
         """Who was asked last."""
 
+    @property
+    def sent_model(self) -> str:
+        """What it was asked for."""
+
     def part(self) -> None:
         """It is for one client alone, whatever others ask at the same time."""
 
@@ -114,6 +118,11 @@ class Flight:
     def upstream(self) -> str:
         """Whose answer it is."""
         return self._voyage.upstream
+
+    @property
+    def sent_model(self) -> str:
+        """Who made it was asked for this."""
+        return self._voyage.sent_model
 
     @property
     def length(self) -> int:

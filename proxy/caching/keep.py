@@ -119,6 +119,7 @@ class Keep:
             expires=begun + seconds,
             stale_until=begun + min(seconds + self.rules.stale_if_error, question.plan.ttl_limit),
             spent_ms=max(0, int((self.wall() - begun) * 1e3)),
+            sent_model=exchange.sent_model if exchange.sent_model != exchange.model else "",
             frames=frames,
             gaps=gaps,
         )
@@ -161,6 +162,10 @@ class Voyage:
     def upstream(self) -> str:
         """Who was asked last."""
         return self._exchange.upstream
+
+    @property
+    def sent_model(self) -> str:
+        return self._exchange.sent_model
 
     # before
 

@@ -22,9 +22,9 @@ from proxy.caching.meaning import AS_IT_COMES, Meaning, Meanings, mean_form, wit
 from proxy.caching.pieces import tokens_in
 from proxy.caching.question import Found, Question
 from proxy.caching.seen import MEMO_BODY, SeenRequests
-from proxy.caching.share import Share
+from proxy.caching.share import Share, followed, made_by
 from proxy.errors import Failure, Kind
-from proxy.exchange import CacheNote, Exchange, Reply, header
+from proxy.exchange import CacheNote, Exchange, Reply
 from proxy.routes import Route
 from proxy.upstream.call import Call
 
@@ -95,19 +95,27 @@ class Recall:
         if isinstance(meaning.content, NoCacheReason) or not (planned.may_read or planned.may_write):
             self._refuse(exchange, planned, asked)
             return meaning.body
+        question = await self._keyed(exchange, route, call, meaning, asked, planned)
+        memorable = not route.form_body and exchange.body.received == len(body) <= MEMO_BODY
+        if first and memorable and planned.may_read and len(question.keys) <= 1:
+            self._seen.put(exchange, route, call.identity, body, question)
+        return question
+
+    async def _keyed(
+        self, exchange: Exchange, route: Route, call: Call, meaning: Meaning, asked: Directives, planned: Plan
+    ) -> Question:
+        """Names what is asked, and begins its note."""
+        endpoint, content = route.name, meaning.content
+        assert not isinstance(content, NoCacheReason)  # noqa: S101  (that is refused)
         qualifiers = [*qualifiers_of(exchange.query, exchange.headers), ("upstream", call.identity)]
         if not route.json_body:
             qualifiers.append(("path", exchange.path.encode("latin-1")))
         shared = planned.may_share and endpoint not in self._off
         keys = await _keys(exchange.scope, qualifiers, meaning)
-        key = keys[0] if len(keys) == 1 else key_of(exchange.scope, endpoint, qualifiers, meaning.content)
+        key = keys[0] if len(keys) == 1 else key_of(exchange.scope, endpoint, qualifiers, content)
         # What has several inputs has no entry of its own.
         exchange.note = CacheNote("" if len(keys) > 1 else key)
-        question = Question(key, planned, asked, meaning, exchange.scope.hex(), shared, keys)
-        memorable = not route.form_body and exchange.body.received == len(body) <= MEMO_BODY
-        if first and memorable and planned.may_read and len(keys) <= 1:
-            self._seen.put(exchange, route, call.identity, body, question)
-        return question
+        return Question(key, planned, asked, meaning, exchange.scope.hex(), shared, keys)
 
     def pass_by(self, exchange: Exchange, route: Route) -> None:
         """A body that streams through. Raises Failure."""
@@ -279,10 +287,8 @@ class Recall:
 
     def _followed(self, exchange: Exchange, note: CacheNote, answer: Reply, role: Role) -> Reply:
         if role is Role.FOLLOWED:
-            note.status, note.collapsed = CacheStatus.COALESCED, True
-            exchange.upstream_id = header(answer.headers, b"x-request-id")
+            followed(exchange, note, answer)
             if isinstance(answer, Share):
-                note.upstream = answer.upstream
                 answer.told = partial(setattr, exchange, "usage_text")
         return answer
 
@@ -346,7 +352,7 @@ class Recall:
 
 def _given(note: CacheNote, question: Question, entry: Entry, seen: Judgement, status: CacheStatus) -> Found:
     note.status, note.handling, note.age, note.ttl = status, Handling.HIT, seen.age, seen.ttl
-    note.usage, note.upstream = entry.usage, entry.upstream
+    made_by(note, entry)
     if question.meaning.pieces is not None:
         note.saved_tokens = tokens_in(entry.usage)
     return Found(entry, question.meaning.facts.wants_usage, question.vectors)

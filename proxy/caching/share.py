@@ -6,14 +6,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, final
 
 from cache.entry import Entry
+from cache.status import CacheStatus
 from proxy.errors import Failure
-from proxy.exchange import Headers, Sink
+from proxy.exchange import CacheNote, Exchange, Headers, Reply, Sink, header
 from proxy.openai.splitting import part_usage
 
 if TYPE_CHECKING:
     from proxy.caching.flight import Flight
 
-__all__ = ["SHARED", "Landing", "News", "Share"]
+__all__ = ["SHARED", "Landing", "News", "Share", "followed", "made_by"]
 
 SHARED: Final = frozenset(
     [
@@ -99,6 +100,11 @@ class Share:
         """Whose answer it is."""
         return self._flight.upstream
 
+    @property
+    def sent_model(self) -> str:
+        """The model that it was asked for."""
+        return self._flight.sent_model
+
     def tell(self, news: "News") -> None:
         if not self.news.done():
             self.news.set_result(news)
@@ -160,6 +166,19 @@ class Share:
             sink.end()
         else:
             sink.fail(failure.copy())
+
+
+def followed(exchange: Exchange, note: CacheNote, answer: Reply) -> None:
+    """It has the answer to another's request: says so, and who made that."""
+    note.status, note.collapsed = CacheStatus.COALESCED, True
+    exchange.upstream_id = header(answer.headers, b"x-request-id")
+    if isinstance(answer, Share):
+        note.upstream, note.sent_model = answer.upstream, answer.sent_model
+
+
+def made_by(note: CacheNote, entry: Entry) -> None:
+    """Who made what it is given, and what that has used."""
+    note.usage, note.upstream, note.sent_model = entry.usage, entry.upstream, entry.sent_model or entry.model
 
 
 News = Share | Entry | Landing | Failure

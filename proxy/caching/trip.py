@@ -17,6 +17,7 @@ from proxy.caching.flight import FAILING, Flight
 from proxy.caching.held import Held
 from proxy.caching.keep import Keep
 from proxy.caching.pieces import ENDPOINT, NO_USAGE, Pieces, Read, make, read_answer, tokens_in
+from proxy.caching.share import made_by
 from proxy.caching.turn import Turn
 from proxy.errors import Failure, Kind
 from proxy.exchange import CacheNote, Exchange, Reply, header
@@ -75,6 +76,10 @@ class Trip:
     def upstream(self) -> str:
         """Who was asked last."""
         return self._exchange.upstream
+
+    @property
+    def sent_model(self) -> str:
+        return self._exchange.sent_model
 
     # what is here
 
@@ -140,7 +145,7 @@ class Trip:
         if seen.freshness is Freshness.STALE:
             note.status = CacheStatus.STALE
         note.saved_tokens = tokens_in(entry.usage)
-        note.usage, note.upstream = entry.usage, entry.upstream
+        made_by(note, entry)
         return True
 
     async def instead(self) -> Entry | None:
@@ -157,7 +162,7 @@ class Trip:
         self.note.status = CacheStatus.HIT if seen.freshness is Freshness.FRESH else CacheStatus.STALE
         self.note.age, self.note.ttl, self.note.handling = seen.age, seen.ttl, Handling.HIT
         self.note.saved_tokens = tokens_in(entry.usage)
-        self.note.usage, self.note.upstream = entry.usage, entry.upstream
+        made_by(self.note, entry)
         return entry
 
     def _forget(self) -> None:

@@ -33,6 +33,7 @@ def json_entry(name: object = 1, **changes: Any) -> Entry:
         "expires": NOW + 60,
         "stale_until": NOW + 120,
         "spent_ms": 1_234,
+        "sent_model": "",
         "frames": (b'{"choices":[{"message":{"content":"Hello"}}]}',),
     }
     return Entry(**{**fields, **changes})

@@ -1,11 +1,15 @@
 """A6: models that go by other names: what arrives upstream is renamed, and who may use which is kept."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.fakes.frames import CHAT
+from tests.fakes.answers import event_stream
+from tests.fakes.asking import herd
+from tests.fakes.frames import CHAT, STREAM
 from tests.fakes.pair import pair, told
+from tests.fakes.streams import STREAMS
 
 NAMES = {"aliases__fast": "m-small", "upstreams__a__rename__m-small": "a-small", "upstreams__b__rename__m-small": "b/s"}
 BODY = b'{ "messages":[{"role":"user","content":"\\u00e9 \xc3\xa9"}], "model" : "%b",\n "n": 1.0 }'
@@ -51,6 +55,38 @@ async def test_a6_an_alias_shares_the_answers_of_what_it_stands_for() -> None:
         response = await two.ask(CHAT | {"model": "m-small"})
         assert response.header(b"x-cache-status") == b"HIT"
         assert two.sent == (1, 0)
+
+
+OWN: dict[str, Any] = {
+    f"upstreams__a__prices__{model}__{kind}": price
+    for model, price in (("m-small", 100.0), ("a-small", 1.0))
+    for kind in ("input", "output")
+}
+
+
+@pytest.mark.parametrize("again", ["m-small", "fast"])
+async def test_a6_a_stored_answer_saves_the_price_of_who_made_it(tmp_path: Path, again: str) -> None:
+    """Not that of the model which its client asked for; and says by which name it was made."""
+    async with pair(tmp_path, cache__enabled=True, **NAMES, **OWN) as two:
+        alice = await two.team.key()
+        made = await two.ask(CHAT | {"model": "m-small"}, alice.headers)
+        stored = await two.ask(CHAT | {"model": again}, alice.headers)
+        assert (made.header(b"x-askonce-model"), stored.header(b"x-askonce-model")) == (b"a-small", b"a-small")
+        assert made.header(b"x-askonce-cost-usd") == stored.header(b"x-askonce-saved-usd") == b"0.000018"
+        await two.gateway.settled()
+        assert await two.gateway.sample("askonce_saved_usd_total") == pytest.approx(0.000018)
+
+
+async def test_a6_a_stream_that_is_shared_saves_the_price_of_who_made_it(tmp_path: Path) -> None:
+    """While it is made: those who follow are told its name, and the ledger what they saved."""
+    async with pair(tmp_path, cache__enabled=True, **NAMES, **OWN) as two:
+        alice = await two.team.key()
+        two.first.script(event_stream(STREAMS["chat"].frames, before=0.05))
+        answers = await herd(two.gateway, 3, STREAM | {"model": "fast"}, alice.headers)
+        assert {answer.header(b"x-askonce-model") for answer in answers} == {b"a-small"}
+        rows = await two.team.rows(3)
+        (cost,) = {float(row["cost_usd"]) for row in rows} - {0.0}
+        assert sorted(float(row["saved_usd"]) for row in rows) == [0.0, cost, cost]
 
 
 async def test_a6_a_route_for_each() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from proxy.demo.checks import Embeddings
 from proxy.demo.model.embeddings import embed, vector
-from tests.fakes.answers import Answer, Framing
+from tests.fakes.answers import Answer, Framing, json_answer
 from tests.fakes.gateway import Gateway, StartGateway
 from tests.fakes.polling import until
 from tests.fakes.raw import Response
@@ -198,6 +198,25 @@ async def test_identical_batches_in_flight_share_a_call(upstream: ScriptedUpstre
     assert _asked(upstream) == [["one"], ["two", "three"]]
     assert len({answer.body for answer in answers}) == 1
     assert sorted(map(_status, answers)) == [b"COALESCED"] * 19 + [b"PARTIAL-HIT"]
+
+
+async def test_who_shares_a_batch_that_failed_is_told_whose_word_it_is(
+    upstream: ScriptedUpstream, start: StartGateway
+) -> None:
+    """One of those who waited asks once more, and the rest have its answer, with the name of its upstream."""
+    gate = asyncio.Event()
+    gateway = await start(cache__enabled=True, retry__attempts=1)
+    upstream.script(replace(json_answer({}, 500), before=gate))
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        asking = [group.create_task(_ask(gateway, ["one", "two"])) for _ in range(3)]
+        while await gateway.sample("askonce_in_flight") < 3:
+            await asyncio.sleep(0.01)
+        gate.set()
+    answers = [each.result() for each in asking]
+    told = [(answer.header(b"x-askonce-upstream"), answer.header(b"x-askonce-model")) for answer in answers]
+    assert told == [(b"test", b"m")] * 3
+    assert sorted(map(_status, answers)) == [b"COALESCED", b"MISS", b"MISS"]
+    assert len(upstream.requests) == 2
 
 
 async def test_a_compressed_batch_is_of_the_form_that_was_asked_for(cached: Gateway) -> None:

@@ -1,6 +1,7 @@
 """Entries and their envelopes."""
 
 import gc
+import hashlib
 import random
 import struct
 import tracemalloc
@@ -100,7 +101,10 @@ def test_right_digests_do_not_make_an_entry() -> None:
     assert reason(sealed(entry, meta, body, len(body) + 1, envelopes.PACED)) is Reason.TORN
     assert reason(sealed(entry, meta, body[:-1], len(body), envelopes.PACED)) is Reason.TORN
     assert reason(sealed(entry, meta, b"", 0)) is Reason.TORN
-    assert reason(sealed(entry, meta, body, len(body), envelopes.PACED | 4)) is Reason.TORN
+    assert reason(sealed(entry, meta, body, len(body), envelopes.PACED | 8)) is Reason.TORN
+    assert reason(sealed(entry, meta, body, len(body), envelopes.PACED | envelopes.RENAMED)) is Reason.TORN
+    more = msgspec.msgpack.encode([*fields, "m"])
+    assert reason(sealed(entry, more, body, len(body), envelopes.PACED)) is Reason.TORN
     binary = msgspec.msgpack.encode([fields[0], "binary", *fields[2:]])
     assert reason(sealed(entry, binary, body, len(body), envelopes.PACED)) is Reason.TORN
 
@@ -210,7 +214,7 @@ def test_a_listing_reads_the_metadata_alone() -> None:
     with pytest.raises(Unreadable):
         unpack_meta(data[: end - 1])
     with pytest.raises(Unreadable):
-        meta_end(data[:6] + b"\x80\x01" + data[8:])
+        meta_end(data[:6] + b"\x90\x01" + data[8:])
 
 
 def test_nothing_of_an_answer_is_shown() -> None:
@@ -239,4 +243,26 @@ def test_the_size_is_real(frames: int, size: int) -> None:
 def test_the_head_is_as_long_as_it_was() -> None:
     """Another layout is another version."""
     assert (envelopes.VERSION, envelopes.HEAD.size, struct.calcsize("!4sBBHIId16s16s")) == (2, 56, 56)
-    assert len(Meta.__struct_fields__) == 16
+    assert len(Meta.__struct_fields__) == 17
+
+
+BEFORE = "1a62d327b4e8fa528a982d1efe9c8526a8159752e5d0b0d6f4ddd494e8a98f95"
+"""SHA-256 of this entry's envelope as it was before a model could have another name at its upstream."""
+
+
+def test_what_was_kept_before_models_had_other_names_is_still_read() -> None:
+    """And written: who keeps no such answers has the same bytes as ever, in files and in Redis."""
+    data = pack(json_entry())
+    assert hashlib.sha256(data).hexdigest() == BEFORE
+    assert (unpack(data, key(1)), unpack_meta(data).sent_model) == (json_entry(), "")
+
+
+@pytest.mark.parametrize("kind", [EntryKind.JSON, EntryKind.STREAM])
+def test_another_name_of_a_model_is_kept(kind: EntryKind) -> None:
+    """Whole, and from the start alone; one that is too long is out of bounds."""
+    entry = (stream_entry if kind is EntryKind.STREAM else json_entry)(sent_model="Qwen/Qwen3-8B")
+    data = pack(entry)
+    assert unpack(data, entry.key) == entry
+    assert unpack_meta(data[: meta_end(data)]).sent_model == "Qwen/Qwen3-8B"
+    with pytest.raises(OutOfBounds):
+        json_entry(sent_model="m" * 513)
