@@ -1,6 +1,7 @@
 """O6: a reload forgets nothing of upstreams that stay where they are, and tells nothing that is no longer so."""
 
 import asyncio
+from dataclasses import replace
 from math import inf
 
 from proxy.upstream.breaker import State
@@ -32,6 +33,21 @@ async def test_o6_a_key_that_rests_goes_on_resting() -> None:
         for _ in range(4):
             assert (await two.ask()).status == 200
         assert {request.header(b"authorization") for request in two.first.requests[before:]} == {b"Bearer k2"}
+
+
+async def test_o6_a_key_that_was_in_use_rests_too() -> None:
+    """What an upstream says of it after the reload, of a request from before, is as true."""
+    held = asyncio.Event()
+    limited = replace(LIMITED, before=held)
+    async with pair(upstreams__a__keys="k0,k1", **ALONE, **NO_WAIT) as two:
+        two.first.script(limited, completion_answer("from a"))
+        flying = asyncio.ensure_future(two.ask())  # noqa: TID251  (awaited below)
+        await two.first.received()
+        two.reload(timeouts__idle=77.0)
+        held.set()
+        assert (await flying).status == 200
+        assert [(await two.ask({"model": "m", "n": each})).status for each in (1, 2, 3)] == [200] * 3
+        assert [request.header(b"authorization") for request in two.first.requests[1:]] == [b"Bearer k1"] * 4
 
 
 async def test_o6_a_retry_budget_is_not_refilled() -> None:
@@ -110,11 +126,12 @@ async def test_o6_who_opened_hears_of_it_with_new_breakers(redis_server: RedisSe
 
 
 async def test_o6_what_was_said_of_another_place_is_not_heard(redis_server: RedisServer) -> None:
-    """Whose address was mended is asked, though another worker, which still has the old one, keeps it open."""
+    """Whose address was mended is asked, though another worker still says that the old one is down."""
     shared = {"redis__url": redis_server.url, **OPENS}
     async with pair(**shared) as two:
         await two.first.stop()
         await two.ask()
         async with pair(**shared) as other:
-            await until(lambda: other.gateway.app._upstreams._shared is not None)
             assert other.state() is State.CLOSED
+            other.reload(upstreams__a__base_url=two.first.url)
+            await until(lambda: other.state() is State.OPEN)

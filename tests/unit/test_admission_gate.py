@@ -225,16 +225,19 @@ def test_time_without_a_bound_is_no_work() -> None:
 
     async def main() -> None:
         crowd = Crowd(None)
+        await crowd.come("a")
         for _ in range(20):
             await asyncio.sleep(30.0)
             assert crowd.gate.enter_now(INTERACTIVE)
             await crowd.leave()
         crowd.gate.resize(2)
-        await crowd.come("a", "b", "c", "d", "e")
+        for _ in range(3):
+            await crowd.leave()
+            await crowd.come("b")
+        await crowd.come("c", "d", "e", "f")
         assert repr(crowd.gate) == "<Gate 2/2 busy, 3 waiting>"
         crowd.gate.resize(None)
         await asyncio.sleep(0)
-        await crowd.leave(5)
 
     run_virtual(main())
 
