@@ -1,8 +1,8 @@
 """When an upstream is no longer asked, and how it is asked again. Sans-IO.
 
 The states and the counting of failures and of successful probes are pybreaker's. What it leaves open is here: permits,
-so that what is under way belongs to a time; a steady clock; a window for the share of failures; a longer cool-down
-after each probe that failed; and how several workers act as one.
+so that what is under way belongs to a time; successes that are taken back; a steady clock; a window for the share of
+failures; a longer cool-down after each probe that failed; and how several workers act as one.
 
     from       what happens                                                            to         reason
     ---------  ----------------------------------------------------------------------  ---------  ------------
@@ -120,6 +120,15 @@ class Window:
             self._turn()
         self._bad += 1
 
+    def took_back(self) -> None:
+        """A success, the latest that is still counted, was none."""
+        past = self._past
+        place = next((place for place in reversed(range(len(past))) if past[place][0]), None)
+        if self._good:
+            self._good -= 1
+        elif place is not None:
+            past[place] = past[place][0] - 1, past[place][1]
+
     def counts(self) -> tuple[int, int]:
         if self._clock() >= self._ends:
             self._turn()
@@ -178,8 +187,8 @@ class Breaker:
     """
 
     __slots__ = (
-        *("_calm", "_clock", "_draw", "_due", "_last", "_machine", "_on_transition", "_out", "_settings", "_since"),
-        *("_window", "decided", "failing", "may_probe", "name", "openings", "state"),
+        *("_calm", "_clock", "_draw", "_due", "_last", "_machine", "_on_transition", "_out", "_row", "_rows"),
+        *("_settings", "_since", "_window", "decided", "failing", "may_probe", "name", "openings", "state"),
     )
 
     def __init__(
@@ -210,6 +219,8 @@ class Breaker:
         self._window = Window(settings.window, clock)
         self._due = 0.0
         """The end of the cool-down."""
+        self._row = self._rows = 0
+        """How many failures in a row the last success ended, and how many rows ended so far."""
         self._last = self._since = self._calm = 1
         """The last permit; the first of this time; that of CLOSED, 0 in other states."""
         self._out: dict[int, float] = {}
@@ -247,23 +258,31 @@ class Breaker:
         """A permit, from 1; None: refused."""
         return self._calm or self._probe()
 
-    def leave(self, permit: int, result: Result) -> None:
+    def leave(self, permit: int, result: Result) -> int:
+        """Which row of failures it ended, from 1; 0: none."""
         if permit != self._calm:
             self._left(permit, result)
         elif result is Result.SUCCEEDED:
             self._window.succeeded()
             if self.failing:
-                self.failing = False
-                self._machine.call(_succeed)
+                return self._recovered()
+            if self._row:
+                self._row = 0
         elif result is Result.FAILED:
             self._failed()
+        return 0
 
-    def broke(self, permit: int) -> None:
-        """What had begun well failed later: one more failure, unless it began before the last opening."""
+    def broke(self, permit: int, ended: int = 0) -> None:
+        """What had begun well failed later: a failure and no success, unless it began before the last opening.
+
+        The row of failures that it `ended` goes on, if nobody has succeeded since.
+        """
         if permit < self._since:
             return
         if self.state is State.CLOSED:
-            self._failed()
+            if permit == self._calm:
+                self._window.took_back()
+            self._failed(self._row if ended == self._rows else 0)
         else:
             self._probed(Result.FAILED)
 
@@ -321,15 +340,26 @@ class Breaker:
         else:
             self._turn(lambda: self._machine.call(_succeed), Reason.PROBED)
 
-    def _failed(self) -> None:
+    def _recovered(self) -> int:
         """In CLOSED."""
+        self.failing = False
+        self._row = self._machine.fail_counter
+        self._rows += 1
+        self._machine.call(_succeed)
+        return self._rows
+
+    def _failed(self, row: int = 0) -> None:
+        """In CLOSED. `row`: so many failures before it are in a row with it again."""
         self.failing = True
+        self._row = 0 if row else self._row
         self._window.failed()
-        self._turn(lambda: self._machine.call(_fail), Reason.FAILURES)
-        if self.state is State.CLOSED:
-            good, bad = self._window.counts()
-            if good + bad >= self._settings.least and bad >= self._settings.share * (good + bad):
-                self._turn(self._machine.open, Reason.SHARE)
+        for _ in range(row + 1):
+            self._turn(lambda: self._machine.call(_fail), Reason.FAILURES)
+            if self.state is not State.CLOSED:
+                return
+        good, bad = self._window.counts()
+        if good + bad >= self._settings.least and bad >= self._settings.share * (good + bad):
+            self._turn(self._machine.open, Reason.SHARE)
 
     def _turn(self, step: Callable[[], object], reason: Reason) -> None:
         """Transitions are told when pybreaker is at rest again: it may be asked by who hears of them."""
@@ -355,7 +385,7 @@ class Breaker:
                 self._calm = self._last
                 self._out.clear()
                 self._window.clear()
-                self.openings = 0
+                self.openings = self._row = 0
                 self.failing = False
             case State.HALF_OPEN:
                 pass

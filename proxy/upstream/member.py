@@ -118,7 +118,7 @@ class Member:
             gate.leave()
             raise self._unavailable(breaker.retry_after() if breaker is not None else 0.0, "breaker open")
         key = b"" if keys is None or index is None else keys.key(index)
-        result, failure = Result.UNKNOWN, None
+        result, failure, ended = Result.UNKNOWN, None, 0
         try:
             self._events.attempted(self.name)
             reply = await self._call.send(exchange, body, self._timeouts, key)
@@ -130,10 +130,10 @@ class Member:
             raise
         finally:
             if breaker is not None:
-                breaker.leave(permit, result)
+                ended = breaker.leave(permit, result)
             if result is not Result.SUCCEEDED:
                 self._failed(exchange, failure, result)
-        return self._answered(exchange, reply, permit, index)
+        return self._answered(exchange, reply, permit, ended, index)
 
     def _was_hurried(self, exchange: Exchange, failure: Failure) -> bool:
         """Its client gave it less time than it is given otherwise, and that was over: no fault of the upstream's."""
@@ -163,7 +163,7 @@ class Member:
             self.endpoint.latency.observe(self._clock() - exchange.upstream_started_at + PENALTY)
             self._events.failed(self.name, failure.kind.value if failure is not None else "status_5xx")
 
-    def _answered(self, exchange: Exchange, reply: LiveReply, permit: int, index: int | None) -> LiveReply:
+    def _answered(self, exchange: Exchange, reply: LiveReply, permit: int, ended: int, index: int | None) -> LiveReply:
         status, started = reply.status, exchange.upstream_started_at
         endpoint = self.endpoint
         if status >= 400:
@@ -176,7 +176,7 @@ class Member:
             else:
                 endpoint.latency.observe(self._clock() - started)
         seconds = self._clock() - started if status < 400 else None
-        if not reply.at_end(partial(self._over, exchange, started, permit, seconds, status in TOO_BUSY)):
+        if not reply.at_end(partial(self._over, exchange, started, permit, ended, seconds, status in TOO_BUSY)):
             endpoint.gate.leave(seconds, dropped=status in TOO_BUSY)
         return reply
 
@@ -185,6 +185,7 @@ class Member:
         exchange: Exchange,
         started: float,
         permit: int,
+        ended: int,
         seconds: float | None,
         dropped: bool,  # noqa: FBT001
         failure: Failure | None,
@@ -194,7 +195,7 @@ class Member:
         if failure is None or failure.kind in UNKNOWN_ENDS or self.endpoint.breaker is None:
             return
         if not self._was_cut_short(exchange, failure, started):
-            self.endpoint.breaker.broke(permit)
+            self.endpoint.breaker.broke(permit, ended)
 
     def _cool(self, exchange: Exchange, reply: LiveReply, index: int | None) -> None:
         """A key that was refused rests; others of the same upstream may still be used."""

@@ -149,11 +149,33 @@ def test_an_answer_that_breaks_off_is_a_failure() -> None:
     """Though it had begun well: five of them open, if nothing else comes between."""
     breaker = make(Clock(), least=5)
     permit = enter(breaker)
-    results(breaker, *[GOOD] * 5)
+    results(breaker, *[GOOD] * 20)
     for _ in range(5):
         assert breaker.state is State.CLOSED
         breaker.broke(permit)
     assert breaker.state is State.OPEN
+
+
+def test_who_breaks_off_has_not_succeeded() -> None:
+    """Answers that all break off one after another are failures in a row, and all of the results are bad."""
+    for bounds in ({"failures": 3}, {"failures": 100, "share": 1.0, "least": 3}):
+        breaker = make(Clock(), **bounds)
+        for _ in range(3):
+            assert breaker.state is State.CLOSED
+            permit = enter(breaker)
+            breaker.broke(permit, breaker.leave(permit, GOOD))
+        assert breaker.state is State.OPEN
+
+
+def test_a_success_of_another_ends_the_row() -> None:
+    """What breaks off takes back its own success alone."""
+    breaker = make(Clock(), failures=2)
+    results(breaker, BAD)
+    permit = enter(breaker)
+    ended = breaker.leave(permit, GOOD)
+    results(breaker, GOOD)
+    breaker.broke(permit, ended)
+    assert breaker.state is State.CLOSED
 
 
 def test_the_answer_that_closed_it_may_break_off() -> None:

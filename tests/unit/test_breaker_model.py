@@ -48,6 +48,8 @@ class Model:
     def __init__(self) -> None:
         self.state = State.CLOSED
         self.era = self.row = self.run = self.good = self.bad = self.won = 0
+        self.goods = self.before = 0
+        """Successes so far in CLOSED; the failures in a row before the last one."""
         self.due = 0.0
         self.probes: dict[int, float] = {}
 
@@ -58,7 +60,7 @@ class Model:
 
     def closes(self) -> None:
         self.state, self.probes = State.CLOSED, {}
-        self.row = self.run = self.good = self.bad = 0
+        self.row = self.run = self.good = self.bad = self.before = 0
 
     def free(self, now: float) -> int:
         return 3 - self.won - sum(began > now - 32.0 for began in self.probes.values())
@@ -69,6 +71,8 @@ class Model:
         return may and (now >= self.due if self.state is State.OPEN else self.free(now) > 0)
 
     def count(self, result: Result, now: float) -> None:
+        if result is GOOD:
+            self.goods, self.before = self.goods + 1, self.run
         self.run = self.run + 1 if result is BAD else 0
         self.good, self.bad = self.good + (result is GOOD), self.bad + (result is BAD)
         if result is BAD and (self.run >= 4 or (self.good + self.bad >= 6 and 2 * self.bad >= self.good + self.bad)):
@@ -87,9 +91,14 @@ class Model:
             if self.won == 3:
                 self.closes()
 
-    def broke(self, permit: Permit, now: float) -> None:
+    def broke(self, permit: Permit, nth: int, now: float) -> None:
+        """It was the nth success."""
         if permit.era != self.era:
             return
+        if permit.calm and self.state is State.CLOSED:
+            self.good -= 1
+            if nth == self.goods:
+                self.run, self.before = self.run + self.before, 0
         if self.state is State.CLOSED:
             self.count(BAD, now)
         else:
@@ -100,7 +109,7 @@ class Machine(RuleBasedStateMachine):
     """Requests come and end in any order, other workers speak up, and time passes."""
 
     permits: Bundle[Permit] = Bundle("permits")
-    begun: Bundle[Permit] = Bundle("begun")
+    begun: Bundle[tuple[Permit, int, int]] = Bundle("begun")
 
     def __init__(self) -> None:
         super().__init__()
@@ -130,15 +139,16 @@ class Machine(RuleBasedStateMachine):
         return multiple(*got)
 
     @rule(target=begun, permit=consumes(permits), result=st.sampled_from([GOOD, BAD, BAD, Result.UNKNOWN]))
-    def leaves(self, permit: Permit, result: Result) -> Permit | MultipleResults[Permit]:
-        self.breaker.leave(permit.number, result)
+    def leaves(self, permit: Permit, result: Result) -> MultipleResults[tuple[Permit, int, int]]:
+        ended = self.breaker.leave(permit.number, result)
         self.model.leave(permit, result, self.clock.now)
-        return permit if result is GOOD else multiple()
+        return multiple((permit, ended, self.model.goods)) if result is GOOD else multiple()
 
-    @rule(permit=consumes(begun))
-    def breaks_off(self, permit: Permit) -> None:
-        self.breaker.broke(permit.number)
-        self.model.broke(permit, self.clock.now)
+    @rule(what=consumes(begun))
+    def breaks_off(self, what: tuple[Permit, int, int]) -> None:
+        permit, ended, nth = what
+        self.breaker.broke(permit.number, ended)
+        self.model.broke(permit, nth, self.clock.now)
 
     @rule(seconds=st.sampled_from([0.5, 4.0, 33.0]))
     def waits(self, seconds: float) -> None:
