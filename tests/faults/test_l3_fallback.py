@@ -21,6 +21,7 @@ LIMITS: dict[str, Any] = {
     for name in ("a", "b")
     for kind, amount in {"requests_per_day": 10, "usd_per_day": 1.0}.items()
 }
+HOLDS = "{askonce:limits}:holds"
 ONE_AT_A_TIME = {"concurrent_requests": 1, "requests_per_day": 5}
 
 
@@ -54,6 +55,10 @@ async def ask(two: Pair, alice: Member, **fields: object) -> Any:
     return await two.ask(FITTING | fields, alice.headers)
 
 
+def in_store(store: str, server: RedisServer) -> dict[str, Any]:
+    return {"redis__url": server.url} if store == "redis" else {}
+
+
 async def until_told(two: Pair) -> None:
     """The store knows what was settled."""
     if isinstance(two.team.limiter, RedisLimiter):
@@ -84,9 +89,8 @@ async def test_l3_what_the_first_did_not_do_is_given_back(tmp_path: Path, *, cac
 @pytest.mark.parametrize("store", STORES)
 async def test_l3_one_request_holds_what_one_takes(tmp_path: Path, redis_server: RedisServer, store: str) -> None:
     """While the second is asked, the first's limits are as before, and a key with room for one request has its own."""
-    redis = {"redis__url": redis_server.url} if store == "redis" else {}
     budgets, gate = {"usd_in_all": usd(2 * RESERVED - 1)}, asyncio.Event()
-    async with pair(tmp_path, **redis, **LIMITS) as two:
+    async with pair(tmp_path, **LIMITS, **in_store(store, redis_server)) as two:
         alice = await two.team.key(limits=ONE_AT_A_TIME | {"tokens_per_minute": 2 * ESTIMATE - 1}, budgets=budgets)
         before = await left(two, "a")
         await two.first.stop()
@@ -114,11 +118,15 @@ async def test_l3_a_request_counts_once(tmp_path: Path) -> None:
         assert nothing_is_held(two)
 
 
+@pytest.mark.parametrize("store", STORES)
 @pytest.mark.parametrize("end", ["429", "refused", "reset", "silence"])
-async def test_l3_nothing_is_held_when_all_have_failed(tmp_path: Path, end: str) -> None:
+async def test_l3_nothing_is_held_when_all_have_failed(
+    tmp_path: Path, redis_server: RedisServer, end: str, store: str
+) -> None:
     """Whoever failed, and however: no hold outlives the request."""
     answers = {"429": json_answer(REFUSAL, 429), "reset": RESET, "silence": SILENCE}
-    async with pair(tmp_path, timeouts__first_byte=0.05, retry__on_ambiguous=True, **NO_WAIT, **LIMITS) as two:
+    settings = NO_WAIT | LIMITS | in_store(store, redis_server)
+    async with pair(tmp_path, timeouts__first_byte=0.05, retry__on_ambiguous=True, **settings) as two:
         alice = await two.team.key(limits={"tokens_per_minute": 10_000, "concurrent_requests": 2})
         for upstream in (two.first, two.second):
             upstream.script(answers.get(end, RESET))
@@ -127,7 +135,8 @@ async def test_l3_nothing_is_held_when_all_have_failed(tmp_path: Path, end: str)
         assert (await ask(two, alice)).status in (429, 502, 504)
         (row,) = await two.team.rows()
         assert row["attempts"] == await two.gateway.sample("askonce_upstream_attempts_total")
-        assert nothing_is_held(two)
+        await until_told(two)
+        assert nothing_is_held(two) if store == "alone" else not redis_server.tell("HLEN", HOLDS)
 
 
 async def test_l3_a_refusal_is_whose_it_is_and_costs_nothing(tmp_path: Path) -> None:
