@@ -18,7 +18,6 @@ from proxy.exchange import Body, CacheNote, Exchange, Headers, Reply
 from proxy.limiting.metered import Metering
 from proxy.routes import Route
 from proxy.upstream.call import Call
-from proxy.upstream.leg import Leg
 from proxy.upstream.model_route import ModelRoute
 
 __all__ = ["Answering", "Given"]
@@ -88,7 +87,7 @@ class Answering:
         return given
 
     async def _recalled(
-        self, exchange: Exchange, route: Route, body: bytes, notes: list[CacheNote], first: Leg, leg: Leg
+        self, exchange: Exchange, route: Route, body: bytes, notes: list[CacheNote], first: Call, leg: Call
     ) -> Reply | Given:
         """As if there were no leg but the `first`; `notes` are of those whose upstream failed. Raises Failure."""
         assert self._cache is not None  # noqa: S101  (who is asked has one)

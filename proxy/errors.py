@@ -115,7 +115,7 @@ class Failure(Exception):
     `unprocessed` says that the upstream provably did not act on the request, so that sending it
     again cannot bill twice. `retry_after` is in seconds. `detail` is for the log, never the client.
     `type_` stands in the place of the kind's own. `account`: whose limit it is; nobody else is refused by it.
-    `held_back`: a stream's, while nothing of it had gone to anybody yet.
+    `held_back`: a stream's, while nothing of it had gone to anybody yet. `rationed`: there may be no retry now.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Failure(Exception):
         self.detail = detail
         self.type = type_ or _SHAPES[kind].type
         self.account = account
-        self.held_back = False
+        self.held_back = self.rationed = False
 
     def __repr__(self) -> str:
         return f"<Failure {self.kind.value}{' unprocessed' if self.unprocessed else ''}>"
@@ -162,7 +162,7 @@ class Failure(Exception):
             type_=self.type,
             account=self.account,
         )
-        same.held_back = self.held_back
+        same.held_back, same.rationed = self.held_back, self.rationed
         return same
 
     def body(self) -> bytes:

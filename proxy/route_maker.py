@@ -51,7 +51,7 @@ class RouteMaker:
     def route(self, route: ResolvedRoute) -> ModelRoute:
         alike = list(self._alike(route))
         legs = [self._leg(route, members, followed=members is not alike[-1]) for members in alike]
-        return ModelRoute(route.name, legs, self._events, required=route.required)
+        return ModelRoute(route.name, legs, required=route.required)
 
     def _alike(self, route: ResolvedRoute) -> Iterator[list[Member]]:
         """Upstreams of one group are as good as each other, unless their order was given."""

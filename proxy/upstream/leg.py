@@ -13,9 +13,9 @@ from proxy.upstream.balance import Strategy, order
 from proxy.upstream.deadlines import asked_for
 from proxy.upstream.member import Member
 from proxy.upstream.prelude import held_back
-from proxy.upstream.retry import Decision, Policy, Seen, Step, decide, may_go_elsewhere
+from proxy.upstream.retry import FAULTS, Decision, Policy, Seen, Step, decide, may_go_elsewhere
 
-__all__ = ["Answered", "Head", "Kept", "Leg", "LegEvents", "may_go_on", "sooner"]
+__all__ = ["Answered", "Head", "Kept", "Leg", "LegEvents", "may_go_on", "sooner", "was_sent"]
 
 UNTOUCHED: Final = frozenset([Kind.UPSTREAM_UNREACHABLE, Kind.UPSTREAM_UNAVAILABLE, Kind.OVERLOADED])
 """Failures before anything of a body was read, so that one that streams through can still go elsewhere."""
@@ -113,22 +113,38 @@ class Leg:
     def __repr__(self) -> str:
         return f"<Leg {self.name}>"
 
-    async def send(self, exchange: Exchange, body: bytes | Body) -> Reply:
-        """Raises Failure."""
+    async def send(
+        self, exchange: Exchange, body: bytes | Body, *, follows: bool = False, retry: bool = False
+    ) -> Reply:
+        """`follows`: another leg was asked before. `retry`: and it was sent there. Raises Failure."""
         members: Sequence[Member] = self.members
         if len(members) > 1:
             stuck = b"" if self._sticky is Sticky.OFF else sticky_of(self._sticky, body, exchange.model)
             members = order(self._strategy, members, self._draw, stuck)
+        if follows:
+            self._follow(members[0], retry=retry)
         members[0].endpoint.budget.deposit()
         try:
             # Here most calls come and go: whatever lies between is paid for by all of them.
             call = self._attempt(exchange, body, members[0]) if self._hold else members[0].send(exchange, body)
             reply: Reply = await call
         except Failure as failure:
-            return await self._go_on(exchange, body, members, failure)
+            if retry and not was_sent(failure):
+                members[0].endpoint.budget.refund()
+            return await self._go_on(exchange, body, members, failure, retry=retry)
         if reply.status < 400:
+            if retry:
+                members[0].endpoint.budget.refund()
             return reply
-        return await self._go_on(exchange, body, members, reply)
+        return await self._go_on(exchange, body, members, reply, retry=retry)
+
+    def _follow(self, member: Member, *, retry: bool) -> None:
+        """Raises Failure."""
+        if retry and not self._affords(member):
+            failure = Failure(Kind.UPSTREAM_UNAVAILABLE, unprocessed=True, detail="the retry budget is used up")
+            failure.rationed = True
+            raise failure
+        self._events.retried(member.name, Step.ELSEWHERE.value)
 
     async def _attempt(self, exchange: Exchange, body: bytes | Body, member: Member) -> Reply:
         reply = await member.send(exchange, body)
@@ -138,7 +154,13 @@ class Leg:
         return await held_back(reply, self._hold, loop.time() + HOLD, loop)
 
     async def _go_on(
-        self, exchange: Exchange, body: bytes | Body, members: Sequence[Member], met: Reply | Failure
+        self,
+        exchange: Exchange,
+        body: bytes | Body,
+        members: Sequence[Member],
+        met: Reply | Failure,
+        *,
+        retry: bool,
     ) -> Reply:
         """After an attempt that failed, or could not be made."""
         kept: Kept[Reply] | None = None
@@ -146,7 +168,11 @@ class Leg:
         try:
             while True:
                 step, wait = self._decide(exchange, body, members, place, tries, met)
-                if step is Step.STOP or not self._affords(exchange, members[place + (step is Step.ELSEWHERE)]):
+                if step is Step.STOP:
+                    break
+                # What was not sent yet is no retry.
+                paid, following = retry or exchange.attempts > 0, members[place + (step is Step.ELSEWHERE)]
+                if paid and not self._affords(following):
                     break
                 before = met if isinstance(met, Failure) else None
                 if not isinstance(met, Failure):
@@ -156,11 +182,13 @@ class Leg:
                 elif wait > 0:
                     await self._pause(wait)
                 tries += 1
-                self._events.retried(members[place].name, step.value)
-                met = sooner(before, await self._met(exchange, body, members[place]))
-                if not isinstance(met, Failure) and met.status < 400:
-                    if place:
-                        members[place].endpoint.budget.refund()
+                self._events.retried(following.name, step.value)
+                found = await self._met(exchange, body, following)
+                good = not isinstance(found, Failure) and found.status < 400
+                if paid and ((good and place) or not was_sent(found)):
+                    following.endpoint.budget.refund()
+                met = sooner(before, found)
+                if good:
                     break
         except BaseException:
             if kept is not None:
@@ -213,9 +241,8 @@ class Leg:
         asked = asked_for(exchange.headers, streams=exchange.stream)
         return inf if asked is None else exchange.started_at + asked - self._clock()
 
-    def _affords(self, exchange: Exchange, member: Member) -> bool:
-        """What was not sent yet is no retry."""
-        if not exchange.attempts or member.endpoint.budget.take():
+    def _affords(self, member: Member) -> bool:
+        if member.endpoint.budget.take():
             return True
         self._events.retry_refused(member.name)
         return False
@@ -239,6 +266,11 @@ def _may_be_asked_again(exchange: Exchange, body: bytes | Body, met: Head | Fail
     if exchange.client.started:
         return False
     return isinstance(body, bytes) or (isinstance(met, Failure) and met.kind in UNTOUCHED)
+
+
+def was_sent(met: Head | Failure) -> bool:
+    """To an upstream, by whomever."""
+    return not isinstance(met, Failure) or met.kind in FAULTS
 
 
 def sooner(before: Failure | None, met: A | Failure) -> A | Failure:

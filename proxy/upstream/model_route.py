@@ -6,9 +6,9 @@ from itertools import pairwise
 from typing import Final, final
 
 from proxy.errors import Failure
-from proxy.exchange import Body, Exchange
-from proxy.upstream.leg import A, Kept, Leg, LegEvents, may_go_on, sooner
-from proxy.upstream.retry import Step
+from proxy.exchange import Body, Exchange, Reply
+from proxy.upstream.call import Call
+from proxy.upstream.leg import A, Kept, Leg, may_go_on, sooner, was_sent
 
 __all__ = ["ModelRoute"]
 
@@ -18,14 +18,31 @@ UNAUTHORIZED: Final = (401, 403)
 
 
 @final
+class Following:
+    """Implements `upstream.call.Call`: a leg that is asked after another."""
+
+    def __init__(self, leg: Leg, *, retry: bool) -> None:
+        self.name = leg.name
+        self.identity = leg.identity
+        self._leg = leg
+        self._retry = retry
+
+    def __repr__(self) -> str:
+        return f"<Following {self._leg!r}{' retry' if self._retry else ''}>"
+
+    async def send(self, exchange: Exchange, body: bytes | Body) -> Reply:
+        """Raises Failure."""
+        return await self._leg.send(exchange, body, follows=True, retry=self._retry)
+
+
+@final
 class ModelRoute:
     """`required`: the gateway is not ready while none of it can be asked."""
 
-    def __init__(self, name: str, legs: Sequence[Leg], events: LegEvents, *, required: bool = False) -> None:
+    def __init__(self, name: str, legs: Sequence[Leg], *, required: bool = False) -> None:
         self.name = name
         self.legs = tuple(legs)
         self.required = required
-        self._events = events
 
     def __repr__(self) -> str:
         return f"<ModelRoute {self.name} {' → '.join(leg.name for leg in self.legs)}>"
@@ -40,44 +57,40 @@ class ModelRoute:
         breakers = [member.endpoint.breaker for leg in self.legs for member in leg.members]
         return all(breaker is not None and breaker.left > 0 for breaker in breakers)
 
-    async def in_turn(self, exchange: Exchange, body: bytes | Body, ask: Callable[[Leg], Awaitable[A]]) -> A:
+    async def in_turn(self, exchange: Exchange, body: bytes | Body, ask: Callable[[Call], Awaitable[A]]) -> A:
         """The first good answer, else the last; one that refuses goes before none at all. Raises Failure."""
         if len(self.legs) == 1:
             return await ask(self.legs[0])
         kept: Kept[A] | None = None
         first = met = await _met(ask, self.legs[0])
+        sent = False
         try:
             for leg, following in pairwise(self.legs):
-                if not self._goes_on(exchange, body, met, leg, following):
+                if not _goes_on(exchange, body, met, leg):
                     break
-                paid, before = exchange.attempts > 0, met if isinstance(met, Failure) else None
+                sent = sent or exchange.attempts > 0 or was_sent(met)
+                before = met if isinstance(met, Failure) else None
                 if not isinstance(met, Failure):
                     kept = _first(exchange, kept, met)
-                met = sooner(before, await _met(ask, following))
-                if paid and not isinstance(met, Failure) and met.status < REFUSAL:
-                    following.members[0].endpoint.budget.refund()
+                found = await _met(ask, Following(following, retry=sent))
+                if isinstance(found, Failure) and found.rationed:
+                    met = before or found
+                    break
+                met = sooner(before, found)
             return _best(met, kept, first)
         except asyncio.CancelledError:
             if kept is not None:
                 kept.abort()
             raise
 
-    def _goes_on(self, exchange: Exchange, body: bytes | Body, met: A | Failure, leg: Leg, following: Leg) -> bool:
-        if not isinstance(met, Failure) and met.status < REFUSAL:
-            return False
-        if not may_go_on(exchange, body, met, leg):
-            return False
-        following_one = following.members[0]
-        if exchange.attempts and not following_one.endpoint.budget.take():
-            self._events.retry_refused(following_one.name)
-            return False
-        self._events.retried(following_one.name, Step.ELSEWHERE.value)
-        return True
+
+def _goes_on(exchange: Exchange, body: bytes | Body, met: A | Failure, leg: Leg) -> bool:
+    return (isinstance(met, Failure) or met.status >= REFUSAL) and may_go_on(exchange, body, met, leg)
 
 
-async def _met(ask: Callable[[Leg], Awaitable[A]], leg: Leg) -> A | Failure:
+async def _met(ask: Callable[[Call], Awaitable[A]], way: Call) -> A | Failure:
     try:
-        return await ask(leg)
+        return await ask(way)
     except Failure as failure:
         return failure
 

@@ -26,7 +26,18 @@ from proxy.errors import Failure, Kind
 from proxy.exchange import Headers, header
 from proxy.upstream.breaker import Result
 
-__all__ = ["Decision", "Policy", "RetryBudget", "Seen", "Step", "decide", "failed", "may_go_elsewhere", "result_of"]
+__all__ = [
+    "FAULTS",
+    "Decision",
+    "Policy",
+    "RetryBudget",
+    "Seen",
+    "Step",
+    "decide",
+    "failed",
+    "may_go_elsewhere",
+    "result_of",
+]
 
 LONGEST: Final = 86_400.0
 """Seconds to which what an upstream asks for is capped."""

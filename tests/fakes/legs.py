@@ -62,4 +62,4 @@ def leg(*members: Member, clock: Callable[[], float], policy: Policy | None = No
 def route(transport: Transport, clock: Callable[[], float], **options: Any) -> ModelRoute:
     """To one upstream, which is asked once."""
     events = options.get("events") or Metrics().upstreams
-    return ModelRoute("test", [leg(member(transport, clock, **options), clock=clock, events=events)], events)
+    return ModelRoute("test", [leg(member(transport, clock, **options), clock=clock, events=events)])

@@ -147,6 +147,35 @@ async def test_the_retry_budget_ends() -> None:
     assert [await met(rig) for _ in range(20)] == [200] * 20
 
 
+async def test_requests_pay_for_retries() -> None:
+    """Once the burst is used up, ten of them for one."""
+    rig = Rig(scripted(refused()), burst=1)
+    for _ in range(31):
+        await met(rig)
+    assert sum(rig.sent) == 31 + 1 + 3
+
+
+async def test_only_what_was_paid_is_given_back() -> None:
+    """A first call that helps, after one that could not be made, leaves the budget as it was."""
+    rig = Rig(scripted(status(429, retry_after="30")), scripted(status(200)), keys=("sk",))
+    await met(rig)
+    budget = rig.leg.members[1].endpoint.budget
+    while budget.take():
+        pass
+    assert await met(rig) == 200
+    assert (rig.sent, budget.take()) == ([1, 2], False)
+
+
+async def test_what_was_not_sent_costs_no_budget() -> None:
+    """The second is left alone: no retry was made."""
+    rig = Rig(scripted(refused()), scripted(status(200)), keys=("sk",), burst=1)
+    second = rig.leg.members[1].endpoint
+    assert second.keys is not None
+    second.keys.rest(0, "m", 30.0)
+    assert await met(rig) is Kind.UPSTREAM_UNAVAILABLE
+    assert second.budget.take()
+
+
 async def test_nothing_is_asked_again_once_the_client_has_a_head() -> None:
     """Comments have gone out: what fails is told in the stream."""
     rig = Rig(scripted(refused()), scripted(status(200)))

@@ -7,9 +7,9 @@ import pytest
 
 from proxy.errors import Failure, Kind
 from proxy.exchange import Exchange, Reply
-from proxy.telemetry.metrics import Metrics
+from proxy.upstream.balance import Strategy
 from proxy.upstream.breaker import Breaker, Settings
-from proxy.upstream.leg import Leg
+from proxy.upstream.call import Call
 from proxy.upstream.model_route import ModelRoute
 from tests.fakes.attempts import BODY, exchange_of, lost, named, refused, scripted, status
 from tests.fakes.clock import Clock
@@ -22,11 +22,11 @@ def route_of(clock: Clock, *transports: FakeTransport, **options: Any) -> ModelR
         leg(member(transport, clock, name=name, **options), clock=clock, followed=transport is not transports[-1])
         for name, transport in zip("abc", transports, strict=False)
     ]
-    return ModelRoute("main", legs, Metrics().upstreams)
+    return ModelRoute("main", legs)
 
 
 async def sent(route: ModelRoute, exchange: Exchange) -> Reply:
-    async def ask(leg: Leg) -> Reply:
+    async def ask(leg: Call) -> Reply:
         return await leg.send(exchange, BODY)
 
     return await route.in_turn(exchange, BODY, ask)
@@ -90,6 +90,35 @@ async def test_a_fallback_that_helps_costs_no_budget() -> None:
     assert len(second.asks) <= 2 + 2
 
 
+async def test_the_one_that_is_asked_pays() -> None:
+    """Of a leg of several: not one that stands before it and takes no part."""
+    clock = Clock()
+    parts = [
+        member(scripted(lost()), clock, name=name, weight=weight, burst=1) for name, weight in (("b", 0), ("c", 1))
+    ]
+    second = leg(*parts, clock=clock, strategy=Strategy.WEIGHTED)
+    route = ModelRoute("main", [leg(member(scripted(refused()), clock), clock=clock, followed=True), second])
+    await asyncio.gather(sent(route, exchange_of(clock)), return_exceptions=True)
+    assert [each.endpoint.budget.take() for each in parts] == [True, False]
+
+
+async def test_who_shares_a_call_that_failed_pays_for_the_next() -> None:
+    """It was sent, if not for this request: a herd is no way past the budget."""
+    clock, transport = Clock(), scripted(status(200))
+    first = leg(member(scripted(refused()), clock), clock=clock, followed=True)
+    second = leg(member(transport, clock, name="b", burst=0), clock=clock)
+
+    async def ask(call: Call) -> Reply:
+        if call is first:
+            raise refused()
+        return await call.send(exchange, BODY)
+
+    exchange = exchange_of(clock)
+    with pytest.raises(Failure) as caught:
+        await ModelRoute("main", [first, second]).in_turn(exchange, BODY, ask)
+    assert (caught.value.kind, transport.asks) == (Kind.UPSTREAM_UNREACHABLE, [])
+
+
 async def test_who_was_not_sent_is_no_retry() -> None:
     """Where the first is left alone, every request goes to the second, whatever the budget."""
     clock, first, second = Clock(), scripted(status(429, retry_after="30")), scripted(status(200))
@@ -138,11 +167,11 @@ async def test_a_route_is_open_while_all_of_it_is_left_alone() -> None:
         bounds = Settings(1, 1.0, 30.0, 100, cool_down, 60.0, 1)
         made.append(Breaker("x", bounds, clock, lambda: 0.5, on_transition=lambda *_: None))
     legs = [leg(member(scripted(refused()), clock, breaker=breaker), clock=clock) for breaker in made]
-    route = ModelRoute("main", legs, Metrics().upstreams)
+    route = ModelRoute("main", legs)
     seen = [route.open]
     for each in legs:
         await asyncio.gather(each.send(exchange_of(clock), BODY), return_exceptions=True)
         seen.append(route.open)
     clock.advance(7.0)
     assert [*seen, route.open] == [False, False, True, False]
-    assert not ModelRoute("main", [leg(member(scripted(refused()), clock), clock=clock)], Metrics().upstreams).open
+    assert not ModelRoute("main", [leg(member(scripted(refused()), clock), clock=clock)]).open
