@@ -52,13 +52,14 @@ def answer(grant: Grant) -> tuple[object, ...]:
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(story=steps())
-def test_they_answer_alike(redis_server: RedisServer, story: list[Step]) -> None:
+@given(story=steps(), in_turn=st.booleans())
+def test_they_answer_alike(redis_server: RedisServer, story: list[Step], *, in_turn: bool) -> None:
     """Whatever is asked and settled in whatever order, while the clock goes on, leaps, or goes back."""
-    asyncio.run(play(redis_server, story))
+    asyncio.run(play(redis_server, story, in_turn=in_turn))
 
 
-async def play(server: RedisServer, story: list[Step]) -> None:
+async def play(server: RedisServer, story: list[Step], *, in_turn: bool = False) -> None:
+    """`in_turn`: what is asked is asked instead of the grant before."""
     time = Time()
     link = ClockedRedis(server, time)
     link.flush()
@@ -71,7 +72,8 @@ async def play(server: RedisServer, story: list[Step]) -> None:
         for move, step in story:
             time.now += move
             if isinstance(step, list):
-                both = await shared.reserve(step), await alone.reserve(step)
+                last = grants[-1] if in_turn and grants else (None, None)
+                both = await shared.reserve(step, last[0]), await alone.reserve(step, last[1])
                 assert answer(both[0]) == answer(both[1])
                 grants.append(both)
             elif step[0] < len(grants):
