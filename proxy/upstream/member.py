@@ -30,6 +30,7 @@ HURRY: Final = 0.1
 """Seconds by which a deadline may be noticed early or late."""
 NO_PERMIT: Final = 0
 """Where there is no breaker to ask."""
+NO_KEY: Final = -1
 PENALTY: Final = 1.0
 """Seconds by which a failure counts as slower than it was: who fails fast is not fast."""
 UNKNOWN_ENDS: Final = frozenset([Kind.CLIENT_CLOSED, Kind.CLIENT_TOO_SLOW, Kind.DRAINING])
@@ -102,31 +103,29 @@ class Member:
         endpoint = self.endpoint
         breaker, gate, keys = endpoint.breaker, endpoint.gate, endpoint.keys
         if breaker is not None and breaker.state is not State.CLOSED and not breaker.allows():
-            raise self._unavailable(breaker.retry_after(), "breaker open")
-        index = None
-        if keys is not None and (index := keys.pick(exchange.model)) is None:
-            raise self._unavailable(keys.left(exchange.model), "every key rests")
+            raise self._unavailable(exchange)
+        if keys is not None and keys.left(exchange.model) > 0:
+            raise self._unavailable(exchange)
         exchange.sent_model = self._call.known_as(exchange.model)
         if self._charge is not None:
             await self._charge.charge(exchange, body, self.name)
         priority = priority_of(exchange)
         if not gate.enter_now(priority):
-            asked = asked_for(exchange.headers, streams=exchange.stream)
-            await gate.enter(priority, inf if asked is None else exchange.started_at + asked)
-        permit = NO_PERMIT if breaker is None else breaker.enter()
-        if permit is None:
+            await gate.enter(priority, _deadline(exchange))
+        # Much may have come about while it waited.
+        index = NO_KEY if keys is None else keys.pick(exchange.model)
+        permit = None if index is None else NO_PERMIT if breaker is None else breaker.enter()
+        if index is None or permit is None:
             gate.leave()
-            raise self._unavailable(breaker.retry_after() if breaker is not None else 0.0, "breaker open")
-        key = b"" if keys is None or index is None else keys.key(index)
+            raise self._unavailable(exchange)
+        key = b"" if keys is None else keys.key(index)
         result, failure, ended = Result.UNKNOWN, None, 0
         try:
             self._events.attempted(self.name)
             reply = await self._call.send(exchange, body, self._timeouts, key)
             result = Result.FAILED if failed(reply.status) else Result.SUCCEEDED
         except Failure as caught:
-            failure, result = caught, result_of(Seen.of(caught))
-            if result is Result.FAILED and self._was_hurried(exchange, caught):
-                result = Result.UNKNOWN
+            failure, result = caught, self._result(exchange, caught)
             raise
         finally:
             if breaker is not None:
@@ -134,6 +133,10 @@ class Member:
             if result is not Result.SUCCEEDED:
                 self._failed(exchange, failure, result)
         return self._answered(exchange, reply, permit, ended, index)
+
+    def _result(self, exchange: Exchange, failure: Failure) -> Result:
+        result = result_of(Seen.of(failure))
+        return Result.UNKNOWN if result is Result.FAILED and self._was_hurried(exchange, failure) else result
 
     def _was_hurried(self, exchange: Exchange, failure: Failure) -> bool:
         """Its client gave it less time than it is given otherwise, and that was over: no fault of the upstream's."""
@@ -163,12 +166,12 @@ class Member:
             self.endpoint.latency.observe(self._clock() - exchange.upstream_started_at + PENALTY)
             self._events.failed(self.name, failure.kind.value if failure is not None else "status_5xx")
 
-    def _answered(self, exchange: Exchange, reply: LiveReply, permit: int, ended: int, index: int | None) -> LiveReply:
+    def _answered(self, exchange: Exchange, reply: LiveReply, permit: int, ended: int, index: int) -> LiveReply:
         status, started = reply.status, exchange.upstream_started_at
         endpoint = self.endpoint
         if status >= 400:
             self._cool(exchange, reply, index)
-        elif index is not None and endpoint.keys is not None:
+        elif endpoint.keys is not None:
             endpoint.keys.works(index)
         if status < 400 and self._timed:
             if is_event_stream(reply):
@@ -197,12 +200,14 @@ class Member:
         if not self._was_cut_short(exchange, failure, started):
             self.endpoint.breaker.broke(permit, ended)
 
-    def _cool(self, exchange: Exchange, reply: LiveReply, index: int | None) -> None:
+    def _cool(self, exchange: Exchange, reply: LiveReply, index: int) -> None:
         """A key that was refused rests; others of the same upstream may still be used."""
         keys: KeyPool | None = self.endpoint.keys
         if reply.status == TOO_MANY:
             self._events.failed(self.name, "status_429")
-        if keys is None or index is None:
+            if self._timed:
+                self.endpoint.latency.observe(self._clock() - exchange.upstream_started_at + PENALTY)
+        if keys is None:
             return
         if reply.status == TOO_MANY:
             after = Seen.told(reply.status, reply.headers).retry_after
@@ -214,11 +219,23 @@ class Member:
             # It may be for this model alone.
             keys.rest(index, exchange.model, SUSPENDED)
 
-    def _unavailable(self, seconds: float, why: str) -> Failure:
+    def _unavailable(self, exchange: Exchange) -> Failure:
         self._events.refused(self.name)
+        breaker, keys = self.endpoint.breaker, self.endpoint.keys
+        seconds, why = 0.0, "breaker open"
+        if breaker is not None and not breaker.allows():
+            seconds = breaker.retry_after()
+        elif keys is not None:
+            seconds, why = keys.left(exchange.model), "every key rests"
         return Failure(
             Kind.UPSTREAM_UNAVAILABLE, unprocessed=True, retry_after=max(1.0, seconds), detail=f"{self.name}: {why}"
         )
+
+
+def _deadline(exchange: Exchange) -> float:
+    """When its client no longer waits."""
+    asked = asked_for(exchange.headers, streams=exchange.stream)
+    return inf if asked is None else exchange.started_at + asked
 
 
 def priority_of(exchange: Exchange) -> Priority:

@@ -266,6 +266,82 @@ async def test_every_key_rests() -> None:
     assert (await one.send(exchange, BODY)).status == 200
 
 
+async def test_a_key_is_picked_once_there_is_a_slot() -> None:
+    """One that came to rest while somebody waited is not sent again; the slot goes back."""
+    first = FakeReply()
+    one, exchange, clock = built(transport := scripted(first, status(200)), keys=("sk-a", "sk-b"))
+    (await one.send(exchange, BODY)).attach(Sink())
+    waiting = [asyncio.ensure_future(one.send(exchange_of(clock), BODY)) for _ in range(2)]  # noqa: TID251  (awaited below)
+    while one.endpoint.gate.waiting < 2:
+        await asyncio.sleep(0)
+    keys = one.endpoint.keys
+    assert keys is not None
+    keys.rest(1, "m", 60.0)
+    first.end()
+    await asyncio.gather(*waiting)
+    assert [sent_header(ask, b"authorization") for ask in transport.asks[1:]] == [b"Bearer sk-a"] * 2
+    keys.rest(0, "m", 30.0)
+    with pytest.raises(Failure) as caught:
+        await one.send(exchange, BODY)
+    assert (caught.value.kind, caught.value.retry_after, one.busy) == (Kind.UPSTREAM_UNAVAILABLE, 30.0, 0)
+
+
+async def test_every_key_comes_to_rest_while_somebody_waits() -> None:
+    """Who gets the slot then is refused, and gives it back."""
+    first = FakeReply()
+    one, exchange, clock = built(transport := scripted(first), keys=("sk-a",))
+    (await one.send(exchange, BODY)).attach(Sink())
+    waiting = asyncio.ensure_future(one.send(exchange_of(clock), BODY))  # noqa: TID251  (awaited below)
+    while not one.endpoint.gate.waiting:
+        await asyncio.sleep(0)
+    assert one.endpoint.keys is not None
+    one.endpoint.keys.rest(0, "m", 60.0)
+    first.end()
+    with pytest.raises(Failure) as caught:
+        await waiting
+    assert caught.value.kind is Kind.UPSTREAM_UNAVAILABLE
+    assert (len(transport.asks), one.busy) == (1, 0)
+
+
+async def test_a_key_that_works_is_forgiven() -> None:
+    """Refused once more, it rests for as long as at first, and not for twice that."""
+    one, exchange, clock = built(scripted(status(401), status(200), status(401)), keys=("sk-a", "sk-b"))
+    pool = one.endpoint.keys
+    assert pool is not None
+    pool.suspend(1, 10_000.0)
+    await one.send(exchange, BODY)
+    for _ in range(2):
+        clock.advance(pool.left("m"))
+        pool.suspend(1, 10_000.0)
+        await one.send(exchange, BODY)
+    assert pool._refusals[0] == 1
+
+
+async def test_nobody_waits_for_a_slot_beyond_its_client_s_time() -> None:
+    """Which was over before: it is refused at once."""
+    reply = FakeReply()
+    one, exchange, clock = built(scripted(reply))
+    (await one.send(exchange, BODY)).attach(Sink())
+    late = exchange_of(clock, (b"x-askonce-timeout-ms", b"1500"))
+    clock.advance(2.0)
+    waiting = asyncio.ensure_future(one.send(late, BODY))  # noqa: TID251  (awaited below)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    refused_at_once = waiting.done()
+    reply.end()
+    (answer,) = await asyncio.gather(waiting, return_exceptions=True)
+    assert refused_at_once
+    assert isinstance(answer, Failure)
+    assert answer.kind is Kind.OVERLOADED
+
+
+async def test_who_always_refuses_is_not_fast() -> None:
+    """Of `fastest` the one that says 429 costs more than one that answers."""
+    one, exchange, _ = built(scripted(status(429)), timed=True)
+    await one.send(exchange, BODY)
+    assert one.latency.cost(0) == pytest.approx(1.0)
+
+
 async def test_the_latency_of_a_stream_is_that_of_its_first_bytes() -> None:
     """And of anything else that of its head; who fails is slower by a second than it was."""
     reply = FakeReply(content_type=EVENTS)
