@@ -149,11 +149,16 @@ class Bills:
 
     def _bill(self, exchange: Exchange) -> Bill:
         bill = exchange.bill = exchange.bill or Bill()
-        if bill.used is not None:
-            return bill
+        if bill.used is None:
+            self._work_out(exchange, bill)
+            if bill.lost:
+                bill.cost, bill.estimated = (bill.cost or 0) + bill.lost, True
+        return bill
+
+    def _work_out(self, exchange: Exchange, bill: Bill) -> None:
         if not exchange.attempts or not _makes(exchange):
             bill.used = NOTHING
-            return bill
+            return
         report = report_of(exchange.usage_text) if exchange.usage_text else None
         if report is None and exchange.usage is not None:
             report = Report(exchange.usage, "", "")
@@ -162,16 +167,18 @@ class Bills:
             worth = self._read(report, _asked(exchange), exchange.upstream, units)
             if worth.used or worth.cost is not None:
                 bill.used, bill.cost, bill.served = worth
-                return bill
+                return
         # Nothing is told, or only noughts, which some upstreams send that do not count.
         self._guess(exchange, bill)
-        return bill
 
     def _guess(self, exchange: Exchange, bill: Bill) -> None:
         """What was used, where the upstream has not told."""
         bill.used = NOTHING
         route, estimated = exchange.route, bill.estimate
         if route is None or not exchange.reached or exchange.upstream_status >= 300:
+            return
+        if bill.lost and exchange.failure is not None and exchange.failure.unprocessed:
+            # The last that was asked has not acted on it; what another may have done is counted.
             return
         if route.name in BLIND and exchange.method == "POST":
             bill.cost = None

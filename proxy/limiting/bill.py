@@ -26,6 +26,7 @@ class Bill:
         "cost",
         "estimate",
         "estimated",
+        "lost",
         "paid",
         "paid_tokens",
         "plan",
@@ -45,6 +46,8 @@ class Bill:
         self.plan: Plan | None = None
         self.charged: Grant | None = None
         """For its call upstream, which may outlast it."""
+        self.lost = 0
+        """What calls may have cost that were given up for another upstream; part of the cost."""
         self.upstream = ""
         """Whose call was charged for."""
         self.estimate: Estimate | None = None

@@ -47,8 +47,10 @@ NAMING: Final = frozenset(["chat/completions", "completions", "embeddings", "res
 BLIND: Final = frozenset(["batches", "fine_tuning/*", "videos/*", "evals/*", "threads/*", "other"])
 """Routes on which work is ordered whose price can't be told beforehand, if ever."""
 FREE: Final = "moderations"
-PAUSES: Final = (0.01, 0.02, 0.04, 0.0)
-"""Seconds between looks at what is left of a budget while others give back some of it."""
+LOOKS: Final = 4
+"""At what is left of a budget, while others give back some of it."""
+REFUSALS: Final = 300
+"""Statuses from which an upstream has done nothing that it is paid for."""
 REFUSED: Final = Outcome.REFUSED
 ADMISSION: Final = (None, True, False)
 """The plan of a request, whoever answers it."""
@@ -142,12 +144,25 @@ class Limits:
             bill.upstream = upstream
             await self._charge(exchange, bill, body, None)
         elif bill.upstream != upstream:
-            # What the last one did not do is given back; prices and limits of this one are its own.
             last, bill.charged, bill.upstream = bill.charged, None, upstream
+            if exchange.reached and exchange.upstream_status < REFUSALS:
+                # It may have been acted on, and nobody will tell: what was expected is what it has cost.
+                self._lose(exchange, bill, last)
+                await self._charge(exchange, bill, body, None)
+                return
+            # What the last one did not do is given back; prices and limits of this one are its own.
             try:
                 await self._charge(exchange, bill, body, last)
             finally:
                 self._limiter.settle(last, (0,) * len(last.demands))
+
+    def _lose(self, exchange: Exchange, bill: Bill, last: Grant) -> None:
+        estimated = bill.estimate
+        tokens = 0 if estimated is None else estimated.input + estimated.output
+        if bill.plan is not None:
+            self._limiter.settle(last, bill.plan.costs((1, 1, tokens, bill.reserved or 0)))
+        if bill.reserved:
+            bill.lost += bill.reserved
 
     async def _charge(self, exchange: Exchange, bill: Bill, body: bytes | Body, last: Grant | None) -> None:
         upstream = bill.upstream
@@ -180,7 +195,7 @@ class Limits:
     async def _rest(self, plan: Plan, grant: Grant, asked: tuple[int, int, int], expected: int) -> Grant:
         """All the money that is left, in the place of the most that it may come to, if that is what is expected."""
         entered, tokens, most = asked
-        for pause in PAUSES:
+        for _ in range(LOOKS):
             rest = max(expected, min(most, _left(grant)))
             if rest >= most:
                 return grant
@@ -189,10 +204,10 @@ class Limits:
             if held.refused is not None or not _left(held):
                 return held
             # Somebody has given back some of it since: it is not all that is left, and others could have the same.
-            self._limiter.settle(held, (0,) * len(held.demands))
-            await asyncio.sleep(pause)
-            costs = plan.taking(entered, tokens, most)
-            grant = plan.take_now(costs) or await plan.take(costs)
+            try:
+                grant = await plan.take(plan.taking(entered, tokens, most), held)
+            finally:
+                self._limiter.settle(held, (0,) * len(held.demands))
             if grant.refused is None or not grant.refused.limit.kind.money:
                 return grant
         return grant
@@ -319,7 +334,7 @@ class Limits:
             return
         used = bill.used or NOTHING
         # Where no price is known but for what was reserved, that is what it has cost.
-        cost = bill.reserved or 0 if bill.cost is None and sent else bill.cost or 0
+        cost = bill.reserved or 0 if bill.cost is None and sent else (bill.cost or 0) - bill.lost
         tokens = used.get("input", 0) + used.get("output", 0) - bill.paid_tokens
         counts = int(exchange.outcome is not REFUSED)
         self._limiter.settle(grant, bill.plan.costs((counts, int(sent), max(0, tokens), max(0, cost - bill.paid))))

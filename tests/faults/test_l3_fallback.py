@@ -185,3 +185,18 @@ async def test_l3_prices_are_of_who_answers(tmp_path: Path) -> None:
         await two.first.stop()
         costs.append(float((await ask(two, alice)).header(b"x-askonce-cost-usd")))
         assert costs == [pytest.approx(0.000079), pytest.approx(0.0016)]
+
+
+async def test_d3_what_the_first_may_have_done_is_counted(tmp_path: Path) -> None:
+    """Who accepts to pay twice sees both, in the ledger and in the budget: of the one that was lost what it was
+    expected to cost.
+    """
+    async with pair(tmp_path, retry__on_ambiguous=True, **NO_WAIT) as two:
+        alice = await two.team.key(budgets={"usd_in_all": 1.0})
+        two.first.script(RESET)
+        two.second.script(fitting_answer())
+        assert told(await ask(two, alice)) == ("b", 2)
+        (row,) = await two.team.rows(1)
+        assert (float(row["cost_usd"]), row["estimated"]) == (pytest.approx(usd(2 * RESERVED)), True)
+        spent = 1_000_000_000 - (await left_to(two, alice))["usd_in_all"]
+        assert spent == 2 * RESERVED
