@@ -1,11 +1,11 @@
 """One attempt at one upstream: the exchange becomes an `Ask`, sent once."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, Protocol, final
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 from cache.directives import DIRECTIVE_FIELDS
 from proxy.auth import without_credentials
@@ -88,6 +88,7 @@ class UpstreamCall:
         self._deployments = target.deployments
         self._private = target.private
         self._query = target.query
+        self._query_names = frozenset(_name_of(pair) for pair in target.query.split(b"&"))
         self._fields = target.fields
         self._replaced = frozenset(name for name, _ in target.fields)
         self._key_field = target.key_field
@@ -114,8 +115,8 @@ class UpstreamCall:
             sent = self._names[sent]
             body = await renamed(exchange, body, sent)
             query = query_with_model(query, sent) if query else query
-        if self._query and self._query.partition(b"=")[0] + b"=" not in query:
-            query = query + b"&" + self._query if query else self._query
+        if self._query:
+            query = _with_query(query, self._query, self._query_names) if query else self._query
         streams = exchange.stream or exchange.route is None or not exchange.route.json_body
         path = self._path(sent) + exchange.path[3:].encode("latin-1")
         ask = Ask(
@@ -129,7 +130,7 @@ class UpstreamCall:
         )
         # Who refused has not acted on it.
         reached = exchange.reached and exchange.upstream_status < 300
-        exchange.upstream_status = 0
+        exchange.upstream_status, exchange.upstream_id = 0, b""
         exchange.reached = True
         try:
             reply = await self._transport.send(ask)
@@ -176,6 +177,15 @@ def _path_to(base: str) -> Callable[[str], bytes]:
         return base.replace("{model}", quote(model, safe="")).encode("ascii")
 
     return path
+
+
+def _with_query(query: bytes, ours: bytes, names: Collection[bytes]) -> bytes:
+    """The operator's parameters in the place of the client's of the same names."""
+    return b"&".join([*(pair for pair in query.split(b"&") if _name_of(pair) not in names), ours])
+
+
+def _name_of(pair: bytes) -> bytes:
+    return unquote_to_bytes(pair.partition(b"=")[0].replace(b"+", b" "))
 
 
 async def renamed(exchange: Exchange, body: bytes | Body, model: str) -> bytes | Body:

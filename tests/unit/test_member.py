@@ -16,7 +16,7 @@ from proxy.upstream.member import Member
 from tests.fakes.attempts import BODY, exchange_of, lost, named, refused, scripted, status
 from tests.fakes.clock import Clock
 from tests.fakes.legs import member
-from tests.fakes.seams import FakeReply, FakeTransport, sent_header
+from tests.fakes.seams import FakeReply, FakeTransport
 
 EVENTS = b"text/event-stream"
 
@@ -219,102 +219,22 @@ async def test_who_may_not_pay_takes_nothing() -> None:
     assert (transport.asks, one.busy, breaker.probing, exchange.attempts) == ([], 0, False, 0)
 
 
-async def test_a_key_of_ours_goes_in_the_place_of_the_client_s() -> None:
-    """In turn; the client's own is in no field."""
-    transport = scripted(status(200))
-    one, exchange, _ = built(transport, keys=("sk-a", "sk-b"))
-    exchange.credential = b"sk-client"
-    for _ in range(3):
-        await one.send(exchange, BODY)
-    sent = [sent_header(ask, b"authorization") for ask in transport.asks]
-    assert sent == [b"Bearer sk-a", b"Bearer sk-b", b"Bearer sk-a"]
-
-
 @pytest.mark.parametrize(
-    ("keys", "answer", "resting"),
+    ("query", "sent"),
     [
-        (("sk-a", "sk-b"), status(429), 1),
-        (("sk-a", "sk-b"), status(401), 1),
-        (("sk-a", "sk-b"), status(403), 1),
-        (("sk-a", "sk-b"), status(404), 0),
-        (("sk-a",), status(429), 0),
-        (("sk-a",), status(429, retry_after="7"), 1),
-        (("sk-a",), status(401), 0),
+        (b"", b"api-version=1"),
+        (b"limit=2", b"limit=2&api-version=1"),
+        (b"x-api-version=7", b"x-api-version=7&api-version=1"),
+        (b"api-version=7&limit=2&api%2Dversion=8", b"limit=2&api-version=1"),
     ],
-    ids=named,
 )
-async def test_which_refusals_rest_a_key(keys: tuple[str, ...], answer: FakeReply, resting: int) -> None:
-    """The only one is used again, unless the upstream says when."""
-    one, exchange, _ = built(scripted(answer), keys=keys)
+async def test_the_operator_s_parameters_go_before_the_client_s(query: bytes, sent: bytes) -> None:
+    """By their whole names."""
+    transport = scripted(status(200))
+    one, exchange, _ = built(transport, query=b"api-version=1")
+    exchange.query = query
     await one.send(exchange, BODY)
-    assert one.endpoint.keys is not None
-    assert one.endpoint.keys.resting == resting
-    assert one.has_key("m") is (len(keys) > 1)
-
-
-async def test_every_key_rests() -> None:
-    """UPSTREAM_UNAVAILABLE until the first may be used again, for that model alone."""
-    one, exchange, clock = built(scripted(status(429, retry_after="7"), status(200)), keys=("sk-a",))
-    await one.send(exchange, BODY)
-    with pytest.raises(Failure) as caught:
-        await one.send(exchange, BODY)
-    assert (caught.value.kind, caught.value.retry_after) == (Kind.UPSTREAM_UNAVAILABLE, 7.0)
-    exchange.model = "other"
-    assert (await one.send(exchange, BODY)).status == 200
-    exchange.model = "m"
-    clock.advance(7.0)
-    assert (await one.send(exchange, BODY)).status == 200
-
-
-async def test_a_key_is_picked_once_there_is_a_slot() -> None:
-    """One that came to rest while somebody waited is not sent again; the slot goes back."""
-    first = FakeReply()
-    one, exchange, clock = built(transport := scripted(first, status(200)), keys=("sk-a", "sk-b"))
-    (await one.send(exchange, BODY)).attach(Sink())
-    waiting = [asyncio.ensure_future(one.send(exchange_of(clock), BODY)) for _ in range(2)]  # noqa: TID251  (awaited below)
-    while one.endpoint.gate.waiting < 2:
-        await asyncio.sleep(0)
-    keys = one.endpoint.keys
-    assert keys is not None
-    keys.rest(1, "m", 60.0)
-    first.end()
-    await asyncio.gather(*waiting)
-    assert [sent_header(ask, b"authorization") for ask in transport.asks[1:]] == [b"Bearer sk-a"] * 2
-    keys.rest(0, "m", 30.0)
-    with pytest.raises(Failure) as caught:
-        await one.send(exchange, BODY)
-    assert (caught.value.kind, caught.value.retry_after, one.busy) == (Kind.UPSTREAM_UNAVAILABLE, 30.0, 0)
-
-
-async def test_every_key_comes_to_rest_while_somebody_waits() -> None:
-    """Who gets the slot then is refused, and gives it back."""
-    first = FakeReply()
-    one, exchange, clock = built(transport := scripted(first), keys=("sk-a",))
-    (await one.send(exchange, BODY)).attach(Sink())
-    waiting = asyncio.ensure_future(one.send(exchange_of(clock), BODY))  # noqa: TID251  (awaited below)
-    while not one.endpoint.gate.waiting:
-        await asyncio.sleep(0)
-    assert one.endpoint.keys is not None
-    one.endpoint.keys.rest(0, "m", 60.0)
-    first.end()
-    with pytest.raises(Failure) as caught:
-        await waiting
-    assert caught.value.kind is Kind.UPSTREAM_UNAVAILABLE
-    assert (len(transport.asks), one.busy) == (1, 0)
-
-
-async def test_a_key_that_works_is_forgiven() -> None:
-    """Refused once more, it rests for as long as at first, and not for twice that."""
-    one, exchange, clock = built(scripted(status(401), status(200), status(401)), keys=("sk-a", "sk-b"))
-    pool = one.endpoint.keys
-    assert pool is not None
-    pool.suspend(1, 10_000.0)
-    await one.send(exchange, BODY)
-    for _ in range(2):
-        clock.advance(pool.left("m"))
-        pool.suspend(1, 10_000.0)
-        await one.send(exchange, BODY)
-    assert pool._refusals[0] == 1
+    assert transport.asks[0].target.partition(b"?")[2] == sent
 
 
 async def test_nobody_waits_for_a_slot_beyond_its_client_s_time() -> None:
