@@ -233,6 +233,12 @@ class Leg:
         )
         return STOP if decision.step is Step.ELSEWHERE and not others else decision
 
+    def gave_key(self, exchange: Exchange) -> bool:
+        """A credential of the gateway's own went to the one that answered."""
+        asked = [member for member in self.members if member.name == exchange.upstream]
+        # Whoever shares an answer has asked nobody.
+        return all(member.endpoint.keys is not None for member in asked or self.members)
+
     def policy(self, met: Head | Failure) -> Policy:
         return self._held if isinstance(met, Failure) and met.held_back else self._policy
 
@@ -254,7 +260,7 @@ def may_go_on(exchange: Exchange, body: bytes | Body, met: Head | Failure, leg: 
         return False
     if isinstance(met, Failure) and met.kind.source is Source.CLIENT:
         return met.unprocessed
-    return may_go_elsewhere(_seen(met, ours=leg.members[0].endpoint.keys is not None), leg.policy(met))
+    return may_go_elsewhere(_seen(met, ours=leg.gave_key(exchange)), leg.policy(met))
 
 
 def _seen(met: Head | Failure, *, ours: bool) -> Seen:

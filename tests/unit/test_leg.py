@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from proxy.admission.gate import Gate
 from proxy.errors import Failure, Kind
+from proxy.exchange import CacheNote
 from proxy.upstream.balance import Strategy
-from proxy.upstream.leg import Leg, may_go_on
+from proxy.upstream.leg import Kept, Leg, may_go_on
 from proxy.upstream.retry import Policy
 from tests.fakes.attempts import BODY, exchange_of, lost, named, refused, scripted, status
 from tests.fakes.clock import Clock
@@ -122,6 +123,47 @@ async def test_a_refusal_is_told_where_nobody_else_can_be_reached() -> None:
     assert (await rig.leg.send(exchange, BODY)).status == 429
     assert (exchange.upstream, exchange.upstream_id, exchange.upstream_status) == ("a", b"one", 429)
     assert exchange.attempts == 2
+
+
+async def test_a_refusal_is_told_with_what_the_cache_did_for_it() -> None:
+    """Whatever it did for those that were asked since."""
+    exchange = exchange_of(Clock())
+    exchange.note = note = CacheNote("its own")
+    kept = Kept(exchange, status(429))
+    exchange.note = CacheNote("of another")
+    kept.give()
+    assert exchange.note is note
+
+
+@pytest.mark.parametrize(
+    ("first", "reached"), [(lost(), True), (lost(Kind.UPSTREAM_TIMEOUT), True), (refused(), False)], ids=named
+)
+async def test_what_reached_one_of_them_has_been_reached(first: Failure, reached: bool) -> None:  # noqa: FBT001
+    """It may be billed, although the one that was asked last was never reached."""
+    rig = Rig(scripted(first), scripted(refused()), policy=TWICE_PAID)
+    exchange = exchange_of(rig.clock)
+    with pytest.raises(Failure):
+        await rig.leg.send(exchange, BODY)
+    assert (rig.sent[1] > 0, exchange.reached) == (True, reached)
+
+
+async def test_a_failure_bears_no_name_of_an_answer_before_it() -> None:
+    """What was refused with an id was asked again, and that failed without one."""
+    rig = Rig(scripted(status(429, retry_after="0", x_request_id="of-the-429"), lost()))
+    exchange = exchange_of(rig.clock)
+    with pytest.raises(Failure):
+        await rig.leg.send(exchange, BODY)
+    assert (exchange.attempts, exchange.upstream_id) == (2, b"")
+
+
+@pytest.mark.parametrize(("keyed", "goes_on"), [("a", False), ("b", True)])
+def test_whose_credential_was_refused(keyed: str, goes_on: bool) -> None:  # noqa: FBT001
+    """Of a leg in which some are given a key of ours: 401 for the client's own is its answer."""
+    clock = Clock()
+    members = [member(FakeTransport(), clock, name=name, keys=("sk",) if name == keyed else ()) for name in "ab"]
+    exchange = exchange_of(clock)
+    exchange.upstream = "b"
+    assert may_go_on(exchange, BODY, status(401), leg(*members, clock=clock)) is goes_on
 
 
 async def test_a_refusal_that_is_not_told_is_given_up() -> None:
