@@ -1,6 +1,7 @@
 """One upstream as a whole worker knows it, whichever routes lead there."""
 
-from typing import final
+from math import inf
+from typing import Final, final
 
 from proxy.admission.gate import Gate
 from proxy.upstream.balance import PeakEwma
@@ -10,12 +11,15 @@ from proxy.upstream.retry import RetryBudget
 
 __all__ = ["Endpoint"]
 
+LATELY: Final = 10.0
+"""Seconds for which a good answer speaks for an upstream, while none has failed since."""
+
 
 @final
 class Endpoint:
     """How it fares: its breaker, slots, latency, and what may be tried again. `keys` are the gateway's own for it."""
 
-    __slots__ = ("breaker", "budget", "gate", "keys", "latency", "name")
+    __slots__ = ("answered_at", "breaker", "budget", "gate", "keys", "latency", "name")
 
     def __init__(
         self,
@@ -32,6 +36,12 @@ class Endpoint:
         self.latency = latency
         self.breaker = breaker
         self.keys = keys
+        self.answered_at = -inf
+        """When it last gave a good answer; never again once it has failed, until it gives another."""
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.name} {self.breaker!r} {self.gate!r}>"
+
+    def is_well(self, now: float) -> bool:
+        """To send it what another has refused is no risk of a storm."""
+        return now - self.answered_at < LATELY

@@ -121,33 +121,37 @@ class Leg:
         if len(members) > 1:
             stuck = b"" if self._sticky is Sticky.OFF else sticky_of(self._sticky, body, exchange.model)
             members = order(self._strategy, members, self._draw, stuck)
-        if follows:
-            self._follow(members[0], retry=retry)
-        members[0].endpoint.budget.deposit()
+        first, others = members[0], self._followed or len(members) > 1
+        paid = follows and self._follow(first, retry=retry)
+        first.endpoint.budget.deposit()
         try:
             # Here most calls come and go: whatever lies between is paid for by all of them.
-            call = self._attempt(exchange, body, members[0]) if self._hold else members[0].send(exchange, body)
-            reply: Reply = await call
+            if self._hold:
+                reply = await self._attempt(exchange, body, first, others=others)
+            else:
+                reply = await first.send(exchange, body, others=others)
         except Failure as failure:
-            if retry and not was_sent(failure):
-                members[0].endpoint.budget.refund()
+            if paid and not was_sent(failure):
+                first.endpoint.budget.refund()
             return await self._go_on(exchange, body, members, failure, retry=retry)
         if reply.status < 400:
-            if retry:
-                members[0].endpoint.budget.refund()
+            if paid:
+                first.endpoint.budget.refund()
             return reply
         return await self._go_on(exchange, body, members, reply, retry=retry)
 
-    def _follow(self, member: Member, *, retry: bool) -> None:
-        """Raises Failure."""
-        if retry and not self._affords(member):
+    def _follow(self, member: Member, *, retry: bool) -> bool:
+        """Whether that is taken from its retry budget. Raises Failure."""
+        paid = retry and not member.endpoint.is_well(self._clock())
+        if paid and not self._affords(member):
             failure = Failure(Kind.UPSTREAM_UNAVAILABLE, unprocessed=True, detail="the retry budget is used up")
             failure.rationed = True
             raise failure
         self._events.retried(member.name, Step.ELSEWHERE.value)
+        return paid
 
-    async def _attempt(self, exchange: Exchange, body: bytes | Body, member: Member) -> Reply:
-        reply = await member.send(exchange, body)
+    async def _attempt(self, exchange: Exchange, body: bytes | Body, member: Member, *, others: bool) -> Reply:
+        reply: Reply = await member.send(exchange, body, others=others)
         if not self._hold or not exchange.stream or reply.status != 200:
             return reply
         loop = asyncio.get_running_loop()
@@ -170,8 +174,8 @@ class Leg:
                 step, wait = self._decide(exchange, body, members, place, tries, met)
                 if step is Step.STOP:
                     break
-                # What was not sent yet is no retry.
-                paid, following = retry or exchange.attempts > 0, members[place + (step is Step.ELSEWHERE)]
+                following = members[place + (step is Step.ELSEWHERE)]
+                paid = self._counts(exchange, following, step, retry=retry)
                 if paid and not self._affords(following):
                     break
                 before = met if isinstance(met, Failure) else None
@@ -183,7 +187,8 @@ class Leg:
                     await self._pause(wait)
                 tries += 1
                 self._events.retried(following.name, step.value)
-                found = await self._met(exchange, body, following)
+                others = self._followed or place + 1 < len(members)
+                found = await self._met(exchange, body, following, others=others)
                 good = not isinstance(found, Failure) and found.status < 400
                 if paid and ((good and place) or not was_sent(found)):
                     following.endpoint.budget.refund()
@@ -196,9 +201,15 @@ class Leg:
             raise
         return _end(met, kept)
 
-    async def _met(self, exchange: Exchange, body: bytes | Body, member: Member) -> Reply | Failure:
+    def _counts(self, exchange: Exchange, member: Member, step: Step, *, retry: bool) -> bool:
+        """As a retry: what was not sent yet is none, and one that is well may be asked in the place of another."""
+        if step is Step.ELSEWHERE and member.endpoint.is_well(self._clock()):
+            return False
+        return retry or exchange.attempts > 0
+
+    async def _met(self, exchange: Exchange, body: bytes | Body, member: Member, *, others: bool) -> Reply | Failure:
         try:
-            return await self._attempt(exchange, body, member)
+            return await self._attempt(exchange, body, member, others=others)
         except Failure as failure:
             return failure
 

@@ -26,6 +26,8 @@ TOO_BUSY: Final = (429, 503)
 REST: Final = 1.0
 """Seconds for which a key rests that was refused for a limit, where the upstream does not say for how long."""
 SUSPENDED: Final = 60.0
+BRIEFLY: Final = 0.5
+"""Seconds in which a slot may come free that is worth waiting for."""
 HURRY: Final = 0.1
 """Seconds by which a deadline may be noticed early or late."""
 NO_PERMIT: Final = 0
@@ -98,8 +100,11 @@ class Member:
         keys = self.endpoint.keys
         return keys is not None and len(keys) > 1 and keys.left(model) <= 0
 
-    async def send(self, exchange: Exchange, body: bytes | Body) -> LiveReply:
-        """Sends once, if it may. Raises Failure."""
+    async def send(self, exchange: Exchange, body: bytes | Body, *, others: bool = False) -> LiveReply:
+        """Sends once, if it may. `others` may be asked in its place, so that it waits for no slot for long.
+
+        Raises Failure.
+        """
         endpoint = self.endpoint
         breaker, gate, keys = endpoint.breaker, endpoint.gate, endpoint.keys
         if breaker is not None and breaker.state is not State.CLOSED and not breaker.allows():
@@ -111,7 +116,8 @@ class Member:
             await self._charge.charge(exchange, body, self.name)
         priority = priority_of(exchange)
         if not gate.enter_now(priority):
-            await gate.enter(priority, _deadline(exchange))
+            until = _deadline(exchange)
+            await gate.enter(priority, min(until, self._clock() + BRIEFLY) if others else until)
         # Much may have come about while it waited.
         index = NO_KEY if keys is None else keys.pick(exchange.model)
         permit = None if index is None else NO_PERMIT if breaker is None else breaker.enter()
@@ -163,6 +169,7 @@ class Member:
             late = result is Result.FAILED and failure is not None and failure.kind is Kind.UPSTREAM_TIMEOUT
             self.endpoint.gate.leave(dropped=late)
         if result is Result.FAILED:
+            self.endpoint.answered_at = -inf
             self.endpoint.latency.observe(self._clock() - exchange.upstream_started_at + PENALTY)
             self._events.failed(self.name, failure.kind.value if failure is not None else "status_5xx")
 
@@ -178,7 +185,10 @@ class Member:
                 reply.at_first(lambda: endpoint.latency.observe(self._clock() - started))
             else:
                 endpoint.latency.observe(self._clock() - started)
-        seconds = self._clock() - started if status < 400 else None
+        seconds = None
+        if status < 400:
+            endpoint.answered_at = now = self._clock()
+            seconds = now - started
         if not reply.at_end(partial(self._over, exchange, started, permit, ended, seconds, status in TOO_BUSY)):
             endpoint.gate.leave(seconds, dropped=status in TOO_BUSY)
         return reply
