@@ -130,7 +130,7 @@ class Tee:
 def _is_short(exchange: Exchange, reply: Reply) -> bool:
     """JSON, that may be all here in a moment."""
     route = exchange.route
-    if route is None or not route.json_body or exchange.method != "POST":
+    if route is None or not route.json_body or exchange.stream or exchange.method != "POST":
         return False
     return header(reply.headers, b"content-type")[:16].lower() == b"application/json"
 

@@ -45,8 +45,18 @@ async def test_t6_an_active_stream_is_never_cut(upstream: ScriptedUpstream, star
 
 
 async def test_t6_a_stalled_json_answer(upstream: ScriptedUpstream, start: StartGateway) -> None:
-    """A body that is no stream and falls silent is cut, visibly, and its upstream closed."""
+    """A body that is no stream and falls silent is a time-out, and its upstream closed."""
     upstream.script(Answer(200, [("content-type", "application/json")], [b"{", 5.0], length=100))
+    gateway = await start(timeouts__idle=0.15)
+    async with gateway.client() as client:
+        response = await client.ask(body=CHAT)
+        assert (response.status, response.error_code) == (504, "upstream_timeout")
+    await upstream.aborted()
+
+
+async def test_t6_a_stalled_long_answer(upstream: ScriptedUpstream, start: StartGateway) -> None:
+    """One that is too long to be held until it is whole is cut, visibly, and its upstream closed."""
+    upstream.script(Answer(200, [("content-type", "application/json")], [b"{", 5.0], length=2 << 20))
     gateway = await start(timeouts__idle=0.15)
     async with gateway.client() as client:
         response = await client.ask(body=CHAT)

@@ -186,12 +186,22 @@ async def test_a_stream_that_fails(home: House, kind: Kind) -> None:
 
 async def test_a_body_that_fails(home: House) -> None:
     """What is no stream is cut, so that its framing tells."""
-    reply = FakeReply()
+    reply = FakeReply(content_type=b"audio/mpeg")
     exchange, client, task = await _begin(home, reply)
     reply.push(b"{")
     reply.fail()
     await task
     assert (exchange.outcome, client.aborted, client.finished) == (Outcome.BROKEN, True, False)
+
+
+async def test_a_short_body_that_fails(home: House) -> None:
+    """JSON reaches nobody in part."""
+    reply = FakeReply()
+    exchange, client, task = await _begin(home, reply)
+    reply.push(b"{")
+    reply.fail()
+    await task
+    assert (exchange.outcome, client.status, client.error["code"]) == (Outcome.FAILED, 502, "upstream_disconnected")
 
 
 async def test_what_holds_the_upstream_back(home: House) -> None:
