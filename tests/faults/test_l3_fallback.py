@@ -197,6 +197,7 @@ async def test_d3_what_the_first_may_have_done_is_counted(tmp_path: Path) -> Non
         two.second.script(fitting_answer())
         assert told(await ask(two, alice)) == ("b", 2)
         (row,) = await two.team.rows(1)
-        assert (float(row["cost_usd"]), row["estimated"]) == (pytest.approx(usd(2 * RESERVED)), True)
+        assert float(row["cost_usd"]) == pytest.approx(usd(2 * RESERVED))
+        assert row["estimated"]
         spent = 1_000_000_000 - (await left_to(two, alice))["usd_in_all"]
         assert spent == 2 * RESERVED

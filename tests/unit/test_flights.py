@@ -23,6 +23,7 @@ class Failing:
         self._gate = gate
 
     upstream = "test"
+    sent_model = ""
 
     def part(self) -> None: ...
     def begun(self) -> None: ...
