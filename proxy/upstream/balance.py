@@ -109,13 +109,21 @@ def _hashed(name: str, sticky: bytes) -> float:
     return (int.from_bytes(digest, "big") >> 11) / (1 << 53)
 
 
-def _of_two(candidates: Sequence[C], draw: Callable[[], float]) -> list[C]:
+def _of_two(candidates: Sequence[C], draw: Callable[[], float]) -> Sequence[C]:
     """The cheaper of two drawn ones, so that not all go where it was cheapest; then the others by cost."""
+    if len(candidates) == 2:
+        one, other = candidates
+        dearer = _weighed(one, one.latency.cost(one.busy)) > _weighed(other, other.latency.cost(other.busy))
+        return (other, one) if dearer else candidates
+    return _of_many(candidates, draw)
+
+
+def _of_many(candidates: Sequence[C], draw: Callable[[], float]) -> list[C]:
     costs = [_weighed(each, each.latency.cost(each.busy)) for each in candidates]
     places = sorted(range(len(candidates)), key=costs.__getitem__)
     usable = sum([cost < inf for cost in costs])
     if usable > 2:
-        one, other = int(draw() * usable), int(draw() * (usable - 1))
-        # From `one` on, `other` means the next place: that is the dearer one, and need not be known.
-        places.insert(0, places.pop(min(one, other)))
+        first, second = int(draw() * usable), int(draw() * (usable - 1))
+        # From `first` on, `second` means the next place: that is the dearer one, and need not be known.
+        places.insert(0, places.pop(min(first, second)))
     return [candidates[place] for place in places]
