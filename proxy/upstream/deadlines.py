@@ -7,7 +7,7 @@ from typing import Final, final
 
 from proxy.exchange import Headers, PhaseTimeouts
 
-__all__ = ["FIELDS", "CallTimeouts", "asked_for", "timeouts_of", "within"]
+__all__ = ["FIELDS", "CallTimeouts", "asked_for", "within"]
 
 WHOLE: Final = b"x-stainless-timeout"
 """Seconds for the whole request: of OpenAI's clients for Node, Go and Java."""
@@ -28,21 +28,6 @@ _Remembered = dict[tuple[bytes, bytes], PhaseTimeouts]
 
 _SECONDS: Final = re.compile(rb"[0-9]{1,9}(?:\.[0-9]{1,9})?")
 _MILLISECONDS: Final = re.compile(rb"[0-9]{1,12}")
-
-
-def timeouts_of(*layers: PhaseTimeouts) -> PhaseTimeouts:
-    """Of each phase the first that is set: 0 is not. Layers are the route's, the upstream's and the general one."""
-    return PhaseTimeouts(
-        connect=_first([each.connect for each in layers]),
-        write=_first([each.write for each in layers]),
-        first_byte=_first([each.first_byte for each in layers]),
-        idle=_first([each.idle for each in layers]),
-        total=_first([each.total for each in layers]),
-    )
-
-
-def _first(seconds: list[float]) -> float:
-    return next((each for each in seconds if each), inf)
 
 
 def within(timeouts: PhaseTimeouts, seconds: float) -> PhaseTimeouts:

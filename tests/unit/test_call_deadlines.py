@@ -7,13 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.exchange import Headers, PhaseTimeouts
-from proxy.upstream.deadlines import MAX_REMEMBERED, CallTimeouts, asked_for, timeouts_of, within
+from proxy.upstream.deadlines import MAX_REMEMBERED, CallTimeouts, asked_for, within
 from tests.fakes import sdk
 from tests.fakes.answers import json_answer
 from tests.fakes.upstream import ScriptedUpstream
 
 GENERAL = PhaseTimeouts(connect=5.0, write=60.0, first_byte=600.0, idle=120.0, total=900.0)
-UNSET = PhaseTimeouts(0.0, 0.0, 0.0, 0.0, 0.0)
 CALLS = CallTimeouts(GENERAL)
 
 
@@ -26,15 +25,6 @@ def of(headers: Headers, *, streams: bool = False) -> PhaseTimeouts:
     first = CALLS.of(headers, streams=streams)
     assert CALLS.of([(b"accept", b"*/*"), *headers], streams=streams) == first
     return first
-
-
-def test_the_narrowest_layer_that_sets_a_phase_counts() -> None:
-    """The route's, the upstream's, and then the general one; 0 sets nothing."""
-    route = PhaseTimeouts(0.0, 0.0, 30.0, 0.0, 1_200.0)
-    upstream = PhaseTimeouts(1.0, 0.0, 60.0, 0.0, 60.0)
-    assert timeouts_of(route, upstream, GENERAL) == PhaseTimeouts(1.0, 60.0, 30.0, 120.0, 1_200.0)
-    assert timeouts_of(UNSET, UNSET, GENERAL) == GENERAL
-    assert timeouts_of(UNSET) == PhaseTimeouts(inf, inf, inf, inf, inf)
 
 
 def test_who_says_nothing_has_what_is_configured() -> None:
