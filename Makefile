@@ -77,8 +77,8 @@ llm: $(TEST)/.installed $(LLM)/.installed  ## chat, streams and schemas of a rea
 
 lock: $(LOCK)/.installed  ## pin every dependency with its hashes; UPGRADE=1 takes the newest
 	$(call compile,requirements/build.in -o requirements/build.txt)
-	$(call compile,pyproject.toml -o requirements/run.txt)
-	$(call compile,pyproject.toml --extra dev -c requirements/run.txt -o requirements/dev.txt)
+	$(call compile,pyproject.toml --extra plot -o requirements/run.txt)
+	$(call compile,pyproject.toml --extra dev --extra plot -c requirements/run.txt -o requirements/dev.txt)
 	$(call compile,requirements/llm.in --no-deps -o requirements/llm.txt)
 
 compile = $(LOCK)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
