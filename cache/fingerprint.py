@@ -34,6 +34,7 @@ __all__ = [
     "canonical",
     "canonical_value",
     "digest",
+    "digest_apart",
     "key_of",
     "qualifiers_of",
     "quick_to_read",
@@ -121,6 +122,25 @@ def canonical_value(raw: bytes) -> bytes:
 def digest(body: bytes, without: Collection[str] = DENIED) -> bytes:
     """SHA-256 of the canonical bytes of a JSON object. Raises Unkeyable."""
     return hashlib.sha256(canonical(body, without)).digest()
+
+
+def digest_apart(body: bytes, path: Sequence[str | int], without: Collection[str] = DENIED) -> bytes:
+    """SHA-256 of where a value stands in a JSON object and of all of the object but that value.
+
+    Raises Unkeyable, and KeyError or IndexError where nothing stands there.
+    """
+    try:
+        value = _decode(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        raise Unkeyable(UnkeyableReason.NOT_JSON) from None
+    holder = value
+    for step in path[:-1]:
+        holder = holder[step]
+    if path[-1] not in holder if isinstance(holder, dict) else not 0 <= int(path[-1]) < len(holder):
+        raise KeyError(path[-1])
+    holder[path[-1]] = None
+    apart = {name: member for name, member in value.items() if name not in without}
+    return _digest_of(b"askonce-apart-1", _encode(path), _encode(apart))
 
 
 def quick_to_read(body: bytes) -> bool:

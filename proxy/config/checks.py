@@ -13,6 +13,7 @@ from proxy.config.allowance_checks import check_allowances
 from proxy.config.route_checks import check_routes
 from proxy.config.secret_checks import check_secrets
 from proxy.config.section import ConfigError
+from proxy.config.semantic_checks import check_semantic
 from proxy.config.settings import CacheTtl, Config
 from proxy.config.upstream_checks import check_upstreams
 from proxy.config.upstreams import Upstream
@@ -44,6 +45,7 @@ def check(config: Config, called: _Called) -> None:
     check_upstreams(config, called)
     check_routes(config, called)
     check_allowances(config, called)
+    check_semantic(config, called)
     check_secrets(config, called)
 
 

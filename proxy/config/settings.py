@@ -8,6 +8,7 @@ from msgspec import Meta, field
 
 from proxy.config.allowances import Keys, Limits
 from proxy.config.section import Bytes, Count, Port, Seconds, Secret, Section, Ttl, is_section, types_of
+from proxy.config.semantic import Semantic
 from proxy.config.upstreams import Admission, Breaker, PriceTable, Retry, Route, Upstream
 
 __all__ = [
@@ -213,6 +214,7 @@ class Config(Section, frozen=True):
     auth: Auth = Auth()
     cache: Cache = Cache()
     coalesce: Coalesce = Coalesce()
+    semantic: Semantic = Semantic()
     keys: Keys = Keys()
     limits: Limits = Limits()
     prices: Prices = Prices()

@@ -1,0 +1,58 @@
+"""Settings of the answers to questions that mean the same."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from proxy.config.section import Count, Section
+
+__all__ = ["Embedder", "Judge", "Semantic"]
+
+NEVER = (
+    *("my order", "my parcel", "my delivery", "my booking", "my flight", "my balance", "my appointment"),
+    *("my results", "my password is", "my name is", "today", "tonight", "tomorrow", "yesterday", "right now"),
+    *("at the moment", "currently", "this week", "this month", "this year", "latest", "breaking", "price of"),
+    *("stock price", "exchange rate", "weather", "forecast", "what time is it", "news"),
+)
+"""What is of one person, or does not hold for long."""
+
+
+class Embedder(Section, frozen=True):
+    """What turns a question into a vector."""
+
+    kind: Literal["minilm", "onnx", "upstream"] = "minilm"
+    folder: str = ""
+    model: str = ""
+    threads: Annotated[int, Meta(ge=1, le=16)] = 1
+    queue: Annotated[int, Meta(ge=1, le=10_000)] = 256
+
+
+class Judge(Section, frozen=True):
+    """A model that is asked whether two answers say the same; none where it is not named."""
+
+    model: str = ""
+    sample: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    usd_per_day: Annotated[float, Meta(ge=0, le=1e6)] = 1.0
+
+
+class Semantic(Section, frozen=True):
+    """Questions that mean the same."""
+
+    mode: Literal["off", "shadow", "on"] = "shadow"
+    models: tuple[str, ...] = ()
+    endpoints: tuple[str, ...] = ()
+    deadline: Annotated[float, Meta(gt=0, le=10)] = 0.03
+    engine: Literal["memory", "redis"] = "memory"
+    memory_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 40)] = 256 << 20
+    version: Annotated[str, Meta(pattern="^[A-Za-z0-9_.-]{0,64}$")] = ""
+    threshold: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    max_error_rate: Annotated[float, Meta(gt=0, le=0.5)] = 0.01
+    audit: Annotated[float, Meta(ge=0, le=1)] = 0.02
+    inserts_per_minute: Count = 120
+    never: tuple[str, ...] = NEVER
+    synonyms: tuple[str, ...] = ()
+    not_synonyms: tuple[str, ...] = ()
+    padding: Annotated[float, Meta(ge=0, le=60)] = 0.0
+    label_days: Annotated[float, Meta(gt=0, le=3_650)] = 90.0
+    embedder: Embedder = Embedder()
+    judge: Judge = Judge()

@@ -1,0 +1,66 @@
+"""What types cannot say of the answers to questions that mean the same."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from proxy.config.allowance_checks import is_pattern
+from proxy.config.section import ConfigError
+from proxy.config.settings import Config
+
+__all__ = ["ENDPOINTS", "check_semantic"]
+
+_Called = Callable[[str], str]
+
+ENDPOINTS: Final = ("chat/completions", "responses", "completions")
+"""Those whose answers are text."""
+MODES: Final = ("off", "shadow", "on")
+MAX_PHRASE: Final = 64
+MAX_PHRASES: Final = 1_000
+FILES: Final = ("model.onnx", "tokenizer.json")
+
+
+def check_semantic(config: Config, called: _Called) -> None:
+    """Raises ConfigError; `called` turns a dotted key into what the operator calls it."""
+    semantic = config.semantic
+    for rule in semantic.models:
+        pattern, _, mode = rule.rpartition("=")
+        if not is_pattern(pattern.strip()) or mode.strip() not in MODES:
+            raise ConfigError(f"{called('semantic.models')}: {rule[:64]!r} is not pattern=mode, such as 'gpt-4o*=on'")
+    for rule in semantic.endpoints:
+        endpoint, _, mode = rule.rpartition("=")
+        if endpoint.strip() not in ENDPOINTS or mode.strip() not in MODES:
+            known = ", ".join(ENDPOINTS)
+            raise ConfigError(f"{called('semantic.endpoints')}: {rule[:64]!r} is not endpoint=mode, of {known}")
+    _check_phrases(called("semantic.never"), semantic.never)
+    _check_words(called("semantic.synonyms"), semantic.synonyms, "'freeze, pause'", most=16)
+    _check_words(called("semantic.not_synonyms"), semantic.not_synonyms, "'rent, hire'", most=2)
+    if semantic.engine == "redis" and not config.redis.url:
+        raise ConfigError(f"{called('semantic.engine')}: \"redis\" needs redis.url")
+    _check_embedder(config, called)
+
+
+def _check_phrases(called: str, phrases: tuple[str, ...]) -> None:
+    if len(phrases) > MAX_PHRASES:
+        raise ConfigError(f"{called}: at most {MAX_PHRASES} phrases")
+    for phrase in phrases:
+        if not phrase.strip() or len(phrase) > MAX_PHRASE or not phrase.isprintable():
+            raise ConfigError(f"{called}: a phrase is 1 to {MAX_PHRASE} printable characters")
+
+
+def _check_words(called: str, rules: tuple[str, ...], example: str, *, most: int) -> None:
+    for rule in rules:
+        words = [word.strip() for word in rule.split(",")]
+        if not 2 <= len(words) <= most or not all(word and len(word) <= MAX_PHRASE for word in words):
+            raise ConfigError(f"{called}: {rule[:64]!r} is no list of words such as {example}")
+
+
+def _check_embedder(config: Config, called: _Called) -> None:
+    embedder = config.semantic.embedder
+    if embedder.kind == "upstream" and not embedder.model:
+        raise ConfigError(f"{called('semantic.embedder.model')}: embedder.kind \"upstream\" needs a model")
+    if embedder.kind == "onnx":
+        folder = Path(embedder.folder)
+        missing = [name for name in FILES if not embedder.folder or not (folder / name).is_file()]
+        if missing:
+            raise ConfigError(f"{called('semantic.embedder.folder')}: it has no {' and no '.join(missing)}")
