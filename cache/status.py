@@ -15,6 +15,8 @@ class CacheStatus(enum.Enum):
 
     HIT = "HIT"
     """Served from the cache: the same request."""
+    SEMANTIC_HIT = "SEMANTIC-HIT"
+    """Served from the cache: the answer to a question that means the same."""
     PARTIAL_HIT = "PARTIAL-HIT"
     """Some inputs of a batch were known; the upstream was asked for the others."""
     COALESCED = "COALESCED"

@@ -221,6 +221,12 @@ class CacheNote:
     stored: bool = False
     collapsed: bool = False
     """It shares the answer to another request."""
+    similarity: float = 0.0
+    """Of the question that was asked and the one that was answered, where these are two."""
+    rule: str = ""
+    """Why they mean the same."""
+    alike_key: str = ""
+    """The key of what was answered."""
     saved_tokens: int = 0
     """What the upstream would have counted for inputs that it was not asked for."""
     usage: bytes = b""

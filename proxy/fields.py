@@ -24,6 +24,9 @@ TOLD_HERE: Final = NOT_OURS_TO_TELL | {
     b"x-cache-status",
     b"x-askonce-cache-key",
     b"x-askonce-saved-tokens",
+    b"x-askonce-similarity",
+    b"x-askonce-similar-key",
+    b"x-askonce-semantic-rule",
 }
 """Those, and what a cache upstream says in fields that have one value, where ours has something to say.
 
@@ -80,6 +83,12 @@ def cache_headers(note: CacheNote, status: int) -> Headers:
         headers.append((b"age", b"%d" % note.age))
     if note.key:
         headers.append((b"x-askonce-cache-key", note.key.encode()))
+    if note.rule:
+        headers += (
+            (b"x-askonce-similarity", b"%.4f" % note.similarity),
+            (b"x-askonce-similar-key", note.alike_key.encode()),
+            (b"x-askonce-semantic-rule", note.rule.encode()),
+        )
     if note.saved_tokens:
         headers.append((b"x-askonce-saved-tokens", b"%d" % note.saved_tokens))
     return headers

@@ -16,7 +16,7 @@ from cache.status import CacheStatus, Handling
 from proxy.caching.coalesce import Flights, Role
 from proxy.caching.flight import FAILING
 from proxy.caching.keep import Keep
-from proxy.caching.question import Found
+from proxy.caching.question import Alike, Found
 from proxy.caching.share import followed
 from proxy.caching.trip import Trip
 from proxy.errors import Failure, Kind
@@ -80,9 +80,11 @@ class Batches:
     async def _board(
         self, exchange: Exchange, question: "Question", trip: "Trip", *, shared: bool
     ) -> tuple[Reply | Entry, Role]:
-        return await self._flights.board(
+        answer, role = await self._flights.board(
             question.key, trip, stream=False, strip=False, shared=shared, account=exchange.account
         )
+        assert not isinstance(answer, Alike)  # noqa: S101  (a trip looks for what is the same)
+        return answer, role
 
 
 async def _instead(trip: Trip) -> Found | None:

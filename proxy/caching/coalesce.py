@@ -24,6 +24,7 @@ from typing import Final, final
 
 from cache.entry import Entry
 from proxy.caching.flight import Flight, Voyage
+from proxy.caching.question import Alike
 from proxy.caching.share import Landing, News, Share
 from proxy.errors import Failure, Kind
 
@@ -91,7 +92,7 @@ class Flights:
         until: float = math.inf,
         as_it_came: bool = False,
         account: str = "",
-    ) -> tuple[Share | Entry, Role]:
+    ) -> tuple[Share | Entry | Alike, Role]:
         """Raises Failure. `account` is whose request it is.
 
         A follower whose leader's upstream failed tries once more, and one of them leads; after that,
@@ -167,7 +168,7 @@ class Flights:
         flight.at_end()
         voyage.done(flight)
 
-    async def _lead(self, flight: Flight, *, stream: bool, strip: bool) -> Share | Entry:
+    async def _lead(self, flight: Flight, *, stream: bool, strip: bool) -> Share | Entry | Alike:
         share = Share(flight, self._loop, stream=stream, strip=strip, leads=True)
         flight.join(share)
         try:
@@ -181,7 +182,9 @@ class Flights:
             raise Failure(Kind.INTERNAL, detail=f"a leader was told {news.value}")
         return news
 
-    async def _alone(self, key: str, voyage: Voyage, until: float, *, stream: bool, strip: bool) -> Share | Entry:
+    async def _alone(
+        self, key: str, voyage: Voyage, until: float, *, stream: bool, strip: bool
+    ) -> Share | Entry | Alike:
         """A call of one's own, once few others are making theirs; not forever, though."""
         voyage.part()
         passed = await self._gate(key, until)
@@ -191,7 +194,7 @@ class Flights:
 
     async def _lead_younger(
         self, key: str, voyage: Voyage, since: float, until: float, *, stream: bool, strip: bool
-    ) -> Share | Entry | None:
+    ) -> Share | Entry | Alike | None:
         """A call that others follow from then on. None: no call is under way by now, or one that is young enough."""
         passed = await self._gate(key, until)
         before = self._open(key)
@@ -229,7 +232,7 @@ class Flights:
     async def _run(self, flight: Flight, voyage: Voyage) -> None:
         try:
             found = await voyage.depart()
-            if isinstance(found, Entry):
+            if isinstance(found, Entry | Alike):
                 flight.found = True
                 flight.land(found)
                 return

@@ -15,6 +15,7 @@ from typing import Final, Protocol, final
 
 from cache.entry import FRAME_COST, Entry
 from cache.recorder import EventRecorder, Recording
+from proxy.caching.question import Alike
 from proxy.caching.share import SHARED, Landing, Share
 from proxy.errors import Failure, Kind
 from proxy.exchange import Reply
@@ -47,8 +48,8 @@ class Voyage(Protocol):
     def begun(self) -> None:
         """The first that happens; `done` follows, whatever comes between."""
 
-    async def depart(self) -> Entry | Reply:
-        """An entry found elsewhere, or the upstream's reply. Raises Failure."""
+    async def depart(self) -> Entry | Alike | Reply:
+        """An entry found elsewhere, one to a question that means the same, or the upstream's reply. Raises Failure."""
 
     def landed(self, flight: "Flight") -> Entry | None:
         """The answer is complete, and its last bytes are about to go out. None: not good, or not known yet."""
@@ -303,7 +304,7 @@ class Flight:
         if not self.ended.done():
             self.ended.set_result(None)
 
-    def land(self, entry: Entry | None) -> None:
+    def land(self, entry: Entry | Alike | None) -> None:
         """The end of the flight, for those who waited for it."""
         self.open, self.over = False, True
         for share in self._shares:

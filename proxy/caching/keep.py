@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, Protocol, final
 
 from cache.encoding import Undecodable, decode
 from cache.entry import Entry, EntryKind, OutOfBounds
@@ -21,9 +21,9 @@ from proxy.upstream.call import Call
 from proxy.upstream.counted import Counting
 
 if TYPE_CHECKING:
-    from proxy.caching.recall import Question
+    from proxy.caching.question import Alike, Question
 
-__all__ = ["Keep", "Voyage"]
+__all__ = ["Inquiries", "Inquiry", "Keep", "Voyage"]
 
 AT_ONCE: Final = 512
 """Frames of a stream that are judged before its last goes out, so that whoever asks again is served from memory."""
@@ -42,9 +42,32 @@ _REASONS: Final = {
 }
 
 
+class Inquiry(Protocol):
+    """One question, looked for among those that mean the same."""
+
+    async def look(self) -> "Alike | None":
+        """An answer that will do; None, within the deadline, where there is none or none may be served."""
+
+    def answered(self, entry: Entry) -> None:
+        """What the upstream said to it has been kept."""
+
+
+class Inquiries(Protocol):
+    """What finds questions that mean the same."""
+
+    def inquire(self, exchange: Exchange, question: "Question") -> Inquiry | None:
+        """None where there is nothing to look for, or nobody who wants it."""
+
+    def unlike_others(self, exchange: Exchange, question: "Question") -> bool:
+        """It may not be given what others who ask the same may be given."""
+
+
 @final
 class Keep:
-    """`wall` is in seconds since the epoch; `max_wait` in seconds, for another worker's answer."""
+    """`wall` is in seconds since the epoch; `max_wait` in seconds, for another worker's answer.
+
+    `alikes` finds questions that mean the same; None where that is off.
+    """
 
     def __init__(
         self,
@@ -57,7 +80,9 @@ class Keep:
         on_refused: Callable[[NoCacheReason], object],
         on_usage: Callable[[Exchange, bytes], object],
         on_over: Callable[[Exchange], object],
+        alikes: Inquiries | None = None,
     ) -> None:
+        self.alikes = alikes
         self.tiers = tiers
         self.rules = rules
         self.wall = wall
@@ -154,6 +179,7 @@ class Voyage:
         self._recording: Recording | None = None
         self._reply: Reply | None = None
         self._counted = False
+        self._inquiry: Inquiry | None = None
 
     def __repr__(self) -> str:
         return f"<Voyage {self._question.key[:12]}>"
@@ -175,8 +201,14 @@ class Voyage:
     def begun(self) -> None:
         self._exchange.calls += 1
 
-    async def depart(self) -> Entry | Reply:
-        found = await self._elsewhere()
+    async def depart(self) -> "Entry | Alike | Reply":
+        looked = await self._in_redis()
+        if isinstance(looked, Entry):
+            return looked
+        alike = await self._means_the_same()
+        if alike is not None:
+            return alike
+        found = await self._elsewhere(looked) if looked is not None else None
         if found is not None:
             return found
         self._begun = self._keep.wall()
@@ -190,17 +222,25 @@ class Voyage:
             return await self._keep.counting.send(self._call, exchange, meaning.body, meaning.counted)
         return await self._call.send(exchange, meaning.body)
 
-    async def _elsewhere(self) -> Entry | None:
-        """In Redis, or with another worker who is just asking."""
+    async def _in_redis(self) -> Entry | Miss | None:
+        """None: other workers have no part in it."""
         if self._keep.tiers.redis is None or self._alone or not self._question.plan.may_share:
             return None
-        found = await self._fetch()
-        if isinstance(found, Entry):
-            return found
+        return await self._fetch()
+
+    async def _means_the_same(self) -> "Alike | None":
+        """What is asked anew because nothing stored will do is not looked for among what is stored."""
+        if self._keep.alikes is None or self._alone:
+            return None
+        self._inquiry = self._keep.alikes.inquire(self._exchange, self._question)
+        return await self._inquiry.look() if self._inquiry is not None else None
+
+    async def _elsewhere(self, looked: Miss) -> Entry | None:
+        """With another worker who is just asking; `looked` is what Redis said."""
         if not self._question.shared:
             return None
         needed = self.stale is not None
-        entry = await self._turn.take(self._again, needed=needed, looked=found is not Miss.DOWN)
+        entry = await self._turn.take(self._again, needed=needed, looked=looked is not Miss.DOWN)
         if entry is None and needed and self._turn.lease is not None:
             # Another worker may have brought it between our look and our lease.
             entry = await self._again()
@@ -330,8 +370,11 @@ class Voyage:
             self._refuse(NoCacheReason.PURGED)
             flight.outdated = True
             return None
+        stored = self._keep.tiers.has(put)
         if self._note is not None:
-            self._note.stored = self._keep.tiers.has(put)
+            self._note.stored = stored
+        if stored and self._inquiry is not None:
+            self._inquiry.answered(entry)
         return entry
 
     def _entry(self, recording: Recording, events: bool, judged: Judged) -> Entry:  # noqa: FBT001

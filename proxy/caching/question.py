@@ -10,7 +10,7 @@ from cache.policy import Plan
 from proxy.caching.meaning import Meaning
 from proxy.openai.embeddings import Format
 
-__all__ = ["Found", "Question"]
+__all__ = ["Alike", "Found", "Question"]
 
 
 @dataclass(slots=True)
@@ -26,6 +26,8 @@ class Question:
     """Others may share its answer while it is in flight."""
     keys: Sequence[str] = ()
     """Of each input, where the request is for embeddings."""
+    qualifiers: Sequence[tuple[str, bytes]] = ()
+    """What counts beside the body."""
 
     @property
     def vectors(self) -> Format | None:
@@ -36,6 +38,15 @@ class Question:
     def counted(self) -> bool:
         """A stream is asked for its usage though the client did not ask."""
         return self.meaning.counted is not self.meaning.body
+
+
+class Alike(NamedTuple):
+    """An answer to a question that means the same."""
+
+    entry: Entry
+    similarity: float
+    rule: str
+    """What let it through: the tier, and what of it."""
 
 
 class Found(NamedTuple):

@@ -20,7 +20,7 @@ from proxy.caching.flight import FAILING
 from proxy.caching.keep import Keep, Voyage
 from proxy.caching.meaning import AS_IT_COMES, Meaning, Meanings, mean_form, without_alias
 from proxy.caching.pieces import tokens_in
-from proxy.caching.question import Found, Question
+from proxy.caching.question import Alike, Found, Question
 from proxy.caching.seen import MEMO_BODY, SeenRequests
 from proxy.caching.share import Share, followed, made_by
 from proxy.errors import Failure, Kind
@@ -115,7 +115,7 @@ class Recall:
         key = keys[0] if len(keys) == 1 else key_of(exchange.scope, endpoint, qualifiers, content)
         # What has several inputs has no entry of its own.
         exchange.note = CacheNote("" if len(keys) > 1 else key)
-        return Question(key, planned, asked, meaning, exchange.scope.hex(), shared, keys)
+        return Question(key, planned, asked, meaning, exchange.scope.hex(), shared, keys, qualifiers)
 
     def pass_by(self, exchange: Exchange, route: Route) -> None:
         """A body that streams through. Raises Failure."""
@@ -267,16 +267,19 @@ class Recall:
         voyage = self._keep.voyage(exchange, question, call, stale=stale)
         try:
             answer, role = await self._board(exchange, question, voyage, until=until)
-            if isinstance(answer, Entry) and role is Role.FOUND:
-                found = self._served(note, question, answer, draw=False)
+            if role is Role.FOUND and isinstance(answer, Entry | Alike):
+                found = self._found(note, question, answer)
                 if found is not None:
                     return found
                 # It will do for others, and not for those who want it as this client does.
-                voyage = self._keep.voyage(exchange, question, call, stale=answer, alone=True)
+                stale = answer if isinstance(answer, Entry) else stale
+                voyage = self._keep.voyage(exchange, question, call, stale=stale, alone=True)
                 answer, role = await self._board(exchange, question, voyage, until=until, reason="younger")
         except Failure:
             note.instead = partial(self._instead, note, question, voyage.stale)
             raise
+        if isinstance(answer, Alike):
+            raise Failure(Kind.INTERNAL, detail="what means the same, where an answer was asked for")
         if isinstance(answer, Entry):
             # Asked for early enough for this client, and late enough: how long it took is no reason to ask again.
             seen = judge(answer.created, answer.expires, answer.stale_until, self._wall(), question.asked)
@@ -284,6 +287,17 @@ class Recall:
         if answer.status in FAILING:
             note.instead = partial(self._instead, note, question, voyage.stale)
         return self._followed(exchange, note, answer, role)
+
+    def _found(self, note: CacheNote, question: Question, found: Entry | Alike) -> Found | None:
+        """What there was without a call, if it is as this client wants it."""
+        if isinstance(found, Entry):
+            return self._served(note, question, found, draw=False)
+        alike, entry = found, found.entry
+        seen = judge(entry.created, entry.expires, entry.stale_until, self._wall(), question.asked)
+        if seen.freshness is not Freshness.FRESH:
+            return None
+        note.similarity, note.rule, note.alike_key = alike.similarity, alike.rule, entry.key
+        return _given(note, question, entry, seen, CacheStatus.SEMANTIC_HIT)
 
     def _followed(self, exchange: Exchange, note: CacheNote, answer: Reply, role: Role) -> Reply:
         if role is Role.FOLLOWED:
@@ -302,7 +316,7 @@ class Recall:
         form = f"{'events' if exchange.stream else 'whole'} {question.vectors.value if question.vectors else ''}"
         until = exchange.received_at + self._keep.max_wait
         answer, role = await self._board(exchange, question, voyage, until=until, reason=form, as_it_came=True)
-        if isinstance(answer, Entry):
+        if isinstance(answer, Entry | Alike):
             raise Failure(Kind.INTERNAL, detail="an entry where an answer was asked for")
         return self._followed(exchange, note, answer, role)
 
@@ -315,9 +329,11 @@ class Recall:
         until: float = math.inf,
         reason: str = "",
         as_it_came: bool = False,
-    ) -> tuple[Reply | Entry, Role]:
+    ) -> tuple[Reply | Entry | Alike, Role]:
         """`reason`: why what is stored won't do. Those who have the same share a call."""
         asked = question.asked
+        if not reason and self._keep.alikes is not None and self._keep.alikes.unlike_others(exchange, question):
+            reason = "exact"
         return await self._flights.board(
             f"{question.key} {reason}" if reason else question.key,
             voyage,

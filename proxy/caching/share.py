@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from cache.entry import Entry
 from cache.status import CacheStatus
+from proxy.caching.question import Alike
 from proxy.errors import Failure
 from proxy.exchange import CacheNote, Exchange, Headers, Reply, Sink, header
 from proxy.openai.splitting import part_usage
@@ -181,5 +182,5 @@ def made_by(note: CacheNote, entry: Entry) -> None:
     note.usage, note.upstream, note.sent_model = entry.usage, entry.upstream, entry.sent_model or entry.model
 
 
-News = Share | Entry | Landing | Failure
+News = Share | Entry | Alike | Landing | Failure
 """What a client hears of a flight: its part in it, what it ended in, or why it has neither."""

@@ -9,9 +9,11 @@ from proxy.keys.key import BUDGETS, LIMITS, Team, VirtualKey
 if TYPE_CHECKING:
     from proxy.limiting.plan import Plan
 
-__all__ = ["EVERYBODY", "Rule", "Terms", "TermsBook"]
+__all__ = ["EVERYBODY", "OURSELVES", "Rule", "Terms", "TermsBook"]
 
 EVERYBODY: Final = "global"
+OURSELVES: Final = "askonce"
+"""The account of what the gateway asks for itself: no client's has this name, and no limit of theirs holds for it."""
 MAX_KNOWN: Final = 4_096
 _PER_REQUEST: Final = (Kind.REQUESTS, Kind.DAILY, Kind.CONCURRENT)
 """Kinds of which every request takes one, whoever answers it."""
@@ -99,6 +101,8 @@ class TermsBook:
         return self._upstreams.get(name, self._none)
 
     def _own(self, account: str, key: VirtualKey | None) -> tuple[Limit, ...]:
+        if account == OURSELVES:
+            return ()
         own = {} if key is None else {**key.limits, **key.budgets}
         return self._limits(f"key:{account}", self._key, own)
 

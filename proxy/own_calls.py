@@ -1,0 +1,172 @@
+"""Calls that the gateway makes for itself, on the way that its clients' calls take.
+
+They have the same routes, keys, retries, breakers and slots, count towards the gateway's limits and its upstreams',
+and stand in the ledger like any other request, under the name of the gateway.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Final, NamedTuple, final
+
+from proxy import routes
+from proxy.accounting import Accounting
+from proxy.errors import Failure, Kind
+from proxy.exchange import Exchange, Flow, Headers, Observe, Outcome, Reply
+from proxy.heartbeat import SILENCE
+from proxy.limiting.terms import OURSELVES
+from proxy.tee import Tee
+from proxy.upstream.call import Call
+from proxy.upstream.model_route import ModelRoute
+from proxy.upstream.router import Router
+
+__all__ = ["OwnCalls", "Told"]
+
+JSON: Final = (b"content-type", b"application/json")
+
+
+class Told(NamedTuple):
+    body: bytes
+    cost: int | None
+    """Nano-dollars; None where the price is not known."""
+
+
+@final
+class OwnCalls:
+    """`router` and `tee` are those of the present configuration."""
+
+    def __init__(
+        self,
+        router: Router[ModelRoute],
+        tee: Tee,
+        accounting: Accounting,
+        call_id: Callable[[], str],
+        clock: Callable[[], float],
+    ) -> None:
+        self.router = router
+        self.tee = tee
+        self._accounting = accounting
+        self._call_id = call_id
+        self._clock = clock
+
+    def __repr__(self) -> str:
+        return "<OwnCalls>"
+
+    async def post(self, endpoint: str, model: str, body: bytes, *, limit: int, seconds: float) -> Told:
+        """The JSON that answers a POST to `/v1/{endpoint}`, of at most `limit` bytes. Raises Failure."""
+        client = _Collector(limit)
+        exchange = self._exchange(endpoint, model, body, client)
+        self._accounting.open(exchange)
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ask(exchange, body)
+        except TimeoutError:
+            failure = exchange.failure = Failure(Kind.UPSTREAM_TIMEOUT)
+            raise failure from None
+        except asyncio.CancelledError:
+            exchange.failure = Failure(Kind.DRAINING)
+            raise
+        except Failure as failure:
+            exchange.failure = failure
+            raise
+        finally:
+            if exchange.failure is not None:
+                exchange.outcome, exchange.status = Outcome.FAILED, exchange.failure.status
+            self._accounting.close(exchange)
+        if exchange.status != 200 or client.over:
+            raise Failure(Kind.UPSTREAM_ERROR, detail=f"status {exchange.status}")
+        return Told(bytes(client.body), exchange.bill.cost if exchange.bill is not None else None)
+
+    def _exchange(self, endpoint: str, model: str, body: bytes, client: "_Collector") -> Exchange:
+        now = self._clock()
+        path = f"/v1/{endpoint}"
+        exchange = Exchange(
+            method="POST",
+            path=path,
+            query=b"",
+            headers=[JSON],
+            body=_Given(body),
+            client=client,
+            peer="",
+            call_id=self._call_id(),
+            started_at=now,
+        )
+        exchange.route = routes.find("POST", path)
+        exchange.model = self.router.resolve(model)
+        exchange.account = OURSELVES
+        exchange.identified_at = exchange.received_at = now
+        return exchange
+
+    async def _ask(self, exchange: Exchange, body: bytes) -> None:
+        route = self.router.pick(exchange.model)
+        reply = await route.in_turn(exchange, body, partial(_send, exchange, body))
+        try:
+            await self.tee.relay(exchange, reply, SILENCE)
+        finally:
+            reply.abort()
+
+
+async def _send(exchange: Exchange, body: bytes, call: Call) -> Reply:
+    return await call.send(exchange, body)
+
+
+@final
+class _Given:
+    """A body that is here. Implements `exchange.Body`."""
+
+    def __init__(self, body: bytes) -> None:
+        self.length: int | None = len(body)
+        self.received = len(body)
+        self._body = body
+
+    def whole(self) -> bytes | None:
+        return self._body
+
+    async def read(self, limit: int) -> bytes:
+        return self._body
+
+    async def peek(self, size: int, limit: int) -> bytes:
+        return self._body
+
+    async def gather(self, size: int, limit: int) -> bytes | None:
+        return self._body if len(self._body) <= size else None
+
+    async def chunk(self, limit: int) -> bytes:
+        body, self._body = self._body, b""
+        return body
+
+
+@final
+class _Collector:
+    """Keeps the answer. Implements `exchange.Client`."""
+
+    def __init__(self, limit: int) -> None:
+        self.started = False
+        self.sent = 0
+        self.source: Flow | None = None
+        self.body = bytearray()
+        self.over = False
+        """It was longer than anybody wants it."""
+        self._limit = limit
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        self.started = True
+        self.write(body)
+
+    def start(self, status: int, headers: Headers, length: int | None) -> None:
+        self.started = True
+
+    def write(self, chunk: bytes) -> None:
+        self.sent += len(chunk)
+        self.over = self.over or self.sent > self._limit
+        if not self.over:
+            self.body += chunk
+
+    def finish(self) -> None:
+        """All of it is here."""
+
+    def abort(self) -> None:
+        self.over = True
+
+    async def tunnel(self, reply: Reply, headers: Headers, observe: Observe) -> None:
+        raise Failure(Kind.INTERNAL, detail="nobody asked for a tunnel")
