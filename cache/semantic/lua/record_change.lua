@@ -1,0 +1,40 @@
+-- Similarities are decimal numbers from 0 to 2. A record that has gone stays so. An alias begins with sixteen bytes by
+-- which it is known again, and has its place for good.
+-- KEYS: record, changes. ARGV: key, partition, similarity, wrong labels more, alias or nothing, most aliases,
+-- changes to keep, prefix of vectors, vector of the alias or nothing.
+-- Returns 1 if all of it holds now, 0 if the alias found no place, -1 if there is no such record in this partition.
+local there = redis.call('HMGET', KEYS[1], 'partition', 'least', 'aliases')
+if there[1] ~= ARGV[2] then
+  return -1
+end
+local news = false
+if tonumber(ARGV[3]) > tonumber(there[2] or 0) then
+  redis.call('HSET', KEYS[1], 'least', ARGV[3])
+  news = true
+end
+if tonumber(ARGV[4]) > 0 then
+  redis.call('HINCRBY', KEYS[1], 'wrong', ARGV[4])
+  news = true
+end
+local aliases, room = tonumber(there[3] or 0), true
+if ARGV[5] ~= '' then
+  local known = false
+  for place = 1, aliases do
+    known = known or string.sub(redis.call('HGET', KEYS[1], 'alias:' .. place), 1, 16) == string.sub(ARGV[5], 1, 16)
+  end
+  room = known or aliases < tonumber(ARGV[6])
+  if room and not known then
+    local place = string.format('%d', aliases + 1)
+    redis.call('HSET', KEYS[1], 'alias:' .. place, ARGV[5], 'aliases', place)
+    if ARGV[9] ~= '' then
+      local vector = ARGV[8] .. ARGV[1] .. '.' .. place
+      redis.call('HSET', vector, 'partition', ARGV[2], 'vector', ARGV[9])
+      redis.call('PEXPIRE', vector, redis.call('PTTL', KEYS[1]))
+    end
+    news = true
+  end
+end
+if news then
+  redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[7], '*', 'change', ARGV[1])
+end
+return room and 1 or 0

@@ -1,0 +1,279 @@
+"""What is known of a question that was answered: enough to find it again, and to decide, without embedding it again.
+
+A record is a hint. The answer is the entry of its key, which is read again before it is served: a record that
+outlives it costs a miss. Sans-IO.
+"""
+
+import hashlib
+import struct
+from typing import Final, final
+
+import msgspec
+
+from cache.entry import EntryKind, Meta, OutOfBounds, Reason, Unreadable
+
+__all__ = [
+    "EXACT_ONLY",
+    "MAX_ALIASES",
+    "MAX_PACKED",
+    "MAX_TEXT",
+    "MAX_VECTOR",
+    "MAX_WRONG",
+    "Asked",
+    "Change",
+    "Record",
+    "changed",
+    "mark",
+    "name_of",
+    "pack",
+    "pack_asked",
+    "place_of",
+    "unpack",
+    "unpack_asked",
+]
+
+MAGIC: Final = b"\xa5que"
+VERSION: Final = 1
+HEAD: Final = struct.Struct("!4sBI16s")
+"""Magic, version, bytes of the body, digest of all that stands before it and of the body."""
+DIGEST: Final = 16
+MAX_TEXT: Final = 2_000
+MAX_VECTOR: Final = 1 << 14
+"""Bytes: 4,096 dimensions of four bytes."""
+MAX_ALIASES: Final = 8
+MAX_PACKED: Final = 1 << 18
+MAX_WRONG: Final = 1_000_000
+EXACT_ONLY: Final = 2
+"""Wrong labels after which a record is no candidate any more."""
+MAX_SIMILARITY: Final = 2.0
+"""Above any there is, so that a threshold can stand above all of them."""
+
+
+class Asked(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A question, and its vector: float16 or float32, little-endian. Which of them is told by the dimension.
+
+    Making one that is out of bounds raises OutOfBounds.
+    """
+
+    text: str
+    vector: bytes
+
+    def __post_init__(self) -> None:
+        _check_text("text", self.text, MAX_TEXT)
+        if not 0 < len(self.vector) <= MAX_VECTOR or len(self.vector) % 2:
+            raise OutOfBounds("vector")
+
+    def __repr__(self) -> str:
+        return f"<Asked {len(self.text)} characters>"
+
+    def __rich_repr__(self) -> list[tuple[str, int]]:
+        return [("characters", len(self.text))]
+
+
+@final
+class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """`key` is that of the entry, `partition` what a search never leaves; both have 64 hexadecimal digits.
+
+    Times are seconds since the epoch. From `min_similarity`, `wrong` and `aliases` one sees what was learnt of it.
+    Making one that is out of bounds raises OutOfBounds.
+    """
+
+    key: str
+    partition: str
+    text: str
+    vector: bytes
+    created: float
+    expires: float
+    scope: str
+    endpoint: str
+    model: str
+    served_model: str
+    team: str
+    upstream: str
+    tags: tuple[str, ...]
+    min_similarity: float = 0.0
+    wrong: int = 0
+    aliases: tuple[Asked, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.partition) != 64 or self.partition.strip("0123456789abcdef"):
+            raise OutOfBounds("partition")
+        Asked(self.text, self.vector)
+        _meta(self)
+        _check_learnt(self.min_similarity, self.wrong)
+        if len(self.aliases) > MAX_ALIASES or any(len(each.vector) != len(self.vector) for each in self.aliases):
+            raise OutOfBounds("aliases")
+
+    def __repr__(self) -> str:
+        return f"<Record {self.key[:12]} of {self.partition[:12]} wrong={self.wrong} aliases={len(self.aliases)}>"
+
+    def __rich_repr__(self) -> list[tuple[str, str]]:
+        return [("key", self.key), ("partition", self.partition)]
+
+    @property
+    def meta(self) -> Meta:
+        """What a purge looks at. The rest of it says nothing."""
+        return _meta(self)
+
+    @property
+    def asked(self) -> tuple[Asked, ...]:
+        """The question, and those that are known to mean the same. A place in here is one for good."""
+        return (Asked(self.text, self.vector), *self.aliases)
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory that it holds, by a little too many."""
+        texts = sum(len(each.text) * 2 + len(each.vector) + ASKED_COST for each in self.asked)
+        return RECORD_COST + texts + sum(map(len, self.tags))
+
+
+ASKED_COST: Final = 160
+RECORD_COST: Final = 1_200
+
+
+@final
+class Change(msgspec.Struct, frozen=True, gc=False):
+    """What was learnt of a record, all of it or part of it. The larger similarity holds; wrong labels add up.
+
+    Making one that is out of bounds raises OutOfBounds.
+    """
+
+    min_similarity: float = 0.0
+    wrong: int = 0
+    alias: Asked | None = None
+
+    def __post_init__(self) -> None:
+        _check_learnt(self.min_similarity, self.wrong)
+
+
+def changed(record: Record, change: Change) -> Record:
+    """As the store would have it. An alias that is known already, or finds no place, is left out."""
+    aliases, alias = record.aliases, change.alias
+    if alias is not None and len(aliases) < MAX_ALIASES and len(alias.vector) == len(record.vector):
+        aliases = aliases if alias.text in {each.text for each in aliases} else (*aliases, alias)
+    return msgspec.structs.replace(
+        record,
+        min_similarity=max(record.min_similarity, change.min_similarity),
+        wrong=min(record.wrong + change.wrong, MAX_WRONG),
+        aliases=aliases,
+    )
+
+
+def name_of(key: str, place: int) -> str:
+    """What the question at this place of `Record.asked` is called in an index."""
+    return f"{key}.{place}" if place else key
+
+
+def place_of(name: str) -> tuple[str, int]:
+    """The key and the place that `name_of` was given. Raises ValueError for what it never made."""
+    key, dot, place = name.partition(".")
+    if not dot:
+        return key, 0
+    if len(place) != 1 or not "0" < place <= str(MAX_ALIASES):
+        raise ValueError(f"no place is called {place!r}")
+    return key, int(place)
+
+
+def pack(record: Record) -> bytes:
+    """The envelope."""
+    return _wrap(_encode(record))
+
+
+def unpack(data: bytes, key: str | None = None) -> Record:
+    """The record, which is that of this key if one is given. Raises Unreadable."""
+    try:
+        record = _decode(_unwrap(data))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Unreadable(Reason.TORN) from None
+    if key is not None and record.key != key:
+        raise Unreadable(Reason.KEY)
+    return record
+
+
+def pack_asked(asked: Asked) -> bytes:
+    """The envelope of an alias. It begins with the `mark` of its text."""
+    return mark(asked.text) + _wrap(_encode(asked))
+
+
+def unpack_asked(data: bytes) -> Asked:
+    """Raises Unreadable."""
+    try:
+        asked = _decode_asked(_unwrap(data[DIGEST:]))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Unreadable(Reason.TORN) from None
+    if mark(asked.text) != data[:DIGEST]:
+        raise Unreadable(Reason.TORN)
+    return asked
+
+
+def mark(text: str) -> bytes:
+    """Sixteen bytes, by which a store knows an alias again."""
+    return hashlib.sha256(text.encode()).digest()[:DIGEST]
+
+
+def _meta(record: Record) -> Meta:
+    return Meta(
+        key=record.key,
+        kind=EntryKind.JSON,
+        endpoint=record.endpoint,
+        status=200,
+        content_type=b"",
+        usage=b"",
+        model=record.model,
+        served_model=record.served_model,
+        upstream=record.upstream,
+        scope=record.scope,
+        team=record.team,
+        tags=record.tags,
+        created=record.created,
+        expires=record.expires,
+        stale_until=record.expires,
+        spent_ms=0,
+        sent_model="",
+    )
+
+
+def _check_learnt(min_similarity: float, wrong: int) -> None:
+    if not 0 <= min_similarity <= MAX_SIMILARITY:
+        raise OutOfBounds("min_similarity")
+    if not 0 <= wrong <= MAX_WRONG:
+        raise OutOfBounds("wrong")
+
+
+def _check_text(name: str, text: str, limit: int) -> None:
+    if len(text) > limit:
+        raise OutOfBounds(name)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise OutOfBounds(name) from None
+
+
+def _wrap(body: bytes) -> bytes:
+    head = HEAD.pack(MAGIC, VERSION, len(body), b"")[:-DIGEST]
+    return b"".join((head, _digest(head + body), body))
+
+
+def _unwrap(data: bytes) -> bytes:
+    if data[:4] != MAGIC[: len(data)]:
+        raise Unreadable(Reason.FOREIGN)
+    if len(data) > 4 and data[4] != VERSION:
+        raise Unreadable(Reason.VERSION)
+    if len(data) > MAX_PACKED:
+        raise Unreadable(Reason.LARGE)
+    if len(data) < HEAD.size:
+        raise Unreadable(Reason.TORN)
+    _, _, size, digest = HEAD.unpack_from(data)
+    body = data[HEAD.size :]
+    if len(body) != size or _digest(data[: HEAD.size - DIGEST] + body) != digest:
+        raise Unreadable(Reason.TORN)
+    return body
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()[:DIGEST]
+
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(Record).decode
+_decode_asked: Final = msgspec.msgpack.Decoder(Asked).decode
