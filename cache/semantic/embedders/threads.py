@@ -1,0 +1,163 @@
+"""A model in a few threads, and what waits for them.
+
+What comes while a thread is free goes to it alone and at once. What waits meanwhile goes together in the next batch,
+as much of it as can be done in time: a model of few layers gains a quarter by batches, and all of a batch end with its
+longest. Under pressure, what would be late anyway is told so without being worked on. Else, once the queue is as
+long as the deadline, every text would begin in time and end too late, and nothing would come of any work.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final, final
+
+from cache.semantic.embed import Job, NotEmbedded, Reason, Vector
+from cache.semantic.embedders.onnx_model import ModelError, ModelFiles, OnnxModel
+
+__all__ = ["ModelThreads"]
+
+BATCH: Final = 16
+ROOM: Final = 64
+"""Word pieces in one batch, padding included, unless one text alone has more: some 20 ms."""
+CHARACTERS: Final = 4
+"""A word piece has about as many."""
+ADDED: Final = 3
+"""Pieces that every text has beside: its beginning, its end, its full stop."""
+SECONDS_A_PIECE: Final = 0.0004
+"""Before it is known."""
+LEARNING: Final = 0.1
+"""The share that the last batch has in what is known of its time."""
+
+_Results = list[Vector | Reason]
+
+
+@final
+class ModelThreads:
+    """Implements `embed.Work`. `queue`: texts that wait at most. The model is loaded at the first use or by `warm`."""
+
+    def __init__(self, files: ModelFiles, clock: Callable[[], float], *, threads: int = 1, queue: int = 256) -> None:
+        self._files = files
+        self._clock = clock
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="embed")
+        self._free = threads
+        self._queue = queue
+        self._waiting: deque[Job] = deque()
+        self._running: set[asyncio.Future[_Results]] = set()
+        self._model: OnnxModel | None = None
+        self._loading: asyncio.Task[None] | None = None
+        self._shut = False
+        self._broke = False
+        """The last batch did, and somebody was told."""
+        self._pace = SECONDS_A_PIECE
+
+    def __repr__(self) -> str:
+        state = "shut" if self._shut else "loaded" if self._model is not None else "not loaded"
+        return f"<ModelThreads {state} waiting={len(self._waiting)} running={len(self._running)} free={self._free}>"
+
+    async def warm(self) -> None:
+        """Raises ModelError."""
+        if self._loading is None:
+            self._loading = self._load()
+        await asyncio.shield(self._loading)
+
+    async def close(self) -> None:
+        self._shut = True
+        self._refuse()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        if self._running:
+            await asyncio.wait([*self._running])
+        if self._loading is not None:
+            await asyncio.wait([self._loading])
+
+    def take(self, job: Job) -> None:
+        if self._shut:
+            raise NotEmbedded(Reason.FAILED)
+        if len(self._waiting) >= self._queue:
+            raise NotEmbedded(Reason.BUSY)
+        self._waiting.append(job)
+        if self._model is not None:
+            self._go_on(self._model)
+        elif self._loading is None:
+            self._loading = self._load()
+
+    def _load(self) -> "asyncio.Task[None]":
+        task = asyncio.get_running_loop().create_task(self._loaded())
+        task.add_done_callback(self._had_loaded)
+        return task
+
+    async def _loaded(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            self._model = await loop.run_in_executor(self._executor, OnnxModel.load, self._files)
+        finally:
+            if self._model is None:
+                self._shut = True
+                self._refuse()
+        self._go_on(self._model)
+
+    def _had_loaded(self, task: "asyncio.Task[None]") -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, ModelError):
+            self._tell(error)
+
+    def _refuse(self) -> None:
+        while self._waiting:
+            self._waiting.popleft().end(Reason.FAILED)
+
+    def _go_on(self, model: OnnxModel) -> None:
+        while self._free and not self._shut and (batch := self._next()):
+            self._free -= 1
+            texts = [job.text for job in batch]
+            future = asyncio.get_running_loop().run_in_executor(self._executor, model.run, texts)
+            self._running.add(future)
+            future.add_done_callback(partial(self._over, model, batch, self._clock()))
+
+    def _next(self) -> list[Job]:
+        """The first of those that wait, and with it what can be done in the same time as it is wanted in."""
+        batch: list[Job] = []
+        longest, due, now = 0, 0.0, self._clock()
+        while self._waiting and len(batch) < BATCH:
+            job = self._waiting[0]
+            if job.wanted <= 0 or self._is_hopeless(job, now):
+                self._waiting.popleft().end(Reason.LATE)
+                continue
+            longest = max(longest, _pieces(job.text))
+            due = min(due, job.due) if batch else job.due
+            padded = longest * (len(batch) + 1)
+            if batch and (padded > ROOM or now + padded * self._pace > due):
+                break
+            batch.append(self._waiting.popleft())
+        return batch
+
+    def _is_hopeless(self, job: Job, now: float) -> bool:
+        """It would be late, and another could be done instead. The last one is tried: it is how the pace is learned."""
+        return len(self._waiting) > 1 and now + _pieces(job.text) * self._pace > job.due
+
+    def _over(self, model: OnnxModel, batch: list[Job], began: float, future: "asyncio.Future[_Results]") -> None:
+        self._free += 1
+        self._running.discard(future)
+        error = None if future.cancelled() else future.exception()
+        if future.cancelled() or error is not None:
+            results: _Results = [Reason.FAILED] * len(batch)
+            if error is not None and not self._broke:
+                self._tell(error)
+            self._broke = error is not None
+        else:
+            results = future.result()
+            self._broke = False
+            pieces = len(batch) * max(_pieces(job.text) for job in batch)
+            self._pace += LEARNING * ((self._clock() - began) / pieces - self._pace)
+        for job, result in zip(batch, results, strict=True):
+            job.end(result)
+        self._go_on(model)
+
+    def _tell(self, error: BaseException) -> None:
+        """What nobody thought of. The texts of a batch are in no message of the runtime's."""
+        asyncio.get_running_loop().call_exception_handler({"message": repr(self), "exception": error})
+
+
+def _pieces(text: str) -> int:
+    """About as many has it."""
+    return len(text) // CHARACTERS + ADDED
