@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Collection
 from typing import Final, NamedTuple, final
 
 from cache.directives import NONE, Directives
@@ -13,7 +14,7 @@ from proxy.openai.forms import Form
 from proxy.openai.replies import LAST_EVENTS
 from proxy.openai.stream_options import ask_for_usage
 
-__all__ = ["AS_IT_COMES", "Meaning", "Meanings", "mean", "mean_form", "without_alias"]
+__all__ = ["AS_IT_COMES", "Meaning", "Meanings", "left_out", "mean", "mean_form", "without_alias"]
 
 ALIAS: Final = b'"cache"'
 """A body without these bytes asks nothing of the cache."""
@@ -96,6 +97,11 @@ def mean_form(form: Form | None, body: bytes) -> Meaning:
     return Meaning(_NOTHING, NONE, NoCacheReason.CONTENT_TYPE if form is None else form.digest, body, body)
 
 
+def left_out(endpoint: str) -> Collection[str]:
+    """The members of a body that do not count."""
+    return STORED if endpoint == "responses" else DENIED.keys()
+
+
 def mean(endpoint: str, body: bytes) -> Meaning:
     """Reads a body; linear in its size."""
     known = facts(endpoint, body) if body else _NOTHING
@@ -106,7 +112,7 @@ def mean(endpoint: str, body: bytes) -> Meaning:
         body = strip_alias(body)
     pieces = None
     try:
-        content: bytes | NoCacheReason = digest(body, STORED if endpoint == "responses" else DENIED) if body else b""
+        content: bytes | NoCacheReason = digest(body, left_out(endpoint)) if body else b""
         if endpoint == ENDPOINT:
             pieces = pieces_of(body)
     except Unkeyable as unkeyable:

@@ -24,6 +24,7 @@ from proxy.telemetry.cache_metrics import CacheMetrics
 from proxy.telemetry.due import Due, Note
 from proxy.telemetry.money_metrics import MoneyMetrics
 from proxy.telemetry.redact import redacted
+from proxy.telemetry.semantic_metrics import SemanticMetrics
 from proxy.telemetry.upstream_metrics import UpstreamMetrics
 
 __all__ = ["Metrics", "forget_worker"]
@@ -75,6 +76,7 @@ class Metrics:
         self.cache = CacheMetrics(self._registry, self._due)
         self.money = MoneyMetrics(self._registry, self._due, self.model_label)
         self.upstreams = UpstreamMetrics(self._registry, self._due)
+        self.semantic = SemanticMetrics(self._registry, self._due)
         self._note_overhead = self._due.noting(self._overhead, _OVERHEADS)
         self.before_publish: Callable[[], object] = bool
         """Whoever counts in batches is asked for the rest."""
@@ -239,6 +241,7 @@ class Metrics:
         self.cache.before_publish()
         self.money.before_publish()
         self.upstreams.before_publish()
+        self.semantic.before_publish()
         self._due.settle()
         self._in_flight_gauge.set(self.in_flight)
         self._connections_gauge.set(self.connections)

@@ -33,7 +33,8 @@ _NOT_INHERITED = re.compile(r"OPENAI_|ASKONCE_|(HTTPS?|ALL|NO)_PROXY$|PROMETHEUS
 def environment(upstream: str, settings: Mapping[str, object]) -> dict[str, str]:
     """`timeouts__first_byte=0.2` as the variable that a user would set; the one upstream is called `test`.
 
-    Without cache, breaker and second tries, unless a test asks for them: most look at what the upstream was asked.
+    Without cache, breaker, second tries and the semantic tier, unless a test asks for them: most look at what the
+    upstream was asked.
     """
     tree: dict[str, object] = {
         "listen__port": 0,
@@ -42,6 +43,7 @@ def environment(upstream: str, settings: Mapping[str, object]) -> dict[str, str]
         "cache__enabled": False,
         "breaker__enabled": False,
         "retry__attempts": 1,
+        "semantic__mode": "off",
         **settings,
     }
     if upstream:

@@ -1,0 +1,210 @@
+"""From a question to the answered one that means the same, if there is one.
+
+embed ─▶ the nearest of its partition ─▶ their records, as they are now ─▶ the guard and the decision
+
+Nothing here fails a request: what can't be done is a miss with a name. Whoever asks sets the deadline.
+"""
+
+import asyncio
+import enum
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, Protocol, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.semantic import foreign
+from cache.semantic.decide import Candidate, Deciding, Decision, Settings
+from cache.semantic.embed import Embedder, NotEmbedded
+from cache.semantic.guard import Compared, Guard, Prepared
+from cache.semantic.record import EXACT_ONLY, Asked, Record, place_of
+from cache.semantic.records import Records
+
+__all__ = ["Lookup", "Match", "Question", "Result", "Search", "Sought"]
+
+NEAREST: Final = 8
+MAX_PREPARED: Final = 4_096
+"""Questions that are kept prepared: some 3 KiB each."""
+
+Vector = NDArray[np.float32]
+
+
+class Search(Protocol):
+    """Finds the nearest of a partition: `cache.semantic.index`, or Redis."""
+
+    def holds(self, partition: str) -> bool:
+        """False: there is nothing in it for sure."""
+
+    async def search(
+        self, partition: str, vector: Vector, *, k: int = 8, least: float = 0.60
+    ) -> Sequence[tuple[str, float]]:
+        """Names (`cache.semantic.record.name_of`) and cosines, the best first."""
+
+
+@final
+class Result(enum.Enum):
+    """What came of a look. The values are those of a metric's label."""
+
+    HIT = "hit"
+    GRAY = "gray"
+    """Something is near, and not near enough or in another way."""
+    NOTHING = "nothing"
+    """Nothing is near."""
+    EMPTY = "empty"
+    """Nothing was ever answered in its partition."""
+    TOO_LONG = "too-long"
+    LATE = "late"
+    BUSY = "busy"
+    FAILED = "failed"
+
+
+class Question(NamedTuple):
+    text: str
+    partition: str
+    language: str
+    group: str
+    """Whose threshold counts."""
+
+    def __repr__(self) -> str:
+        return f"<Question of {len(self.text)} characters in {self.partition[:12]}>"
+
+
+class Match(NamedTuple):
+    record: Record
+    asked: Asked
+    """The question of the record, or its alias, that was near."""
+    similarity: float
+    compared: Compared | None
+    """None where nobody had to look."""
+
+
+class Sought(NamedTuple):
+    result: Result
+    vector: Vector | None = None
+    decision: Decision | None = None
+    served: Match | None = None
+    gray: Match | None = None
+    """What a fresh answer is to be compared with."""
+    nearest: float = 0.0
+    """The cosine of the best candidate."""
+
+
+@final
+class Lookup:
+    """`threshold` is that of a group, `draw` uniform in [0, 1)."""
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        search: Search,
+        records: Records,
+        guard: Guard,
+        settings: Settings,
+        threshold: Callable[[str], float],
+        *,
+        draw: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self.embedder = embedder
+        self._search = search
+        self._records = records
+        self._guard = guard
+        self._settings = settings
+        self._threshold = threshold
+        self._draw = draw
+        self._wall = wall
+        self._prepared: OrderedDict[str, Prepared] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"<Lookup {self._search!r} {len(self._prepared)} prepared>"
+
+    async def find(self, question: Question) -> Sought:
+        if not self._search.holds(question.partition):
+            return Sought(Result.EMPTY)
+        try:
+            vector = await self.embedder.embed(question.text)
+        except NotEmbedded as error:
+            return Sought(_RESULTS.get(error.reason.value, Result.FAILED))
+        found = await self._search.search(question.partition, vector, k=NEAREST, least=self._settings.least)
+        if not found:
+            return Sought(Result.NOTHING, vector)
+        matches = await self._matches(question, found)
+        return await self._decide(question, vector, matches)
+
+    async def _matches(self, question: Question, found: Sequence[tuple[str, float]]) -> list[Match]:
+        """Of records that are there now, in this partition; each once, by its best question."""
+        places: dict[str, tuple[int, float]] = {}
+        for name, similarity in found:
+            key, place = place_of(name)
+            places.setdefault(key, (place, similarity))
+        records = await self._records.get([*places])
+        now, matches = self._wall(), []
+        for key, (place, similarity) in places.items():
+            record = records.get(key)
+            if record is None or record.partition != question.partition or record.expires <= now:
+                continue
+            if place < len(record.asked):
+                matches.append(Match(record, record.asked[place], min(similarity, 1.0), None))
+        return matches
+
+    async def _decide(self, question: Question, vector: Vector, matches: list[Match]) -> Sought:
+        guarded = question.language == "en"
+        deciding = Deciding(self._settings, self._threshold(question.group), self._draw, guarded=guarded)
+        decision = None
+        for place, match in enumerate(matches):
+            candidate = Candidate(match.similarity, match.record.min_similarity, match.record.wrong >= EXACT_ONLY)
+            compare = _Comparison(self, question.text, match.asked.text, guarded=guarded)
+            decision = deciding.next(candidate, compare)
+            matches[place] = match._replace(compared=compare.made)
+            if decision is not None:
+                break
+            # A comparison takes some 0.3 ms of this thread.
+            await asyncio.sleep(0)
+        decision = decision or deciding.end()
+        nearest = matches[0].similarity if matches else 0.0
+        served = matches[decision.served] if decision.served >= 0 else None
+        gray = matches[decision.gray] if decision.gray >= 0 else None
+        result = Result.HIT if served is not None else Result.GRAY if gray is not None else Result.NOTHING
+        return Sought(result, vector, decision, served, gray, nearest)
+
+    async def forget(self, key: str) -> None:
+        """Its answer is gone."""
+        await self._records.drop([key])
+
+    def compare(self, asked: str, stored: str, *, guarded: bool) -> Compared:
+        if not guarded:
+            return foreign.compare(asked, stored)
+        return self._guard.compare(self._prepare(asked), self._prepare(stored))
+
+    def _prepare(self, text: str) -> Prepared:
+        prepared = self._prepared.pop(text, None) or self._guard.prepare(text)
+        self._prepared[text] = prepared
+        if len(self._prepared) > MAX_PREPARED:
+            self._prepared.popitem(last=False)
+        return prepared
+
+
+@final
+class _Comparison:
+    """Is made when it is asked for, and remembered."""
+
+    __slots__ = ("_asked", "_guarded", "_lookup", "_stored", "made")
+
+    def __init__(self, lookup: Lookup, asked: str, stored: str, *, guarded: bool) -> None:
+        self._lookup = lookup
+        self._asked = asked
+        self._stored = stored
+        self._guarded = guarded
+        self.made: Compared | None = None
+
+    def __call__(self) -> Compared:
+        self.made = self._lookup.compare(self._asked, self._stored, guarded=self._guarded)
+        return self.made
+
+
+_RESULTS: Final[dict[Any, Result]] = {
+    "too_long": Result.TOO_LONG,
+    "late": Result.LATE,
+    "busy": Result.BUSY,
+}

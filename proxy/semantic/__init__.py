@@ -1,0 +1,1 @@
+"""What questions that mean the same are to a request."""

@@ -1,0 +1,144 @@
+"""The metrics of answers to questions that mean the same. Labels are closed sets."""
+
+from collections.abc import Callable
+from math import inf
+from typing import Final, NamedTuple, final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from proxy.telemetry.due import Due
+
+__all__ = ["SemanticMetrics", "SemanticStats"]
+
+_COSINES: Final = (0.60, 0.65, 0.70, 0.75, 0.80, 0.85, 0.90, 0.92, 0.94, 0.96, 0.98, 0.99, 1.0)
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25)
+
+
+class SemanticStats(NamedTuple):
+    """As of now, of this process. Of what is served: the part that is wrong, as labels have it."""
+
+    questions: int
+    bytes: int
+    threshold: float
+    """inf where labels do not prove any."""
+    proven: bool
+    """Labels do: it is not the operator's own."""
+    labels: int
+    wrong: float
+    at_most: float
+    following: bool
+    """What other workers know is known here."""
+
+
+@final
+class SemanticMetrics:
+    """`stats` is asked whenever the metrics are published."""
+
+    def __init__(self, registry: CollectorRegistry, due: Due) -> None:
+        self._due = due
+        self._labelled: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
+        self.stats: Callable[[], SemanticStats] | None = None
+        self._define_looks(registry)
+        self._define_labels(registry)
+        self._define_stats(registry)
+
+    def __repr__(self) -> str:
+        return f"<SemanticMetrics {len(self._labelled)} series>"
+
+    def _define_looks(self, registry: CollectorRegistry) -> None:
+        self._lookups = Counter(
+            "askonce_semantic_lookups",
+            "Looks for a question that means the same, by mode and by what came of them.",
+            ["mode", "result"],
+            registry=registry,
+        )
+        self._hits = Counter(
+            "askonce_semantic_hits",
+            "Answers to a question that means the same, by why it does; in shadow, those that would have been served.",
+            ["mode", "tier", "rule"],
+            registry=registry,
+        )
+        self._vetoes = Counter(
+            "askonce_semantic_vetoes",
+            "Questions that were near and differ in what changes the question, by rule.",
+            ["rule"],
+            registry=registry,
+        )
+        self._similarity = Histogram(
+            "askonce_semantic_similarity",
+            "The cosine of the nearest question, where there was one.",
+            registry=registry,
+            buckets=_COSINES,
+        )
+        self._duration = Histogram(
+            "askonce_semantic_lookup_seconds", "What a look took.", registry=registry, buckets=_SECONDS
+        )
+        self._note_similarity = self._due.noting(self._similarity, _COSINES)
+        self._note_seconds = self._due.noting(self._duration, _SECONDS)
+
+    def _define_labels(self, registry: CollectorRegistry) -> None:
+        self._labels = Counter(
+            "askonce_semantic_labels",
+            "Comparisons of a stored answer with a fresh one, by what they said and who said it.",
+            ["verdict", "by"],
+            registry=registry,
+        )
+        self._records = Counter(
+            "askonce_semantic_records", "Questions to be remembered, by what became of them.", ["result"],
+            registry=registry,
+        )  # fmt: skip
+
+    def _define_stats(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, told: str, mode: str) -> Gauge:
+            return Gauge(f"askonce_semantic_{name}", told, registry=registry, multiprocess_mode=mode)  # type: ignore[arg-type]
+
+        self._questions = gauge("questions", "Questions that can be found.", "livemax")
+        self._bytes = gauge("bytes", "Bytes of vectors and questions in memory.", "livesum")
+        self._threshold = gauge(
+            "threshold", "Similarity from which reworded questions are served; +Inf: none is.", "livemax"
+        )
+        self._proven = gauge("threshold_proven", "1 if labels prove the threshold, 0 if it is configured.", "livemin")
+        self._known = gauge("labels_counted", "Labels that the threshold stands on.", "livemax")
+        self._wrong = gauge("wrong_ratio", "Part of what the threshold lets through that labels find wrong.", "livemax")
+        self._at_most = gauge("wrong_ratio_upper", "Its upper bound, with 95 % confidence.", "livemax")
+        self._following = gauge("in_step", "1 while a worker knows what others remember.", "livemin")
+
+    def _count(self, family: Counter, *labels: str) -> None:
+        count = self._labelled.get((family, labels))
+        if count is None:
+            count = self._labelled[family, labels] = family.labels(*labels)
+        self._due.add(count, 1)
+
+    def looked(self, mode: str, result: str) -> None:
+        self._count(self._lookups, mode, result)
+
+    def hit(self, mode: str, tier: str, rule: str) -> None:
+        self._count(self._hits, mode, tier, rule)
+
+    def vetoed(self, rule: str) -> None:
+        self._count(self._vetoes, rule)
+
+    def nearest(self, similarity: float) -> None:
+        self._note_similarity(similarity)
+
+    def took(self, seconds: float) -> None:
+        self._note_seconds(seconds)
+
+    def labelled(self, verdict: str, by: str) -> None:
+        self._count(self._labels, verdict, by)
+
+    def learnt(self, result: str) -> None:
+        self._count(self._records, result)
+
+    def before_publish(self) -> None:
+        if self.stats is None:
+            return
+        stats = self.stats()
+        self._questions.set(stats.questions)
+        self._bytes.set(stats.bytes)
+        self._threshold.set(stats.threshold)
+        self._proven.set(int(stats.proven))
+        self._known.set(stats.labels)
+        self._wrong.set(stats.wrong if stats.threshold < inf else 0.0)
+        self._at_most.set(stats.at_most if stats.threshold < inf else 1.0)
+        self._following.set(int(stats.following))
