@@ -18,8 +18,8 @@ MAX_TEMPERATURE: Final = 0.3
 TEXTS: Final = frozenset(["text", "input_text", "output_text", "refusal"])
 """Types of the parts of a message that are nothing but text."""
 TOOLS: Final = ("tools", "functions")
-DRAWN: Final = ("seed", "best_of")
-"""Members that ask for one draw of several: an answer to another question is none of them."""
+SEVERAL: Final = ("n", "best_of")
+"""Members that ask for more than one answer where they are above 1."""
 _NOTHING: Final[tuple[object, ...]] = (None, [], {}, False)
 _NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -75,10 +75,9 @@ def _draws(request: dict[str, Any]) -> bool:
     temperature = request.get("temperature")
     if isinstance(temperature, int | float) and temperature > MAX_TEMPERATURE:
         return True
-    choices = request.get("n")
-    if isinstance(choices, int | float) and choices > 1:
+    if request.get("seed") is not None:
         return True
-    return any(request.get(name) not in (None, 1) for name in DRAWN)
+    return any(request.get(name) not in (None, 1) for name in SEVERAL)
 
 
 def _of_chat(request: dict[str, Any]) -> Asked | Unasked:
