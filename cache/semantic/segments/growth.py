@@ -1,0 +1,138 @@
+"""When segments are made anew, and how: what it decides is pure, what it does may take minutes, in any thread.
+
+Segments that are full are never written to. So the new one is made of rows that stay as they are, while others are
+added behind them; rows that die meanwhile are marked when the new segment takes the place of the old ones.
+"""
+
+import enum
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import compress, pairwise
+from typing import Final, NamedTuple, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.semantic.segments.segment import Segment
+from cache.semantic.segments.stores import SLICE, ExactStore, GraphStore, HalfStore, Matrix, Store
+
+__all__ = ["Form", "Rebuild", "Sizes", "plan", "rebuilt", "replace"]
+
+FULL: Final = 0.75
+"""Neighbours become one if together they fill no more of it."""
+
+
+class Form(enum.Enum):
+    EXACT = ExactStore
+    HALF = HalfStore
+    GRAPH = GraphStore
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """In rows. `segment`: of one that grows. Partitions with more than `half` keep float16, and those with more than
+    `graph` have graphs of at least `graph_segment` rows each. Up to `inline` are searched in the event loop.
+    """
+
+    segment: int = 4_096
+    half: int = 50_000
+    graph: int = 200_000
+    graph_segment: int = 65_536
+    inline: int = 4_096
+
+
+class Rebuild(NamedTuple):
+    """Neighbours that become one segment, with what lived of each when it was decided."""
+
+    segments: tuple[Segment, ...]
+    form: Form
+    living: tuple[NDArray[np.bool_], ...]
+
+
+def plan(segments: Sequence[Segment], sizes: Sizes) -> Rebuild | None:
+    """What is to be done next with a partition, if anything. Its last segment is let alone."""
+    sealed = segments[:-1]
+    rows = sum(segment.living for segment in segments)
+    chosen = _dead(sealed, sizes) or _neighbours(sealed, sizes)
+    if chosen is None and rows > sizes.half:
+        chosen = next((([each], Form.HALF) for each in sealed if isinstance(each.store, ExactStore)), None)
+    if chosen is None and rows > sizes.graph:
+        chosen = _run(sealed, sizes)
+    if chosen is None:
+        return None
+    meant, form = chosen
+    return Rebuild(tuple(meant), form, tuple(segment.alive[: len(segment.keys)].copy() for segment in meant))
+
+
+_Chosen = tuple[Sequence[Segment], Form]
+
+
+def _dead(sealed: Sequence[Segment], sizes: Sizes) -> _Chosen | None:
+    """A graph of which too much is dead."""
+    for segment in sealed:
+        if isinstance(segment.store, GraphStore) and segment.is_thin:
+            return [segment], Form.GRAPH if segment.living * 2 >= sizes.graph_segment else Form.HALF
+    return None
+
+
+def _neighbours(sealed: Sequence[Segment], sizes: Sizes) -> _Chosen | None:
+    """Two that have become small."""
+    for one, other in pairwise(sealed):
+        small = one.living + other.living <= sizes.segment * FULL
+        if small and type(one.store) is type(other.store) and not isinstance(one.store, GraphStore):
+            return [one, other], Form(type(one.store))
+    return None
+
+
+def _run(sealed: Sequence[Segment], sizes: Sizes) -> _Chosen | None:
+    """Neighbours that are enough for a graph."""
+    run: list[Segment] = []
+    for segment in sealed:
+        run = [*run, segment] if isinstance(segment.store, HalfStore) else []
+        if sum(each.living for each in run) >= sizes.graph_segment:
+            return run, Form.GRAPH
+    return None
+
+
+def rebuilt(work: Rebuild, dimension: int, stopped: Callable[[], bool]) -> Segment:
+    """The new segment, of what lived when it was decided. Blocks. Raises Stopped."""
+    offsets = [np.flatnonzero(living) for living in work.living]
+    rows = sum(map(len, offsets))
+    parts = _parts(work.segments, offsets)
+    store: Store
+    match work.form:
+        case Form.EXACT:
+            store = ExactStore.of(parts, rows, dimension)
+        case Form.HALF:
+            store = HalfStore.of(parts, dimension)
+        case Form.GRAPH:
+            store = GraphStore.of(parts, dimension, stopped)
+    keys: list[str] = []
+    for segment, living in zip(work.segments, work.living, strict=True):
+        keys += compress(segment.keys, living.tolist())
+    pairs = [*zip(work.segments, offsets, strict=True)]
+    numbers = np.concatenate([segment.numbers[chosen] for segment, chosen in pairs])
+    bases = np.concatenate([segment.bases[chosen] for segment, chosen in pairs])
+    return Segment(store, keys, numbers, bases)
+
+
+def _parts(segments: Sequence[Segment], offsets: Sequence[NDArray[np.int64]]) -> Iterator[Matrix]:
+    for segment, chosen in zip(segments, offsets, strict=True):
+        for start in range(0, len(chosen), SLICE):
+            yield segment.take(chosen[start : start + SLICE])
+
+
+def replace(segments: list[Segment], work: Rebuild, made: Segment) -> bool:
+    """Puts it where the old ones were, less what has died since. False if one of those is gone by now."""
+    place = next((place for place, segment in enumerate(segments) if segment is work.segments[0]), -1)
+    if place < 0 or [*map(id, segments[place : place + len(work.segments)])] != [*map(id, work.segments)]:
+        return False
+    start = 0
+    for segment, living in zip(work.segments, work.living, strict=True):
+        rows = int(np.count_nonzero(living))
+        made.alive[start : start + rows] = segment.alive[: len(living)][living]
+        start += rows
+    made.living = int(np.count_nonzero(made.alive))
+    segments[place : place + len(work.segments)] = [made] if made.living else []
+    return True
