@@ -1,0 +1,250 @@
+"""From which similarity on reworded questions are served: what labels have proven, and no more. Sans-IO.
+
+A label says whether the answer that was stored for one question would have been right for another. What is proven is
+P(wrong | similarity ≥ edge, no veto), for what the calibrated tier is asked about: labels count that no veto met, that
+no rule of the language licensed and that no other answer contested (`decide.GRAY` and `decide.AUDIT`). Those of what
+was vetoed are counted apart, and tell how often the guard refuses in vain.
+
+Edges are 0.02 apart. The threshold is the smallest whose upper bound on the share of wrong ones (Clopper–Pearson,
+95 %) is at most the error that is allowed. Edge after edge is tested, from the highest that has enough labels down to
+the first that fails: a fixed sequence of tests, of which all that pass hold together with 95 % (W. Maurer, L. A.
+Hothorn, W. Lehmacher 1995). Thirteen tests side by side would each have to hold with 99.6 %. Enough are so many that
+two thirds of the error that is allowed would pass: with fewer the first test fails by chance, and with it all others.
+
+While the tier serves, all below the threshold is labelled, and above it what is audited alone. So a label has a
+`weight`, the number of questions that it stands for: it tells how large a part of the traffic its bin is, and how often
+that bin is wrong all its labels tell alike. Of such a sample the bound is that of as many labels drawn evenly as would
+say as much (E. L. Korn, B. I. Graubard 1998); where all weigh the same, these are the labels themselves.
+
+Old labels lose weight, half of it every 20,000 requests. What was seen of late counts once more, by itself: edges above
+which late labels prove that too much is wrong are passed over, so that a change is noticed that thousands of good old
+labels would hide. A wrong audit is evaluated at once, and may only raise the threshold.
+
+The state is a fold over the labels in their order, one at a time: who reads the same log has the same thresholds.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import inf
+from typing import Final, NamedTuple, final
+
+from cache.semantic.learning.bounds import beta_cdf, lower, upper
+
+__all__ = ["EDGES", "Calibration", "Estimate", "Seen", "Settings"]
+
+EDGES: Final = tuple([round(0.75 + 0.02 * step, 2) for step in range(13)])
+ENOUGH: Final = 2 / 3
+GLOBAL: Final = ""
+"""The group of what has no group of its own."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`max_error_rate` of what the tier serves may be wrong. Numbers are of labels, half-lives of requests."""
+
+    max_error_rate: float = 0.01
+    error: float = 0.05
+    """The probability with which a bound may not hold."""
+    first: int = 400
+    """Nothing is served before so many."""
+    every: int = 50
+    above: int = 80
+    """An edge is not looked at before so many are above it."""
+    half_life: float = 20_000.0
+    late: float = 4_000.0
+    """The half-life of what was seen of late."""
+    groups: int = 256
+    """That have thresholds of their own; what more there are counts for all alone."""
+
+
+class Seen(NamedTuple):
+    """What a label says to a threshold. `weight` questions were as this one, and one of them was drawn to be labelled:
+    1, or for an audit the inverse of its share. `requests` is the number of requests since the label before it.
+    """
+
+    group: str
+    similarity: float
+    right: bool
+    audited: bool = False
+    vetoed: bool = False
+    weight: float = 1.0
+    requests: int = 1
+
+
+class Estimate(NamedTuple):
+    """What is known of what is served from `threshold` on: the share that is wrong, and what it is at most (95 %)."""
+
+    threshold: float
+    labels: int
+    wrong: float
+    at_most: float
+    vetoed: int
+    vetoed_right: int
+    """Of those, the guard refused these in vain."""
+
+
+class _Sample(NamedTuple):
+    """As many labels, drawn evenly, as would say as much, and how many of them are wrong."""
+
+    total: float
+    wrong: float
+
+
+@final
+class _Counts:
+    """By bin: labels, wrong ones, and the questions that they stand for. `at`: the requests that there had been."""
+
+    __slots__ = ("at", "half_life", "questions", "total", "wrong")
+
+    def __init__(self, half_life: float) -> None:
+        self.half_life = half_life
+        self.at = 0
+        self.total = [0.0] * len(EDGES)
+        self.wrong = [0.0] * len(EDGES)
+        self.questions = [0.0] * len(EDGES)
+
+    def add(self, seen: Seen, at: int) -> None:
+        self.age(at)
+        number = min(bisect_right(EDGES, seen.similarity), len(EDGES)) - 1
+        self.total[number] += 1
+        self.wrong[number] += not seen.right
+        self.questions[number] += seen.weight
+
+    def age(self, at: int) -> None:
+        if at > self.at:
+            left = 0.5 ** ((at - self.at) / self.half_life)
+            self.total = [count * left for count in self.total]
+            self.wrong = [count * left for count in self.wrong]
+            self.questions = [count * left for count in self.questions]
+            self.at = at
+
+    def above(self) -> list[_Sample]:
+        """For each edge, what is known from it on."""
+        samples = []
+        questions = wrong = spread = 0.0
+        for total, bad, stood in zip(reversed(self.total), reversed(self.wrong), reversed(self.questions), strict=True):
+            if total > 0:
+                questions += stood
+                wrong += stood * bad / total
+                spread += stood * stood / total
+            even = questions * questions / spread if spread else 0.0
+            samples.append(_Sample(even, even * wrong / questions if questions else 0.0))
+        return samples[::-1]
+
+
+@final
+class _Group:
+    """`floor`: below it, what was seen of late is proof enough against serving."""
+
+    __slots__ = ("all", "floor", "labels", "late", "threshold", "vetoed", "vetoed_right")
+
+    def __init__(self, settings: Settings) -> None:
+        self.all = _Counts(settings.half_life)
+        self.late = _Counts(settings.late)
+        self.labels = 0
+        self.floor = 0.0
+        self.threshold = inf
+        self.vetoed = 0
+        self.vetoed_right = 0
+
+
+@final
+class Calibration:
+    """Thresholds by group, as the labels so far have them."""
+
+    __slots__ = ("_groups", "_requests", "_settings", "_whole")
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._whole = _Group(settings)
+        self._groups: dict[str, _Group] = {}
+        self._requests = 0
+
+    def __repr__(self) -> str:
+        return f"<Calibration {self._whole.threshold:.2f} labels={self._whole.labels} groups={len(self._groups)}>"
+
+    def threshold(self, group: str = GLOBAL) -> float:
+        """inf: nothing is served for its similarity. A group with few labels has the threshold of all."""
+        own = self._groups.get(group, self._whole)
+        if own.labels >= self._settings.first:
+            return own.threshold
+        return max(own.floor, self._whole.threshold)
+
+    def add(self, seen: Seen) -> None:
+        """The next label of the log."""
+        self._requests += max(0, seen.requests)
+        for group in self._counted(seen.group):
+            if seen.vetoed:
+                group.vetoed += 1
+                group.vetoed_right += seen.right
+            elif seen.similarity >= EDGES[0]:
+                self._count(group, seen)
+
+    def fold(self, labels: Iterable[Seen]) -> None:
+        for seen in labels:
+            self.add(seen)
+
+    def estimate(self, group: str = GLOBAL) -> Estimate:
+        """Of its own labels, if it has any."""
+        own = self._groups.get(group, self._whole)
+        threshold = self.threshold(group)
+        above = [sums for edge, sums in zip(EDGES, own.all.above(), strict=True) if edge >= threshold]
+        total, wrong = above[0] if above else (0.0, 0.0)
+        rate = wrong / total if total else 0.0
+        at_most = upper(wrong, total, self._settings.error) if total else 1.0
+        return Estimate(threshold, own.labels, rate, at_most, own.vetoed, own.vetoed_right)
+
+    def groups(self) -> list[str]:
+        """That have labels of their own."""
+        return list(self._groups)
+
+    def _counted(self, name: str) -> list[_Group]:
+        if name == GLOBAL:
+            return [self._whole]
+        own = self._groups.get(name)
+        if own is None:
+            if len(self._groups) >= self._settings.groups:
+                return [self._whole]
+            own = self._groups[name] = _Group(self._settings)
+        return [self._whole, own]
+
+    def _count(self, group: _Group, seen: Seen) -> None:
+        group.all.add(seen, self._requests)
+        group.late.add(seen, self._requests)
+        group.labels += 1
+        if group.labels % self._settings.every == 0:
+            group.floor = self._floor(group)
+            group.threshold = self._proven(group)
+        elif seen.audited and not seen.right:
+            group.floor = max(group.floor, self._floor(group))
+            group.threshold = max(group.threshold, self._proven(group))
+
+    def _proven(self, group: _Group) -> float:
+        """The lowest edge of the sequence that passes, inf for none."""
+        allowed, error = self._settings.max_error_rate, self._settings.error
+        proven = inf
+        if group.labels < self._settings.first:
+            return proven
+        for edge, (total, wrong) in reversed([*zip(EDGES, group.all.above(), strict=True)]):
+            if total < self._settings.above or not _is_at_most(allowed, allowed * total * ENOUGH, total, error):
+                continue
+            if edge < group.floor or not _is_at_most(allowed, wrong, total, error):
+                break
+            proven = edge
+        return proven
+
+    def _floor(self, group: _Group) -> float:
+        """The lowest edge above all those that late labels speak against; 0 where there are none."""
+        group.late.age(self._requests)
+        floor = 0.0
+        for (total, wrong), above in zip(group.late.above(), [*EDGES[1:], inf], strict=True):
+            if lower(wrong, total, self._settings.error) > self._settings.max_error_rate:
+                floor = above
+        return floor
+
+
+def _is_at_most(allowed: float, wrong: float, total: float, error: float) -> bool:
+    """The upper bound of the share of wrong ones is not above what is allowed."""
+    return wrong < total and beta_cdf(allowed, wrong + 1, total - wrong) >= 1 - error
