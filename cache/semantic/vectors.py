@@ -4,12 +4,14 @@ A component of float16 is off by a 2,048th at most, and these errors cancel out:
 dimensions the cosine moved by 0.0001 at the worst.
 """
 
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["pack_vector", "unpack_vector"]
+__all__ = ["Vector", "pack_vector", "unpack_vector"]
+
+Vector: TypeAlias = NDArray[np.float32]
 
 HALF: Final[np.dtype[Any]] = np.dtype("<f2")
 SINGLE: Final[np.dtype[Any]] = np.dtype("<f4")
@@ -17,17 +19,17 @@ LEAST: Final = 1e-6
 """A vector that is shorter has no direction to speak of."""
 
 
-def pack_vector(vector: NDArray[np.float32]) -> bytes:
+def pack_vector(vector: Vector) -> bytes:
     """As float16, little-endian."""
     return vector.astype(HALF).tobytes()
 
 
-def unpack_vector(data: bytes, dimension: int) -> NDArray[np.float32] | None:
+def unpack_vector(data: bytes, dimension: int) -> Vector | None:
     """float16 or float32 by its length, made one long again. None if it is neither, or has no direction."""
     if dimension <= 0 or len(data) not in (dimension * HALF.itemsize, dimension * SINGLE.itemsize):
         return None
     kind = HALF if len(data) == dimension * HALF.itemsize else SINGLE
-    vector: NDArray[np.float32] = np.frombuffer(data, kind).astype(np.float32)
+    vector: Vector = np.frombuffer(data, kind).astype(np.float32)
     length = np.sqrt(np.dot(vector, vector))
     if not LEAST < length < np.inf:
         return None

@@ -59,14 +59,18 @@ def free_port() -> int:
 
 @final
 class RedisServer:
-    """Keeps nothing on disk. Restarts on the same port. `arguments` as on the server's command line."""
+    """Keeps nothing on disk. Restarts on the same port. `arguments` as on the server's command line.
 
-    def __init__(self, *arguments: str, config: str = "") -> None:
+    `binary` is another server than the usual one.
+    """
+
+    def __init__(self, *arguments: str, config: str = "", binary: str = "") -> None:
         self.folder = Path(mkdtemp(prefix="askonce-redis-"))
         self.socket = self.folder / "socket"
         self.port = free_port()
         self._arguments = arguments
         self._config = config
+        self._binary = binary or _binary()
         self._process: subprocess.Popen[bytes] | None = None
         self._frozen = False
         self._watcher = subprocess.Popen(
@@ -90,7 +94,7 @@ class RedisServer:
         file.write_text(self._config)
         self._process = subprocess.Popen(
             [
-                *(_binary(), str(file), "--port", str(self.port), "--unixsocket", str(self.socket)),
+                *(self._binary, str(file), "--port", str(self.port), "--unixsocket", str(self.socket)),
                 *(*USES, "--dir", str(self.folder), *self._arguments),
             ],
             stdin=subprocess.DEVNULL,

@@ -9,7 +9,8 @@ end
 local most = tonumber(ARGV[5])
 if most > 0 then
   local now = redis.call('TIME')
-  local ended = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now[1] * 1000), 'LIMIT', 0, most)
+  local past = string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000))
+  local ended = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', past, 'LIMIT', 0, most)
   local over = math.min(most, redis.call('ZCARD', KEYS[1]) - ARGV[4])
   if over > #ended then
     ended = redis.call('ZRANGE', KEYS[1], 0, over - 1)

@@ -1,0 +1,197 @@
+"""Vectors that are searched in Redis 8 and in Valkey, where either has a search module; and in one that has none."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import numpy as np
+import pytest
+
+from cache.semantic.record import Asked, Change, name_of
+from cache.semantic.records import Changed, Kept
+from cache.semantic.redis_engine import NoSearch, RedisEngine
+from cache.semantic.redis_records import RedisRecords
+from cache.semantic.vectors import Vector, pack_vector, unpack_vector
+from proxy.redis_link import RedisLink
+from tests.fakes.clock import Clock
+from tests.fakes.entries import NOW, key
+from tests.fakes.polling import until
+from tests.fakes.records import DIMENSION, asked, record, vector
+from tests.fakes.redis_server import RedisServer
+from tests.fakes.search_server import SEARCHING, search_server
+
+PARTITION = key("partition")
+
+
+@pytest.fixture(scope="module", params=SEARCHING)
+def server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    with search_server(request.param) as running:
+        yield running
+
+
+class Searching:
+    """Records, and the engine that finds them."""
+
+    def __init__(self, server: RedisServer, namespace: str = "t", *, deadline: float = 2.0) -> None:
+        self.clock = Clock()
+        self.link = RedisLink(server.url, deadline=deadline)
+        self.records = RedisRecords(
+            self.link, namespace, most=1_000, wall=lambda: NOW, on_unreadable=print, dimension=DIMENSION
+        )
+        self.engine = RedisEngine(self.link, namespace, DIMENSION, deadline=1.0, clock=self.clock)
+
+    async def names(self, partition: str, sought: Vector, *, k: int = 8, least: float = -1.0) -> list[str]:
+        return [name for name, _ in await self.engine.search(partition, sought, k=k, least=least)]
+
+
+@pytest.fixture
+async def searching(server: RedisServer) -> AsyncIterator[Searching]:
+    server.pristine()
+    made = Searching(server)
+    await made.engine.prepare()
+    yield made
+    await made.link.close()
+
+
+def unit(name: object) -> Vector:
+    made = unpack_vector(vector(name), DIMENSION)
+    assert made is not None
+    return made
+
+
+def towards(name: object, cosine: float) -> bytes:
+    """A vector at so much of an angle from that one."""
+    one, other = unit(name), unit("elsewhere")
+    other = other - one * np.dot(one, other)
+    other /= np.linalg.norm(other)
+    return pack_vector(np.float32(cosine) * one + np.float32(np.sqrt(1 - cosine**2)) * other)
+
+
+async def test_the_nearest_first(searching: Searching) -> None:
+    """With their cosines, none that is farther than was asked for, and no more than were asked for."""
+    for n in range(10):
+        await searching.records.put(record(n, vector=towards("x", 0.5 + n / 20)))
+    found = await searching.engine.search(PARTITION, unit("x"), k=8, least=0.70)
+    assert [name for name, _ in found] == [key(n) for n in range(9, 3, -1)]
+    assert [cosine for _, cosine in found] == pytest.approx([0.5 + n / 20 for n in range(9, 3, -1)], abs=1e-3)
+    assert len(await searching.names(PARTITION, unit("x"), k=3)) == 3
+
+
+async def test_c15_no_search_leaves_its_partition(searching: Searching) -> None:
+    """Though what is nearest, or the very same question, is in another, and its own has nothing but what is far."""
+    partitions = [key("partition"), key("partition")[::-1], "0" * 64, "1" * 64, "e1" * 32, "f" * 63 + "0", "f" * 64]
+    for number, partition in enumerate(partitions):
+        for n in range(4):
+            await searching.records.put(record((number, n), partition=partition, vector=towards("x", n / 4)))
+    for number, partition in enumerate(partitions):
+        found = await searching.names(partition, unit("x"), k=20)
+        assert found == [key((number, n)) for n in (3, 2, 1, 0)]
+    assert await searching.names(key("nobody's"), unit("x")) == []
+
+
+@pytest.mark.parametrize("partition", ["", "*", "a" * 63, "A" * 64, "a" * 63 + "|", "}) | (@partition:{" + "a" * 64])
+async def test_c15_nothing_else_is_a_partition(searching: Searching, partition: str) -> None:
+    """What would mean something in a query is refused before it is asked."""
+    with pytest.raises(ValueError):
+        await searching.engine.search(partition, unit("x"))
+
+
+async def test_aliases_are_found(searching: Searching) -> None:
+    """By a name that says which; a second answer to the question leaves them, and a drop takes all."""
+    await searching.records.put(record(1))
+    change = Change(alias=Asked("as well", towards("y", 0.99)))
+    assert await searching.records.change(key(1), PARTITION, change) is Changed.CHANGED
+    for _ in range(2):
+        assert (await searching.names(PARTITION, unit("y")))[0] == name_of(key(1), 1)
+        assert (await searching.names(PARTITION, unit(1)))[0] == key(1)
+        assert await searching.records.put(record(1, created=NOW + 1)) is Kept.STORED
+    await searching.records.drop([key(1)])
+    assert await searching.names(PARTITION, unit("y")) == []
+
+
+async def test_what_moved_is_found_in_one_place(searching: Searching) -> None:
+    """A record of another partition takes its question along, and none of its aliases."""
+    await searching.records.put(record(1))
+    await searching.records.change(key(1), PARTITION, Change(alias=asked(2)))
+    await searching.records.put(record(1, partition=key("another")))
+    assert await searching.names(PARTITION, unit(1)) == []
+    assert await searching.names(key("another"), unit(1)) == [key(1)]
+
+
+async def test_what_has_expired_is_not_found(server: RedisServer, searching: Searching) -> None:
+    """Nor its aliases."""
+    await searching.records.put(record(1, expires=NOW + 0.3))
+    await searching.records.change(key(1), PARTITION, Change(alias=asked(2)))
+    assert len(await searching.names(PARTITION, unit(1))) == 2
+    await until(lambda: not server.tell("EXISTS", "{t:semantic}:r:" + key(1)))
+    assert await searching.names(PARTITION, unit(1)) == []
+
+
+async def test_vectors_of_another_dimension(searching: Searching) -> None:
+    """Are kept, and neither searched nor in the way of those that are."""
+    assert await searching.records.put(record(1, vector=vector(1, DIMENSION * 2))) is Kept.STORED
+    assert await searching.records.put(record(2)) is Kept.STORED
+    assert await searching.names(PARTITION, unit(1)) == [key(2)]
+    with pytest.raises(ValueError):
+        await searching.engine.search(PARTITION, np.ones(DIMENSION * 2, np.float32))
+
+
+async def test_namespaces_are_apart(server: RedisServer, searching: Searching) -> None:
+    """Two gateways that share a server find what is theirs."""
+    other = Searching(server, "t.other")
+    await other.engine.prepare()
+    await other.records.put(record(1))
+    assert await other.names(PARTITION, unit(1)) == [key(1)]
+    assert await searching.names(PARTITION, unit(1)) == []
+    await other.link.close()
+
+
+async def test_a_server_that_was_emptied(server: RedisServer, searching: Searching) -> None:
+    """The index goes with the rest. A search makes it again, but not every search tries to."""
+    server.tell("FLUSHALL")
+    with pytest.raises(ConnectionError):
+        await searching.engine.search(PARTITION, unit(1))
+    with pytest.raises(ConnectionError):
+        await searching.engine.search(PARTITION, unit(1))
+    assert repr(searching.engine) == "<RedisEngine {t:semantic}:vectors:16 not ready>"
+    searching.clock.advance(2)
+    assert await searching.names(PARTITION, unit(1)) == []
+    await searching.records.put(record(1))
+    assert await searching.names(PARTITION, unit(1)) == [key(1)]
+
+
+async def test_what_was_there_before_the_index(server: RedisServer) -> None:
+    """Is found as soon as the server has looked at it; whoever prepares again finds the index there."""
+    server.pristine()
+    searching = Searching(server)
+    await searching.records.put(record(1))
+    for _ in range(2):
+        await searching.engine.prepare()
+    found: list[str] = []
+    for _ in range(1_000):
+        found = found or await searching.names(PARTITION, unit(1))
+    assert found == [key(1)]
+    await searching.link.close()
+
+
+async def test_a_frozen_server(server: RedisServer) -> None:
+    """Is a ConnectionError within the link's deadline, and no more than that."""
+    server.pristine()
+    searching = Searching(server, deadline=0.1)
+    await searching.engine.prepare()
+    await searching.records.put(record(1))
+    with server.frozen(), pytest.raises(ConnectionError):
+        await searching.engine.search(PARTITION, unit(1))
+    searching.clock.advance(2)
+    await until(lambda: searching.link.up)
+    assert await searching.names(PARTITION, unit(1)) == [key(1)]
+    await searching.link.close()
+
+
+async def test_a_server_that_searches_nothing(redis_server: RedisServer) -> None:
+    """Says so by name when it is asked at the start, and is a ConnectionError afterwards."""
+    searching = Searching(redis_server)
+    with pytest.raises(NoSearch, match=r"FT\.SEARCH"):
+        await searching.engine.prepare()
+    searching.clock.advance(2)
+    with pytest.raises(ConnectionError, match=r"FT\.SEARCH"):
+        await searching.engine.search(PARTITION, unit(1))
+    await searching.link.close()
