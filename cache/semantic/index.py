@@ -10,7 +10,7 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from cache.semantic.embed import Vector
 from cache.semantic.segments.growth import Sizes, plan, rebuilt, replace
 from cache.semantic.segments.places import Place, Places
 from cache.semantic.segments.segment import Hit, Segment, locate, search
-from cache.semantic.segments.stores import GraphStore, Stopped
+from cache.semantic.segments.stores import GraphStore, Stopped, load
 
 __all__ = ["MAX_ALIASES", "Index"]
 
@@ -119,6 +119,15 @@ class Index:
         self._searcher.shutdown(wait=False)
         self._builder.shutdown(wait=False)
 
+    async def warm(self) -> None:
+        """Loads what large partitions need, which would stop the event loop for 15 ms when the first one grows."""
+        await asyncio.get_running_loop().run_in_executor(self._builder, load)
+
+    async def settled(self) -> None:
+        """Returns once nothing is left that is made anew, or forgotten, behind the back of whoever asks."""
+        while self._keeper is not None:
+            await asyncio.wait([self._keeper])
+
     # what is there
 
     def add(self, partition: str, key: str, vector: Vector, *, alias: int = 0) -> bool:
@@ -159,6 +168,15 @@ class Index:
         for number in place.aliases:
             self._kill(found, number)
         return there
+
+    def holds(self, partition: str) -> bool:
+        """Something was added to it, which may have gone since."""
+        return partition in self._partitions
+
+    def clear(self) -> None:
+        """All of it goes."""
+        for found in [*self._partitions.values()]:
+            self._drop(found)
 
     def drop(self, partition: str) -> int:
         """All of it. How many keys that were."""
@@ -316,6 +334,13 @@ class Index:
         before = partition.bytes
         if partition.ident in self._by_ident and replace(partition.segments, work, made):
             self._bytes += partition.bytes - before
+        old = [work]
+        del work, made
+        await self._give_back(old)
+
+    async def _give_back(self, memory: list[Any]) -> None:
+        """What only this list holds: many megabytes take milliseconds."""
+        await asyncio.get_running_loop().run_in_executor(self._builder, memory.clear)
 
     async def _sweep(self, ident: int, segment: Segment) -> None:
         """Forgets where the rows of a segment were, which is no more."""
@@ -324,6 +349,9 @@ class Index:
             for number, key in zip(segment.numbers[start : start + len(keys)].tolist(), keys, strict=True):
                 self._lose(ident, number, key)
             await asyncio.sleep(0)
+        old = [segment]
+        del segment, keys
+        await self._give_back(old)
 
     def _lose(self, ident: int, number: int, key: str) -> None:
         if not self._places.leads(key, ident, number):

@@ -98,12 +98,11 @@ def _run(sealed: Sequence[Segment], sizes: Sizes) -> _Chosen | None:
 def rebuilt(work: Rebuild, dimension: int, stopped: Callable[[], bool]) -> Segment:
     """The new segment, of what lived when it was decided. Blocks. Raises Stopped."""
     offsets = [np.flatnonzero(living) for living in work.living]
-    rows = sum(map(len, offsets))
     parts = _parts(work.segments, offsets)
     store: Store
     match work.form:
         case Form.EXACT:
-            store = ExactStore.of(parts, rows, dimension)
+            store = ExactStore.of(parts, dimension)
         case Form.HALF:
             store = HalfStore.of(parts, dimension)
         case Form.GRAPH:

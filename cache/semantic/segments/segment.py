@@ -52,7 +52,7 @@ class Segment:
     @classmethod
     def empty(cls, dimension: int, capacity: int) -> "Segment":
         """One that can be appended to."""
-        store = ExactStore(dimension, capacity)
+        store = ExactStore(dimension)
         made = cls(store, [], np.empty(0, np.int64), np.empty(0, np.bool_))
         made._capacity, made._growing = capacity, store
         return made

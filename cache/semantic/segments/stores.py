@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 
 from cache.semantic.embed import Vector
 
-__all__ = ["FIRST", "SLICE", "ExactStore", "Found", "GraphStore", "HalfStore", "Matrix", "Stopped", "Store"]
+__all__ = ["FIRST", "SLICE", "ExactStore", "Found", "GraphStore", "HalfStore", "Matrix", "Stopped", "Store", "load"]
 
 Matrix = NDArray[np.float32]
 
 DECIMALS: Final = 6
 """To which similarities are told: beyond them, equal vectors differ by the order of additions."""
 FIRST: Final = 4
-"""Rows that a new segment has room for."""
+PIECE: Final = 256
+"""Rows that a segment has room for at first, and by which it grows in the end; in between it doubles."""
 LINKS: Final = 16
 LINK_BYTES: Final = 4 * (2 * LINKS + 8)
 """Of a row: twice the links on the ground, a few above it."""
@@ -68,41 +69,51 @@ class Store(Protocol):
 
 @final
 class ExactStore:
-    """float32. The only one that grows, up to `capacity` rows."""
+    """float32. The only one that grows, and in pieces: nothing is copied, and a piece is soon had and given back."""
 
-    __slots__ = ("_capacity", "_matrix")
+    __slots__ = ("_dimension", "_pieces", "_room", "_starts")
 
-    def __init__(self, dimension: int, capacity: int, first: int = FIRST) -> None:
-        self._capacity = capacity
-        self._matrix: Matrix = np.empty((min(first, capacity), dimension), np.float32)
+    def __init__(self, dimension: int) -> None:
+        self._dimension = dimension
+        self._pieces: list[Matrix] = []
+        self._starts: list[int] = []
+        self._room = 0
 
     @property
     def bytes(self) -> int:
-        return self._matrix.nbytes
+        return self._room * self._dimension * 4
 
     def write(self, offset: int, vector: Vector) -> None:
         """The next row."""
-        if offset == len(self._matrix):
-            grown = np.empty((min(2 * offset, self._capacity), self._matrix.shape[1]), np.float32)
-            grown[:offset] = self._matrix
-            self._matrix = grown
-        self._matrix[offset] = vector
+        if offset == self._room:
+            self._extend(np.empty((min(max(FIRST, self._room), PIECE), self._dimension), np.float32))
+        self._pieces[-1][offset - self._starts[-1]] = vector
+
+    def _extend(self, piece: Matrix) -> None:
+        self._starts.append(self._room)
+        self._pieces.append(piece)
+        self._room += len(piece)
 
     def search(self, query: Vector, rows: int, alive: NDArray[np.bool_], least: float, most: int) -> Found:
-        similarities = np.vecdot(self._matrix[:rows], query)
+        pieces = zip(self._pieces, self._starts, strict=False)
+        parts = [np.vecdot(piece[: rows - start], query) for piece, start in pieces if start < rows]
+        similarities = np.concatenate(parts) if len(parts) != 1 else parts[0]
         offsets = np.flatnonzero((similarities >= least) & alive[:rows])
         return _best(similarities[offsets], offsets, most)
 
     def take(self, offsets: NDArray[np.int64]) -> Matrix:
-        return self._matrix[offsets]
+        pieces = np.searchsorted(self._starts, offsets, side="right") - 1
+        taken = np.empty((len(offsets), self._dimension), np.float32)
+        for piece in np.unique(pieces).tolist():
+            meant = pieces == piece
+            taken[meant] = self._pieces[piece][offsets[meant] - self._starts[piece]]
+        return taken
 
     @classmethod
-    def of(cls, parts: Iterator[Matrix], rows: int, dimension: int) -> Self:
-        made = cls(dimension, rows, rows)
-        offset = 0
+    def of(cls, parts: Iterator[Matrix], dimension: int) -> Self:
+        made = cls(dimension)
         for part in parts:
-            made._matrix[offset : offset + len(part)] = part
-            offset += len(part)
+            made._extend(part)
         return made
 
 
@@ -120,7 +131,7 @@ class HalfStore:
         return int(self._index.ntotal * self._index.d * 2)
 
     def search(self, query: Vector, rows: int, alive: NDArray[np.bool_], least: float, most: int) -> Found:
-        library = _faiss()
+        library = load()
         living = _living(library, alive)
         parameters = None if living is None else library.SearchParameters(sel=living)
         similarities, offsets = self._index.search(query[None], min(most, rows), params=parameters)
@@ -132,7 +143,7 @@ class HalfStore:
 
     @classmethod
     def of(cls, parts: Iterator[Matrix], dimension: int) -> Self:
-        library = _faiss()
+        library = load()
         kind = library.ScalarQuantizer.QT_fp16
         index = library.IndexScalarQuantizer(dimension, kind, library.METRIC_INNER_PRODUCT)
         for part in parts:
@@ -154,7 +165,7 @@ class GraphStore:
         return int(self._index.ntotal * (self._index.d * 2 + LINK_BYTES))
 
     def search(self, query: Vector, rows: int, alive: NDArray[np.bool_], least: float, most: int) -> Found:
-        library = _faiss()
+        library = load()
         living = _living(library, alive)
         parameters = library.SearchParametersHNSW(efSearch=max(EFFORT, 2 * most), sel=living)
         similarities, offsets = self._index.search(query[None], min(most, rows), params=parameters)
@@ -167,7 +178,7 @@ class GraphStore:
     @classmethod
     def of(cls, parts: Iterator[Matrix], dimension: int, stopped: Callable[[], bool]) -> Self:
         """Takes about a tenth of a millisecond a row. Raises Stopped."""
-        library = _faiss()
+        library = load()
         kind = library.ScalarQuantizer.QT_fp16
         index = library.IndexHNSWSQ(dimension, kind, LINKS, library.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = CARE
@@ -180,8 +191,8 @@ class GraphStore:
         return cls(index)
 
 
-def _faiss() -> Any:
-    """Imported at its first use. How many threads it takes is a matter of the thread that calls, and one is enough."""
+def load() -> Any:
+    """FAISS. How many threads it takes is a matter of the thread that calls, and one is enough."""
     library = importlib.import_module("faiss")
     if not _of_thread.single:
         library.omp_set_num_threads(1)
