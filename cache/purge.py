@@ -8,7 +8,7 @@ import asyncio
 import enum
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
-from typing import Final, final
+from typing import Final, Protocol, final
 
 from cache.memory import Count, Memory
 from cache.notices import EVERY, Notices
@@ -40,6 +40,13 @@ class Outcome:
     unfinished: tuple[Unfinished, ...] = ()
 
 
+class Beyond(Protocol):
+    """What is known of answers beside the answers themselves."""
+
+    async def purge(self, selector: Selector) -> None: ...
+    async def hear(self, selector: Selector) -> None: ...
+
+
 @final
 class Purger:
     """`unlink` removes the files in which entries wait for the next process, and says whether they are gone.
@@ -58,6 +65,7 @@ class Purger:
     ) -> None:
         self.notices: Notices | None = None
         """How others hear; None for a process that has no others. It calls `hear` and `forget`."""
+        self.beyond: Beyond | None = None
         self._memory = memory
         self._redis = redis
         self._wall = wall
@@ -103,6 +111,8 @@ class Purger:
         heard_by = asyncio.get_running_loop().time() + SPREAD
         memory = await self._memory.purge(selector, begun)
         unlinked = await self._unlink()
+        if self.beyond is not None:
+            await self.beyond.purge(selector.here(begun))
         redis = None if self._redis is None else await self._redis.purge(selector.here(begun))
         if not told:
             unfinished.append(Unfinished.OTHERS)
@@ -123,12 +133,16 @@ class Purger:
         self._run(self._memory.purge(meant, self._wall()))
         if self._redis is not None:
             self._run(self._redis.purge_recent(meant))
+        if self.beyond is not None:
+            self._run(self.beyond.hear(meant))
         self._run(self._unlink())
 
     def forget(self) -> None:
         """Purges may have been missed: what is in memory can't be trusted."""
         self._on_gap()
         self._run(self._memory.purge(Selector(all=True), self._wall()))
+        if self.beyond is not None:
+            self._run(self.beyond.hear(Selector(all=True)))
         self._run(self._unlink())
 
     def _run(self, work: Coroutine[None, None, object]) -> None:

@@ -9,7 +9,7 @@ import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import final
+from typing import NamedTuple, final
 
 from aiohttp import web
 
@@ -27,6 +27,7 @@ from proxy.http1.messages import Caps
 from proxy.http1.peers import Peers
 from proxy.http1.pool import Pool
 from proxy.http1.tunnel import TunnelLimits
+from proxy.own_calls import OwnCalls
 from proxy.pipeline import Pipeline
 from proxy.shared import link_of
 from proxy.tee import Tee
@@ -92,18 +93,18 @@ class App:
         self._link = link_of(self.config, self.metrics, self.log)
         self._accounts = Accounts(self.config, self.metrics, self.log, CLOCK, self._link)
         self._accounting = Accounting(self._accounts.bills(self.config), self.metrics, self.log, CLOCK)
+        self._call_id = _call_ids()
         self._caches = self._make_caches()
         self._upstreams = Upstreams(self.metrics, self.log, CLOCK, self._link, self.config.redis.namespace)
         self.readiness.unserved = self._upstreams.unserved
-        self._pipeline, self._pools, self._accounting.bills, plan = self._build(self.config)
-        self._upstreams.adopt(plan)
+        self._adopt(self._build(self.config))
         self.clients = Clients(
             self._pipeline.serve,
             self._pipeline.glance,
             _client_limits(self.config),
             Peers(self.config.listen.trusted_proxies),
             self._deadlines,
-            _call_ids(),
+            self._call_id,
             self._count_connections,
             self._accounting.refused,
             CLOCK,
@@ -216,7 +217,7 @@ class App:
         """Requests from now on follow `config`; those in flight end as they began. Raises ConfigError."""
         wanted = config.listen
         config, ignored = carried_over(self.config, config)
-        pipeline, pools, bills, plan = self._build(config)
+        built = self._build(config)
         if self._tls is not None and wanted.tls_certificate:
             # On trial first: a pair that does not fit would cost the listener the one it has.
             _load_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), config)
@@ -226,10 +227,9 @@ class App:
         for pool in self._pools:
             pool.close()
         self.config = config
-        self._upstreams.adopt(plan)
-        pipeline.draining = self._pipeline.draining
-        self._pipeline, self._pools, self._accounting.bills = pipeline, pools, bills
-        self.clients.serve, self.clients.glance = pipeline.serve, pipeline.glance
+        built.pipeline.draining = self._pipeline.draining
+        self._adopt(built)
+        self.clients.serve, self.clients.glance = built.pipeline.serve, built.pipeline.glance
         self.clients.limit(_client_limits(config))
         self.clients.peers = Peers(config.listen.trusted_proxies)
         self._gate.token = config.admin.token or self._gate.token
@@ -238,7 +238,12 @@ class App:
 
     # construction
 
-    def _build(self, config: Config) -> tuple[Pipeline, list[Pool], Bills, Plan]:
+    def _adopt(self, built: "_Built") -> None:
+        self._pipeline, self._pools, self._own = built.pipeline, built.pools, built.own
+        self._accounting.bills = built.bills
+        self._upstreams.adopt(built.plan)
+
+    def _build(self, config: Config) -> "_Built":
         """Everything that a reload replaces. Raises ConfigError before anything is replaced."""
         resolver = Resolver(config.pool.dns_ttl, self._loop)
         pools = {name: self._pool(name, upstream, config, resolver) for name, upstream in config.upstreams.items()}
@@ -246,6 +251,8 @@ class App:
         metering = self._accounts.metering(config, bills)
         plan = self._upstreams.plan(config, pools, metering.limits if metering is not None else None)
         http = config.http
+        tee = Tee(bills, CLOCK)
+        own = OwnCalls(plan.router, tee, self._accounting, self._call_id, CLOCK)
         pipeline = Pipeline(
             self._accounts.auth(config),
             Understand(
@@ -256,7 +263,7 @@ class App:
                 held_limit=config.cache.max_upload_bytes,
             ),
             plan.router,
-            Tee(bills, CLOCK),
+            tee,
             self._accounting,
             self._caches.recall(config),
             metering,
@@ -266,7 +273,7 @@ class App:
             clock=CLOCK,
             log=self.log,
         )
-        return pipeline, list(pools.values()), bills, plan
+        return _Built(pipeline, list(pools.values()), bills, plan, own)
 
     def _make_caches(self) -> Caches:
         folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "") if self._shared else ""
@@ -279,6 +286,7 @@ class App:
             self._link,
             folder=Path(folder) if folder else None,
             slot=os.environ.get("ASKONCE_WORKER", ""),
+            own=lambda: self._own,
         )
 
     def _pool(self, name: str, upstream: Upstream, config: Config, resolver: Resolver) -> Pool:
@@ -300,6 +308,16 @@ class App:
 
     def _count_connections(self, open_now: int) -> None:
         self.metrics.connections = open_now
+
+
+class _Built(NamedTuple):
+    """What a reload replaces."""
+
+    pipeline: Pipeline
+    pools: list[Pool]
+    bills: Bills
+    plan: Plan
+    own: OwnCalls
 
 
 @final

@@ -30,11 +30,14 @@ from proxy.caching.replay import Replay
 from proxy.caching.snapshots import Snapshots
 from proxy.caching.trip import MAX_ANSWER
 from proxy.config import Cache, Config
+from proxy.config.semantic import Semantic
 from proxy.telemetry.log import Log
 from proxy.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
+    from proxy.own_calls import OwnCalls
     from proxy.redis_link import RedisLink
+    from proxy.semantics import Semantics
 
 __all__ = ["Caches", "kept_routes", "rules_of"]
 
@@ -79,6 +82,12 @@ def kept_routes(config: Cache) -> frozenset[str]:
     return frozenset(name for name, ttl in rules_of(config).ttls.items() if config.enabled and ttl > 0)
 
 
+def _looks(semantic: Semantic) -> bool:
+    """For somebody's questions, if only in the shadow. Else it is not there at all, whatever a key says."""
+    rules = [rule.rpartition("=")[2].strip() for rule in (*semantic.models, *semantic.endpoints)]
+    return {semantic.mode, *rules} != {"off"}
+
+
 @final
 class Caches:
     """The tiers live as long as the process; what a reload changes is made anew by `recall`."""
@@ -94,8 +103,9 @@ class Caches:
         *,
         folder: Path | None,
         slot: str,
+        own: "Callable[[], OwnCalls]",
     ) -> None:
-        """`folder` is shared by the workers of one machine."""
+        """`folder` is shared by the workers of one machine. `own` makes calls of the gateway's. Raises ConfigError."""
         self._metrics = metrics
         self._log = log
         self._accounting = accounting
@@ -135,6 +145,8 @@ class Caches:
             self.purger.notices = RedisNotices(self.link, namespace, hear=hear, gap=gap, draw=secrets.randbelow)
         elif folder is not None:
             self.purger.notices = FileNotices(folder, hear=hear, gap=gap, wall=self.wall)
+        self.semantics = self._semantics(config, slot if folder is not None else "", own)
+        self.purger.beyond = self.semantics
         self._flights: WeakValueDictionary[int, Flights] = WeakValueDictionary()
         """Those of pipelines that may still be asked: a reload that fails leaves the one before where it was."""
         self._numbers = itertools.count()
@@ -142,6 +154,25 @@ class Caches:
 
     def __repr__(self) -> str:
         return f"<Caches {self.tiers!r}>"
+
+    def _semantics(self, config: Config, slot: str, own: "Callable[[], OwnCalls]") -> "Semantics | None":
+        if not config.cache.enabled or not _looks(config.semantic):
+            return None
+        # Vectors and tables of words: a tenth of a second and 50 MiB that nobody needs who does not look.
+        from proxy.semantics import Semantics
+
+        return Semantics(
+            config,
+            self._metrics,
+            self._log,
+            self.tiers,
+            self._purges,
+            self.link,
+            own,
+            slot=slot,
+            wall=self.wall,
+            clock=self._clock,
+        )
 
     # what a pipeline is given
 
@@ -151,6 +182,8 @@ class Caches:
             return None
         rules = rules_of(config.cache)
         draw = random.random
+        if self.semantics is None and _looks(config.semantic):
+            self._log.warning("reload_ignores", setting="semantic.mode", reason="takes effect at the next start")
         flights = self._new_flights(config, config.cache.max_entry_bytes)
         keep = Keep(
             self.tiers,
@@ -161,6 +194,7 @@ class Caches:
             on_refused=self._metrics.cache.not_cached,
             on_usage=self._accounting.used,
             on_over=self._accounting.over,
+            alikes=self.semantics.inquiries(config) if self.semantics is not None else None,
         )
         alone = {name.replace("/", "_") for name in config.coalesce.off}
         off = frozenset(
@@ -197,12 +231,17 @@ class Caches:
     # start and stop
 
     async def start(self) -> None:
-        await self.purger.start(restored=await self._snapshots.load())
+        restored = await self._snapshots.load()
+        if self.semantics is not None:
+            await self.semantics.start()
+        await self.purger.start(restored=restored)
         self._keeper = self._loop.create_task(self._keep_house())
 
     async def stop(self) -> None:
         for flights in [*self._flights.values()]:
             await flights.close(FLUSH)
+        if self.semantics is not None:
+            await self.semantics.stop()
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])

@@ -20,6 +20,7 @@ from cache.semantic.embed import Embedder, NotEmbedded
 from cache.semantic.guard import Compared, Guard, Prepared
 from cache.semantic.record import EXACT_ONLY, Asked, Record, place_of
 from cache.semantic.records import Records
+from cache.semantic.vectors import unpack_vector
 
 __all__ = ["Lookup", "Match", "Question", "Result", "Search", "Sought"]
 
@@ -39,7 +40,10 @@ class Search(Protocol):
     async def search(
         self, partition: str, vector: Vector, *, k: int = 8, least: float = 0.60
     ) -> Sequence[tuple[str, float]]:
-        """Names (`cache.semantic.record.name_of`) and cosines, the best first."""
+        """Keys of records (or what `cache.semantic.record.name_of` made of them) and cosines, the best first.
+
+        Raises ConnectionError or TimeoutError where that is elsewhere.
+        """
 
 
 @final
@@ -126,27 +130,32 @@ class Lookup:
             vector = await self.embedder.embed(question.text)
         except NotEmbedded as error:
             return Sought(_RESULTS.get(error.reason.value, Result.FAILED))
-        found = await self._search.search(question.partition, vector, k=NEAREST, least=self._settings.least)
+        try:
+            found = await self._search.search(question.partition, vector, k=NEAREST, least=self._settings.least)
+        except (ConnectionError, TimeoutError):
+            return Sought(Result.FAILED, vector)
         if not found:
             return Sought(Result.NOTHING, vector)
-        matches = await self._matches(question, found)
+        matches = await self._matches(question, vector, found)
         return await self._decide(question, vector, matches)
 
-    async def _matches(self, question: Question, found: Sequence[tuple[str, float]]) -> list[Match]:
-        """Of records that are there now, in this partition; each once, by its best question."""
-        places: dict[str, tuple[int, float]] = {}
-        for name, similarity in found:
-            key, place = place_of(name)
-            places.setdefault(key, (place, similarity))
-        records = await self._records.get([*places])
+    async def _matches(self, question: Question, vector: Vector, found: Sequence[tuple[str, float]]) -> list[Match]:
+        """Of records that are there now, in this partition; each once, by its nearest question."""
+        keys = [*dict.fromkeys(place_of(name)[0] for name, _ in found)]
+        records = await self._records.get(keys)
         now, matches = self._wall(), []
-        for key, (place, similarity) in places.items():
+        for key in keys:
             record = records.get(key)
             if record is None or record.partition != question.partition or record.expires <= now:
                 continue
-            if place < len(record.asked):
-                matches.append(Match(record, record.asked[place], min(similarity, 1.0), None))
-        return matches
+            near = [
+                Match(record, asked, min(float(np.dot(kept, vector)), 1.0), None)
+                for asked in record.asked
+                if (kept := unpack_vector(asked.vector, len(vector))) is not None
+            ]
+            if near:
+                matches.append(max(near, key=_similarity))
+        return sorted(matches, key=_similarity, reverse=True)
 
     async def _decide(self, question: Question, vector: Vector, matches: list[Match]) -> Sought:
         guarded = question.language == "en"
@@ -201,6 +210,10 @@ class _Comparison:
     def __call__(self) -> Compared:
         self.made = self._lookup.compare(self._asked, self._stored, guarded=self._guarded)
         return self.made
+
+
+def _similarity(match: Match) -> float:
+    return match.similarity
 
 
 _RESULTS: Final[dict[Any, Result]] = {

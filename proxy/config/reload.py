@@ -15,6 +15,7 @@ _AT_START: Final = {
     "log": ("format", "level"),
     "metrics": ("max_models",),
     "cache": ("enabled", "memory_bytes", "snapshot"),
+    "semantic": ("engine", "memory_bytes", "deadline", "embedder"),
     "data": ("directory",),
     "auth": ("mode",),
     "limits": ("count",),

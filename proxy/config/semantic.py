@@ -8,14 +8,6 @@ from proxy.config.section import Count, Section
 
 __all__ = ["Embedder", "Judge", "Semantic"]
 
-NEVER = (
-    *("my order", "my parcel", "my delivery", "my booking", "my flight", "my balance", "my appointment"),
-    *("my results", "my password is", "my name is", "today", "tonight", "tomorrow", "yesterday", "right now"),
-    *("at the moment", "currently", "this week", "this month", "this year", "latest", "breaking", "price of"),
-    *("stock price", "exchange rate", "weather", "forecast", "what time is it", "news"),
-)
-"""What is of one person, or does not hold for long."""
-
 
 class Embedder(Section, frozen=True):
     """What turns a question into a vector."""
@@ -23,6 +15,7 @@ class Embedder(Section, frozen=True):
     kind: Literal["minilm", "onnx", "upstream"] = "minilm"
     folder: str = ""
     model: str = ""
+    dimension: Annotated[int, Meta(ge=0, le=4_096)] = 0
     threads: Annotated[int, Meta(ge=1, le=16)] = 1
     queue: Annotated[int, Meta(ge=1, le=10_000)] = 256
 
@@ -49,7 +42,8 @@ class Semantic(Section, frozen=True):
     max_error_rate: Annotated[float, Meta(gt=0, le=0.5)] = 0.01
     audit: Annotated[float, Meta(ge=0, le=1)] = 0.02
     inserts_per_minute: Count = 120
-    never: tuple[str, ...] = NEVER
+    never: tuple[str, ...] = ()
+    never_usual: bool = True
     synonyms: tuple[str, ...] = ()
     not_synonyms: tuple[str, ...] = ()
     padding: Annotated[float, Meta(ge=0, le=60)] = 0.0

@@ -36,7 +36,7 @@ def check_semantic(config: Config, called: _Called) -> None:
     _check_words(called("semantic.synonyms"), semantic.synonyms, "'freeze, pause'", most=16)
     _check_words(called("semantic.not_synonyms"), semantic.not_synonyms, "'rent, hire'", most=2)
     if semantic.engine == "redis" and not config.redis.url:
-        raise ConfigError(f"{called('semantic.engine')}: \"redis\" needs redis.url")
+        raise ConfigError(f'{called("semantic.engine")}: "redis" needs redis.url')
     _check_embedder(config, called)
 
 
@@ -58,7 +58,9 @@ def _check_words(called: str, rules: tuple[str, ...], example: str, *, most: int
 def _check_embedder(config: Config, called: _Called) -> None:
     embedder = config.semantic.embedder
     if embedder.kind == "upstream" and not embedder.model:
-        raise ConfigError(f"{called('semantic.embedder.model')}: embedder.kind \"upstream\" needs a model")
+        raise ConfigError(f'{called("semantic.embedder.model")}: embedder.kind "upstream" needs a model')
+    if embedder.kind == "upstream" and not embedder.dimension:
+        raise ConfigError(f'{called("semantic.embedder.dimension")}: embedder.kind "upstream" needs one')
     if embedder.kind == "onnx":
         folder = Path(embedder.folder)
         missing = [name for name in FILES if not embedder.folder or not (folder / name).is_file()]

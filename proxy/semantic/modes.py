@@ -4,9 +4,17 @@ import enum
 import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
-from typing import final
+from typing import Final, final
 
-__all__ = ["Mode", "Modes", "Never"]
+__all__ = ["USUAL", "Mode", "Modes", "Never"]
+
+USUAL: Final = (
+    *("my order", "my parcel", "my delivery", "my booking", "my flight", "my balance", "my appointment"),
+    *("my results", "my password is", "my name is", "today", "tonight", "tomorrow", "yesterday", "right now"),
+    *("at the moment", "currently", "this week", "this month", "this year", "latest", "breaking", "price of"),
+    *("stock price", "exchange rate", "weather", "forecast", "what time is it", "news"),
+)
+"""What is of one person, or does not hold for long."""
 
 
 @final

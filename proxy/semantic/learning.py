@@ -1,0 +1,108 @@
+"""What is learnt of an answer that was asked for upstream: its question can be found from now on."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final, Protocol, final
+
+from cache.entry import Entry, EntryKind, OutOfBounds
+from cache.semantic.embed import Embedder, NotEmbedded, Vector
+from cache.semantic.record import Record
+from cache.semantic.records import Records
+from cache.semantic.vectors import pack_vector
+from limits.bucket import Bucket
+from proxy.openai.said import said
+from proxy.semantic.inquiry import Answered
+
+__all__ = ["Learning", "Pace"]
+
+MAX_ACCOUNTS: Final = 4_096
+
+
+@final
+class Pace:
+    """How many questions each account may have remembered. `clock` in seconds."""
+
+    def __init__(self, per_minute: int, clock: Callable[[], float]) -> None:
+        self._per_minute = per_minute
+        self._clock = clock
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"<Pace {self._per_minute} a minute, {len(self._buckets)} accounts>"
+
+    def takes(self, account: str) -> bool:
+        now = int(self._clock() * 1e3)
+        bucket = self._buckets.pop(account, None) or Bucket(now)
+        self._buckets[account] = bucket
+        if len(self._buckets) > MAX_ACCOUNTS:
+            self._buckets.popitem(last=False)
+        return bucket.take(self._per_minute, self._per_minute, 1, now, []) == 0
+
+
+class Labels(Protocol):
+    async def compare(self, answered: Answered, text: str, vector: Vector) -> bool:
+        """What a fresh answer says of the one that was near. Whether the question is known by that one now."""
+
+
+@final
+class Learning:
+    """`embedder` may take its time; `learnt` counts what became of each."""
+
+    def __init__(
+        self, records: Records, embedder: Embedder, pace: Pace, labels: Labels | None, learnt: Callable[[str], None]
+    ) -> None:
+        self._records = records
+        self._embedder = embedder
+        self._pace = pace
+        self._labels = labels
+        self._learnt = learnt
+
+    def __repr__(self) -> str:
+        return f"<Learning {self._pace!r}>"
+
+    async def learn(self, answered: Answered) -> None:
+        """Implements `inquiry.Learns`."""
+        entry = answered.entry
+        text = said(entry.endpoint, entry.frames, events=entry.kind is EntryKind.STREAM)
+        if text is None:
+            # Of what calls a tool, another question is no repetition.
+            self._learnt("no-text")
+            return
+        try:
+            vector = answered.sought.vector
+            if vector is None:
+                vector = await self._embedder.embed(answered.question.text)
+        except NotEmbedded as error:
+            self._learnt(error.reason.value)
+            return
+        if self._labels is not None and await self._labels.compare(answered, text, vector):
+            self._learnt("alias")
+            return
+        if not self._pace.takes(answered.account):
+            self._learnt("too-fast")
+            return
+        try:
+            record = _record(answered, entry, vector)
+        except OutOfBounds:
+            self._learnt("out-of-bounds")
+            return
+        self._learnt((await self._records.put(record)).value)
+
+
+def _record(answered: Answered, entry: Entry, vector: Vector) -> Record:
+    """Raises OutOfBounds."""
+    return Record(
+        key=entry.key,
+        partition=answered.question.partition,
+        text=answered.question.text,
+        vector=pack_vector(vector),
+        created=entry.created,
+        expires=entry.expires,
+        scope=entry.scope,
+        endpoint=entry.endpoint,
+        model=entry.model,
+        served_model=entry.served_model,
+        team=entry.team,
+        upstream=entry.upstream,
+        tags=entry.tags,
+    )

@@ -1,0 +1,303 @@
+"""The composition root's part about questions that mean the same: what finds them, what is kept, what is learnt."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from math import inf
+from pathlib import Path
+from typing import Final, final
+
+from cache.link import Link
+from cache.select import Purges, Selector
+from cache.semantic.decide import Settings
+from cache.semantic.embed import TimelyEmbedder, Work
+from cache.semantic.embedders.asked import AskedWork, fingerprint_of
+from cache.semantic.embedders.onnx_model import ModelError, ModelFiles, examine
+from cache.semantic.embedders.threads import ModelThreads
+from cache.semantic.file_records import FileRecords, RecordFile
+from cache.semantic.guard import Guard
+from cache.semantic.index import Index
+from cache.semantic.indexing import Indexing
+from cache.semantic.lookup import Lookup, Question, Sought
+from cache.semantic.minilm import minilm
+from cache.semantic.redis_engine import NoSearch, RedisEngine
+from cache.semantic.redis_follow import Following, RedisFollower
+from cache.semantic.redis_records import RedisRecords
+from cache.semantic.served import RedisServed, Served, ServedHere, ServedLog
+from cache.snapshot import Save
+from cache.tiers import Tiers
+from proxy.config import Config, ConfigError
+from proxy.config.semantic import Semantic
+from proxy.exchange import Exchange
+from proxy.own_calls import OwnCalls
+from proxy.semantic.embeddings_call import embeddings_call
+from proxy.semantic.inquiry import Inquiries
+from proxy.semantic.learning import Learning, Pace
+from proxy.semantic.modes import USUAL, Mode, Modes, Never
+from proxy.telemetry.log import Log
+from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.semantic_metrics import SemanticStats
+
+__all__ = ["Semantics"]
+
+PATIENCE: Final = 10.0
+"""Seconds that an embedder has where nobody waits."""
+FLUSH: Final = 0.2
+"""Seconds that the end of the process leaves to what is being learnt."""
+RECORD: Final = 2_048
+"""Bytes that a question and its vectors come to."""
+SWEEP: Final = 30.0
+SAVE: Final = 60.0
+EXTENSION: Final = ".questions"
+
+
+@final
+class Semantics:
+    """What finds and keeps lives as long as the process; what a reload changes is made anew by `inquiries`.
+
+    `slot` is this worker's, "" where there is one.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        metrics: Metrics,
+        log: Log,
+        tiers: Tiers,
+        purges: Purges,
+        link: Link | None,
+        own: Callable[[], OwnCalls],
+        *,
+        slot: str,
+        wall: Callable[[], float],
+        clock: Callable[[], float],
+    ) -> None:
+        self._config = config
+        self._metrics = metrics
+        self._log = log
+        self._tiers = tiers
+        self._wall = wall
+        self._clock = clock
+        self._own = own
+        semantic = config.semantic
+        work, fingerprint, dimension = self._embedder(semantic)
+        self._work = work
+        self.embedder = TimelyEmbedder(work, fingerprint, dimension, clock, deadline=semantic.deadline)
+        self._patient = TimelyEmbedder(work, fingerprint, dimension, clock, deadline=PATIENCE)
+        self.index = Index(dimension, max_bytes=semantic.memory_bytes)
+        self._indexing = Indexing(self.index, dimension)
+        self._file: RecordFile | None = None
+        self._follower: RedisFollower | None = None
+        self._engine: RedisEngine | None = None
+        self.served: ServedLog = ServedHere()
+        self.records = self._records(config, purges, link, slot, dimension)
+        self._made: list[Inquiries] = []
+        self._keeper: asyncio.Task[None] | None = None
+        metrics.semantic.stats = self._stats
+
+    def __repr__(self) -> str:
+        return f"<Semantics {self.embedder!r} {self.index!r} {self.records!r}>"
+
+    # what it is made of
+
+    def _embedder(self, semantic: Semantic) -> tuple[Work, str, int]:
+        """Raises ConfigError."""
+        chosen = semantic.embedder
+        if chosen.kind == "upstream":
+            ask = embeddings_call(self._own, chosen.model, chosen.dimension, seconds=PATIENCE)
+            fingerprint = fingerprint_of(b"upstream", chosen.model, chosen.dimension)
+            return AskedWork(ask, chosen.dimension, most=chosen.queue), fingerprint, chosen.dimension
+        try:
+            files: ModelFiles = minilm() if chosen.kind == "minilm" else examine(Path(chosen.folder))
+        except ModelError as error:
+            raise ConfigError(f"semantic.embedder: {error}") from None
+        threads = ModelThreads(files, self._clock, threads=chosen.threads, queue=chosen.queue)
+        return threads, files.fingerprint, files.dimension
+
+    def _records(
+        self, config: Config, purges: Purges, link: Link | None, slot: str, dimension: int
+    ) -> "RedisRecords | FileRecords":
+        semantic = config.semantic
+        if link is None:
+            records = FileRecords(self._indexing, max_bytes=semantic.memory_bytes, wall=self._wall, purges=purges)
+            if config.cache.snapshot:
+                path = Path(config.cache.snapshot + EXTENSION)
+                self._file = RecordFile(path, slot, records, max_bytes=semantic.memory_bytes, wall=self._wall)
+            return records
+        searched = semantic.engine == "redis"
+        shared = RedisRecords(
+            link,
+            config.redis.namespace,
+            most=max(1_000, semantic.memory_bytes // RECORD),
+            wall=self._wall,
+            on_unreadable=lambda reason: self._metrics.cache.unreadable(reason.value),
+            purges=purges,
+            dimension=dimension if searched else 0,
+        )
+        self.served = RedisServed(link, config.redis.namespace)
+        if searched:
+            self._engine = RedisEngine(
+                link, config.redis.namespace, dimension, deadline=semantic.deadline, clock=self._clock
+            )
+        else:
+            self._follower = RedisFollower(shared, self._indexing, clock=self._clock, draw=random.random)
+        return shared
+
+    # what a pipeline is given
+
+    def inquiries(self, config: Config) -> Inquiries | None:
+        """None: nothing is looked for."""
+        semantic = config.semantic
+        if not (modes := _modes(semantic)).any:
+            return None
+        guard = Guard(
+            [_words(rule) for rule in semantic.synonyms],
+            [(one, other) for one, other in map(_words, semantic.not_synonyms)],
+        )
+        lookup = Lookup(
+            self.embedder,
+            self._engine or self.index,
+            self.records,
+            guard,
+            Settings(audit=semantic.audit),
+            lambda _group: semantic.threshold or inf,
+            draw=random.random,
+            wall=self._wall,
+        )
+        learning = Learning(
+            self.records,
+            self._patient,
+            Pace(semantic.inserts_per_minute, self._clock),
+            None,
+            self._metrics.semantic.learnt,
+        )
+        inquiries = Inquiries(
+            lookup,
+            learning,
+            self._tiers,
+            modes,
+            Never([*(USUAL if semantic.never_usual else ()), *semantic.never]),
+            self._metrics.semantic,
+            version=semantic.version,
+            deadline=semantic.deadline,
+            padding=semantic.padding if config.cache.scope == "global" else 0.0,
+            wall=self._wall,
+            on_served=self._on_served,
+            on_bug=lambda error: self._log.failure("internal_error", error),
+        )
+        self._made.append(inquiries)
+        return inquiries
+
+    def _on_served(self, exchange: Exchange, question: Question, sought: Sought) -> None:
+        match, decision = sought.served, sought.decision
+        if match is None or decision is None or decision.tier is None:
+            return
+        served = Served(
+            time=self._wall(),
+            call_id=exchange.call_id,
+            stored=match.asked.text,
+            asked=question.text,
+            similarity=match.similarity,
+            tier=decision.tier.value,
+            rule=decision.rule,
+        )
+        self._made[-1].begin(
+            asyncio.get_running_loop().create_task(
+                self.served.note(match.record.key, served, match.record.expires - self._wall())
+            )
+        )
+
+    # start and stop
+
+    async def start(self) -> None:
+        """Raises ConfigError where Redis can't search."""
+        if self._file is not None:
+            loaded = await self._file.load()
+            self._log.info("questions_restored", result=loaded.result.value, questions=len(loaded.entries))
+        if self._follower is not None:
+            self._follower.start()
+        if self._engine is not None:
+            await self._prepare(self._engine)
+        self._keeper = asyncio.get_running_loop().create_task(self._keep_house())
+
+    async def _prepare(self, engine: RedisEngine) -> None:
+        try:
+            await engine.prepare()
+        except NoSearch as error:
+            raise ConfigError(f"semantic.engine: {error}") from None
+        except (ConnectionError, TimeoutError):
+            self._log.warning("semantic_search_waits", reason="Redis does not answer")
+
+    async def stop(self) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait([self._keeper])
+        for inquiries in self._made:
+            await inquiries.close(FLUSH)
+        if self._follower is not None:
+            await self._follower.close()
+        if self._file is not None:
+            await self._save(self._file)
+        await self.embedder.close()
+        await self.index.close()
+
+    async def _keep_house(self) -> None:
+        """Warms up first, so that no question waits for that."""
+        try:
+            await self.embedder.warm()
+        except ModelError as error:
+            self._log.warning("embedder_failed", reason=str(error))
+        saved = self._clock()
+        while True:
+            await asyncio.sleep(SWEEP)
+            if isinstance(self.records, FileRecords):
+                await self.records.sweep()
+            if self._file is not None and self._clock() - saved >= SAVE:
+                saved = self._clock()
+                await self._save(self._file)
+
+    async def _save(self, file: RecordFile) -> None:
+        saved = await file.save()
+        if saved is not None and saved.result is not Save.SAVED:
+            self._log.warning("questions_not_saved", result=saved.result.value, reason=saved.detail)
+
+    # purges
+
+    async def purge(self, selector: Selector) -> None:
+        """What somebody wants gone, wherever it is."""
+        await self.records.purge(selector)
+        if self._file is not None:
+            await self._file.remove()
+
+    async def hear(self, selector: Selector) -> None:
+        """The same, of another worker, who has seen to what is shared."""
+        if isinstance(self.records, RedisRecords):
+            await self.records.purge_recent(selector)
+        else:
+            await self.purge(selector)
+
+    def _stats(self) -> SemanticStats:
+        following = self._follower is None or self._follower.state is Following.CAUGHT_UP
+        return SemanticStats(
+            questions=len(self.index),
+            bytes=self.index.bytes + (self.records.bytes if isinstance(self.records, FileRecords) else 0),
+            threshold=self._config.semantic.threshold or inf,
+            proven=False,
+            labels=0,
+            wrong=0.0,
+            at_most=1.0,
+            following=following,
+        )
+
+
+def _modes(semantic: Semantic) -> Modes:
+    return Modes(Mode(semantic.mode), [*map(_ruled, semantic.models)], [*map(_ruled, semantic.endpoints)])
+
+
+def _ruled(rule: str) -> tuple[str, Mode]:
+    name, _, mode = rule.rpartition("=")
+    return name.strip(), Mode(mode.strip())
+
+
+def _words(rule: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in rule.split(","))
