@@ -1,64 +1,66 @@
-"""Whether two questions are one, by rules of the language. Sans-IO; English only."""
+"""Whether two questions are one, by rules of the language. Sans-IO; English only.
 
-import enum
-import re
+Not how alike they are: whether *every* difference between them is one that English allows without
+changing the question. Both are prepared into tokens (greetings and frames gone, one spelling, lemmas);
+typos are repaired against each other; tokens are aligned; what is left over must be licensed, in an
+allowed order; and some leftovers veto whatever the similarity: a number, a negation, an opposite.
+"""
+
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final, NamedTuple, final
+from typing import Final, final
+
+from cache.semantic.english.align import aligned
+from cache.semantic.english.license import RULES, Compared, Finding, judged
+from cache.semantic.english.prepare import prepared
+from cache.semantic.english.repair import repaired
+from cache.semantic.english.synonyms import Synonyms
+from cache.semantic.english.tokens import Prepared
 
 __all__ = ["MAX_TEXT", "RULES", "Compared", "Finding", "Guard", "Prepared", "prepare"]
 
 MAX_TEXT: Final = 2_000
 """Characters; what is longer is not for this tier."""
-RULES: Final = frozenset({"same", "number", "content"})
-_WORD: Final = re.compile(r"\w+")
-
-
-@final
-class Finding(enum.Enum):
-    SAME = "same"
-    LICENSED = "licensed"
-    ONE = "one"
-    OPEN = "open"
-    VETO = "veto"
-
-
-class Compared(NamedTuple):
-    finding: Finding
-    rule: str
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    words: tuple[str, ...]
-    numbers: tuple[str, ...]
+_SAME: Final = Compared(Finding.SAME, "same")
 
 
 def prepare(text: str) -> Prepared:
-    words = tuple(_WORD.findall(text.lower()))
-    return Prepared(words, tuple(sorted(word for word in words if any(map(str.isdigit, word)))))
+    """All that comparing needs of one question. Raises nothing for any text of at most MAX_TEXT characters; linear."""
+    return prepared(text)
 
 
 @final
 class Guard:
-    """The rules as one deployment has them."""
+    """The rules with the synonyms of one deployment."""
 
-    __slots__ = ()
+    __slots__ = ("_synonyms",)
 
     def __init__(
         self,
         extra_synonyms: Iterable[Iterable[str]] = (),
         forbidden_synonyms: Iterable[tuple[str, str]] = (),
     ) -> None:
-        """Later versions read both."""
+        """Classes of single words that hold here for one another, and pairs that do not, whatever the tables say."""
+        self._synonyms = Synonyms(extra_synonyms, forbidden_synonyms)
+
+    def __repr__(self) -> str:
+        return f"<Guard {self._synonyms!r}>"
 
     def prepare(self, text: str) -> Prepared:
         return prepare(text)
 
     def compare(self, asked: Prepared, stored: Prepared) -> Compared:
-        if asked.words == stored.words:
-            return Compared(Finding.SAME, "same")
-        if asked.numbers != stored.numbers:
-            return Compared(Finding.VETO, "number")
-        return Compared(Finding.OPEN, "content")
+        """Symmetric: the two are put in one order before they are looked at."""
+        if asked.key == stored.key:
+            return _SAME
+        one, other = (asked, stored) if asked.key < stored.key else (stored, asked)
+        mended, mended_other = repaired(one, other), repaired(other, one)
+        typo = mended is not None or mended_other is not None
+        one, other = mended or one, mended_other or other
+        if one.key == other.key and typo:
+            return Compared(Finding.LICENSED, "typo")
+        found = aligned(
+            one.tokens, other.tokens, self._synonyms.same, caseless=one.read.caseless or other.read.caseless
+        )
+        if typo:
+            found.licences.add("typo")
+        return judged(found, exact=one.exact or other.exact)

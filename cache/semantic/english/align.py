@@ -1,0 +1,107 @@
+"""Which word of one question answers to which of the other, and what is left over on each side."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, final
+
+from cache.semantic.english.tokens import Kind, Token
+
+__all__ = ["Alignment", "aligned"]
+
+_EXCHANGED: Final = frozenset({Kind.CONTENT, Kind.MUST, Kind.COMPARATIVE, Kind.QUESTION})
+"""Kinds of which a synonym may stand on the other side."""
+
+
+@final
+@dataclass(slots=True)
+class Alignment:
+    left: tuple[Token, ...]
+    right: tuple[Token, ...]
+    partner: list[int]
+    """For each token of `left` the index of its partner in `right`, or -1."""
+    taken: list[bool]
+    """For each token of `right` whether it has one."""
+    licences: set[str] = field(default_factory=set)
+
+    def pair(self, at: int, to: int) -> None:
+        self.partner[at] = to
+        self.taken[to] = True
+
+    def left_over(self) -> list[int]:
+        return [at for at, to in enumerate(self.partner) if to < 0]
+
+    def right_over(self) -> list[int]:
+        return [at for at, taken in enumerate(self.taken) if not taken]
+
+
+def aligned(
+    left: tuple[Token, ...],
+    right: tuple[Token, ...],
+    same: Callable[[Sequence[Token], int, Sequence[Token], int], bool],
+    *,
+    caseless: bool,
+) -> Alignment:
+    """Equal lemmas first, in order; then compounds written apart; then what `same` takes for synonyms."""
+    found = Alignment(left, right, [-1] * len(left), [False] * len(right))
+    _by_lemma(found)
+    if caseless:
+        _by_caseless_lemma(found)
+    over = found.left_over(), found.right_over()
+    if over[0] and over[1]:
+        _by_joining(found, *over)
+        _by_synonym(found, same)
+    return found
+
+
+def _by_lemma(found: Alignment) -> None:
+    places: dict[str, list[int]] = {}
+    for to, token in enumerate(found.right):
+        places.setdefault(token.lemma, []).append(to)
+    last = -1
+    for at, token in enumerate(found.left):
+        options = places.get(token.lemma)
+        if not options:
+            continue
+        to = next((option for option in options if option > last), options[0])
+        options.remove(to)
+        found.pair(at, to)
+        last = to
+
+
+def _by_caseless_lemma(found: Alignment) -> None:
+    """US in one question is us in another that was typed without capitals."""
+    for at in found.left_over():
+        bare = found.left[at].lemma.removesuffix("!")
+        for to in found.right_over():
+            other = found.right[to].lemma
+            if bare == other.removesuffix("!") and (found.left[at].lemma != bare) != (other.endswith("!")):
+                found.pair(at, to)
+                found.licences.add("case")
+                break
+
+
+def _by_joining(found: Alignment, lefts: Sequence[int], rights: Sequence[int]) -> None:
+    """*web site* and *website*."""
+    for at, to in ((at, to) for at in lefts for to in rights):
+        if found.partner[at] >= 0 or found.taken[to]:
+            continue
+        one, other = found.left[at].lemma, found.right[to].lemma
+        if to + 1 in rights and one == other + found.right[to + 1].lemma and not found.taken[to + 1]:
+            found.pair(at, to)
+            found.taken[to + 1] = True
+            found.licences.add("spelling")
+        elif at + 1 in lefts and other == one + found.left[at + 1].lemma and found.partner[at + 1] < 0:
+            found.pair(at, to)
+            found.partner[at + 1] = to
+            found.licences.add("spelling")
+
+
+def _by_synonym(found: Alignment, same: Callable[[Sequence[Token], int, Sequence[Token], int], bool]) -> None:
+    for at in found.left_over():
+        if found.left[at].kind not in _EXCHANGED:
+            continue
+        for to in found.right_over():
+            if found.right[to].kind in _EXCHANGED and same(found.left, at, found.right, to):
+                found.pair(at, to)
+                found.licences.add("synonym")
+                break

@@ -1,0 +1,291 @@
+"""What is left over of two aligned questions: vetoed, licensed, or open."""
+
+import enum
+from typing import Final, NamedTuple, final
+
+from cache.semantic.english.align import Alignment
+from cache.semantic.english.closed import (
+    ALWAYS_LIGHT,
+    FIRST,
+    HEADS,
+    NOTHING_ADDED,
+    REDUNDANT,
+    SECOND,
+    TIMES,
+)
+from cache.semantic.english.forms import Form
+from cache.semantic.english.lexicon import listed
+from cache.semantic.english.order import reordered
+from cache.semantic.english.synonyms import CONTRASTS, opposite
+from cache.semantic.english.tokens import Kind, Token
+
+__all__ = ["RULES", "Compared", "Finding", "judged"]
+
+
+@final
+class Finding(enum.Enum):
+    SAME = "same"
+    """Equal once prepared."""
+    LICENSED = "licensed"
+    """Every difference is one that changes nothing."""
+    ONE = "one"
+    """All but one leftover word, which restricts nothing."""
+    OPEN = "open"
+    """The rules cannot tell."""
+    VETO = "veto"
+    """Something differs that makes it another question."""
+
+
+class Compared(NamedTuple):
+    finding: Finding
+    rule: str
+    """One of RULES: what vetoed, the strongest licence needed, or why it is open."""
+
+
+_VETOES: Final = (
+    "number", "date", "time", "unit", "code", "url", "quoted", "symbol", "negation", "antonym", "person", "question",
+    "modal", "tense", "comparative", "must_match", "preposition", "contrast", "entity", "order",
+)  # fmt: skip
+_LICENCES: Final = ("case", "light", "frame", "spelling", "head", "preposition", "order", "typo", "synonym")
+"""From the weakest to the strongest."""
+_REASONS: Final = ("same", "content", "exact")
+RULES: Final = frozenset((*_VETOES, *_LICENCES, *_REASONS))
+
+_LITERAL: Final = frozenset(
+    {Kind.NUMBER, Kind.DATE, Kind.TIME, Kind.UNIT, Kind.CODE, Kind.URL, Kind.QUOTED, Kind.SYMBOL}
+)
+_WORDY: Final = frozenset({Kind.MODAL, Kind.COMPARATIVE, Kind.MUST, Kind.QUESTION})
+_FORBIDDING: Final = frozenset({Kind.NEGATION})
+_GIVING: Final = listed(
+    "give send tell show write make get find recommend suggest explain teach help read draw bring buy cook create"
+    " generate list for provide"
+)
+_ALTERNATE: Final = frozenset(
+    frozenset(pair.split("/"))
+    for pair in (
+        "at/in in/inside in/within for/of about/regarding about/concerning regarding/concerning about/of"
+        " @/in @/at @/on @/for @/with via/through via/by with/via on/upon across/throughout in/across to/toward"
+    ).split()
+)
+_ALTERNATE_NEAR: Final[dict[frozenset[str], frozenset[str]]] = {
+    frozenset({"in", "on"}): listed(
+        "app website site platform account phone device dashboard page portal mac iphone android pc computer laptop"
+        " windows weekend menu flight train plane bus invoice bill statement market internet web server"
+    ),
+    frozenset({"on", "at"}): listed("weekend website site market"),
+    frozenset({"by", "with"}): listed(
+        "card creditcard cash paypal cheque check phone email directdebit bank transfer apple google crypto bitcoin"
+        " giftcard mobile klarna invoice"
+    ),
+    frozenset({"by", "through"}): listed("email phone post mail app website paypal"),
+    frozenset({"by", "on"}): listed("phone train bus bike foot"),
+    frozenset({"over", "by"}): listed("phone email"),
+    frozenset({"on", "via"}): listed("phone app website whatsapp email"),
+    frozenset({"to", "with"}): listed("speak talk connect chat sync pair link"),
+    frozenset({"to", "into"}): listed("convert translate transfer move integrate change turn"),
+    frozenset({"in", "into"}): listed("convert translate put insert change turn"),
+    frozenset({"in", "to"}): listed("convert translate"),
+    frozenset({"from", "of"}): listed("rid copy cut"),
+    frozenset({"on", "for"}): listed(
+        "discount refund offer deal limit fee charge deadline tax sale warranty guarantee"
+    ),
+    frozenset({"on", "of"}): listed("price limit cost effect impact tax rate"),
+    frozenset({"from", "@"}): listed("apply"),
+    frozenset({"on", "about"}): listed("advice information tip guidance book article report question"),
+    frozenset({"to", "of"}): listed("change update key answer solution access"),
+    frozenset({"with", "on"}): listed("help"),
+    frozenset({"with", "at"}): listed("account"),
+}
+
+
+def judged(found: Alignment, *, exact: bool) -> Compared:
+    """Vetoes before licences; without leftovers only the order can still say no."""
+    over = _Leftover(found)
+    if (veto := over.veto()) is not None:
+        return Compared(Finding.VETO, veto)
+    licence, used = reordered(found)
+    if licence is None:
+        return Compared(Finding.VETO, "order")
+    if exact:
+        return Compared(Finding.OPEN, "exact")
+    licences = found.licences | ({licence} if licence else set())
+    return over.licensed(used, licences)
+
+
+class _Leftover:
+    __slots__ = ("found", "lefts", "rights")
+
+    def __init__(self, found: Alignment) -> None:
+        self.found = found
+        self.lefts = found.left_over()
+        self.rights = found.right_over()
+
+    def _sides(self) -> tuple[list[Token], list[Token]]:
+        return [self.found.left[at] for at in self.lefts], [self.found.right[at] for at in self.rights]
+
+    def veto(self) -> str | None:
+        """The first rule that forbids, in the order of _VETOES."""
+        lefts, rights = self._sides()
+        names = {name for token in (*lefts, *rights) if (name := self._vetoed(token, lefts, rights))}
+        if any(opposite(left.lemma, right.lemma) for left in lefts for right in rights):
+            names.add("antonym")
+        names |= _persons(lefts, rights) | self._exchanged(lefts, rights)
+        return next((name for name in _VETOES if name in names), None)
+
+    def _vetoed(self, token: Token, lefts: list[Token], rights: list[Token]) -> str | None:
+        kind = token.kind
+        if kind in _LITERAL or kind in _FORBIDDING:
+            return kind.value
+        if kind not in _WORDY or self._bare_what(token):
+            return None
+        if kind is Kind.MODAL:
+            return "tense" if token.lemma == "past" else "modal"
+        if kind is Kind.MUST and token.lemma in TIMES:
+            return "time"
+        return kind.value
+
+    def _bare_what(self, token: Token) -> bool:
+        """*capital of France* asks what *what is the capital of France* asks."""
+        if token.lemma != "what":
+            return False
+        for mine, other in ((self.found.left, self.found.right), (self.found.right, self.found.left)):
+            if mine and mine[0] is token and not any(each.kind is Kind.QUESTION for each in other):
+                return bool(other) and other[0].kind is Kind.CONTENT
+        return False
+
+    def _exchanged(self, lefts: list[Token], rights: list[Token]) -> set[str]:
+        """Two that exclude each other: of one contrasting class, or both of them names."""
+        names: set[str] = set()
+        for left in lefts:
+            for right in rights:
+                if left.kind is Kind.CONTENT and right.kind is Kind.CONTENT:
+                    if CONTRASTS.get(left.lemma, frozenset()) & CONTRASTS.get(right.lemma, frozenset()):
+                        names.add("contrast")
+                    if left.name and right.name:
+                        names.add("entity")
+        if self._prepositions() is None:
+            names.add("preposition")
+        return names
+
+    def _prepositions(self) -> set[tuple[int, int]] | None:
+        """Leftover prepositions that alternate, as pairs (left, right); None if two exclude each other."""
+        found = self.found
+        pairs: set[tuple[int, int]] = set()
+        lefts = [at for at in self.lefts if found.left[at].kind is Kind.PREPOSITION]
+        rights = [at for at in self.rights if found.right[at].kind is Kind.PREPOSITION]
+        for at, to in zip(lefts, rights, strict=False):
+            if not _alternate(found, at, to):
+                return None
+            pairs.add((at, to))
+        return pairs
+
+    def licensed(self, used: set[int], licences: set[str]) -> Compared:
+        pairs = self._prepositions() or set()
+        if pairs:
+            licences.add("preposition")
+        gone_left = {at for at, _ in pairs} | {at for at in used if at >= 0}
+        gone_right = {to for _, to in pairs} | {-1 - at for at in used if at < 0}
+        rest: list[Token] = []
+        for tokens, over, gone in (
+            (self.found.left, self.lefts, gone_left),
+            (self.found.right, self.rights, gone_right),
+        ):
+            for at in over:
+                if at in gone:
+                    continue
+                if (licence := self._licence(tokens, at)) is not None:
+                    licences.add(licence)
+                else:
+                    rest.append(tokens[at])
+        if not rest and _tenses_differ(self.found):
+            return Compared(Finding.OPEN, "tense")
+        if not rest:
+            return Compared(Finding.LICENSED, max(licences or {"light"}, key=_LICENCES.index))
+        if len(rest) == 1 and rest[0].lemma in NOTHING_ADDED and not _tenses_differ(self.found):
+            return Compared(Finding.ONE, "content")
+        return Compared(Finding.OPEN, "content")
+
+    def _licence(self, tokens: tuple[Token, ...], at: int) -> str | None:
+        token = tokens[at]
+        before = tokens[at - 1] if at else None
+        after = tokens[at + 1] if at + 1 < len(tokens) else None
+        if token.lemma in ALWAYS_LIGHT or token.kind is Kind.LIGHT:
+            return "light" if after is not None or token.lemma not in {"your", "my"} else None
+        if token.lemma == "what":
+            return "frame"
+        if token.kind is Kind.CONTENT:
+            return _head(before, token, after)
+        if token.lemma == "me":
+            return "light" if before is not None and before.lemma in _GIVING else None
+        if token.kind is Kind.PREPOSITION:
+            return _alone(before, token, after)
+        return None
+
+
+def _head(before: Token | None, token: Token, after: Token | None) -> str | None:
+    if before is not None and (before.lemma, token.lemma) in HEADS:
+        return "head"
+    if after is not None and (token.lemma, after.lemma) in REDUNDANT:
+        return "head"
+    return None
+
+
+def _alone(before: Token | None, token: Token, after: Token | None) -> str | None:
+    """A preposition that may be left out: *on* Monday, *for* three days, all *of* my, help me *to*."""
+    if after is None:
+        return None
+    match token.lemma:
+        case "on" if after.kind is Kind.DATE:
+            return "preposition"
+        case "for" if after.kind is Kind.NUMBER or after.lemma == "me":
+            return "preposition"
+        case "of" if before is not None and before.lemma in {"all", "both", "half", "most", "inside", "off"}:
+            return "preposition"
+        case "to" if before is not None and before.lemma in {"help", "me", "want", "like"}:
+            return "preposition"
+        case _:
+            return None
+
+
+def _persons(lefts: list[Token], rights: list[Token]) -> set[str]:
+    mine = {_group(token.lemma) for token in lefts if token.kind is Kind.PERSON}
+    others = {_group(token.lemma) for token in rights if token.kind is Kind.PERSON}
+    return {"person"} if mine and others and mine.isdisjoint(others) else set()
+
+
+def _group(lemma: str) -> str:
+    if lemma in FIRST:
+        return "first"
+    return "second" if lemma in SECOND else "third"
+
+
+def _alternate(found: Alignment, at: int, to: int) -> bool:
+    """The two stand before the same word, or after it, and may stand for each other there."""
+    pair = frozenset({found.left[at].lemma, found.right[to].lemma})
+    if not _same_place(found, at, to):
+        return False
+    if pair in _ALTERNATE:
+        return True
+    near = _ALTERNATE_NEAR.get(pair)
+    return near is not None and any(
+        token.lemma in near for token in (*found.left[max(0, at - 3) : at + 4], *found.right[max(0, to - 3) : to + 4])
+    )
+
+
+def _same_place(found: Alignment, at: int, to: int) -> bool:
+    partner = found.partner
+    after = at + 1 < len(partner) and partner[at + 1] == to + 1
+    skipped = at + 2 < len(partner) and partner[at + 2] in {to + 1, to + 2}
+    return (
+        after
+        or skipped
+        or (at + 1 < len(partner) and partner[at + 1] == to + 2)
+        or (at > 0 and partner[at - 1] == to - 1)
+    )
+
+
+def _tenses_differ(found: Alignment) -> bool:
+    return any(
+        to >= 0 and (found.left[at].form is Form.PAST) is not (found.right[to].form is Form.PAST)
+        for at, to in enumerate(found.partner)
+    )

@@ -1,0 +1,99 @@
+"""The order of the matched words: equal, or changed in one of the few ways that change nothing."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from cache.semantic.english.align import Alignment
+from cache.semantic.english.lexicon import listed
+from cache.semantic.english.tokens import Kind, Token
+
+__all__ = ["reordered"]
+
+_UNORDERED: Final = frozenset({Kind.MODAL, Kind.LIGHT})
+_COMPOUNDING: Final = frozenset({"of", "for", "on"})
+_MEASURES: Final = listed(
+    "glass cup bottle box pot bowl can tin jar packet bag plate piece pack bucket basket tank case"
+)
+"""A glass of wine is no wine glass."""
+
+
+def reordered(found: Alignment) -> tuple[str | None, set[int]]:
+    """The licence that the order needs (empty for none, None for an order that is not allowed), and which leftover
+    prepositions it used up: left indices, or -1 - right index.
+    """
+    sequence = [(at, to) for at, to in enumerate(found.partner) if to >= 0 and found.left[at].kind not in _UNORDERED]
+    places = [to for _, to in sequence]
+    if all(places[i] <= places[i + 1] for i in range(len(places) - 1)):
+        return "", set()
+    used = _compound(found, sequence)
+    if used is not None:
+        return "order", {used}
+    if _phrases_permuted(found):
+        return "order", set()
+    return None, set()
+
+
+def _compound(found: Alignment, sequence: Sequence[tuple[int, int]]) -> int | None:
+    """*X of Y* and *Y X*: one exchange of two blocks, with a leftover preposition between them on one side."""
+    places = [to for _, to in sequence]
+    falls = [i for i in range(len(places) - 1) if places[i] > places[i + 1]]
+    if len(falls) != 1:
+        return None
+    fall = falls[0]
+    start = fall
+    while start > 0 and places[start - 1] > places[fall + 1] and places[start - 1] + 1 == places[start]:
+        start -= 1
+    end = fall + 1
+    while end + 1 < len(places) and places[end + 1] < places[start] and places[end] + 1 == places[end + 1]:
+        end += 1
+    swapped = places[:start] + places[fall + 1 : end + 1] + places[start : fall + 1] + places[end + 1 :]
+    if any(swapped[i] > swapped[i + 1] for i in range(len(swapped) - 1)):
+        return None
+    firsts, seconds = sequence[start : fall + 1], sequence[fall + 1 : end + 1]
+    if len(firsts) > 2 or len(seconds) > 3:
+        return None
+    return _between(found, firsts, seconds)
+
+
+def _between(found: Alignment, firsts: Sequence[tuple[int, int]], seconds: Sequence[tuple[int, int]]) -> int | None:
+    """The leftover preposition between the blocks: left index, or -1 - right index."""
+    if not all(found.left[at].kind is Kind.CONTENT for at, _ in (*firsts, *seconds)):
+        return None
+    heads = {found.left[firsts[-1][0]].lemma}
+    left_gap = range(firsts[-1][0] + 1, seconds[0][0])
+    right_gap = range(seconds[-1][1] + 1, firsts[0][1])
+    for at in left_gap:
+        if found.partner[at] < 0 and found.left[at].lemma in _COMPOUNDING and len(left_gap) == 1 and not right_gap:
+            return None if heads & _MEASURES else at
+    heads = {found.right[seconds[-1][1]].lemma}
+    for at in right_gap:
+        if not found.taken[at] and found.right[at].lemma in _COMPOUNDING and len(right_gap) == 1 and not left_gap:
+            return None if heads & _MEASURES else -1 - at
+    return None
+
+
+def _phrases_permuted(found: Alignment) -> bool:
+    """The same core and the same prepositional phrases, each whole, in another order."""
+    if found.left_over() or found.right_over():
+        return False
+    left = _phrases(found.left, [token.lemma for token in found.left])
+    right = _phrases(found.right, _names_of_partners(found))
+    return left[0] == right[0] and sorted(left[1:]) == sorted(right[1:])
+
+
+def _names_of_partners(found: Alignment) -> list[str]:
+    names = [token.lemma for token in found.right]
+    for at, to in enumerate(found.partner):
+        if to >= 0:
+            names[to] = found.left[at].lemma
+    return names
+
+
+def _phrases(tokens: Sequence[Token], names: Sequence[str]) -> list[tuple[str, ...]]:
+    """The core, then each phrase from its preposition to the next; *of* stays with its noun."""
+    phrases: list[list[str]] = [[]]
+    for token, name in zip(tokens, names, strict=True):
+        if token.kind is Kind.PREPOSITION and token.lemma != "of":
+            phrases.append([])
+        phrases[-1].append(name)
+    return [tuple(phrase) for phrase in phrases]

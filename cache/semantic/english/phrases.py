@@ -1,0 +1,52 @@
+"""Units of several words made one: phrasal verbs, compounds, and long forms of short ones."""
+
+from collections.abc import Iterable, Iterator
+from importlib import resources
+from typing import Final
+
+from cache.semantic.english.forms import inflected
+
+__all__ = ["PHRASES", "SEPARABLE", "longest"]
+
+SEPARABLE: Final = {
+    verb: frozenset(particles.split())
+    for verb, particles in {
+        "turn": "on off up down", "switch": "on off", "set": "up", "back": "up", "fill": "in out", "pick": "up",
+        "cut": "off", "shut": "down off", "get": "back", "pay": "back off", "send": "back", "call": "off back",
+        "take": "off out", "put": "on off", "log": "in out", "sign": "up in out", "look": "up", "give": "up back",
+        "drop": "off", "throw": "away out", "write": "down", "bring": "back", "hook": "up", "top": "up",
+    }.items()
+}  # fmt: skip
+
+
+def _rules() -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Lines `long form, another > short form`; compared by lemma."""
+    text = resources.files("cache.semantic.english").joinpath("phrases.txt").read_text("utf-8")
+    for line in text.splitlines():
+        if not line or line.startswith("#"):
+            continue
+        longs, _, short = line.partition(">")
+        for long in longs.split(","):
+            yield tuple(inflected(word).lemma for word in long.split()), tuple(short.split())
+
+
+def _table(
+    rules: Iterable[tuple[tuple[str, ...], tuple[str, ...]]],
+) -> dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]]:
+    table: dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]] = {}
+    for long, short in rules:
+        table.setdefault(long[0], []).append((long, short))
+    for options in table.values():
+        options.sort(key=lambda option: -len(option[0]))
+    return table
+
+
+PHRASES: Final = _table(_rules())
+
+
+def longest(lemmas: list[str], at: int) -> tuple[int, tuple[str, ...]]:
+    """How many words from `at` on are a phrase, and what stands for it; 0 for none."""
+    for long, short in PHRASES.get(lemmas[at], ()):
+        if tuple(lemmas[at : at + len(long)]) == long:
+            return len(long), short
+    return 0, ()

@@ -1,0 +1,297 @@
+"""From text to tokens: read, spell, count, frame, lemmatise, join phrases, drop what says nothing."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from cache.semantic.english.closed import (
+    COMPARATIVE,
+    EMPTY,
+    HEDGES,
+    MODALS,
+    MUST,
+    NEGATIONS,
+    PERSONS,
+    PREPOSITIONS,
+    TIMES,
+    WH,
+)
+from cache.semantic.english.forms import Form, inflected
+from cache.semantic.english.frames import framed
+from cache.semantic.english.lexicon import KNOWN, NAMES, listed
+from cache.semantic.english.numbers import one_form
+from cache.semantic.english.phrases import SEPARABLE, longest
+from cache.semantic.english.reading import Mark, Read, Word, read
+from cache.semantic.english.spelling import is_spelt, spelt_out
+from cache.semantic.english.tokens import Kind, Prepared, Token
+
+__all__ = ["assembled", "is_known", "prepared"]
+
+_ABOUT_WORDS: Final = listed(
+    "translate translation translated translating spell spelled spelling spelt pronounce pronounced pronunciation rhyme"
+    " rhymes synonym synonyms antonym antonyms anagram anagrams palindrome paraphrase rewrite rephrase proofread"
+    " punctuate punctuation capitalize capitalise grammar grammatical grammatically uppercase lowercase acronym syllable"
+    " syllables plural conjugate conjugation abbreviation etymology homophone"
+)
+"""The question is about words: none may be dropped, repaired or exchanged."""
+_NAMED_WORD: Final = listed("word phrase sentence expression letters vowels")
+_ABOUT_MEANING: Final = listed("mean means meaning meanings definition define defined stand")
+_TAKES_TEXT: Final = _ABOUT_WORDS | listed(
+    "summarize summarise summary shorten edit correct fix classify extract analyze analyse following below this text"
+    " passage paragraph code article email review improve reply respond answer continue complete count convert explain"
+    " sentence debug format parse sort reverse solve evaluate simplify"
+)
+_AUXILIARY_AFTER: Final = listed("i you we they he she it to can could should will would must may not and who that")
+_FRAME_KINDS: Final = {Mark.NUMBER: Kind.NUMBER, Mark.DATE: Kind.DATE, Mark.TIME: Kind.TIME, Mark.UNIT: Kind.UNIT,
+                       Mark.CODE: Kind.CODE, Mark.URL: Kind.URL, Mark.QUOTED: Kind.QUOTED, Mark.SYMBOL: Kind.SYMBOL}  # fmt: skip
+_STUTTERED: Final = MUST | EMPTY | PERSONS | WH | MODALS | PREPOSITIONS
+_CLOSED_KINDS: Final[dict[str, Kind]] = {
+    **dict.fromkeys(MUST | TIMES, Kind.MUST),
+    **dict.fromkeys(COMPARATIVE, Kind.COMPARATIVE),
+    **dict.fromkeys(PREPOSITIONS, Kind.PREPOSITION),
+    **dict.fromkeys(PERSONS, Kind.PERSON),
+    **dict.fromkeys(MODALS, Kind.MODAL),
+    **dict.fromkeys(WH, Kind.QUESTION),
+    **dict.fromkeys(NEGATIONS, Kind.NEGATION),
+    "'s": Kind.LIGHT,
+}
+
+
+def prepared(text: str) -> Prepared:
+    """Linear; raises nothing."""
+    return assembled(read(text))
+
+
+def assembled(source: Read) -> Prepared:
+    """What was read, prepared; a repair comes back here with other words."""
+    words = source.words
+    texts = {word.text for word in words}
+    exact = not texts.isdisjoint(_ABOUT_WORDS) or _names_a_word(words)
+    payload: Sequence[Word] = ()
+    if source.payload < len(words) and not {word.text for word in words[: source.payload]}.isdisjoint(_TAKES_TEXT):
+        words, payload = words[: source.payload], words[source.payload :]
+    careful = exact or not texts.isdisjoint(_ABOUT_MEANING)
+    plain = one_form(_unstuttered(list(spelt_out(words))))
+    sentences = [sentence for part in _sentences(plain) if (sentence := framed(part, careful=careful))]
+    tokens = [token for sentence in sentences for token in _tokens(sentence, careful=careful, exact=exact)]
+    tokens += [Token(word.text, Kind.QUOTED, Form.PLAIN, name=False) for word in payload if word.mark is not Mark.COMMA]
+    if not any(token.kind is not Kind.LIGHT for token in tokens):
+        tokens = [Token(word.text, Kind.CONTENT, Form.PLAIN, name=False) for word in source.words]
+    key = tuple(token.lemma if token.form is not Form.PAST else token.lemma + "+" for token in tokens)
+    unknown = () if exact else tuple(at for at, word in enumerate(words) if _is_unknown(word))
+    return Prepared(tuple(tokens), key, source, unknown, exact)
+
+
+def _names_a_word(words: Sequence[Word]) -> bool:
+    """*the word affect*, *how do you say please in French*; not *a Word document*."""
+    for at, word in enumerate(words):
+        if word.text in _NAMED_WORD and at and words[at - 1].text in {"the", "this", "these", "following", "a", "of"}:
+            return not (
+                at + 1 < len(words) and words[at + 1].text in {"document", "file", "limit", "count", "doc", "of"}
+            )
+        if word.text == "say" and any(later.text == "in" for later in words[at:]):
+            return True
+    return False
+
+
+def is_known(text: str) -> bool:
+    """In the lists, by itself, as an inflection or as a contraction."""
+    bare = text.removesuffix("'s")
+    return bare in KNOWN or is_spelt(text) or inflected(bare).lemma in KNOWN
+
+
+def _is_unknown(word: Word) -> bool:
+    return word.mark in {Mark.PLAIN, Mark.NAME} and len(word.text) > 1 and not is_known(word.text)
+
+
+def _unstuttered(words: list[Word]) -> list[Word]:
+    """*how do how do i* is *how do i*; only what holds a word of a closed class is a stutter."""
+    out: list[Word] = []
+    for word in words:
+        out.append(word)
+        for size in (3, 2, 1):
+            last = out[-size:]
+            if len(out) >= 2 * size and last == out[-2 * size : -size] and _is_stutter(last):
+                del out[-size:]
+                break
+    return out
+
+
+def _is_stutter(words: Sequence[Word]) -> bool:
+    return all(word.mark in {Mark.PLAIN, Mark.NAME} for word in words) and any(
+        word.text in _STUTTERED for word in words if word.text not in {"that", "had", "more", "no", "so", "again"}
+    )
+
+
+def _sentences(words: Iterable[Word]) -> Iterator[list[Word]]:
+    sentence: list[Word] = []
+    for word in words:
+        if word.mark is Mark.STOP:
+            if sentence:
+                yield sentence
+            sentence = []
+        else:
+            sentence.append(word)
+    if sentence:
+        yield sentence
+
+
+def _tokens(sentence: list[Word], *, careful: bool, exact: bool) -> list[Token]:
+    if exact:
+        return [_token(word, word.text, Form.PLAIN) for word in sentence if word.mark is not Mark.COMMA]
+    words = _without_auxiliaries(sentence)
+    pairs = [(word, *_lemma(word)) for word in words]
+    joined = _joined_phrases(pairs)
+    drop = EMPTY if careful else EMPTY | HEDGES
+    tokens = [
+        _token(word, lemma, form)
+        for word, lemma, form in joined
+        if word.mark in _FRAME_KINDS or (lemma not in drop and word.mark is not Mark.COMMA)
+    ]
+    return _rearranged(tokens)
+
+
+def _lemma(word: Word) -> tuple[str, Form]:
+    if word.mark is Mark.ACRONYM:
+        return word.text + "!", Form.PLAIN
+    if word.mark in _FRAME_KINDS or word.mark is Mark.FRAME:
+        return word.text, Form.PLAIN
+    return inflected(word.text)
+
+
+def _without_auxiliaries(words: list[Word]) -> list[Word]:
+    """*did*, *was*, *had* are one mark of the past; *do*, *have* before another verb are nothing."""
+    out: list[Word] = []
+    for at, word in enumerate(words):
+        text = word.text
+        after = words[at + 1].text if at + 1 < len(words) else ""
+        if word.mark not in {Mark.PLAIN, Mark.NAME}:
+            out.append(word)
+        elif text in {"was", "were"} or (text == "did" and _is_auxiliary(out, after)):
+            out.append(Word("past", Mark.FRAME))
+        elif (text in {"do", "does"} and _is_auxiliary(out, after)) or (text == "will" and after == "not"):
+            continue
+        elif text in {"have", "has", "had"} and _is_perfect(words, at):
+            if text == "had":
+                out.append(Word("past", Mark.FRAME))
+        else:
+            out.append(word)
+    return out
+
+
+def _is_auxiliary(before: list[Word], after: str) -> bool:
+    return bool(after) and after != "," and (not before or before[-1].text not in _AUXILIARY_AFTER or after == "not")
+
+
+def _is_perfect(words: list[Word], at: int) -> bool:
+    """A participle follows, perhaps behind *not*, *been*, a pronoun or an adverb."""
+    for word in words[at + 1 : at + 4]:
+        if word.mark not in {Mark.PLAIN, Mark.NAME}:
+            return False
+        if word.text == "been" or inflected(word.text).form is Form.PAST:
+            return True
+        if word.text not in PERSONS and word.text not in {"not", "ever", "already", "just", "never", "recently"}:
+            return False
+    return False
+
+
+_Pair = tuple[Word, str, Form]
+
+
+def _joined_phrases(pairs: list[_Pair]) -> list[_Pair]:
+    lemmas = [lemma for _, lemma, _ in pairs]
+    out: list[_Pair] = []
+    skipped: set[int] = set()
+    at = 0
+    while at < len(pairs):
+        if at in skipped:
+            at += 1
+            continue
+        size, short = longest(lemmas, at)
+        if size and all(pairs[i][0].mark not in {Mark.QUOTED, Mark.CODE, Mark.URL} for i in range(at, at + size)):
+            form = pairs[at][2]
+            out.extend((Word(text, Mark.FRAME), text, form if not i else Form.PLAIN) for i, text in enumerate(short))
+            at += size
+            continue
+        word, lemma, form = pairs[at]
+        if (particle := _particle(pairs, at)) > 0:
+            skipped.add(particle)
+            joined = lemma + pairs[particle][1]
+            word, lemma = Word(joined, Mark.FRAME), joined
+        out.append((word, lemma, form))
+        at += 1
+    return out
+
+
+def _particle(pairs: list[_Pair], at: int) -> int:
+    """Where the particle of a parted verb stands (*turn the wifi off*); 0 for none."""
+    wanted = SEPARABLE.get(pairs[at][1])
+    if wanted is None:
+        return 0
+    for to in range(at + 2, min(at + 6, len(pairs))):
+        lemma = pairs[to][1]
+        if lemma in wanted and (to + 1 == len(pairs) or pairs[to + 1][1] in _ENDS_A_VERB):
+            return to
+        if lemma in PREPOSITIONS or lemma in WH:
+            return 0
+    return 0
+
+
+_ENDS_A_VERB: Final = (PREPOSITIONS | listed(", and or if when after before again without until automatically")) - {
+    "of"
+}
+
+
+def _token(word: Word, lemma: str, form: Form) -> Token:
+    kind = _FRAME_KINDS.get(word.mark)
+    if kind is None:
+        kind = Kind.CONTENT if word.mark is Mark.ACRONYM else _CLOSED_KINDS.get(lemma, Kind.CONTENT)
+    name = word.mark in {Mark.NAME, Mark.ACRONYM} or (kind is Kind.CONTENT and word.text in NAMES)
+    return Token(lemma, kind, form, name)
+
+
+def _rearranged(tokens: list[Token]) -> list[Token]:
+    """Orders that say the same made one: *i can* is *can i*; *is X available* is *is there X*."""
+    for at in range(len(tokens) - 1):
+        if tokens[at].kind is Kind.PERSON and tokens[at + 1].kind is Kind.MODAL and tokens[at + 1].lemma != "past":
+            tokens[at], tokens[at + 1] = tokens[at + 1], tokens[at]
+    if not tokens:
+        return tokens
+    head = tokens[0].lemma
+    if head == "price":
+        return _without(tokens, "cost", "charge")
+    if head == "¿":
+        return _available(tokens)
+    if head == "what" and len(tokens) > 2 and tokens[-1].lemma == "cost" and tokens[1].lemma != "deadline":
+        return [_frame("price"), *tokens[1:-1]]
+    return tokens
+
+
+def _without(tokens: list[Token], *lemmas: str) -> list[Token]:
+    for at, token in enumerate(tokens):
+        if token.lemma in lemmas:
+            return tokens[:at] + tokens[at + 1 :]
+    return tokens
+
+
+def _frame(lemma: str) -> Token:
+    return Token(lemma, Kind.QUESTION, Form.PLAIN, name=False)
+
+
+def _available(tokens: list[Token]) -> list[Token]:
+    """*is X available at Y* is *is there X at Y*; *does Y have X* is *is there X at Y*."""
+    for at, token in enumerate(tokens[1:6], start=1):
+        if token.lemma == "available" and at > 1:
+            return [_frame("exist"), *tokens[1:at], *tokens[at + 1 :]]
+        if token.lemma in {"have", "offer", "provide"} and 1 < at < 5 and at + 1 < len(tokens):
+            owner = tokens[1:at]
+            if any(each.kind is not Kind.CONTENT or each.form is Form.ING for each in owner[-1:]):
+                return tokens
+            if not any(
+                each.kind in {Kind.PERSON, Kind.PREPOSITION, Kind.NEGATION} and each.lemma not in {"your", "this"}
+                for each in owner
+            ):
+                place = Token("@", Kind.PREPOSITION, Form.PLAIN, name=False)
+                return [_frame("exist"), *tokens[at + 1 :], place, *owner]
+        if token.kind not in {Kind.CONTENT, Kind.PERSON, Kind.LIGHT}:
+            break
+    return tokens

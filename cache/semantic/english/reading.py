@@ -1,0 +1,281 @@
+"""A question as words, each with what it is: a plain word, a name, a number, code, a quotation.
+
+Every repetition in the patterns is bounded, so reading is linear in the text.
+"""
+
+import enum
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from cache.semantic.english.lexicon import listed
+
+__all__ = ["Mark", "Read", "Word", "read", "scaled"]
+
+
+class Mark(enum.Enum):
+    PLAIN = enum.auto()
+    NAME = enum.auto()
+    """A capital where the grammar asks for none."""
+    ACRONYM = enum.auto()
+    """US, IT, WHO: another word than us, it, who."""
+    NUMBER = enum.auto()
+    DATE = enum.auto()
+    TIME = enum.auto()
+    UNIT = enum.auto()
+    CODE = enum.auto()
+    URL = enum.auto()
+    QUOTED = enum.auto()
+    SYMBOL = enum.auto()
+    COMMA = enum.auto()
+    STOP = enum.auto()
+    FRAME = enum.auto()
+    """Put there by a rule of the language, in place of a longer form."""
+
+
+class Word(NamedTuple):
+    text: str
+    mark: Mark = Mark.PLAIN
+
+
+class Read(NamedTuple):
+    words: tuple[Word, ...]
+    caseless: bool
+    """The text is all in one case: nothing is told by a small letter."""
+    payload: int
+    """Index of the first word of text that the question is about (after a colon or a blank line), or the end."""
+
+
+_TOKEN: Final = re.compile(
+    r"""
+  (?P<code> ```.{1,600}?``` | `[^`\n]{1,300}`
+          | (?<!\S)--?(?=[A-Za-z])(?:(?<=--)[A-Za-z][\w-]{0,40}|[A-Za-z]{1,3}(?![\w-]))
+          | \b[A-Za-z]\+\+ | \b[A-Za-z]\#(?!\w) | (?<![\w.])\.[A-Z]{2,8}\b | \b\w{1,64}\(\)
+          | \$[A-Za-z_]\w{0,60} | [@\#][A-Za-z_]\w{0,60}
+          | \b(?=\w{0,60}_)\w{2,64} )
+| (?P<url>  (?:https?|ftp|file)://[^\s<>"]{1,500} | \bwww\.[^\s<>"]{1,300}
+          | \b[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,5} )
+| (?P<path> (?<![\w/.])(?:~|\.{1,2})?/[\w.@-][\w.@/*-]{0,200} | \b[A-Za-z]:\\[\w\\.-]{1,200} )
+| (?P<quote> "[^"\n]{1,300}" | (?<![\w'])'[^'\n]{1,200}'(?!\w) )
+| (?P<date> \b\d{4}-\d{1,2}-\d{1,2}\b | \b\d{1,2}[/.]\d{1,2}[/.]\d{2,4}\b )
+| (?P<time> \b\d{1,2}(?:[:.]\d{2})?\s?(?:[ap]\.m\.|[ap]m\b) | \b\d{1,2}:\d{2}(?::\d{2})?\b )
+| (?P<number> \d{1,3}(?:,\d{3}){1,6}(?:\.\d{1,20})?(?!\w) | \d{1,40}(?:\.\d{1,20}){1,5}(?![\w])
+          | (?<![A-Za-z])\d{1,40}(?!\w) )
+| (?P<amount> (?<![A-Za-z])(?P<digits>\d{1,3}(?:,\d{3}){1,6}(?:\.\d{1,20})?|\d{1,40}(?:\.\d{1,20})?)(?P<suffix>[A-Za-zµ]{1,12})(?![\w]) )
+| (?P<mixed> \b(?=[A-Za-z-]{0,30}\d)[A-Za-z0-9]{1,30}(?:[-.][A-Za-z0-9]{1,20}){0,4}(?<=[A-Za-z0-9]) )
+| (?P<dots> \b(?:[A-Za-z]\.){2,6} )
+| (?P<dotted> \b[A-Za-z]{1,40}(?:\.[A-Za-z][A-Za-z0-9]{0,40}){1,5} )
+| (?P<word> [^\W\d_]{1,80}(?:'[^\W\d_]{1,8}){0,2}'? )
+| (?P<stop> [.!?;\n:]{1,40} | …)
+| (?P<comma> [,()\[\]{}|] | \s[-–—]{1,3}\s )
+| (?P<hyphen> [-–—'"/] )
+| (?P<symbol> [^\s\w] | \w )
+""",
+    re.VERBOSE | re.DOTALL,
+)
+_PLAIN_MARKS: Final = str.maketrans(
+    {"’": "'", "‘": "'", "`": "`", "´": "'", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "ʼ": "'", "\u00a0": " ",
+     "−": "-", "‐": "-", "‑": "-"}
+)  # fmt: skip
+_AMBIGUOUS: Final = frozenset({"us", "it", "who", "aids", "sat", "act", "may", "or", "me", "in", "pin", "ram", "mit"})
+"""What is another word in capitals; only these are told apart by case."""
+_ACRONYMS: Final = frozenset({"us", "it", "who", "aids", "sat", "act", "mit"})
+_SENTENCE_WORDS: Final = listed(
+    "how what can is are do does thanks thank please cheers where when who why which i we my the also and"
+)
+_MATHS: Final = frozenset("+*=<>^%±×÷√∞≤≥≠∑∫/")
+
+
+def read(text: str) -> Read:
+    """Linear; raises nothing. Control and format characters go, compatibility forms fold."""
+    clean = unicodedata.normalize("NFKC", text).translate(_PLAIN_MARKS)
+    if not clean.isascii():
+        clean = "".join(c if unicodedata.category(c) not in {"Cf", "Cc"} or c in "\n\t" else " " for c in clean)
+        clean = clean.replace(" \ufe0f", "")
+    letters = [c for c in clean if c.isalpha()]
+    caseless = all(c.islower() for c in letters) or (len(letters) > 4 and not any(c.islower() for c in letters))
+    reader = _Reader(caseless, titled=_titled(clean))
+    for found in _TOKEN.finditer(clean):
+        reader.take(found)
+    return Read(tuple(reader.words), caseless, reader.payload if reader.payload >= 0 else len(reader.words))
+
+
+def _titled(text: str) -> bool:
+    """Nearly every word has a capital, so a capital says nothing."""
+    words = [word for word in text.split() if word[0].isalpha()]
+    return len(words) > 3 and sum(word[0].isupper() for word in words) >= 0.75 * len(words)
+
+
+class _Reader:
+    __slots__ = ("caseless", "payload", "start", "titled", "words")
+
+    def __init__(self, caseless: bool, *, titled: bool) -> None:
+        self.words: list[Word] = []
+        self.caseless = caseless
+        self.titled = titled
+        self.payload = -1
+        self.start = True
+
+    def take(self, found: re.Match[str]) -> None:
+        kind, text = found.lastgroup, found.group()
+        if kind == "word":
+            self._word(text)
+            return
+        if kind in {"suffix", "amount"}:
+            self._amount(found.group("digits"), found.group("suffix"), text)
+        elif kind == "stop":
+            self._stop(text)
+            return
+        elif kind == "comma":
+            self.words.append(Word(",", Mark.COMMA))
+        elif kind == "hyphen":
+            self._hyphen(found, text)
+        elif kind == "quote":
+            self.words.extend(Word(word, Mark.QUOTED) for word in _quoted(text))
+        elif kind == "dotted":
+            self._dotted(text)
+        elif kind is not None:
+            self.words.extend(_literal(kind, text))
+        self.start = False
+
+    def _word(self, text: str) -> None:
+        folded = _folded(text)
+        before = self.words[-1] if self.words else None
+        mark = Mark.PLAIN
+        if (text.isupper() and len(text) > 1 and not self.caseless and folded in _ACRONYMS) or (
+            folded == "us" and before is not None and before.text == "the"
+        ):
+            mark = Mark.ACRONYM
+        elif (not self.caseless and _inner_capital(text)) or (
+            text[0].isupper() and not self.start and not self.caseless and not self.titled and folded != "i"
+        ):
+            mark = Mark.NAME
+        self.start = False
+        self.words.append(Word(folded, mark))
+
+    def _stop(self, text: str) -> None:
+        self.start = True
+        if self.words and (":" in text or "\n\n" in text) and self.payload < 0:
+            self.payload = len(self.words) + 1
+        if not self.words or self.words[-1].mark is not Mark.STOP:
+            self.words.append(Word(".", Mark.STOP))
+        elif self.payload > len(self.words):
+            self.payload = len(self.words)
+
+    def _hyphen(self, found: re.Match[str], text: str) -> None:
+        """Between two numbers a hyphen is *to*; a slash between words parts them; a quotation mark alone is nothing."""
+        whole, at = found.string, found.start()
+        between = at > 0 and at + 1 < len(whole) and whole[at - 1].isdigit() and whole[at + 1].isdigit()
+        if text == "/":
+            self.words.append(Word("/", Mark.SYMBOL if between else Mark.COMMA))
+        elif text in "-–—" and between:
+            self.words.append(Word("to"))
+        elif text in "-–—" and at + 1 < len(whole) and whole[at + 1].isdigit():
+            self.words.append(Word("-", Mark.SYMBOL))
+
+    def _amount(self, digits: str, suffix: str, text: str) -> None:
+        """10GB, 5k, 3rd, 2kg; what has no unit for a suffix is a name: 3D, 2FA."""
+        low = suffix.lower()
+        number = digits.replace(",", "")
+        if low in {"st", "nd", "rd", "th"}:
+            self.words.append(Word(number + "th", Mark.NUMBER))
+        elif low == "k" and suffix == "k":
+            self.words.append(Word(scaled(number, 1000), Mark.NUMBER))
+        elif low in _SUFFIXES:
+            self.words.extend((Word(number, Mark.NUMBER), Word(_SUFFIXES[low], Mark.UNIT)))
+        else:
+            self.words.append(Word(text.lower(), Mark.CODE))
+
+    def _dotted(self, text: str) -> None:
+        """node.js is one word; *card.How* is the end of a sentence and the start of one."""
+        head, _, tail = text.partition(".")
+        if (tail[0].isupper() and head.islower()) or tail.lower() in _SENTENCE_WORDS:
+            self._word(head)
+            self._stop(".")
+            for part in tail.split("."):
+                self._word(part)
+            return
+        self.words.append(Word(text.lower(), Mark.CODE))
+
+
+_SUFFIXES: Final = {
+    "gb": "gb", "mb": "mb", "tb": "tb", "kb": "kb", "gbps": "gbps", "mbps": "mbps", "kg": "kg", "kgs": "kg", "g": "gram",
+    "mg": "mg", "ml": "ml", "l": "liter", "cl": "cl", "km": "km", "kms": "km", "m": "m", "cm": "cm", "mm": "mm",
+    "ft": "foot", "in": "inch", "lb": "lb", "lbs": "lb", "oz": "oz", "mph": "mph", "kph": "kph", "kmh": "kph",
+    "hr": "hour", "hrs": "hour", "h": "hour", "min": "minute", "mins": "minute", "s": "second", "sec": "second",
+    "secs": "second", "ms": "millisecond", "yr": "year", "yrs": "year", "wk": "week", "wks": "week", "w": "watt",
+    "kw": "kw", "kwh": "kwh", "v": "volt", "mah": "mah", "hz": "hz", "khz": "khz", "mhz": "mhz", "ghz": "ghz",
+    "c": "celsius", "f": "fahrenheit", "p": "pence", "x": "x", "bn": "billion", "mm2": "mm2", "usd": "dollar",
+    "eur": "euro", "gbp": "pound", "am": "am", "pm": "pm", "mil": "million", "mp": "mp",
+}  # fmt: skip
+
+
+def _literal(kind: str, text: str) -> Iterator[Word]:
+    match kind:
+        case "code" | "path":
+            yield Word(text.strip("`").strip(), Mark.CODE)
+        case "url":
+            yield Word(text.rstrip(".,?!:;)'").lower(), Mark.URL)
+        case "date":
+            yield Word(text.replace(".", "/"), Mark.DATE)
+        case "time":
+            yield Word(_minutes(text.lower()), Mark.TIME)
+        case "number":
+            yield Word(text.replace(",", ""), Mark.NUMBER)
+        case "mixed":
+            yield Word(text.lower().replace("-", ""), Mark.CODE)
+        case "dots":
+            letters = text.lower().replace(".", "")
+            yield Word(letters, Mark.ACRONYM if letters in _ACRONYMS else Mark.PLAIN)
+        case _:
+            yield from _symbol(text)
+
+
+def _symbol(text: str) -> Iterator[Word]:
+    if text == "&":
+        yield Word("and")
+    elif text in "$£€¥₹%°":
+        yield Word(
+            {"$": "dollar", "£": "pound", "€": "euro", "¥": "yen", "₹": "rupee", "%": "percent"}.get(text, text),
+            Mark.UNIT,
+        )
+    elif text.isalnum() or text in _MATHS or unicodedata.category(text) in {"Sm", "So", "Mn", "Mc"}:
+        yield Word(text, Mark.SYMBOL)
+
+
+def _quoted(text: str) -> Iterator[str]:
+    for word in re.findall(r"[^\W_]+(?:'[^\W_]+)*|[^\w\s,.!?;:\"]", text[1:-1]):
+        yield _folded(word)
+
+
+def _folded(text: str) -> str:
+    """Lower case without accents: café is cafe."""
+    low = text.casefold() if not text.isascii() else text.lower()
+    if low.isascii():
+        return low.rstrip("'")
+    parts = unicodedata.normalize("NFD", low)
+    bare = "".join(c for c in parts if unicodedata.category(c) != "Mn")
+    return bare if bare.isascii() else low
+
+
+def _inner_capital(text: str) -> bool:
+    return not text.isupper() and any(c.isupper() for c in text[1:]) and any(c.islower() for c in text)
+
+
+def _minutes(text: str) -> str:
+    """Minutes after midnight; a time that cannot be is left as it is written."""
+    digits = [int(part) for part in re.findall(r"\d{1,2}", text)]
+    hour, minute = digits[0], digits[1] if len(digits) > 1 else 0
+    if "m" in text:
+        hour = hour % 12 + (12 if "p" in text else 0)
+    return f"@{hour * 60 + minute}" + (f":{digits[2]}" if len(digits) > 2 else "")
+
+
+def scaled(number: str, by: int) -> str:
+    whole, _, part = number.partition(".")
+    if not part:
+        return str(int(whole) * by)
+    value = int(whole + part) * by
+    scale = 10 ** len(part)
+    return str(value // scale) if value % scale == 0 else f"{number}x{by}"

@@ -1,0 +1,116 @@
+"""Misspellings, repaired against the other question only: an unknown word and its one near neighbour there."""
+
+from collections import Counter
+from typing import Final
+
+from cache.semantic.english.closed import EMPTY, MODALS, MUST, NEGATIONS, PERSONS, PREPOSITIONS, WH
+from cache.semantic.english.prepare import assembled, is_known
+from cache.semantic.english.reading import Mark, Word
+from cache.semantic.english.tokens import Prepared
+
+__all__ = ["repaired"]
+
+_LETTERS: Final = frozenset({Mark.PLAIN, Mark.NAME, Mark.ACRONYM})
+_SHORT: Final = (EMPTY | MODALS | MUST | PERSONS | PREPOSITIONS | WH) - NEGATIONS
+_MOST: Final = 4
+"""So many misspelt words in one question, and no more."""
+
+
+def repaired(one: Prepared, other: Prepared) -> Prepared | None:
+    """`one` with its unknown words as the other spells them; None where there is nothing to repair."""
+    if not one.unknown or other.exact or len(one.unknown) > 4 * _MOST:
+        return None
+    words = one.read.words
+    mine = Counter(word.text for word in words)
+    spare: Counter[str] = Counter()
+    targets: dict[str, Word] = {}
+    for word in other.read.words:
+        if word.mark in _LETTERS:
+            spare[word.text] += 1
+            targets[word.text] = word
+    spare -= mine
+    changed: dict[int, tuple[Word, ...]] = {}
+    for at in one.unknown:
+        if spare[words[at].text] or len(changed) == _MOST:
+            continue
+        found = _neighbour(words[at].text, spare) or _run_together(words[at].text, other.read.words)
+        if found:
+            changed[at] = tuple(targets[text] for text in found)
+            spare.subtract(found)
+    if not changed:
+        return None
+    rewritten = tuple(new for at, word in enumerate(words) for new in changed.get(at, (word,)))
+    grown = len(rewritten) - len(words)
+    return assembled(one.read._replace(words=rewritten, payload=one.read.payload + grown))
+
+
+def _neighbour(text: str, spare: Counter[str]) -> tuple[str, ...]:
+    """The one word of the other question that this can be a misspelling of; empty for none or several."""
+    near: list[tuple[int, str]] = []
+    for candidate, count in spare.items():
+        if count > 0 and abs(len(candidate) - len(text)) <= 2 and (far := _edits(text, candidate)) is not None:
+            near.append((far, candidate))
+    near.sort()
+    if not near or (len(near) > 1 and near[0][0] == near[1][0]):
+        return ()
+    return (near[0][1],)
+
+
+def _run_together(text: str, words: tuple[Word, ...]) -> tuple[str, ...]:
+    if len(text) < 5:
+        return ()
+    for first, second in zip(words, words[1:], strict=False):
+        if first.text + second.text == text and first.mark in _LETTERS and second.mark in _LETTERS:
+            return (first.text, second.text)
+    return ()
+
+
+def _edits(text: str, target: str) -> int | None:
+    """Edits between a misspelling and its target; None if it is not to be taken for one."""
+    short, long = sorted((len(text), len(target)))
+    if short < 4 and target not in _SHORT and (long < 4 or len(text) >= len(target)):
+        return None
+    limit = 2 if short >= 7 else 1
+    far = _distance(text, target, limit)
+    if far is None:
+        return None
+    if far == 2 and text[0] != target[0]:
+        return None
+    if is_known(target):
+        return far
+    return far if far == 1 and short >= 5 and _slip(text, target) else None
+
+
+def _slip(text: str, target: str) -> bool:
+    """Between two words that are in no list: letters exchanged, doubled or left out inside, none replaced."""
+    if text[0] != target[0]:
+        return False
+    return len(text) != len(target) or sorted(text) == sorted(target)
+
+
+def _distance(one: str, other: str, limit: int) -> int | None:
+    """Insertions, deletions, replacements and exchanges of neighbours, up to `limit`; None above."""
+    start = 0
+    while start < len(one) and start < len(other) and one[start] == other[start]:
+        start += 1
+    end = 0
+    while end < min(len(one), len(other)) - start and one[-1 - end] == other[-1 - end]:
+        end += 1
+    one, other = one[start : len(one) - end], other[start : len(other) - end]
+    if max(len(one), len(other)) > limit + 2:
+        return None
+    far = _edit_table(one, other)
+    return far if far <= limit else None
+
+
+def _edit_table(one: str, other: str) -> int:
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(one, start=1):
+        older, before, row = before, row, [i]
+        for j, against in enumerate(other, start=1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != against))
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == against:
+                cost = min(cost, older[j - 2] + 1)
+            row.append(cost)
+    return row[-1]

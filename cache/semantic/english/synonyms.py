@@ -1,0 +1,112 @@
+"""Which words stand for each other, which are opposites, which exclude each other."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import resources
+from typing import Final, final
+
+from cache.semantic.english.forms import inflected
+from cache.semantic.english.tokens import Token
+
+__all__ = ["ANTONYMS", "CONTRASTS", "Synonyms", "opposite"]
+
+_NEAR: Final = 5
+"""How many tokens away the word may be that a synonym depends on."""
+_PREFIXES: Final = ("un", "in", "im", "ir", "il", "dis", "non", "de", "mis", "re", "anti")
+
+
+def _lines(name: str) -> Iterator[str]:
+    text = resources.files("cache.semantic.english").joinpath(name).read_text("utf-8")
+    return (line for line in text.splitlines() if line and not line.startswith("#"))
+
+
+def _lemma(word: str) -> str:
+    return inflected(word).lemma
+
+
+def _antonyms() -> frozenset[tuple[str, str]]:
+    pairs = set()
+    for line in _lines("antonyms.txt"):
+        for group in line.split(","):
+            sides = [[_lemma(word) for word in side.split()] for side in group.split("|")]
+            for i, side in enumerate(sides):
+                for other in sides[i + 1 :]:
+                    pairs |= {(a, b) for a in side for b in other} | {(b, a) for a in side for b in other}
+    return frozenset(pairs)
+
+
+def _contrasts() -> dict[str, frozenset[int]]:
+    table: dict[str, set[int]] = {}
+    for number, line in enumerate(_lines("contrasts.txt")):
+        for word in line.split():
+            table.setdefault(_lemma(word), set()).add(number)
+    return {word: frozenset(numbers) for word, numbers in table.items()}
+
+
+ANTONYMS: Final = _antonyms()
+CONTRASTS: Final = _contrasts()
+"""The classes, by number, whose members exclude each other: weekdays, nations, payers."""
+
+
+def opposite(one: str, other: str) -> bool:
+    """Antonyms by table or by prefix: safe, unsafe."""
+    if (one, other) in ANTONYMS:
+        return True
+    short, long = sorted((one, other), key=len)
+    return len(short) > 2 and any(long == prefix + short for prefix in _PREFIXES)
+
+
+@final
+class Synonyms:
+    """Classes of words, some only near a word of a given kind. Not transitive across classes."""
+
+    __slots__ = ("_classes", "_contexts", "_forbidden")
+
+    def __init__(self, extra: Iterable[Iterable[str]] = (), forbidden: Iterable[tuple[str, str]] = ()) -> None:
+        self._classes: dict[str, tuple[int, ...]] = dict(_CLASSES)
+        self._contexts: tuple[frozenset[str], ...] = _CONTEXTS
+        for words in extra:
+            number = len(self._contexts)
+            self._contexts = (*self._contexts, frozenset())
+            for word in {inflected(word.lower()).lemma for word in words}:
+                self._classes[word] = (*self._classes.get(word, ()), number)
+        lemmas = [(inflected(one.lower()).lemma, inflected(other.lower()).lemma) for one, other in forbidden]
+        self._forbidden = frozenset(lemmas) | frozenset((other, one) for one, other in lemmas)
+
+    def __repr__(self) -> str:
+        return f"<Synonyms {len(self._contexts)} classes, {len(self._forbidden) // 2} pairs forbidden>"
+
+    def same(self, left: Sequence[Token], at: int, right: Sequence[Token], to: int) -> bool:
+        one, other = left[at].lemma, right[to].lemma
+        mine = self._classes.get(one)
+        if mine is None or (one, other) in self._forbidden:
+            return False
+        for number in self._classes.get(other, ()):
+            if number in mine:
+                context = self._contexts[number]
+                if not context or (_near(context, left, at) and _near(context, right, to)):
+                    return True
+        return False
+
+
+def _near(context: frozenset[str], tokens: Sequence[Token], at: int) -> bool:
+    return any(token.lemma in context for token in tokens[max(0, at - _NEAR) : at + _NEAR + 1])
+
+
+def _read() -> tuple[dict[str, tuple[int, ...]], tuple[frozenset[str], ...]]:
+    """Lines `word word … [| context …]`; `@name = words` defines a context to be used as `@name`."""
+    sets: dict[str, list[str]] = {}
+    table: dict[str, list[int]] = {}
+    contexts: list[frozenset[str]] = []
+    for line in _lines("synonyms.txt"):
+        if line.startswith("@"):
+            name, _, words = line.partition("=")
+            sets[name.strip()] = [_lemma(word) for word in words.split()]
+            continue
+        members, _, near = line.partition("|")
+        contexts.append(frozenset(word for item in near.split() for word in sets.get(item, [_lemma(item)])))
+        for word in map(_lemma, members.split()):
+            table.setdefault(word, []).append(len(contexts) - 1)
+    return {word: tuple(numbers) for word, numbers in table.items()}, tuple(contexts)
+
+
+_CLASSES, _CONTEXTS = _read()
