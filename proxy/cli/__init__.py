@@ -11,6 +11,7 @@ import typer
 
 from proxy.cli.asking import ConfigFile, Json
 from proxy.cli.cache import cache
+from proxy.cli.calibrate import calibrate
 from proxy.cli.demo import demo
 from proxy.cli.keys import keys
 from proxy.cli.prices import prices
@@ -73,6 +74,7 @@ def check(
 app.command()(demo)
 app.command()(usage)
 app.command()(prices)
+app.command()(calibrate)
 app.add_typer(keys, name="keys")
 app.add_typer(cache, name="cache")
 

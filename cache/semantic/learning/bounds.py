@@ -21,19 +21,20 @@ TINY: Final = 1e-300
 
 
 class Interval(NamedTuple):
-    """A share, and between what it lies."""
+    """A share, between what it lies, and of how many it is."""
 
     share: float
     low: float
     high: float
+    trials: float
 
 
 def interval(hits: float, trials: float, confidence: float = 0.95) -> Interval:
     """Both bounds together hold with `confidence`. Without trials it is all of [0, 1], and the share 0."""
     if trials <= 0:
-        return Interval(0.0, 0.0, 1.0)
+        return Interval(0.0, 0.0, 1.0, 0.0)
     error = (1 - confidence) / 2
-    return Interval(hits / trials, lower(hits, trials, error), upper(hits, trials, error))
+    return Interval(hits / trials, lower(hits, trials, error), upper(hits, trials, error), trials)
 
 
 def upper(hits: float, trials: float, error: float) -> float:

@@ -1,0 +1,85 @@
+"""`askonce calibrate`: what the semantic tier would have made of labelled pairs of questions."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from proxy.cli.asking import ConfigFile, Json, fail, show
+
+if TYPE_CHECKING:
+    from proxy.cli.calibration.report import Report
+
+__all__ = ["calibrate"]
+
+
+def calibrate(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help='Lines of JSON: {"a": …, "b": …, "same_answer": true}.')
+    ],
+    max_error_rate: Annotated[
+        float | None,
+        typer.Option(min=0.000001, max=0.5, help="Default: semantic.max_error_rate of the configuration."),
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="PNG", help="Draw it into this file.")] = None,
+    embedder: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Of model.onnx and tokenizer.json. Default: that of the configuration."),
+    ] = None,
+    config: ConfigFile = None,
+    *,
+    as_json: Json = False,
+) -> None:  # fmt: skip
+    """What the semantic tier would have made of labelled pairs of questions, at every threshold.
+
+    `a` was answered, `b` is asked, and `same_answer` says whether the answer is right for it too. Both are texts, or
+    lists of messages of which the last is the question. `category` is any name, to be counted by.
+
+    It decides as the gateway does, by the configuration that the gateway has, and reads nothing but files.
+    """
+    from math import inf
+
+    from cache.semantic.decide import Settings
+    from cache.semantic.embedders.onnx_model import ModelError
+    from cache.semantic.guard import Guard
+    from cache.semantic.learning import calibrate as learning
+    from proxy import config as configuration
+    from proxy.cli.calibration.measuring import judge
+    from proxy.cli.calibration.pairs import BadPairs, read_pairs
+    from proxy.cli.calibration.plot import NoPlot, draw
+    from proxy.cli.calibration.report import report
+    from proxy.cli.calibration.vectors import files_of, similarities
+    from proxy.semantic.modes import Never
+
+    semantic = configuration.load(configuration.find(config)).semantic
+    if embedder is None and semantic.embedder.kind == "upstream":
+        fail("the embedder of the configuration is an upstream's: name another with --embedder")
+    if embedder is None and semantic.embedder.kind == "onnx":
+        embedder = Path(semantic.embedder.folder)
+    synonyms, others = ([_words(rule) for rule in rules] for rules in (semantic.synonyms, semantic.not_synonyms))
+    try:
+        pairs = read_pairs(file, Never(semantic.never))
+        guard = Guard(synonyms, [(one, other) for one, other in others])
+        judged = judge(pairs, similarities(pairs, files_of(embedder)), guard)
+        rate = max_error_rate or semantic.max_error_rate
+        limits = learning.Settings(max_error_rate=rate)
+        found = report(judged, Settings(audit=0.0), semantic.threshold or inf, limits)
+        if plot is not None:
+            draw(found.ways, plot, rate)
+    except (BadPairs, ModelError, NoPlot) as error:
+        fail(str(error))
+    _print(found, as_json=as_json)
+
+
+def _words(rule: str) -> list[str]:
+    return [word.strip() for word in rule.split(",")]
+
+
+def _print(found: "Report", *, as_json: bool) -> None:
+    if as_json:
+        show(found.document(), [], as_json=True)
+        return
+    for title, rows in found.tables():
+        print(title)
+        show({}, rows, as_json=False)
+        print()

@@ -1,0 +1,1 @@
+"""What `askonce calibrate` consists of: pairs are read, embedded, compared, counted and drawn."""
