@@ -90,13 +90,14 @@ class RedisEngine:
         k = max(1, min(k, MOST))
         query = f"(@partition:{{{partition}}})=>[KNN {k} @vector $vector AS distance]"
         words: list[Word] = ["PARAMS", 2, "vector", vector.astype("<f4").tobytes()]
+        # A field of the record is asked for, because that is how a server notices that it has expired.
         words += ["RETURN", 2, "distance", "partition", "LIMIT", 0, k, "TIMEOUT", self._timeout, "DIALECT", 2]
         try:
             answer = await self._link.call("FT.SEARCH", self._index, query, *words)
         except (ConnectionError, TimeoutError):
             self._ready = False
             raise
-        found = self._found(answer, partition.encode())
+        found = self._found(answer)
         return sorted([each for each in found if each[1] >= least], key=lambda each: -each[1])
 
     async def _prepare_again(self) -> None:
@@ -112,17 +113,16 @@ class RedisEngine:
         words: list[Word] = ["ON", "HASH", "PREFIX", 1, self._prefix, "SCHEMA", "partition", "TAG", "CASESENSITIVE"]
         await self._link.call("FT.CREATE", self._index, *words, "vector", "VECTOR", "FLAT", len(kind), *kind)
 
-    def _found(self, answer: Any, partition: bytes) -> list[tuple[str, float]]:
+    def _found(self, answer: Any) -> list[tuple[str, float]]:
         """Of a count, then names and lists of fields by turns. Raises ConnectionError for anything else."""
         found = []
         try:
             for name, fields in zip(answer[1::2], answer[2::2], strict=True):
                 if fields is None:
-                    # It has expired since it was found.
                     continue
                 told = dict(zip(fields[::2], fields[1::2], strict=True))
                 similarity = 1.0 - float(told[b"distance"])
-                if told[b"partition"] == partition and math.isfinite(similarity):
+                if math.isfinite(similarity):
                     found.append((name.decode("latin-1").removeprefix(self._prefix), similarity))
         except (TypeError, ValueError, KeyError, AttributeError):
             raise ConnectionError("not what FT.SEARCH answers") from None

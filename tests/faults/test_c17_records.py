@@ -96,6 +96,15 @@ async def test_c17_a_record_of_another_version_is_somebody_elses(worker: Worker,
     assert redis_server.tell("EXISTS", RECORD + key(1))
 
 
+async def test_c17_what_may_not_be_read_is_not_deleted(worker: Worker, redis_server: RedisServer) -> None:
+    """It may be well: it is missed until it may be read again."""
+    redis_server.tell("ACL", "SETUSER", "default", "-hmget")
+    assert await worker.records.get([key(1), key(2)]) == {}
+    redis_server.tell("ACL", "SETUSER", "default", "+hmget")
+    assert {*await worker.records.get([key(1), key(2)])} == {key(1), key(2)}
+    assert worker.unreadable == []
+
+
 @pytest.mark.parametrize("command", [("FLUSHALL",), ("SCRIPT", "FLUSH")])
 async def test_c17_redis_forgets(worker: Worker, redis_server: RedisServer, command: tuple[str, ...]) -> None:
     """What it has forgotten nobody holds; what comes is kept and heard as before."""
@@ -246,9 +255,10 @@ async def test_c17_no_file_brings_back_what_was_purged(tmp_path: Path) -> None:
         process = Process(tmp_path, slot)
         await process.records.put(record(1))
         await process.file.save()
-    (tmp_path / "questions.txt").write_text("somebody's")
+    for name in ("questions.txt", "answers.0"):
+        (tmp_path / name).write_text("somebody's")
     assert await process.file.remove() == ""
-    assert names(tmp_path) == ["questions.txt"]
+    assert {*names(tmp_path)} == {"questions.txt", "answers.0"}
     assert await Process(tmp_path / "nowhere").file.remove() == ""
 
 

@@ -104,6 +104,7 @@ async def test_more_than_one_look_holds(workers: Workers, redis_server: RedisSer
     redis_server.tell("EVAL", many, 3, CHANGES, key(1), "{t:semantic}:r:")
     await until(lambda: one.hearer.held[key(1)].min_similarity == 0.75)
     await until(lambda: one.follower.heard >= heard + 2 * BATCH + 6)
+    assert one.follower.heard == heard + 2 * BATCH + 6
     assert one.follower.rebuilds == rebuilds
 
 
@@ -154,10 +155,12 @@ async def test_what_has_ended_is_said(workers: Workers, redis_server: RedisServe
 
 async def test_no_more_than_there_may_be(workers: Workers) -> None:
     """The first to end makes room, in Redis and in memory."""
-    one = await workers.start(most=10)
+    one, other = await workers.start(most=10), await workers.start()
+    await one.follower.close()
     for n in range(15):
         await one.records.put(record(n, expires=NOW + 60 + n))
-    await one.hears(*range(5, 15))
+    await other.hears(*range(5, 15))
+    assert len(await one.records.get([key(n) for n in range(15)])) == 10
 
 
 async def test_whoever_fell_too_far_behind(workers: Workers, redis_server: RedisServer) -> None:
