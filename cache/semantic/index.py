@@ -173,10 +173,15 @@ class Index:
         """Something was added to it, which may have gone since."""
         return partition in self._partitions
 
-    def clear(self) -> None:
-        """All of it goes."""
-        for found in [*self._partitions.values()]:
-            self._drop(found)
+    def clear(self) -> int:
+        """All that there is. How many keys that were."""
+        keys = self._keys
+        old, places = self._partitions, self._places
+        self._partitions, self._places = OrderedDict(), Places()
+        self._by_ident, self._bytes, self._keys = {}, 0, 0
+        if not self._shut:
+            self._builder.submit(_give_all_back, old, places)
+        return keys
 
     def drop(self, partition: str) -> int:
         """All of it. How many keys that were."""
@@ -365,3 +370,12 @@ class Index:
         if partition is not None:
             for alias in place.aliases:
                 self._kill(partition, alias)
+
+
+def _give_all_back(partitions: OrderedDict[str, _Partition], places: Places) -> None:
+    """Bit by bit, so that others get their turn."""
+    places.clear()
+    while partitions:
+        segments = partitions.popitem()[1].segments
+        while segments:
+            segments.pop()

@@ -106,15 +106,20 @@ class OnnxModel:
             _session(files.model, model), _tokenizer(files.tokenizer, tokenizer), files.pooling, files.dimension
         )
         try:
-            together = loaded.raw(PROBES)
-            alone = np.concatenate([loaded.raw([text]) for text in PROBES])
+            width = loaded.find_steady()
         except Exception as error:  # the runtime has no base class of its own
             raise ModelError(f"{files.model} does not run: {error}") from error
-        if together.shape[1:] != (files.dimension,):
-            raise ModelError(f"{files.model} makes {together.shape[1:]} numbers of a text, not {files.dimension}")
-        size = np.linalg.norm(alone, axis=1, keepdims=True)
-        loaded.steady = bool((np.abs(together - alone) <= TOLERANCE * size).all())
+        if width != files.dimension:
+            raise ModelError(f"{files.model} makes {width} numbers of a text, not {files.dimension}")
         return loaded
+
+    def find_steady(self) -> int:
+        """Sets `steady`. How many numbers a vector has. Raises what the runtime does."""
+        together = self.raw(PROBES)
+        alone = np.concatenate([self.raw([text]) for text in PROBES])
+        size = np.linalg.norm(alone, axis=1, keepdims=True)
+        self.steady = bool((np.abs(together - alone) <= TOLERANCE * size).all())
+        return int(together.shape[1])
 
     def run(self, texts: Sequence[str]) -> list[Vector | Reason]:
         """A vector for each, or why there is none."""

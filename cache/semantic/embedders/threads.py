@@ -8,15 +8,15 @@ long as the deadline, every text would begin in time and end too late, and nothi
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Final, final
+from typing import Final, Protocol, final
 
 from cache.semantic.embed import Job, NotEmbedded, Reason, Vector
 from cache.semantic.embedders.onnx_model import ModelError, ModelFiles, OnnxModel
 
-__all__ = ["ModelThreads"]
+__all__ = ["Model", "ModelThreads"]
 
 BATCH: Final = 16
 ROOM: Final = 64
@@ -33,11 +33,27 @@ LEARNING: Final = 0.1
 _Results = list[Vector | Reason]
 
 
+class Model(Protocol):
+    def run(self, texts: Sequence[str]) -> list[Vector | Reason]:
+        """A vector for each, or why there is none. In any thread, and in several."""
+
+
 @final
 class ModelThreads:
-    """Implements `embed.Work`. `queue`: texts that wait at most. The model is loaded at the first use or by `warm`."""
+    """Implements `embed.Work`. `queue`: texts that wait at most. The model is loaded at the first use or by `warm`, and
+    its first load holds the event loop up for 30 ms, wherever it happens: libraries are linked.
+    """
 
-    def __init__(self, files: ModelFiles, clock: Callable[[], float], *, threads: int = 1, queue: int = 256) -> None:
+    def __init__(
+        self,
+        files: ModelFiles,
+        clock: Callable[[], float],
+        *,
+        threads: int = 1,
+        queue: int = 256,
+        load: Callable[[ModelFiles], Model] = OnnxModel.load,
+    ) -> None:
+        self._load_model = load
         self._files = files
         self._clock = clock
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="embed")
@@ -45,7 +61,7 @@ class ModelThreads:
         self._queue = queue
         self._waiting: deque[Job] = deque()
         self._running: set[asyncio.Future[_Results]] = set()
-        self._model: OnnxModel | None = None
+        self._model: Model | None = None
         self._loading: asyncio.Task[None] | None = None
         self._shut = False
         self._broke = False
@@ -90,7 +106,7 @@ class ModelThreads:
     async def _loaded(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            self._model = await loop.run_in_executor(self._executor, OnnxModel.load, self._files)
+            self._model = await loop.run_in_executor(self._executor, self._load_model, self._files)
         finally:
             if self._model is None:
                 self._shut = True
@@ -106,7 +122,7 @@ class ModelThreads:
         while self._waiting:
             self._waiting.popleft().end(Reason.FAILED)
 
-    def _go_on(self, model: OnnxModel) -> None:
+    def _go_on(self, model: Model) -> None:
         while self._free and not self._shut and (batch := self._next()):
             self._free -= 1
             texts = [job.text for job in batch]
@@ -135,7 +151,7 @@ class ModelThreads:
         """It would be late, and another could be done instead. The last one is tried: it is how the pace is learned."""
         return len(self._waiting) > 1 and now + _pieces(job.text) * self._pace > job.due
 
-    def _over(self, model: OnnxModel, batch: list[Job], began: float, future: "asyncio.Future[_Results]") -> None:
+    def _over(self, model: Model, batch: list[Job], began: float, future: "asyncio.Future[_Results]") -> None:
         self._free += 1
         self._running.discard(future)
         error = None if future.cancelled() else future.exception()

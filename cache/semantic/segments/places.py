@@ -57,6 +57,12 @@ class Places:
             self._aliases.pop(key, None)
         return place
 
+    def clear(self) -> None:
+        """Table by table, so that others get their turn, if this is not the event loop's thread."""
+        for table in self._tables:
+            table.clear()
+        self._aliases.clear()
+
     def leads(self, key: str, partition: int, number: int) -> bool:
         """That row is one of the key's."""
         packed = self._table(key).get(key)
