@@ -3,8 +3,11 @@
 import asyncio
 from typing import Any
 
-from tests.fakes.admin import TOKEN
-from tests.fakes.asking import KEY, completion_answer, status_of
+import pytest
+
+from tests.fakes.admin import TOKEN, Operator
+from tests.fakes.answers import json_answer
+from tests.fakes.asking import KEY, completion, completion_answer, status_of
 from tests.fakes.gateway import Gateway, StartGateway
 from tests.fakes.raw import RawClient, Response
 from tests.fakes.upstream import ScriptedUpstream
@@ -12,7 +15,6 @@ from tests.fakes.upstream import ScriptedUpstream
 ASKED = "How do I reset my password?"
 ALIKE = "Hi, how can I reset my password please?"
 OTHER = "How do I reset my username?"
-
 
 
 async def ask(client: RawClient, question: str, *headers: tuple[str, str], **members: Any) -> Response:
@@ -32,10 +34,10 @@ async def started(start: StartGateway, **settings: Any) -> Gateway:
 async def learnt(gateway: Gateway, count: int = 1) -> None:
     """Until so many questions can be found."""
     for _ in range(500):
-        if (await gateway.metrics()).get("askonce_semantic_questions", 0) >= count:
+        if await gateway.sample("askonce_semantic_questions") >= count:
             return
         await asyncio.sleep(0.02)
-    raise AssertionError("nothing was learnt")
+    raise AssertionError("it was not learnt")
 
 
 async def test_a_question_that_means_the_same_has_the_same_answer(
@@ -55,3 +57,137 @@ async def test_a_question_that_means_the_same_has_the_same_answer(
     assert told(second, "semantic-rule").startswith("licensed/")
     assert told(second, "similar-key") == told(first, "cache-key") != told(second, "cache-key")
     assert (second.header(b"age") or b"").isdigit()
+
+
+async def test_one_that_only_looks_the_same_goes_upstream(start: StartGateway, upstream: ScriptedUpstream) -> None:
+    """However near it is; the metrics say why."""
+    upstream.script(completion_answer())
+    gateway = await started(start)
+    async with gateway.client() as client:
+        await ask(client, "How long do I boil 2 eggs?")
+        await learnt(gateway)
+        other = await ask(client, "How long do I boil 3 eggs?")
+    assert status_of(other) == "MISS"
+    assert len(upstream.requests) == 2
+    assert await gateway.sample("askonce_semantic_vetoes_total", rule="number") == 1
+    assert await gateway.sample("askonce_semantic_lookups_total", mode="on", result="gray") == 1
+
+
+async def test_in_the_shadow_nothing_is_served(start: StartGateway, upstream: ScriptedUpstream) -> None:
+    """It is counted what would have been."""
+    upstream.script(completion_answer())
+    gateway = await started(start, semantic__mode="shadow")
+    async with gateway.client() as client:
+        await ask(client, ASKED)
+        await learnt(gateway)
+        assert status_of(await ask(client, ALIKE)) == "MISS"
+        await learnt(gateway, 2)
+    assert await gateway.sample("askonce_semantic_hits_total", mode="shadow", tier="licensed") == 1
+
+
+async def test_a_client_can_only_switch_it_off(start: StartGateway, upstream: ScriptedUpstream) -> None:
+    """For its own request; and nobody can switch it on."""
+    upstream.script(completion_answer())
+    gateway = await started(start, semantic__models="m=on,other=off", semantic__mode="shadow")
+    async with gateway.client() as client:
+        await ask(client, ASKED)
+        await learnt(gateway)
+        assert status_of(await ask(client, ALIKE, ("x-askonce-semantic", "off"))) == "MISS"
+        assert status_of(await ask(client, ASKED + " Thanks!", ("x-askonce-semantic", "on"))) == "SEMANTIC-HIT"
+        await ask(client, ASKED, model="other")
+        assert status_of(await ask(client, ALIKE, ("x-askonce-semantic", "on"), model="other")) == "MISS"
+
+
+PARTITIONS: dict[str, dict[str, Any]] = {
+    "model": {"model": "n"},
+    "system prompt": {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": ALIKE}]},
+    "history": {
+        "messages": [
+            {"role": "user", "content": "I lost my phone."},
+            {"role": "assistant", "content": "Sorry to hear that."},
+            {"role": "user", "content": ALIKE},
+        ]
+    },
+    "format": {"response_format": {"type": "json_object"}},
+    "temperature": {"temperature": 0.2},
+    "a field nobody knows": {"x_new": 1},
+    "tools": {"tools": [{"type": "function", "function": {"name": "f"}}]},
+    "seed": {"seed": 1},
+}
+
+
+@pytest.mark.parametrize("members", PARTITIONS.values(), ids=[*PARTITIONS])
+async def test_what_differs_in_more_than_the_question_is_not_compared(
+    start: StartGateway, upstream: ScriptedUpstream, members: dict[str, Any]
+) -> None:
+    """The same question in another request is another one."""
+    upstream.script(completion_answer())
+    gateway = await started(start)
+    async with gateway.client() as client:
+        await ask(client, ASKED)
+        await learnt(gateway)
+        assert status_of(await ask(client, ALIKE, **members)) == "MISS"
+        assert status_of(await ask(client, ALIKE)) == "SEMANTIC-HIT"
+
+
+async def test_who_does_not_share_answers_shares_no_questions(start: StartGateway, upstream: ScriptedUpstream) -> None:
+    """Another key, another scope."""
+    upstream.script(completion_answer())
+    gateway = await started(start)
+    async with gateway.client() as client:
+        await ask(client, ASKED)
+        await learnt(gateway)
+        body = {"model": "m", "messages": [{"role": "user", "content": ALIKE}]}
+        other = await client.ask(body=body, headers=[("authorization", "Bearer sk-two")])
+    assert status_of(other) == "MISS"
+
+
+async def test_an_answer_that_calls_a_tool_is_no_answer_to_another_question(
+    start: StartGateway, upstream: ScriptedUpstream
+) -> None:
+    """Nor one that is not whole."""
+    calls = {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "type": "function", "function": {}}]}
+    choices = [{"index": 0, "message": calls, "finish_reason": "tool_calls"}]
+    upstream.script(json_answer(completion(choices=choices)))
+    gateway = await started(start)
+    async with gateway.client() as client:
+        assert status_of(await ask(client, ASKED)) == "MISS"
+        assert status_of(await ask(client, ALIKE)) == "MISS"
+        assert status_of(await ask(client, ASKED)) == "HIT"
+    assert await gateway.sample("askonce_semantic_questions") == 0
+
+
+async def test_a_purge_takes_the_question_along(start: StartGateway, upstream: ScriptedUpstream) -> None:
+    """By whatever the entry is purged."""
+    upstream.script(completion_answer())
+    gateway = await started(start)
+    async with gateway.client() as client:
+        await ask(client, ASKED, ("x-askonce-cache-tags", "help"))
+        await learnt(gateway)
+        await Operator(gateway).purge(tag="help")
+        assert status_of(await ask(client, ALIKE)) == "MISS"
+
+
+async def test_streams_and_plain_answers_are_one(start: StartGateway, upstream: ScriptedUpstream) -> None:
+    """Whoever asks for a stream is given one."""
+    upstream.script(completion_answer("It is in your settings."))
+    gateway = await started(start)
+    async with gateway.client() as client:
+        await ask(client, ASKED)
+        await learnt(gateway)
+        stream = await ask(client, ALIKE, stream=True)
+    assert status_of(stream) == "SEMANTIC-HIT"
+    assert stream.header(b"content-type") == b"text/event-stream; charset=utf-8"
+    assert b"data: [DONE]" in stream.body
+    assert b"settings" in stream.body
+
+
+async def test_what_is_personal_or_perishable_is_not_looked_up(start: StartGateway, upstream: ScriptedUpstream) -> None:
+    """Today's answer is none for tomorrow."""
+    upstream.script(completion_answer())
+    gateway = await started(start, semantic__never="opening hours")
+    async with gateway.client() as client:
+        for question in ("What can I do in Rome today?", "Where is my order?", "Tell me the opening  hours"):
+            await ask(client, question)
+            assert status_of(await ask(client, f"{question} please")) == "MISS"
+    assert await gateway.sample("askonce_semantic_lookups_total", result="never") == 6

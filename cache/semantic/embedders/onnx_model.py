@@ -7,6 +7,7 @@ checked is what is parsed. A model that keeps its weights in further files is re
 import enum
 import hashlib
 import importlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,6 +175,8 @@ def _checked(path: Path, sha256: str) -> bytes:
 
 
 def _session(path: Path, model: bytes) -> Any:
+    # Releases from 1.29 on report to their makers and keep a file for that, unless this is said before they load.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     runtime = importlib.import_module("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
