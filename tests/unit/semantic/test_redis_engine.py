@@ -7,16 +7,12 @@ import pytest
 
 from cache.semantic.record import Asked, Change, name_of
 from cache.semantic.records import Changed, Kept
-from cache.semantic.redis_engine import NoSearch, RedisEngine
-from cache.semantic.redis_records import RedisRecords
-from cache.semantic.vectors import Vector, pack_vector, unpack_vector
-from proxy.redis_link import RedisLink
-from tests.fakes.clock import Clock
+from cache.semantic.redis_engine import NoSearch
 from tests.fakes.entries import NOW, key
 from tests.fakes.polling import until
 from tests.fakes.records import DIMENSION, asked, record, vector
 from tests.fakes.redis_server import RedisServer
-from tests.fakes.search_server import SEARCHING, search_server
+from tests.fakes.search_server import SEARCHING, Searching, search_server, towards, unit
 
 PARTITION = key("partition")
 
@@ -25,21 +21,6 @@ PARTITION = key("partition")
 def server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
     with search_server(request.param) as running:
         yield running
-
-
-class Searching:
-    """Records, and the engine that finds them."""
-
-    def __init__(self, server: RedisServer, namespace: str = "t", *, deadline: float = 2.0) -> None:
-        self.clock = Clock()
-        self.link = RedisLink(server.url, deadline=deadline)
-        self.records = RedisRecords(
-            self.link, namespace, most=1_000, wall=lambda: NOW, on_unreadable=print, dimension=DIMENSION
-        )
-        self.engine = RedisEngine(self.link, namespace, DIMENSION, deadline=1.0, clock=self.clock)
-
-    async def names(self, partition: str, sought: Vector, *, k: int = 8, least: float = -1.0) -> list[str]:
-        return [name for name, _ in await self.engine.search(partition, sought, k=k, least=least)]
 
 
 @pytest.fixture
@@ -51,20 +32,6 @@ async def searching(server: RedisServer) -> AsyncIterator[Searching]:
     await made.link.close()
 
 
-def unit(name: object) -> Vector:
-    made = unpack_vector(vector(name), DIMENSION)
-    assert made is not None
-    return made
-
-
-def towards(name: object, cosine: float) -> bytes:
-    """A vector at so much of an angle from that one."""
-    one, other = unit(name), unit("elsewhere")
-    other = other - one * np.dot(one, other)
-    other /= np.linalg.norm(other)
-    return pack_vector(np.float32(cosine) * one + np.float32(np.sqrt(1 - cosine**2)) * other)
-
-
 async def test_the_nearest_first(searching: Searching) -> None:
     """With their cosines, none that is farther than was asked for, and no more than were asked for."""
     for n in range(10):
@@ -73,25 +40,6 @@ async def test_the_nearest_first(searching: Searching) -> None:
     assert [name for name, _ in found] == [key(n) for n in range(9, 3, -1)]
     assert [cosine for _, cosine in found] == pytest.approx([0.5 + n / 20 for n in range(9, 3, -1)], abs=1e-3)
     assert len(await searching.names(PARTITION, unit("x"), k=3)) == 3
-
-
-async def test_c15_no_search_leaves_its_partition(searching: Searching) -> None:
-    """Though what is nearest, or the very same question, is in another, and its own has nothing but what is far."""
-    partitions = [key("partition"), key("partition")[::-1], "0" * 64, "1" * 64, "e1" * 32, "f" * 63 + "0", "f" * 64]
-    for number, partition in enumerate(partitions):
-        for n in range(4):
-            await searching.records.put(record((number, n), partition=partition, vector=towards("x", n / 4)))
-    for number, partition in enumerate(partitions):
-        found = await searching.names(partition, unit("x"), k=20)
-        assert found == [key((number, n)) for n in (3, 2, 1, 0)]
-    assert await searching.names(key("nobody's"), unit("x")) == []
-
-
-@pytest.mark.parametrize("partition", ["", "*", "a" * 63, "A" * 64, "a" * 63 + "|", "}) | (@partition:{" + "a" * 64])
-async def test_c15_nothing_else_is_a_partition(searching: Searching, partition: str) -> None:
-    """What would mean something in a query is refused before it is asked."""
-    with pytest.raises(ValueError):
-        await searching.engine.search(partition, unit("x"))
 
 
 async def test_aliases_are_found(searching: Searching) -> None:
