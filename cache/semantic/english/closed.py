@@ -9,7 +9,7 @@ __all__ = [
     "PERSONS", "PREPOSITIONS", "REDUNDANT", "SECOND", "THIRD", "TIMES", "WH",
 ]  # fmt: skip
 
-EMPTY: Final = listed("a an the some is are am be been being do does there . , s 's")
+EMPTY: Final = listed("a an the some is are am be been being there . , s 's")
 """Says nothing between the other words; dropped when prepared."""
 HEDGES: Final = listed(
     "please um uh er erm hmm kindly basically literally honestly frankly actually really simply umm uhh err ah oh"
@@ -52,7 +52,7 @@ THIRD: Final = listed(
 )
 PERSONS: Final = FIRST | SECOND | THIRD
 
-ALWAYS_LIGHT: Final = listed("my your our 's so then")
+ALWAYS_LIGHT: Final = listed("my our 's so then")
 """On one side only, changes nothing: *cancel a reservation*, *cancel my reservation*."""
 NOTHING_ADDED: Final = listed(
     "possible available specific particular certain actual entire exact own various generally normally typically usually"

@@ -193,6 +193,18 @@ _CLOSERS: Final = re.compile(
     r"could you (?:help|help me|tell me|assist|explain)|help|help me|let me know|need help|i need help|please advise|"
     r"is it|is that right|is that correct|is that okay|is this (?:right|correct|possible)|am i right|just wondering|just curious|asking for a friend)))+$"
 )
+_WRAPPING: Final = re.compile(
+    r" (?:(?:i (?:just )?(?:have|had|have got|got) )?(?:a |an |another |one |just (?:a )?)*(?:(?:quick|simple|small|silly|stupid|dumb|random|"
+    r"basic|general|follow up|other|little) )*(?:question|questions|query)(?: (?:for you|here|about (?:this|that|something)))?|"
+    r"(?:i )?(?:hope|trust|hoping) (?:you|someone|anyone|this|all)(?: \w+){1,8}|(?:i )?(?:just )?(?:need|want|could use|would like)(?: (?:some|your|a bit of|a little))?"
+    r" (?:help|assistance|advice)(?: (?:please|with (?:this|something)))?|(?:please )?help(?: (?:me|please|needed|me please))*|"
+    r"(?:can|could) (?:you|someone|anyone)(?: please)? (?:help|assist|advise)(?: (?:me|us))?(?: (?:please|with (?:this|something)))?|"
+    r"(?:sorry|apologies|excuse me)(?: (?:to|for) (?:bother|bothering|the) (?:you|question))?|(?:i am )?new here|one (?:more )?(?:thing|question)|"
+    r"another (?:thing|one)|help|subject|question|hi|hello|hey|any (?:help|ideas|advice|thoughts)(?: (?:is|are|would be) (?:great|welcome|appreciated))?|"
+    r"(?:please )?(?:tell me|answer(?: (?:me|this))?|explain|advise|let me know)(?: please)?|let me know|thanks?(?: you)?(?: \w+){0,4}|have a (?:nice|good|great) (?:day|one|evening|weekend)|i am curious|just (?:curious|wondering)|"
+    r"good (?:morning|afternoon|evening)(?: (?:all|everyone|team))?)"
+)
+"""A sentence that is only this is no part of the question."""
 _SUBORDINATE: Final = listed(
     "if when in on at for with after before once while during since until as under from by within via given without because"
 )
@@ -218,12 +230,18 @@ def _joined(words: Sequence[Word]) -> str:
 
 def framed(sentence: Sequence[Word], *, careful: bool = False) -> list[Word]:
     """One sentence without its wrapping, in the one form of its frame. `careful` keeps its inside and its end."""
+    if _WRAPPING.fullmatch(_joined(words := _without_commas(sentence))) is not None:
+        return []
     words, asks = _opened(list(sentence) if careful else _closed(list(sentence)))
     if not careful:
         words, more = _opened(_moved(words))
         asks = asks or more
     words = _in_frame(words)
     return _asked(words, asks=asks)
+
+
+def _without_commas(words: Sequence[Word]) -> list[Word]:
+    return [word for word in words if word.mark is not Mark.COMMA]
 
 
 def _opened(words: list[Word]) -> tuple[list[Word], bool]:

@@ -193,7 +193,9 @@ class _Leftover:
             for at in over:
                 if at in gone:
                     continue
-                if (licence := self._licence(tokens, at)) is not None:
+                if tokens[at].lemma == "your" and self._the_other_side_has_an_article(tokens, at):
+                    licences.add("light")
+                elif (licence := self._licence(tokens, at)) is not None:
                     licences.add(licence)
                 else:
                     rest.append(tokens[at])
@@ -204,6 +206,13 @@ class _Leftover:
         if len(rest) == 1 and rest[0].lemma in NOTHING_ADDED and not _tenses_differ(self.found):
             return Compared(Finding.ONE, "content")
         return Compared(Finding.OPEN, "content")
+
+    def _the_other_side_has_an_article(self, tokens: tuple[Token, ...], at: int) -> bool:
+        """*your refund policy* is *the refund policy*, but *your mistakes* are not all mistakes."""
+        if tokens is self.found.left:
+            partners = self.found.partner[at + 1 : at + 2]
+            return any(to >= 0 and self.found.right[to].the for to in partners)
+        return at + 1 in self.found.partner and self.found.left[self.found.partner.index(at + 1)].the
 
     def _licence(self, tokens: tuple[Token, ...], at: int) -> str | None:
         token = tokens[at]

@@ -41,6 +41,7 @@ _TAKES_TEXT: Final = _ABOUT_WORDS | listed(
     " sentence debug format parse sort reverse solve evaluate simplify"
 )
 _AUXILIARY_AFTER: Final = listed("i you we they he she it to can could should will would must may not and who that")
+_MODAL_PAST: Final = listed("should could would must might may")
 _FRAME_KINDS: Final = {Mark.NUMBER: Kind.NUMBER, Mark.DATE: Kind.DATE, Mark.TIME: Kind.TIME, Mark.UNIT: Kind.UNIT,
                        Mark.CODE: Kind.CODE, Mark.URL: Kind.URL, Mark.QUOTED: Kind.QUOTED, Mark.SYMBOL: Kind.SYMBOL}  # fmt: skip
 _STUTTERED: Final = MUST | EMPTY | PERSONS | WH | MODALS | PREPOSITIONS
@@ -142,11 +143,15 @@ def _tokens(sentence: list[Word], *, careful: bool, exact: bool) -> list[Token]:
     pairs = [(word, *_lemma(word)) for word in words]
     joined = _joined_phrases(pairs)
     drop = EMPTY if careful else EMPTY | HEDGES
-    tokens = [
-        _token(word, lemma, form)
-        for word, lemma, form in joined
-        if word.mark in _FRAME_KINDS or (lemma not in drop and word.mark is not Mark.COMMA)
-    ]
+    tokens: list[Token] = []
+    the = False
+    for word, lemma, form in joined:
+        if word.mark in _FRAME_KINDS or (lemma not in drop and word.mark is not Mark.COMMA):
+            token = _token(word, lemma, form)
+            tokens.append(token._replace(the=True) if the else token)
+            the = False
+        else:
+            the = lemma == "the"
     return _rearranged(tokens)
 
 
@@ -171,7 +176,7 @@ def _without_auxiliaries(words: list[Word]) -> list[Word]:
         elif (text in {"do", "does"} and _is_auxiliary(out, after)) or (text == "will" and after == "not"):
             continue
         elif text in {"have", "has", "had"} and _is_perfect(words, at):
-            if text == "had":
+            if text == "had" or _MODAL_PAST & {word.text for word in out[-2:]}:
                 out.append(Word("past", Mark.FRAME))
         else:
             out.append(word)

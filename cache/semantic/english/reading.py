@@ -67,6 +67,7 @@ _TOKEN: Final = re.compile(
 | (?P<dots> \b(?:[A-Za-z]\.){2,6} )
 | (?P<dotted> \b[A-Za-z]{1,40}(?:\.[A-Za-z][A-Za-z0-9]{0,40}){1,5} )
 | (?P<word> [^\W\d_]{1,80}(?:'[^\W\d_]{1,8}){0,2}'? )
+| (?P<operator> && | \|\| | [=!<>]= | [-=]> | <- | << | >> | \+\+ | \*\* | // )
 | (?P<stop> [.!?;\n:]{1,40} | …)
 | (?P<comma> [,()\[\]{}|] | \s[-–—]{1,3}\s )
 | (?P<hyphen> [-–—'"/] )
@@ -228,6 +229,8 @@ def _literal(kind: str, text: str) -> Iterator[Word]:
         case "dots":
             letters = text.lower().replace(".", "")
             yield Word(letters, Mark.ACRONYM if letters in _ACRONYMS else Mark.PLAIN)
+        case "operator":
+            yield Word(text, Mark.SYMBOL)
         case _:
             yield from _symbol(text)
 

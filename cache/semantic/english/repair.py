@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Final
 
 from cache.semantic.english.closed import EMPTY, MODALS, MUST, NEGATIONS, PERSONS, PREPOSITIONS, WH
+from cache.semantic.english.lexicon import NAMES
 from cache.semantic.english.prepare import assembled, is_known
 from cache.semantic.english.reading import Mark, Word
 from cache.semantic.english.tokens import Prepared
@@ -76,16 +77,16 @@ def _edits(text: str, target: str) -> int | None:
         return None
     if far == 2 and text[0] != target[0]:
         return None
-    if is_known(target):
-        return far
-    return far if far == 1 and short >= 5 and _slip(text, target) else None
+    if target in NAMES or not is_known(target):
+        return far if far == 1 and short >= 5 and _slip(text, target) else None
+    return far
 
 
 def _slip(text: str, target: str) -> bool:
-    """Between two words that are in no list: letters exchanged, doubled or left out inside, none replaced."""
+    """Of a name: two letters exchanged, or in a longer one a letter too many or too few, none replaced."""
     if text[0] != target[0]:
         return False
-    return len(text) != len(target) or sorted(text) == sorted(target)
+    return sorted(text) == sorted(target) or (len(text) != len(target) and min(len(text), len(target)) > 5)
 
 
 def _distance(one: str, other: str, limit: int) -> int | None:

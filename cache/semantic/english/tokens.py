@@ -39,6 +39,8 @@ class Token(NamedTuple):
     form: Form
     name: bool
     """Written as a name, or only a name can be meant."""
+    the: bool = False
+    """An article, dropped, stood before it."""
 
 
 @final
