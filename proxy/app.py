@@ -15,7 +15,7 @@ from aiohttp import web
 
 from proxy.accounting import Accounting
 from proxy.accounts import Accounts
-from proxy.admin import Admin, CacheRoutes, Gate, Readiness
+from proxy.admin import Admin, CacheRoutes, Gate, QuestionRoutes, Readiness
 from proxy.billing import Bills
 from proxy.caches import Caches, kept_routes, rules_of
 from proxy.config import Config, ConfigError, Secret, Upstream, carried_over
@@ -149,8 +149,9 @@ class App:
             wall=caches.wall,
             worker=worker,
         )
+        questions = QuestionRoutes(caches.semantics, self.log)
         parts = self._accounts.routes(self.config.keys.grace)
-        application = Admin(self.metrics, self.readiness, self._gate, routes, *parts).application()
+        application = Admin(self.metrics, self.readiness, self._gate, routes, questions, *parts).application()
         self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, *self._admin_listen, reuse_port=self._shared or None)

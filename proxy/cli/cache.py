@@ -71,14 +71,25 @@ def show_entry(
     body: Annotated[bool, typer.Option("--body", help="With the answer itself, which is somebody's.")] = False,
     as_json: Json = False,
 ) -> None:  # fmt: skip
-    """One entry."""
-    if not re.fullmatch("[0-9a-f]{64}", key):
-        fail("KEY: 64 hexadecimal digits, lower case")
+    """One entry, and the questions that it answers."""
+    _check(key)
     found = ask("GET", f"cache/entries/{key}", admin_url, config, query={"body": "true"} if body else {})
+    story = ask("GET", f"cache/questions/{key}", admin_url, config, absent={})
     rows = [[name, _text(name, value)] for name, value in found.items() if name != "body"]
-    show(found, rows, as_json=as_json)
+    show(found | ({"semantic": story} if story else {}), [*rows, *_told(story)], as_json=as_json)
     if "body" in found and not as_json:
         print("".join(found["body"]["frames"]))
+
+
+@cache.command()
+def distrust(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="What x-askonce-similar-key said.")],
+    admin_url: AdminUrl = "", config: ConfigFile = None, *, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Serve an answer to its own question alone from now on."""
+    _check(key)
+    found = ask("POST", f"cache/questions/{key}/distrust", admin_url, config)
+    show(found, [["served to its own question alone", found["key"]]], as_json=as_json)
 
 
 @cache.command()
@@ -103,6 +114,30 @@ def purge(
     verb = "would go" if dry_run else "gone"
     rows = [[name, *_amount(tier), verb] for name, tier in _tiers(found)]
     show(found, rows, as_json=as_json)
+
+
+def _check(key: str) -> None:
+    if not re.fullmatch("[0-9a-f]{64}", key):
+        fail("KEY: 64 hexadecimal digits, lower case")
+
+
+def _told(story: dict[str, Any]) -> Iterable[list[str]]:
+    """Both questions of each hit, and what let it through."""
+    if not story:
+        return
+    yield ["question", story["question"]]
+    for alias in story["aliases"]:
+        yield ["means the same", alias]
+    if story["min_similarity"]:
+        yield ["served from", f"{story['min_similarity']:.4f}, if labels allow it"]
+    yield ["wrong labels", str(story["wrong"])]
+    if story["own_question_only"]:
+        yield ["served to", "its own question alone"]
+    for served in story["served"]:
+        why = f"{served['similarity']:.4f} {served['tier']}/{served['rule']}"
+        yield [f"served {when(served['time'])}", f"{served['asked']}  ({why}, {served['call_id']})"]
+        if served["stored"] != story["question"]:
+            yield ["", f"as it was like: {served['stored']}"]
 
 
 def _tiers(found: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:

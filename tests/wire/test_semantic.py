@@ -2,13 +2,15 @@
 
 import asyncio
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.fakes.admin import TOKEN, Operator
 from tests.fakes.answers import json_answer
 from tests.fakes.asking import KEY, completion, completion_answer, status_of
-from tests.fakes.gateway import Gateway, StartGateway
+from tests.fakes.command import Printed, askonce
+from tests.fakes.gateway import Gateway, StartGateway, environment
 from tests.fakes.raw import RawClient, Response
 from tests.fakes.upstream import ScriptedUpstream
 
@@ -191,3 +193,44 @@ async def test_what_is_personal_or_perishable_is_not_looked_up(start: StartGatew
             await ask(client, question)
             assert status_of(await ask(client, f"{question} please")) == "MISS"
     assert await gateway.sample("askonce_semantic_lookups_total", result="never") == 6
+
+
+async def test_a_hit_has_its_story(start: StartGateway, upstream: ScriptedUpstream) -> None:
+    """Both questions, how near they are, and the rule; for whoever has the token."""
+    upstream.script(completion_answer())
+    gateway = await started(start)
+    async with gateway.client() as client:
+        await ask(client, ASKED)
+        await learnt(gateway)
+        hit = await ask(client, ALIKE)
+    key = told(hit, "similar-key")
+    story = await Operator(gateway).get(f"cache/questions/{key}")
+    assert (story["question"], story["wrong"]) == (ASKED, 0)
+    (served,) = story["served"]
+    assert (served["asked"], served["stored"], served["call_id"]) == (ALIKE, ASKED, told(hit, "call-id"))
+    assert f"{served['tier']}/{served['rule']}" == told(hit, "semantic-rule")
+    assert f"{served['similarity']:.4f}" == told(hit, "similarity")
+    printed = await run(gateway, "show", key)
+    assert ASKED in printed.out
+    assert ALIKE in printed.out
+    assert served["rule"] in printed.out
+
+
+async def test_a_hit_can_be_undone(start: StartGateway, upstream: ScriptedUpstream) -> None:
+    """What is distrusted is served to its own question alone."""
+    upstream.script(completion_answer())
+    gateway = await started(start)
+    async with gateway.client() as client:
+        await ask(client, ASKED)
+        await learnt(gateway)
+        key = told(await ask(client, ALIKE), "similar-key")
+        assert (await run(gateway, "distrust", key)).code == 0
+        assert status_of(await ask(client, ALIKE + " Thanks")) == "MISS"
+        assert status_of(await ask(client, ASKED)) == "HIT"
+    assert "its own question alone" in (await run(gateway, "show", key)).out
+
+
+async def run(gateway: Gateway, *arguments: str) -> Printed:
+    """`askonce cache …` with the gateway's own configuration."""
+    settings = environment("http://h/v1", {"admin__port": urlsplit(gateway.admin_url).port or 0})
+    return await askonce("cache", *arguments, environ=settings | {"ASKONCE_ADMIN_TOKEN": TOKEN})

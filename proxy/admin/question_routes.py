@@ -1,0 +1,77 @@
+"""The admin API's part about questions that mean the same: the story of an answer, and an end of it."""
+
+import re
+from http import HTTPStatus
+from typing import Final, Protocol, final
+
+import msgspec
+from aiohttp import web
+
+from cache.semantic.record import EXACT_ONLY, Change, Record
+from cache.semantic.records import Changed, Records
+from cache.semantic.served import ServedLog
+from proxy.admin.problems import Problem
+from proxy.telemetry.log import Log
+
+__all__ = ["QuestionRoutes", "Questions"]
+
+KEY: Final = re.compile("[0-9a-f]{64}")
+
+
+class Questions(Protocol):
+    """What is known of questions."""
+
+    @property
+    def records(self) -> Records: ...
+    @property
+    def served(self) -> ServedLog: ...
+
+
+@final
+class QuestionRoutes:
+    """`questions` is None where nothing is looked for."""
+
+    def __init__(self, questions: Questions | None, log: Log) -> None:
+        self._questions = questions
+        self._log = log
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        router.add_get("/cache/questions/{key}", self._story)
+        router.add_post("/cache/questions/{key}/distrust", self._distrust)
+
+    async def _story(self, request: web.Request) -> web.Response:
+        questions, record = await self._found(request)
+        try:
+            served = await questions.served.of(record.key)
+        except (ConnectionError, TimeoutError):
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "Redis did not answer") from None
+        story = {
+            "key": record.key,
+            "question": record.text,
+            "aliases": [alias.text for alias in record.aliases],
+            "partition": record.partition,
+            "min_similarity": record.min_similarity,
+            "wrong": record.wrong,
+            "own_question_only": record.wrong >= EXACT_ONLY,
+            "served": [msgspec.structs.asdict(each) for each in served],
+        }
+        return web.Response(content_type="application/json", body=msgspec.json.encode(story))
+
+    async def _distrust(self, request: web.Request) -> web.Response:
+        questions, record = await self._found(request)
+        result = await questions.records.change(record.key, record.partition, Change(wrong=EXACT_ONLY))
+        if result is Changed.DOWN:
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "Redis did not answer")
+        self._log.info("answer_distrusted", key=record.key)
+        return web.Response(content_type="application/json", body=msgspec.json.encode({"key": record.key}))
+
+    async def _found(self, request: web.Request) -> tuple[Questions, Record]:
+        key = request.match_info["key"]
+        if not KEY.fullmatch(key):
+            raise Problem(HTTPStatus.BAD_REQUEST, "key: 64 hexadecimal digits, lower case", {"field": "key"})
+        record = None
+        if self._questions is not None:
+            record = (await self._questions.records.get([key])).get(key)
+        if self._questions is None or record is None:
+            raise Problem(HTTPStatus.NOT_FOUND, "nothing is known of the question of this key")
+        return self._questions, record
