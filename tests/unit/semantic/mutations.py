@@ -172,6 +172,57 @@ def sibling(text: str, rng: random.Random) -> str | None:
     return _replace(text, found, rng.choice([word for word in field if word not in text]))
 
 
+_OTHER_TENSE = {"do": ["did"], "does": ["did"], "is": ["was"], "are": ["were"], "did": ["does", "will"]}
+
+
+def tense(text: str, rng: random.Random) -> str | None:
+    """What was in the place of what is, or the other way round; *how did I*, which nobody says, is left out."""
+    found = re.match(r"(?!How )(?:[\w ]*?\b)?(do|does|is|are|did)\b(?! I (?:need|have))", text, re.IGNORECASE)
+    if found is None or re.match(r"Wh\w+ (?:is|are)\b(?! my| it)", text):
+        return None
+    new = rng.choice(_OTHER_TENSE[found.group(1).lower()])
+    return text[: found.start(1)] + (new.capitalize() if found.start(1) == 0 else new) + text[found.end(1) :]
+
+
+_OTHER_MODALS = {
+    "Can": ["Must", "Should"],
+    "Do I need to": ["Can I", "May I"],
+    "Do I have to": ["Can I", "May I"],
+    "can": ["must", "should"],
+    "should": ["can", "will"],
+    "must": ["can", "may"],
+}
+
+
+def modal(text: str, rng: random.Random) -> str | None:
+    """Another of leave, duty and ability; *how can I* and *how should I* come too near each other."""
+    if (found := re.search(rf"\b(?:{'|'.join(_OTHER_MODALS)})\b", text)) is None or text.startswith("How "):
+        return None
+    return _replace(text, found, rng.choice(_OTHER_MODALS[found.group()]))
+
+
+_OTHER_QUESTIONS = {
+    "How do I": ["When do I", "Why do I", "Where do I"],
+    "How long": ["How often", "How soon", "How far"],
+    "How many": ["How old are", "How do"],
+    "How much": ["How long", "How often"],
+    "How often": ["How long", "How soon"],
+    "When": ["Where", "Why", "How"],
+    "Where": ["When", "Why", "How"],
+    "Why": ["When", "Where", "How often"],
+    "Who": ["When", "Why", "Where"],
+    "Can I": ["Why can I", "When can I", "How can I"],
+    "Is": ["Why is", "When is", "How often is"],
+    "What is": ["Where is", "When is", "Who is"],
+}
+
+
+def question(text: str, rng: random.Random) -> str | None:
+    """Another question word."""
+    found = next((opening for opening in _OTHER_QUESTIONS if text.startswith(opening + " ")), None)
+    return None if found is None else rng.choice(_OTHER_QUESTIONS[found]) + text[len(found) :]
+
+
 def antonym(text: str, rng: random.Random) -> str | None:
     """A word's opposite in its place."""
     words = "|".join(sorted(_OPPOSITES, key=len, reverse=True))
@@ -286,6 +337,9 @@ CHANGING: dict[str, Mutate] = {
     "substituted_noun": substituted_noun,
     "sibling": sibling,
     "antonym": antonym,
+    "tense": tense,
+    "modal": modal,
+    "question": question,
     "person": person,
 }
 KEEPING: dict[str, Mutate] = {

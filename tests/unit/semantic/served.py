@@ -1,7 +1,7 @@
 """What the guard alone would serve, with the embedding taken at its worst.
 
 A licensed pair needs a similarity of 0.60 besides, one with a leftover word 0.90. No embedding is asked here: a trap
-counts as served where the guard leaves it to either, a paraphrase only where 0.60 is enough, which it nearly always has.
+counts as served where the guard leaves it to either, a paraphrase only where 0.60 is enough, and nearly always there.
 """
 
 import functools
