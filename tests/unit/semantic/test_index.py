@@ -192,20 +192,20 @@ async def test_one_partition_alone_loses_its_oldest_rows() -> None:
     """With their aliases; what is left is found, and what went can come again."""
     evicted: list[int] = []
     index = Index(16, max_bytes=30_000, on_evicted=evicted.append, sizes=FLAT)
-    index.add("p", "k0", unit(0))
-    for number in range(1, 200):
+    for number in range(150):
         index.add("p", f"k{number}", unit(number))
-        if number == 8:
-            index.add("p", "k0", unit(1_000), alias=1)
-        if number == 9:
-            index.add("p", "k3", unit(2_000), alias=1)
+    lost = f"k{sum(evicted) + 1}"
+    assert index.add("p", lost, unit(1_000), alias=1)
+    for number in range(150, 180):
+        index.add("p", f"k{number}", unit(number))
     await index.settled()
     assert index.bytes <= 30_000
-    assert len(index) == len(index._places) == 200 - sum(evicted) > 30
-    assert await index.search("p", unit(1_000)) == await index.search("p", unit(3)) == []
-    assert [key for key, _ in await index.search("p", unit(199), k=1)] == ["k199"]
-    assert index.add("p", "k3", unit(3))
-    assert not index.add("p", "k4", unit(4), alias=1)
+    assert max(evicted) <= FLAT.segment
+    assert len(index) == len(index._places) == index._partitions["p"].living == 180 - sum(evicted) > 30
+    assert lost not in dict(await index.search("p", unit(1_000), least=-1.0, k=200))
+    assert [key for key, _ in await index.search("p", unit(179), k=1)] == ["k179"]
+    assert not index.add("p", lost, unit(4), alias=1)
+    assert index.add("p", lost, unit(3))
     await index.close()
 
 
@@ -234,6 +234,28 @@ async def test_a_cleared_index_has_nothing_and_goes_on() -> None:
     await index.settled()
     assert (len(index), len(index._places)) == (1, 1)
     assert await index.search("p", unit(1)) == [("k1", 1.0)]
+    assert index.bytes == index._partitions["p"].bytes
+    await index.close()
+
+
+async def test_equal_ones_come_in_the_order_in_which_they_were_added() -> None:
+    """Also where there are more than are wanted, and in two segments."""
+    index = Index(4, max_bytes=PLENTY, sizes=Sizes(segment=128))
+    for number in range(200):
+        index.add("p", f"k{number}", CORNERS[number % 2])
+    assert [key for key, _ in await index.search("p", CORNERS[0], k=40)] == [f"k{2 * number}" for number in range(40)]
+    await index.close()
+
+
+async def test_the_aliases_of_one_key_crowd_nobody_out() -> None:
+    """As many keys are found as are asked for."""
+    index = Index(16, max_bytes=PLENTY)
+    index.add("p", "a", unit(1))
+    for key in "bc":
+        index.add("p", key, (unit(1) + unit(2)) / np.float32(2.0))
+    for alias in range(1, MAX_ALIASES + 1):
+        index.add("p", "a", unit(1), alias=alias)
+    assert [key for key, _ in await index.search("p", unit(1), k=3, least=0.1)] == [*"abc"]
     await index.close()
 
 
