@@ -250,7 +250,7 @@ class Semantics:
         saved = self._clock()
         while True:
             await asyncio.sleep(SWEEP)
-            if isinstance(self.records, FileRecords):
+            if self._follower is None:  # which sweeps on its way
                 await self.records.sweep()
             if self._file is not None and self._clock() - saved >= SAVE:
                 saved = self._clock()

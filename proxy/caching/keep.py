@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol, final
+from typing import TYPE_CHECKING, Final, final
 
 from cache.encoding import Undecodable, decode
 from cache.entry import Entry, EntryKind, OutOfBounds
@@ -21,9 +21,9 @@ from proxy.upstream.call import Call
 from proxy.upstream.counted import Counting
 
 if TYPE_CHECKING:
-    from proxy.caching.question import Alike, Question
+    from proxy.caching.question import Alike, Inquiries, Inquiry, Question
 
-__all__ = ["Inquiries", "Inquiry", "Keep", "Voyage"]
+__all__ = ["Keep", "Voyage"]
 
 AT_ONCE: Final = 512
 """Frames of a stream that are judged before its last goes out, so that whoever asks again is served from memory."""
@@ -40,26 +40,6 @@ _REASONS: Final = {
     Verdict.UNFINISHED: NoCacheReason.INCOMPLETE,
     Verdict.NO_END: NoCacheReason.INCOMPLETE,
 }
-
-
-class Inquiry(Protocol):
-    """One question, looked for among those that mean the same."""
-
-    async def look(self) -> "Alike | None":
-        """An answer that will do; None, within the deadline, where there is none or none may be served."""
-
-    def answered(self, entry: Entry) -> None:
-        """What the upstream said to it has been kept."""
-
-
-class Inquiries(Protocol):
-    """What finds questions that mean the same."""
-
-    def inquire(self, exchange: Exchange, question: "Question") -> Inquiry | None:
-        """None where there is nothing to look for, or nobody who wants it."""
-
-    def unlike_others(self, exchange: Exchange, question: "Question") -> bool:
-        """It may not be given what others who ask the same may be given."""
 
 
 @final
@@ -80,7 +60,7 @@ class Keep:
         on_refused: Callable[[NoCacheReason], object],
         on_usage: Callable[[Exchange, bytes], object],
         on_over: Callable[[Exchange], object],
-        alikes: Inquiries | None = None,
+        alikes: "Inquiries | None" = None,
     ) -> None:
         self.alikes = alikes
         self.tiers = tiers

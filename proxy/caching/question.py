@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from cache.directives import Directives
 from cache.entry import Entry
 from cache.policy import Plan
 from proxy.caching.meaning import Meaning
+from proxy.exchange import Exchange
 from proxy.openai.embeddings import Format
 
-__all__ = ["Alike", "Found", "Question"]
+__all__ = ["Alike", "Found", "Inquiries", "Inquiry", "Question"]
 
 
 @dataclass(slots=True)
@@ -57,3 +58,23 @@ class Found(NamedTuple):
     """The client wants to be told what a stream used."""
     vectors: Format | None = None
     """The form of an embedding that is kept in whichever it came in."""
+
+
+class Inquiry(Protocol):
+    """One question, looked for among those that mean the same."""
+
+    async def look(self) -> Alike | None:
+        """An answer that will do; None, within the deadline, where there is none or none may be served."""
+
+    def answered(self, entry: Entry) -> None:
+        """What the upstream said to it has been kept."""
+
+
+class Inquiries(Protocol):
+    """What finds questions that mean the same."""
+
+    def inquire(self, exchange: Exchange, question: Question) -> Inquiry | None:
+        """None where there is nothing to look for, or nobody who wants it."""
+
+    def unlike_others(self, exchange: Exchange, question: Question) -> bool:
+        """It may not be given what others who ask the same may be given."""

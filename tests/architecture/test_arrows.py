@@ -21,11 +21,14 @@ IO = names(
 SANS_IO = names(
     "proxy.exchange proxy.errors proxy.openai"
     " proxy.http1.messages proxy.http1.readers proxy.http1.frames proxy.http1.peers"
-    " proxy.caching.pieces"
+    " proxy.caching.pieces proxy.semantic.modes"
     " proxy.redis_link.breaker proxy.redis_link.url proxy.redis_link.troubles"
     " proxy.redis_link.errors proxy.redis_link.events"
     " cache.fingerprint cache.directives cache.policy cache.freshness"
     " cache.status cache.entry cache.select cache.encoding"
+    " cache.semantic.partition cache.semantic.english cache.semantic.guard cache.semantic.language"
+    " cache.semantic.foreign cache.semantic.decide cache.semantic.record"
+    " cache.semantic.learning.bounds cache.semantic.learning.calibrate cache.semantic.learning.labels"
     " limits.policy limits.bucket limits.budget limits.headers limits.grant"
     " proxy.limiting.terms proxy.limiting.bill proxy.limiting.fields"
     " proxy.keys.key proxy.keys.table proxy.keys.amounts proxy.ledger.row proxy.ledger.fold proxy.ledger.query"
@@ -36,7 +39,7 @@ SANS_IO = names(
 PARSERS = names("proxy.http1.messages proxy.http1.readers")
 STAGES = names(
     "proxy.pipeline proxy.routes proxy.auth proxy.understand proxy.heartbeat proxy.tee proxy.accounting proxy.upstream"
-    " proxy.caching proxy.billing proxy.limiting"
+    " proxy.caching proxy.semantic proxy.billing proxy.limiting"
 )
 SOCKETS = names("socket ssl selectors uvloop httptools")
 KNOW_SOCKETS = names("proxy.http1 proxy.server proxy.app proxy.workers")

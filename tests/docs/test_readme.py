@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ROOMS = (
     *("proxy/http1", "proxy/caching", "proxy/limiting", "proxy/keys", "proxy/ledger", "proxy/upstream"),
+    "proxy/semantic",
     *("proxy/admission", "cache", "limits"),
 )
 """Those that are drawn with all that is in them."""
