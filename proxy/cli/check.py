@@ -11,6 +11,7 @@ from rich.text import Text
 
 from proxy import config as configuration
 from proxy.cli import explain, explain_routes
+from proxy.cli.explain_semantic import explain_semantic
 from proxy.cli.units import duration, size
 from proxy.config import Config, ConfigError, Loaded, resolved_routes
 from proxy.keys.pepper import check_pepper
@@ -41,6 +42,7 @@ def check(option: Path | None, *, as_json: bool) -> None:
         ("Breaker", explain_routes.breaker(loaded.config)),
         ("Admission", explain_routes.admission(loaded.config)),
         ("Cache", _cache(loaded.config, redis)),
+        ("Questions that mean the same", explain_semantic(loaded.config)),
         ("Keys", explain.keys(loaded.config, redis)),
         ("Limits", explain.limits(loaded.config, redis)),
         ("Prices, in USD", explain.prices(loaded.config)),

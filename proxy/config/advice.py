@@ -39,6 +39,7 @@ def advice(loaded: Loaded, environ: Mapping[str, str], cores: int) -> list[str]:
         *_routes(loaded.config),
         *_failing(loaded.config),
         *_keys(loaded.config),
+        *_semantic(loaded.config),
         *_money(loaded.config),
         *_sizes(loaded, cores),
         *_environment(loaded, environ),
@@ -55,6 +56,18 @@ def _exposure(loaded: Loaded) -> Iterator[str]:
         yield f"admin.host: whoever reaches {config.admin.host} can read the metrics"
     if 0 < len(config.admin.token.reveal()) < SHORT_TOKEN:
         yield f"admin.token: has fewer than {SHORT_TOKEN} characters, and may be guessed"
+
+
+def _semantic(config: Config) -> Iterator[str]:
+    semantic = config.semantic
+    off = semantic.mode == "off" and not (semantic.models or semantic.endpoints)
+    for name, key in config.keys.declared.items():
+        if key.semantic in ("shadow", "on") and (off or not config.cache.enabled):
+            yield f"{dotted('keys.declared', name)}.semantic: has no effect, because semantic.mode is off for everybody"
+    if semantic.threshold and not off:
+        yield "semantic.threshold: serves reworded questions that no label has proven; 0 lets labels decide"
+    if semantic.padding and config.cache.scope != "global":
+        yield 'semantic.padding: has no effect, because cache.scope is not "global"'
 
 
 def _upstreams(loaded: Loaded) -> Iterator[str]:
