@@ -6,7 +6,6 @@ checked is what is parsed. A model that keeps its weights in further files is re
 
 import enum
 import hashlib
-import importlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -177,13 +176,14 @@ def _checked(path: Path, sha256: str) -> bytes:
 def _session(path: Path, model: bytes) -> Any:
     # Releases from 1.29 on report to their makers and keep a file for that, unless this is said before they load.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    runtime = importlib.import_module("onnxruntime")
-    options = runtime.SessionOptions()
+    import onnxruntime  # type: ignore[import-untyped]
+
+    options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = False  # keeps 80 MB after one long batch, and saves nothing
     options.log_severity_level = 4  # what is wrong is raised
     try:
-        session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime has no base class of its own
         raise ModelError(f"{path} is no model that can be loaded: {error}") from error
     unknown = {*_names(session.get_inputs())} - {IDS, MASK, TYPES}
@@ -193,9 +193,10 @@ def _session(path: Path, model: bytes) -> Any:
 
 
 def _tokenizer(path: Path, data: bytes) -> Any:
-    library = importlib.import_module("tokenizers")
+    import tokenizers
+
     try:
-        return library.Tokenizer.from_buffer(data)
+        return tokenizers.Tokenizer.from_buffer(data)
     except Exception as error:  # the library raises nothing more special
         raise ModelError(f"{path} is no tokenizer that can be loaded: {error}") from error
 

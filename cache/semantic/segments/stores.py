@@ -7,7 +7,6 @@ Malkov and Yashunin 2016) looks at a few hundred vectors of tens of thousands.
 A row is never written to twice, so that any thread may search while the event loop appends.
 """
 
-import importlib
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, Protocol, Self, final
@@ -193,11 +192,12 @@ class GraphStore:
 
 def load() -> Any:
     """FAISS. How many threads it takes is a matter of the thread that calls, and one is enough."""
-    library = importlib.import_module("faiss")
+    import faiss
+
     if not _of_thread.single:
-        library.omp_set_num_threads(1)
+        faiss.omp_set_num_threads(1)
         _of_thread.single = True
-    return library
+    return faiss
 
 
 def _living(library: Any, alive: NDArray[np.bool_]) -> Any:
