@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final, final
 
 from cache.semantic.english.align import aligned
-from cache.semantic.english.license import RULES, Compared, Finding, judged
+from cache.semantic.english.license import RULES, Compared, Finding, cases_differ, judged
 from cache.semantic.english.prepare import prepared
 from cache.semantic.english.repair import repaired
 from cache.semantic.english.synonyms import Synonyms
@@ -51,7 +51,7 @@ class Guard:
     def compare(self, asked: Prepared, stored: Prepared) -> Compared:
         """Symmetric: the two are put in one order before they are looked at."""
         if asked.key == stored.key:
-            return _SAME
+            return Compared(Finding.OPEN, "case") if cases_differ(asked.tokens, stored.tokens) else _SAME
         one, other = (asked, stored) if asked.key < stored.key else (stored, asked)
         mended, mended_other = repaired(one, other), repaired(other, one)
         typo = mended is not None or mended_other is not None

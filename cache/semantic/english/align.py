@@ -8,7 +8,7 @@ from cache.semantic.english.tokens import Kind, Token
 
 __all__ = ["Alignment", "aligned"]
 
-_EXCHANGED: Final = frozenset({Kind.CONTENT, Kind.MUST, Kind.COMPARATIVE, Kind.QUESTION})
+_EXCHANGED: Final = frozenset({Kind.CONTENT, Kind.MUST, Kind.COMPARATIVE, Kind.QUESTION, Kind.MODAL})
 """Kinds of which a synonym may stand on the other side."""
 
 

@@ -54,7 +54,7 @@ _OPENERS: Final = _any_of(
         r"(?:so|okay|well|um+|uh+|umm+|er+|erm+|hm+|hmm+|right|alright|all right|now|and|but|oh|ah|ooh|wow|look|listen|"
         r"basically|actually|honestly|anyway|anyways|by the way|also|yes|yeah|yo|great|cool|thanks|thank you|cheers|please|"
         r"kindly|first of all|firstly|out of (?:curiosity|interest)|just curious|curious|just wondering|wondering|"
-        r"for your information|okay so|like|lol|haha|um so|hmm so|quickly|in short|simply put|in general)"
+        r"for your information|okay so|lol|haha|um so|hmm so)"
         r"(?: [,.])*{START}",
         r"(?:i (?:have|have got|had|got) )?(?:a |one |another |just (?:a |one )?)*(?:(?:quick|simple|small|silly|stupid|dumb|"
         r"random|basic|general|follow up|last|more|other|little|newbie|noob|further) )*(?:question|questions|query|thing)"
@@ -62,7 +62,7 @@ _OPENERS: Final = _any_of(
         r"(?:my|the|one|another) (?:quick |main |next |first )?(?:question|query) is(?: [,.])?{WH}",
         r"(?:please )?(?:can|could|would|will|might) (?:you|someone|anyone|somebody|anybody)(?: (?:please|kindly|just|maybe|"
         r"possibly|be able to|be so kind as to|be kind enough to|quickly))*"
-        r" (?:tell|inform|advise|show|explain|help|clarify|remind|enlighten|say|let|share|confirm|check|teach|guide|clear up|"
+        r" (?:tell|inform|advise|show|explain|help|clarify|enlighten|say|let|share|confirm|check|teach|guide|clear up|"
         r"assist|walk|describe)(?: (?:me|us|to me|to us|know|understand|with|on|out|through))*{WH}",
         r"(?:i|we) (?:would (?:just )?(?:like|love|want)|want|need|wanted|needed|wish|am (?:just )?(?:trying|hoping|looking|keen|"
         r"curious|eager)|was (?:just )?(?:trying|hoping|looking)|would be interested|am interested|just (?:want|wanted|need)|"
@@ -83,7 +83,8 @@ _OPENERS: Final = _any_of(
         r"(?:would|do) you mind (?:telling|explaining|showing|letting)(?: (?:me|us|to me|know))*{WH}",
         r"i (?:would|will) (?:be grateful|appreciate it|be glad|really appreciate it) if you (?:can|could|would) (?:tell|explain|"
         r"let|show|advise)(?: (?:me|us|to me|know))*{WH}",
-        r"(?:please )?(?:tell|explain|let|help|show|remind|advise|teach|inform|clarify)(?: (?:me|us|to me|to us|know|understand))*{WH}",
+        r"(?:please )?(?:tell|explain|help|show|advise|teach|inform|clarify)(?: (?:me|us|to me|to us|understand))*{WH}",
+        r"(?:please )?let (?:me|us) know{WH}(?! when )",
         r"(?:i|we) (?:am|are|was) (?:not (?:really |quite |entirely |too |very )?(?:sure|certain|clear)|unsure|confused|uncertain|"
         r"unclear|struggling to (?:understand|see|work out|figure out))(?: (?:about|as to|on))?{WH}",
         r"(?:i|we) (?:do|can|could|did) not (?:know|understand|figure out|work out|see|get|remember|tell|find out|seem to "
@@ -95,88 +96,76 @@ _OPENERS: Final = _any_of(
 )  # fmt: skip
 _IF: Final = frozenset({"if", "whether"})
 
-_HOW: Final = r"(?:do|does|can|could|should|would|might|may|must|will|shall)"
 _FRAME_RULES: Final = (
-        (rf"how(?: (?:exactly|on earth|the hell|in the world))? {_HOW} {{I}}{{ADV}} (?:go about|get about|proceed to|manage to|"
-         r"be able to|get around to)(?= )", "how i"),
-        (rf"how(?: (?:exactly|on earth))? {_HOW} {{I}}{{ADV}}(?= )", "how i"),
-        (r"how (?:am|is) {I} (?:able|supposed|meant|expected) to(?= )", "how i"),
-        (r"{I} (?:can|could|should|do|would|might) (?:go about)(?= )", "i can"),
-        (r"how(?: exactly)? to(?: go about)?(?= )", "how i"),
-        (r"how (?:about )?i (?:can|could|should|might|may|would|am able to|am supposed to|do|need to|go about|would go about|"
-         r"can go about)(?= )", "how i"),
-        (r"how we (?:can|could|should|might|may|would|do)(?= )", "how we"),
-        (r"how (?:can|could|should|would|do) we{ADV}(?: go about)?(?= )", "how we"),
-        (r"how (?:can|could|should|would|do) you{ADV}(?: go about)?(?= )", "how you"),
-        (r"(?:in|by|through) (?:what|which) (?:way|ways|method|means) (?:can|do|could|should|would) {I}(?= )", "how i"),
-        (r"(?:what|which) (?:way|ways|method|methods) (?:can|do|could|should) {I}(?: use to)?(?= )", "how i"),
-        (r"(?:what (?:is|are|was|would be) )?(?:the|a|some|any) {BEST}(?:way|ways|method|methods|procedure|procedures|process|"
-         r"approach|steps|step by step process|way for me|way for someone)(?: (?:i (?:can|could|should|need to|have to|must|would)(?: take| "
-         r"follow| use| go through)?|involved|required|needed|to take|to follow|to use))? (?:to|for|of|in|in order to|in which to)"
-         r"(?= (?!the |a |an |this |that |my |your )\w+)", "how i"),
-        (r"what (?:is|are|was|would be) {BEST}(?:way|ways|steps)(?: for me)? (?:to|of)(?= )", "how i"),
+        (r"how(?: (?:exactly|on earth|the hell|in the world))? (?:do|can|could|would) {I}{ADV}(?: (?:go about|get about|proceed to|"
+         r"manage to))?(?= )", "how i"),
+        (r"how to(?: go about)?(?= )", "how i"),
+        (r"how i (?:can|could|might|would|am able to|am supposed to|do|would go about|can go about)(?= )", "how i"),
+        (r"how we (?:can|could|might|would|do)(?= )", "how we"),
+        (r"how (?:can|could|would|do) we{ADV}(?: go about)?(?= )", "how we"),
+        (r"how (?:can|could|would|do) you{ADV}(?: go about)?(?= )", "how you"),
+        (r"(?:in|by|through) (?:what|which) (?:way|ways|method|means) (?:can|do|could|would) {I}(?= )", "how i"),
+        (r"(?:what|which) (?:way|ways|method|methods) (?:can|do|could) {I}(?: use to)?(?= )", "how i"),
+        (r"(?:what (?:is|are|would be) )?(?:the|a|some|any) {BEST}(?:way|ways|method|methods|procedure|procedures|process|approach|steps|"
+         r"step by step process|way for me|way for someone)(?: (?:i (?:can|could|should|need to|have to|must)(?: take| follow| use| go through)?"
+         r"|involved|required|needed|to take|to follow|to use))? (?:to|for|of|in|in order to|in which to)(?= (?!the |a |an |this |that |my |your )\w+)", "how i"),
+        (r"what (?:is|are|would be) {BEST}(?:way|ways|steps)(?: for me)? (?:to|of)(?= )", "how i"),
         (r"(?:what|which) steps (?:do|should|must|can|would) {I}(?: need to| have to)? (?:take|follow)(?: in order)? to(?= )", "how i"),
-        (r"what (?:do|should|must|can|would|could) {I}(?: (?:need|have) to)? do(?: in order)? to(?= )", "how i"),
-        (r"what (?:is|are) (?:needed|required|necessary) to(?= )", "what i need to"),
+        (r"what (?:do|can|should) {I}(?: (?:need|have) to)? do(?: in order)? to(?= )", "how i"),
         # possibility and leave
-        (r"(?:can|could|may|might) i (?:possibly|please|just|actually|ever)(?= )", "can i"),
-        (r"(?:can|could|may|might) i(?= )", "can i"),
-        (r"(?:am i|would i be|will i be|are you able to let me know if i am) (?:able|allowed|permitted|free|entitled)(?: to)(?= )", "can i"),
-        (r"(?:is|would|will) (?:it|that)(?: be)? (?:at all |even |ever |still )?(?:possible|okay|fine|alright|all right|allowed|"
-         r"permitted|permissible|acceptable|feasible){FORME} (?:to|if i|that i|if one|for me to)(?= )", "can i"),
-        (r"(?:is|are|would) there(?: be)?(?: (?:a|any|some|anyway|even))* (?:way|ways|chance|possibility|option|means)"
-         r"(?: (?:for|by which|in which|that|where|for me))?(?: (?:i (?:can|could|may|might)|to|for me to|of me|me to|of))(?= )", "can i"),
-        (r"is there any ?way i (?:can|could)(?= )", "can i"),
-        (r"(?:do|will|would) you (?:allow|let|permit) (?:me|people|customers|us|users) to(?= )", "can i"),
-        (r"i (?:can|could|may|might|am able to|am allowed to)(?= )", "can i"),
+        (r"(?:can|could) {I}(?: (?:possibly|please|just|actually|ever))?(?= )", "can i"),
+        (r"i can(?= )", "can i"),
         (r"(?:can|could) one(?= )", "can i"),
-        (r"are there(?: (?:a|any|some))* ways (?:to|i can|i could)(?= )", "can i"),
+        (r"may i(?: (?:please|just))?(?= )", "may_ i"),
+        (r"(?:am i|are you able to let me know if i am) able to(?= )", "able_ i"),
+        (r"am i (?:allowed|permitted|free)(?: to)(?= )", "may_ i"),
+        (r"is (?:it|that) (?:at all |even |ever |still )?(?:possible|feasible){FORME} (?:to|if i|that i|if one|for me to)(?= )", "able_ i"),
+        (r"is (?:it|that) (?:even |ever |still )?(?:okay|fine|alright|all right|allowed|permitted|permissible|acceptable){FORME} (?:to|if i|that i|if one|for me to)(?= )", "may_ i"),
+        (r"(?:would|will) (?:it|that) be (?:possible|feasible){FORME} (?:to|if i|that i|for me to)(?= )", "able_ i"),
+        (r"(?:is|are) there(?: (?:a|any|some|anyway|even))* (?:way|ways|possibility|option|means)"
+         r"(?: (?:for|by which|in which|that|where|for me))?(?: (?:i (?:can|could|may|might)|to|for me to|of))(?= )", "able_ i"),
+        (r"is there any ?way i (?:can|could)(?= )", "able_ i"),
+        (r"do you (?:allow|let|permit) (?:me|people|customers|us|users) to(?= )", "may_ i"),
         # duty
-        (r"(?:do|would|will|must|shall|did) i(?: actually| really| still)? (?:need|have|got|be required|be obliged) to(?= )", "must i"),
+        (r"do i(?: actually| really| still)? (?:need|have|got) to(?= )", "must i"),
         (r"(?:have i got to|must i|am i (?:required|obliged|obligated|bound) to|is it (?:necessary|required|mandatory|compulsory|"
          r"obligatory|needed|essential)(?: for me)? to|i (?:need|have) to)(?= )", "must i"),
         # availability
         (r"(?:is|are) there(?: (?:a|an|any|some))*(?= )", "exist"),
         (r"there (?:is|are)(?: (?:a|an|any|some))*(?= )", "exist"),
-        (r"(?:do|can|will|would|did) you(?: guys| currently| still| also)? (?:have|offer|provide|supply|do|have got)(?: (?:a|an|any|some))*"
-         r"(?= (?!i |it |this |that |you |to |not |in |on |at |for |with |by |so )\w+)", "exist"),
-        (r"have you got(?: (?:a|an|any|some))*(?= )", "exist"),
         # price
-        (r"(?:how much|what) (?:do|does|will|would|did|might|should|can) (?:it|this|that) cost(?: (?:me|us|you|one))?(?: (?:to|for))?(?= )", "price"),
-        (r"(?:how much|what) (?:do|does|will|would|did|might|should)(?= .* cost(?: |$))", "price"),
-        (r"how much (?:is|are|would|will)(?: it| that| the (?:cost|price|charge|fee)| be| it be)?(?: (?:of|for|to|cost))*(?= )", "price"),
-        (r"how much (?:do|would|will|should|must|can) (?:i|you|they|we)(?: have to| need to| expect to)? (?:charge|pay|ask|bill)(?: me)?(?: for| to)?(?= )", "price"),
-        (r"what (?:do|would|will) (?:i|you|they)(?: have to| need to)? (?:charge|pay)(?: me)?(?: for| to)?(?= )", "price"),
-        (r"(?:what (?:is|are|would be|will be) )?(?:the|your) (?:total |typical |usual )?(?:price|prices|cost|costs|charge|charges|pricing)(?: (?:of|for|to|on))+(?= )", "price"),
-        (r"what (?:is|are|would be|will be) the (?:cost|costs|price|prices)(?: (?:of|for|to|on))*(?= )", "price"),
+        (r"(?:how much|what) does (?:it|this|that) cost(?: (?:to|for))?(?= )", "price"),
+        (r"(?:how much|what) (?:do|does)(?= .* cost(?: |$))", "price"),
+        (r"how much (?:is|are)(?: it to| the (?:cost|price|charge|fee) (?:of|for|to))?(?= (?:a|an|the|your|this|that|my|#\S+|\w+ing|\w+s) )", "price"),
+        (r"how much do you charge(?: me)?(?: (?:for|to))(?= )", "price"),
+        (r"how much do i(?: have to| need to)? pay for(?= )", "price"),
+        (r"(?:what (?:is|are) )?(?:the|your) (?:price|prices|cost|costs|pricing)(?: (?:of|for|to))+(?= )", "price"),
         # time
         (r"(?:at )?(?:what|which) time(?:s)?(?= (?!zone|is it|limit|frame|period|of |table)\w+)", "when"),
+        (r"(?:in |during )?(?:what|which) year(?= (?:was|were|did|is|does|do|will) )", "when"),
         (r"when (?:is|are) (?:the |your )?(?:deadline|due date|cutoff|closing date|last date)(?= )", "what deadline"),
         (r"what (?:is|are) (?:the |your )?(?:deadline|due date|cutoff|closing date|last date)(?= )", "what deadline"),
-        (r"by when (?:must|do|should) i(?: need to| have to)?(?= )", "what deadline"),
         (r"(?:how much time|how many time)(?= )", "how long"),
         (r"(?:for )?how long(?= )", "how long"),
-        (r"how long (?:do|does|will|would|should|did|can)(?: it)? take(?: (?:me|you|for me))?(?: (?:to|for))?(?= )", "how long take"),
         # reason
         (r"(?:what (?:is|are|was|could be|might be|would be) )(?:the )?(?:reason|reasons|cause|explanation)(?: (?:that|why|for which|behind why))+(?= )", "why"),
         (r"how come(?= )", "why"),
         (r"for what reason(?:s)?(?= )", "why"),
         # place
-        (r"where (?:can|could|do|should|would|might|will) (?:i|one|you|we|someone)(?: be able to)? (?:find|locate)(?= )", "where"),
-        (r"where (?:can|could|do|should|would|might) i(?= )", "where i"),
+        (r"where (?:can|could|do) (?:i|one|we|someone)(?: be able to)? (?:find|locate)(?= )", "where"),
+        (r"where (?:can|could|do) i(?= )", "where i"),
         (r"where to(?= \w)", "where i"),
-        (r"who (?:can|could|do|should|would|must) i(?= )", "who i"),
+        (r"who (?:can|could|do|should|would|must) i(?: need to| have to)?(?= (?:contact|call|speak|talk|ask|email|ring|phone|write|complain|report|reach|message|tell|see|turn)(?: |$))", "who i"),
         (r"(?:what|which) (?:number|phone number|telephone number) (?:do|should|can|must) i (?:call|ring|dial|use|phone)(?: (?:for|to reach))?(?= )", "what phone number for"),
         # what
-        (r"(?:what|which) (?:are|is) (?:some of |some |a few )?(?:the )?(?:good|best)(?= )", "what best"),
-        (r"(?:what|which)(?: (?:exactly|actually))?(?: is| are)(?: (?:it|that))?(?: (?:a|an|the|some))*(?= (?!to )\w+)", "what"),
-        (r"(?:tell me about|tell me|give me|show me|explain)(?= (?:the|what) )", "what"),
+        (r"(?:what|which)(?: (?:exactly|actually))?(?: is| are)(?: (?:it|that))?(?= (?!to )\w+)", "what"),
+        (r"tell me(?= (?:the|what) )", "what"),
         (r"(?:i am|i m) (?:trying|looking|hoping|planning|wanting|seeking|wishing) to(?= )", "i want to"),
-        (r"i (?:would|will) (?:like|love|want|wish|prefer) to(?= )", "i want to"),
-        (r"i (?:wish|need|wanted|needed|hope) to(?= )", "i want to"),
-        (r"(?:can|could|would|will) you(?: please| kindly| just| maybe)?(?= (?:write|translate|summarize|generate|create|make|give|list|"
-         r"describe|compare|convert|draft|rewrite|suggest|recommend|calculate|compose|provide me|tell me|explain|show me|help me|"
-         r"find me|send me|fix|name|define|solve|simplify|paraphrase|proofread|outline|remind|book|cancel|analyze|review|design|track)(?: |$))", ""),
+        (r"i would (?:like|love|want|wish) to(?= )", "i want to"),
+        (r"i (?:wish|wanted) to(?= )", "i want to"),
+        (r"(?:can|could|would|will) you(?: please| kindly| just| maybe)?(?= (?:write|translate|summarize|generate|give|list|"
+         r"describe|compare|convert|draft|rewrite|suggest|recommend|calculate|compose|tell|explain|define|solve|simplify|paraphrase|"
+         r"proofread|outline) (?:me|a|an|the|this|my|some|these|what|how|why|it|#))", ""),
         (r"i (?:want|need|would like) you to(?= )", ""),
         (r"please(?= )", ""),
 )  # fmt: skip
@@ -184,15 +173,19 @@ _FRAMES: Final = _any_of(pattern for pattern, _ in _FRAME_RULES)
 _INSTEAD: Final = tuple(tuple(Word(text, Mark.FRAME) for text in instead.split()) for _, instead in _FRAME_RULES)
 
 _CLOSERS: Final = re.compile(
-    r"(?: (?:[,.]|please|thanks(?: (?:so much|very much|a lot|a bunch|a million|again|in advance|all|guys|team|mate|for (?:your|any|the) help|"
+    r"(?: (?:[,.]|(?<! to) please|thanks(?: (?:so much|very much|a lot|a bunch|a million|again|in advance|all|guys|team|mate|for (?:your|any|the) help|"
     r"for helping|everyone))*|many thanks|thank you(?: (?:so much|very much|again|in advance|all|for (?:your|any|the) (?:help|time|assistance)))*|"
-    r"cheers(?: (?:mate|guys|all))?|ta|kind regards|best regards|regards|much appreciated|(?:any )?help (?:is |would be |will be )?"
-    r"(?:much |greatly |really )?appreciated|any (?:help|advice|ideas|idea|thoughts|suggestions|tips)|i would (?:really )?appreciate (?:it|your help|any help)|"
-    r"appreciate (?:it|the help|your help)|in advance|lol|haha|hehe|lmao|x+|bye|bro|dude|buddy|sir|mate|"
+    r"kind regards|best regards|much appreciated|(?:any )?help (?:is |would be |will be )?(?:much |greatly |really )?appreciated|"
+    r"i would (?:really )?appreciate (?:it|your help|any help)|appreciate (?:it|the help|your help)|or not|"
     r"(?<=[,.] )(?:guys|team|folks|right|correct|yes|no|okay|anyone|everyone|do you know|can you (?:help|help me|tell me|assist|explain)|"
-    r"could you (?:help|help me|tell me|assist|explain)|help|help me|let me know|need help|i need help|please advise|"
+    r"could you (?:help|help me|tell me|assist|explain)|help|help me|let me know|need help|i need help|please advise|cheers(?: (?:mate|guys|all))?|ta|"
+    r"regards|lol|haha|hehe|lmao|bye|bro|dude|buddy|sir|mate|x{1,3}|any (?:help|advice|ideas|idea|thoughts|suggestions|tips)|in advance|"
     r"is it|is that right|is that correct|is that okay|is this (?:right|correct|possible)|am i right|just wondering|just curious|asking for a friend)))+$"
 )
+_NO_CLOSER_AFTER: Final = listed(
+    "say saying said write writes sing mean means spell of in with for to a an the is are was any as word and or about by not"
+)
+"""Before *please* or *thanks* these make it what is asked about."""
 _WRAPPING: Final = re.compile(
     r" (?:(?:i (?:just )?(?:have|had|have got|got) )?(?:a |an |another |one |just (?:a )?)*(?:(?:quick|simple|small|silly|stupid|dumb|random|"
     r"basic|general|follow up|other|little) )*(?:question|questions|query)(?: (?:for you|here|about (?:this|that|something)))?|"
@@ -202,7 +195,8 @@ _WRAPPING: Final = re.compile(
     r"(?:sorry|apologies|excuse me)(?: (?:to|for) (?:bother|bothering|the) (?:you|question))?|(?:i am )?new here|one (?:more )?(?:thing|question)|"
     r"another (?:thing|one)|help|subject|question|hi|hello|hey|any (?:help|ideas|advice|thoughts)(?: (?:is|are|would be) (?:great|welcome|appreciated))?|"
     r"(?:please )?(?:tell me|answer(?: (?:me|this))?|explain|advise|let me know)(?: please)?|let me know|thanks?(?: you)?(?: \w+){0,4}|have a (?:nice|good|great) (?:day|one|evening|weekend)|i am curious|just (?:curious|wondering)|"
-    r"good (?:morning|afternoon|evening)(?: (?:all|everyone|team))?)"
+    r"good (?:morning|afternoon|evening)(?: (?:all|everyone|team))?|cheers(?: (?:mate|guys|all|in advance))?|ta|regards|bye|lol|please|kind regards|"
+    r"best regards|many thanks|much appreciated|i appreciate (?:it|your help|any help))"
 )
 """A sentence that is only this is no part of the question."""
 _SUBORDINATE: Final = listed(
@@ -236,6 +230,8 @@ def framed(sentence: Sequence[Word], *, careful: bool = False) -> list[Word]:
     if not careful:
         words, more = _opened(_moved(words))
         asks = asks or more
+    if asks and len(words) > 2 and words[0].text == "i" and words[1].text == "could":
+        words = [words[1], words[0], *words[2:]]
     words = _in_frame(words)
     return _asked(words, asks=asks)
 
@@ -266,7 +262,10 @@ def _closed(words: list[Word]) -> list[Word]:
         while words and words[-1].mark in {Mark.COMMA, Mark.STOP}:
             words = words[:-1]
         return words
-    return words[: text[: found.start()].count(" ")]
+    left = text[: found.start()].count(" ")
+    if left and (words[left - 1].text in _NO_CLOSER_AFTER or left < 2) and words[left].mark is not Mark.COMMA:
+        return words
+    return words[:left]
 
 
 def _moved(words: list[Word]) -> list[Word]:

@@ -3,7 +3,7 @@
 from importlib import resources
 from typing import Final
 
-__all__ = ["KNOWN", "NAMES", "listed"]
+__all__ = ["HOMOGRAPHS", "KNOWN", "NAMES", "listed"]
 
 
 def listed(words: str) -> frozenset[str]:
@@ -20,3 +20,5 @@ NAMES: Final = _read("names.txt")
 """Names of people, places, companies and products, in lower case."""
 KNOWN: Final = _read("words.txt") | NAMES
 """Common English words in lower case, mostly lemmas, and the names."""
+HOMOGRAPHS: Final = _read("homographs.txt")
+"""Names that are another word in small letters, in lower case: windows, turkey."""

@@ -1,25 +1,25 @@
 """What is left over of two aligned questions: vetoed, licensed, or open."""
 
 import enum
+from collections.abc import Sequence
 from typing import Final, NamedTuple, final
 
 from cache.semantic.english.align import Alignment
 from cache.semantic.english.closed import (
     ALWAYS_LIGHT,
-    FIRST,
     HEADS,
     NOTHING_ADDED,
     REDUNDANT,
-    SECOND,
     TIMES,
 )
 from cache.semantic.english.forms import Form
-from cache.semantic.english.lexicon import listed
+from cache.semantic.english.lexicon import HOMOGRAPHS, KNOWN, listed
 from cache.semantic.english.order import reordered
+from cache.semantic.english.reading import Case
 from cache.semantic.english.synonyms import CONTRASTS, opposite
 from cache.semantic.english.tokens import Kind, Token
 
-__all__ = ["RULES", "Compared", "Finding", "judged"]
+__all__ = ["RULES", "Compared", "Finding", "cases_differ", "judged"]
 
 
 @final
@@ -139,7 +139,7 @@ class _Leftover:
         if kind not in _WORDY or self._bare_what(token):
             return None
         if kind is Kind.MODAL:
-            return "tense" if token.lemma == "past" else "modal"
+            return "tense" if token.lemma in {"past", "was", "be"} else "modal"
         if kind is Kind.MUST and token.lemma in TIMES:
             return "time"
         return kind.value
@@ -193,12 +193,14 @@ class _Leftover:
             for at in over:
                 if at in gone:
                     continue
-                if tokens[at].lemma == "your" and self._the_other_side_has_an_article(tokens, at):
+                if tokens[at].lemma == "my" and at + 1 < len(tokens) and self._i_do():
                     licences.add("light")
                 elif (licence := self._licence(tokens, at)) is not None:
                     licences.add(licence)
                 else:
                     rest.append(tokens[at])
+        if not rest and _cases_differ(self.found):
+            return Compared(Finding.OPEN, "case")
         if not rest and _tenses_differ(self.found):
             return Compared(Finding.OPEN, "tense")
         if not rest:
@@ -207,22 +209,21 @@ class _Leftover:
             return Compared(Finding.ONE, "content")
         return Compared(Finding.OPEN, "content")
 
-    def _the_other_side_has_an_article(self, tokens: tuple[Token, ...], at: int) -> bool:
-        """*your refund policy* is *the refund policy*, but *your mistakes* are not all mistakes."""
-        if tokens is self.found.left:
-            partners = self.found.partner[at + 1 : at + 2]
-            return any(to >= 0 and self.found.right[to].the for to in partners)
-        return at + 1 in self.found.partner and self.found.left[self.found.partner.index(at + 1)].the
+    def _i_do(self) -> bool:
+        """*how do I cancel a booking* is *… my booking*; *what is a credit score* is not *what is my credit score*."""
+        return any(token.lemma == "i" for token in self.found.left) and self.found.left[0].lemma not in {"what", "who"}
 
     def _licence(self, tokens: tuple[Token, ...], at: int) -> str | None:
         token = tokens[at]
         before = tokens[at - 1] if at else None
         after = tokens[at + 1] if at + 1 < len(tokens) else None
         if token.lemma in ALWAYS_LIGHT or token.kind is Kind.LIGHT:
-            return "light" if after is not None or token.lemma not in {"your", "my"} else None
+            return "light"
         if token.lemma == "what":
             return "frame"
         if token.kind is Kind.CONTENT:
+            if token.lemma == "policy" and before is not None and before.lemma == "insurance" and at > 1:
+                return "head" if tokens[at - 2].kind is Kind.CONTENT else None
             return _head(before, token, after)
         if token.lemma == "me":
             return "light" if before is not None and before.lemma in _GIVING else None
@@ -257,15 +258,24 @@ def _alone(before: Token | None, token: Token, after: Token | None) -> str | Non
 
 
 def _persons(lefts: list[Token], rights: list[Token]) -> set[str]:
-    mine = {_group(token.lemma) for token in lefts if token.kind is Kind.PERSON}
-    others = {_group(token.lemma) for token in rights if token.kind is Kind.PERSON}
-    return {"person"} if mine and others and mine.isdisjoint(others) else set()
+    """Persons left over on both sides, and not the same ones in the same order."""
+    mine = [_group(token.lemma) for token in lefts if token.kind is Kind.PERSON]
+    others = [_group(token.lemma) for token in rights if token.kind is Kind.PERSON]
+    return {"person"} if mine and others and mine != others else set()
+
+
+_GROUPS: Final = {
+    word: group
+    for group, words in {
+        "first": "i me my mine myself", "second": "you your yours yourself yourselves", "he": "he him his himself",
+        "she": "she her hers herself", "they": "they them their theirs themselves", "we": "we us our ours ourselves",
+    }.items()
+    for word in words.split()
+}  # fmt: skip
 
 
 def _group(lemma: str) -> str:
-    if lemma in FIRST:
-        return "first"
-    return "second" if lemma in SECOND else "third"
+    return _GROUPS.get(lemma, lemma)
 
 
 def _alternate(found: Alignment, at: int, to: int) -> bool:
@@ -291,6 +301,29 @@ def _same_place(found: Alignment, at: int, to: int) -> bool:
         or (at + 1 < len(partner) and partner[at + 1] == to + 2)
         or (at > 0 and partner[at - 1] == to - 1)
     )
+
+
+_WRITTEN_SMALL: Final = listed("pin sim id pdf app vat gym sms tv pc ok")
+"""Abbreviations that are as often written in small letters."""
+
+
+def cases_differ(left: Sequence[Token], right: Sequence[Token]) -> bool:
+    """Of two equal words one is a name: Windows and windows, REST and rest."""
+    return any(map(_another_in_capitals, left, right))
+
+
+def _another_in_capitals(one: Token, other: Token) -> bool:
+    if one.case is other.case or Case.SMALL not in {one.case, other.case} or one.kind is not Kind.CONTENT:
+        return False
+    case = other.case if one.case is Case.SMALL else one.case
+    if case is Case.NAME:
+        return one.lemma in HOMOGRAPHS or other.lemma in HOMOGRAPHS
+    return case is Case.CAPITALS and 1 < len(one.lemma) < 6 and one.lemma in KNOWN and one.lemma not in _WRITTEN_SMALL
+
+
+def _cases_differ(found: Alignment) -> bool:
+    pairs = [(found.left[at], found.right[to]) for at, to in enumerate(found.partner) if to >= 0]
+    return any(one.lemma == other.lemma and _another_in_capitals(one, other) for one, other in pairs)
 
 
 def _tenses_differ(found: Alignment) -> bool:

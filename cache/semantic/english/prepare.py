@@ -17,10 +17,10 @@ from cache.semantic.english.closed import (
 )
 from cache.semantic.english.forms import Form, inflected
 from cache.semantic.english.frames import framed
-from cache.semantic.english.lexicon import KNOWN, NAMES, listed
+from cache.semantic.english.lexicon import HOMOGRAPHS, KNOWN, NAMES, listed
 from cache.semantic.english.numbers import one_form
 from cache.semantic.english.phrases import SEPARABLE, longest
-from cache.semantic.english.reading import Mark, Read, Word, read
+from cache.semantic.english.reading import Case, Mark, Read, Word, read
 from cache.semantic.english.spelling import is_spelt, spelt_out
 from cache.semantic.english.tokens import Kind, Prepared, Token
 
@@ -35,11 +35,18 @@ _ABOUT_WORDS: Final = listed(
 """The question is about words: none may be dropped, repaired or exchanged."""
 _NAMED_WORD: Final = listed("word phrase sentence expression letters vowels")
 _ABOUT_MEANING: Final = listed("mean means meaning meanings definition define defined stand")
-_TAKES_TEXT: Final = _ABOUT_WORDS | listed(
+_LONG: Final = 60
+"""Words; in a longer text every word keeps its place."""
+_ABOUT_WRITING: Final = _ABOUT_WORDS | listed(
+    "fix correct capital capitals comma commas right wrong edit improve punctuated case format clean polish check"
+)
+_TAKES_TEXT: Final = _ABOUT_WRITING | listed(
     "summarize summarise summary shorten edit correct fix classify extract analyze analyse following below this text"
     " passage paragraph code article email review improve reply respond answer continue complete count convert explain"
-    " sentence debug format parse sort reverse solve evaluate simplify"
+    " sentence debug format parse sort reverse solve evaluate simplify make add write turn change put is what which"
 )
+_INVARIANT: Final = listed("cut hit hurt put set let shut cast cost beat bet burst read spread split quit")
+"""Participles that look like the verb: is it set, does it set."""
 _AUXILIARY_AFTER: Final = listed("i you we they he she it to can could should will would must may not and who that")
 _MODAL_PAST: Final = listed("should could would must might may")
 _FRAME_KINDS: Final = {Mark.NUMBER: Kind.NUMBER, Mark.DATE: Kind.DATE, Mark.TIME: Kind.TIME, Mark.UNIT: Kind.UNIT,
@@ -64,22 +71,41 @@ def prepared(text: str) -> Prepared:
 
 def assembled(source: Read) -> Prepared:
     """What was read, prepared; a repair comes back here with other words."""
+    if source.laid_out:
+        return _verbatim(source, [], source.raw.split("\n"))
     words = source.words
     texts = {word.text for word in words}
     exact = not texts.isdisjoint(_ABOUT_WORDS) or _names_a_word(words)
-    payload: Sequence[Word] = ()
-    if source.payload < len(words) and not {word.text for word in words[: source.payload]}.isdisjoint(_TAKES_TEXT):
-        words, payload = words[: source.payload], words[source.payload :]
-    careful = exact or not texts.isdisjoint(_ABOUT_MEANING)
+    head = words[: source.payload]
+    if source.payload < len(words) and not (about := {word.text for word in head}).isdisjoint(_TAKES_TEXT):
+        raw = source.raw if about & _ABOUT_WRITING else source.raw.casefold()
+        return _verbatim(source, _tokens_of(head, exact=True, careful=True), raw.split())
+    tokens = _tokens_of(words, exact=exact, careful=exact or not texts.isdisjoint(_ABOUT_MEANING))
+    if sum(token.kind is not Kind.LIGHT for token in tokens) < 2:
+        tokens = [_literally(word.text) for word in words if word.mark not in {Mark.STOP, Mark.COMMA}]
+    unknown = () if exact else tuple(at for at, word in enumerate(words) if _is_unknown(word))
+    return Prepared(tuple(tokens), _key(tokens), source, unknown, exact)
+
+
+def _verbatim(source: Read, tokens: list[Token], pieces: Sequence[str]) -> Prepared:
+    """A question about a text: the text is compared as it stands."""
+    tokens = [*tokens, *(Token(piece, Kind.QUOTED, Form.PLAIN, name=False) for piece in pieces)]
+    return Prepared(tuple(tokens), _key(tokens), source, (), exact=True)
+
+
+def _key(tokens: Sequence[Token]) -> tuple[str, ...]:
+    return tuple(token.lemma + "+" if token.form is Form.PAST else token.lemma for token in tokens)
+
+
+def _literally(text: str) -> Token:
+    return Token(text, Kind.CONTENT, Form.PLAIN, name=False)
+
+
+def _tokens_of(words: Sequence[Word], *, exact: bool, careful: bool) -> list[Token]:
     plain = one_form(_unstuttered(list(spelt_out(words))))
     sentences = [sentence for part in _sentences(plain) if (sentence := framed(part, careful=careful))]
-    tokens = [token for sentence in sentences for token in _tokens(sentence, careful=careful, exact=exact)]
-    tokens += [Token(word.text, Kind.QUOTED, Form.PLAIN, name=False) for word in payload if word.mark is not Mark.COMMA]
-    if not any(token.kind is not Kind.LIGHT for token in tokens):
-        tokens = [Token(word.text, Kind.CONTENT, Form.PLAIN, name=False) for word in source.words]
-    key = tuple(token.lemma if token.form is not Form.PAST else token.lemma + "+" for token in tokens)
-    unknown = () if exact else tuple(at for at, word in enumerate(words) if _is_unknown(word))
-    return Prepared(tuple(tokens), key, source, unknown, exact)
+    long = len(words) > _LONG
+    return [token for sentence in sentences for token in _tokens(sentence, careful=careful or long, exact=exact or long)]
 
 
 def _names_a_word(words: Sequence[Word]) -> bool:
@@ -140,7 +166,11 @@ def _tokens(sentence: list[Word], *, careful: bool, exact: bool) -> list[Token]:
     if exact:
         return [_token(word, word.text, Form.PLAIN) for word in sentence if word.mark is not Mark.COMMA]
     words = _without_auxiliaries(sentence)
-    pairs = [(word, *_lemma(word)) for word in words]
+    afters: list[Word | None] = [*words[1:], None]
+    befores = ["", *(word.text for word in words)]
+    pairs = [
+        (word, *_lemma(word, before, after)) for word, before, after in zip(words, befores, afters, strict=False)
+    ]
     joined = _joined_phrases(pairs)
     drop = EMPTY if careful else EMPTY | HEDGES
     tokens: list[Token] = []
@@ -155,12 +185,25 @@ def _tokens(sentence: list[Word], *, careful: bool, exact: bool) -> list[Token]:
     return _rearranged(tokens)
 
 
-def _lemma(word: Word) -> tuple[str, Form]:
+def _lemma(word: Word, before: str, after: Word | None) -> tuple[str, Form]:
+    """An -ing word that nothing governs, or that governs nothing, is a noun: parking is not park."""
     if word.mark is Mark.ACRONYM:
         return word.text + "!", Form.PLAIN
     if word.mark in _FRAME_KINDS or word.mark is Mark.FRAME:
         return word.text, Form.PLAIN
-    return inflected(word.text)
+    lemma, form = inflected(word.text)
+    if form is Form.ING and not (before in _GOVERNS_A_GERUND and after is not None and after.text not in _ENDS_A_NOUN):
+        return word.text, Form.PLAIN
+    if lemma != word.text and word.case is Case.NAME and (lemma not in KNOWN or lemma in HOMOGRAPHS):
+        return word.text, Form.PLAIN
+    return lemma, form
+
+
+_GOVERNS_A_GERUND: Final = listed(
+    "for of to by before after without from i you we they price start stop keep avoid go not while when in about consider"
+    " recommend mind like is are be about"
+) | {""}
+_ENDS_A_NOUN: Final = (PREPOSITIONS | listed(", and or is are was were if when but can will not be")) - {"to"}
 
 
 def _without_auxiliaries(words: list[Word]) -> list[Word]:
@@ -171,8 +214,13 @@ def _without_auxiliaries(words: list[Word]) -> list[Word]:
         after = words[at + 1].text if at + 1 < len(words) else ""
         if word.mark not in {Mark.PLAIN, Mark.NAME}:
             out.append(word)
-        elif text in {"was", "were"} or (text == "did" and _is_auxiliary(out, after)):
+        elif text in {"was", "were"}:
+            out.append(Word("was", Mark.FRAME))
+        elif text == "did" and _is_auxiliary(out, after):
             out.append(Word("past", Mark.FRAME))
+        elif text in {"is", "are", "be", "been", "being"}:
+            if any(later.text in _INVARIANT for later in words[at + 1 : at + 6]):
+                out.append(Word("be", Mark.FRAME))
         elif (text in {"do", "does"} and _is_auxiliary(out, after)) or (text == "will" and after == "not"):
             continue
         elif text in {"have", "has", "had"} and _is_perfect(words, at):
@@ -251,7 +299,7 @@ def _token(word: Word, lemma: str, form: Form) -> Token:
     if kind is None:
         kind = Kind.CONTENT if word.mark is Mark.ACRONYM else _CLOSED_KINDS.get(lemma, Kind.CONTENT)
     name = word.mark in {Mark.NAME, Mark.ACRONYM} or (kind is Kind.CONTENT and word.text in NAMES)
-    return Token(lemma, kind, form, name)
+    return Token(lemma, kind, form, name, case=word.case)
 
 
 def _rearranged(tokens: list[Token]) -> list[Token]:
@@ -263,10 +311,46 @@ def _rearranged(tokens: list[Token]) -> list[Token]:
         return tokens
     head = tokens[0].lemma
     if head == "price":
-        return _without(tokens, "cost", "charge")
+        return _without(tokens, "cost")
     if head == "¿":
         return _available(tokens)
-    if head == "what" and len(tokens) > 2 and tokens[-1].lemma == "cost" and tokens[1].lemma != "deadline":
+    if head == "who":
+        return _made(tokens)
+    if head == "what":
+        return _measured(tokens)
+    return tokens
+
+
+_MAKERS: Final = {
+    "author": "write", "writer": "write", "inventor": "invent", "founder": "found", "director": "direct",
+    "composer": "compose", "painter": "paint", "creator": "create", "discoverer": "discover", "designer": "design",
+    "architect": "design", "producer": "produce", "singer": "sing",
+}  # fmt: skip
+_MEASURES: Final = {
+    "height": "tall", "length": "long", "depth": "deep", "weight": "heavy", "age": "old", "distance": "far",
+    "size": "big", "width": "wide", "thickness": "thick", "elevation": "high",
+}  # fmt: skip
+
+
+def _made(tokens: list[Token]) -> list[Token]:
+    """*who is the author of X*, *who was X written by*: who wrote X."""
+    rest = tokens[2:] if len(tokens) > 1 and tokens[1].lemma == "was" else tokens[1:]
+    if len(rest) > 2 and rest[0].lemma in _MAKERS and rest[1].lemma == "of":
+        return [tokens[0], Token(_MAKERS[rest[0].lemma], Kind.CONTENT, Form.PAST, name=False), *rest[2:]]
+    if len(rest) > 2 and rest[-1].lemma == "by" and rest[-2].form is Form.PAST and len(rest) < len(tokens) - 1:
+        return [tokens[0], rest[-2], *rest[:-2]]
+    return tokens
+
+
+def _measured(tokens: list[Token]) -> list[Token]:
+    """*what is the height of X* is *how tall is X*; *the number of X* is *how many X*."""
+    if len(tokens) > 3 and tokens[2].lemma == "of" and tokens[1].the:
+        if tokens[1].lemma == "number":
+            many = Token("many", Kind.MUST, Form.PLAIN, name=False)
+            return [_frame("how"), many, *tokens[3:]]
+        if (adjective := _MEASURES.get(tokens[1].lemma)) is not None:
+            return [_frame("how"), Token(adjective, Kind.CONTENT, Form.PLAIN, name=False), *tokens[3:]]
+    if len(tokens) > 2 and tokens[-1].lemma == "cost" and tokens[1].lemma != "deadline":
         return [_frame("price"), *tokens[1:-1]]
     return tokens
 
@@ -282,21 +366,37 @@ def _frame(lemma: str) -> Token:
     return Token(lemma, Kind.QUESTION, Form.PLAIN, name=False)
 
 
+_HAD: Final = listed(
+    "discount parking wifi pool gym menu option delivery warranty branch shop store app support plan version room breakfast"
+    " toilet elevator giftcard policy hotline group student family trial bundle subscription api sdk tier refund guarantee"
+    " shuttle cleaning program catalog brochure class lesson tour course table highchair terrace balcony restaurant bar"
+    " sauna spa mode feature setting report statement insurance voucher sale promotion offer deal newsletter gluten vegan"
+    " vegetarian halal kosher outlet socket charger chargers wheelchair ramp playground changing locker laundry kitchen"
+    " garden minibar tv aircon heating reward loyalty membership pass franchise internship scholarship installment"
+)
+"""What an establishment may have, so that *do you have one* is *is there one*."""
+
+
 def _available(tokens: list[Token]) -> list[Token]:
-    """*is X available at Y* is *is there X at Y*; *does Y have X* is *is there X at Y*."""
+    """*is X available at Y*, *do you have X at Y*, *does Y have X* are *is there X at Y*, of what a place may have."""
     for at, token in enumerate(tokens[1:6], start=1):
         if token.lemma == "available" and at > 1:
             return [_frame("exist"), *tokens[1:at], *tokens[at + 1 :]]
-        if token.lemma in {"have", "offer", "provide"} and 1 < at < 5 and at + 1 < len(tokens):
-            owner = tokens[1:at]
-            if any(each.kind is not Kind.CONTENT or each.form is Form.ING for each in owner[-1:]):
-                return tokens
-            if not any(
-                each.kind in {Kind.PERSON, Kind.PREPOSITION, Kind.NEGATION} and each.lemma not in {"your", "this"}
-                for each in owner
-            ):
-                place = Token("@", Kind.PREPOSITION, Form.PLAIN, name=False)
-                return [_frame("exist"), *tokens[at + 1 :], place, *owner]
+        if token.lemma in {"have", "offer", "provide"} and 1 < at < 5 and token.form is not Form.PAST:
+            return _owned(tokens, at)
         if token.kind not in {Kind.CONTENT, Kind.PERSON, Kind.LIGHT}:
             break
     return tokens
+
+
+def _owned(tokens: list[Token], at: int) -> list[Token]:
+    owner, things = tokens[1:at], tokens[at + 1 :]
+    if not any(token.lemma in _HAD for token in things[:4]) or things[0].kind not in {Kind.CONTENT, Kind.COMPARATIVE}:
+        return tokens
+    if [token.lemma for token in owner] == ["you"]:
+        return [_frame("exist"), *things]
+    if owner[-1].kind is not Kind.CONTENT or any(
+        each.kind in {Kind.PERSON, Kind.PREPOSITION, Kind.NEGATION} and each.lemma not in {"your", "this"} for each in owner
+    ):
+        return tokens
+    return [_frame("exist"), *things, Token("@", Kind.PREPOSITION, Form.PLAIN, name=False), *owner]

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from cache.semantic.english.lexicon import listed
 
-__all__ = ["Mark", "Read", "Word", "read", "scaled"]
+__all__ = ["Case", "Mark", "Read", "Word", "read", "scaled"]
 
 
 class Mark(enum.Enum):
@@ -34,9 +34,19 @@ class Mark(enum.Enum):
     """Put there by a rule of the language, in place of a longer form."""
 
 
+class Case(enum.Enum):
+    UNKNOWN = enum.auto()
+    """The start of a sentence, or a text whose capitals tell nothing."""
+    SMALL = enum.auto()
+    NAME = enum.auto()
+    """One capital, inside a sentence."""
+    CAPITALS = enum.auto()
+
+
 class Word(NamedTuple):
     text: str
     mark: Mark = Mark.PLAIN
+    case: Case = Case.UNKNOWN
 
 
 class Read(NamedTuple):
@@ -44,7 +54,11 @@ class Read(NamedTuple):
     caseless: bool
     """The text is all in one case: nothing is told by a small letter."""
     payload: int
-    """Index of the first word of text that the question is about (after a colon or a blank line), or the end."""
+    """Index of the first word behind a colon or a blank line, or the end: text that the question may be about."""
+    raw: str
+    """That text as it stands."""
+    laid_out: bool
+    """There are indented lines: white space tells something."""
 
 
 _TOKEN: Final = re.compile(
@@ -53,8 +67,9 @@ _TOKEN: Final = re.compile(
           | (?<!\S)--?(?=[A-Za-z])(?:(?<=--)[A-Za-z][\w-]{0,40}|[A-Za-z]{1,3}(?![\w-]))
           | \b[A-Za-z]\+\+ | \b[A-Za-z]\#(?!\w) | (?<![\w.])\.[A-Z]{2,8}\b | \b\w{1,64}\(\)
           | \$[A-Za-z_]\w{0,60} | [@\#][A-Za-z_]\w{0,60}
-          | \b(?=\w{0,60}_)\w{2,64} )
-| (?P<url>  (?:https?|ftp|file)://[^\s<>"]{1,500} | \bwww\.[^\s<>"]{1,300}
+          | \b(?=\w{0,60}_)\w{2,64} | \\[A-Za-z]\S{0,20} | (?<!\S):[a-z]{1,6}!? | (?<![\w.])\.[a-z][a-z0-9]{1,5}\b )
+| (?P<emoticon> [:;]-?[)(DP](?!\w) )
+| (?P<url>  \b[a-z][a-z0-9+]{1,10}://[^\s<>"]{1,500} | \bwww\.[^\s<>"]{1,300}
           | \b[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,5} )
 | (?P<path> (?<![\w/.])(?:~|\.{1,2})?/[\w.@-][\w.@/*-]{0,200} | \b[A-Za-z]:\\[\w\\.-]{1,200} )
 | (?P<quote> "[^"\n]{1,300}" | (?<![\w'])'[^'\n]{1,200}'(?!\w) )
@@ -67,14 +82,15 @@ _TOKEN: Final = re.compile(
 | (?P<dots> \b(?:[A-Za-z]\.){2,6} )
 | (?P<dotted> \b[A-Za-z]{1,40}(?:\.[A-Za-z][A-Za-z0-9]{0,40}){1,5} )
 | (?P<word> [^\W\d_]{1,80}(?:'[^\W\d_]{1,8}){0,2}'? )
-| (?P<operator> && | \|\| | [=!<>]= | [-=]> | <- | << | >> | \+\+ | \*\* | // )
-| (?P<stop> [.!?;\n:]{1,40} | …)
-| (?P<comma> [,()\[\]{}|] | \s[-–—]{1,3}\s )
+| (?P<operator> (?<=\d)\s[-–/]\s(?=\d) | (?<=\d)!(?=[^\s?!.]|\?) | && | \|\| | [=!<>]= | [-=]> | <- | << | >> | \+\+ | \*\* | // )
+| (?P<stop> [.!?\n…]{1,40} | [;:](?=\s|$)[.!?;\n:]{0,40} | :(?=[A-Za-z]) )
+| (?P<comma> , | (?<!\S)\((?=[A-Za-z]) | (?<=[A-Za-z.])\)(?=[\s.,?!;:]|$) | \s[-–—]{1,3}\s )
 | (?P<hyphen> [-–—'"/] )
 | (?P<symbol> [^\s\w] | \w )
 """,
     re.VERBOSE | re.DOTALL,
 )
+_INDENTED: Final = re.compile(r"\n(?: {2,8}|\t)\S")
 _PLAIN_MARKS: Final = str.maketrans(
     {"’": "'", "‘": "'", "`": "`", "´": "'", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "ʼ": "'", "\u00a0": " ",
      "−": "-", "‐": "-", "‑": "-"}
@@ -99,7 +115,9 @@ def read(text: str) -> Read:
     reader = _Reader(caseless, titled=_titled(clean))
     for found in _TOKEN.finditer(clean):
         reader.take(found)
-    return Read(tuple(reader.words), caseless, reader.payload if reader.payload >= 0 else len(reader.words))
+    payload = reader.payload if reader.payload >= 0 else len(reader.words)
+    laid_out = "```" in clean or _INDENTED.search(clean) is not None
+    return Read(tuple(reader.words), caseless, payload, clean if laid_out else clean[reader.raw :], laid_out)
 
 
 def _titled(text: str) -> bool:
@@ -109,13 +127,14 @@ def _titled(text: str) -> bool:
 
 
 class _Reader:
-    __slots__ = ("caseless", "payload", "start", "titled", "words")
+    __slots__ = ("caseless", "payload", "raw", "start", "titled", "words")
 
     def __init__(self, caseless: bool, *, titled: bool) -> None:
         self.words: list[Word] = []
         self.caseless = caseless
         self.titled = titled
         self.payload = -1
+        self.raw = 0
         self.start = True
 
     def take(self, found: re.Match[str]) -> None:
@@ -123,10 +142,13 @@ class _Reader:
         if kind == "word":
             self._word(text)
             return
+        if kind == "emoticon":
+            self.words.append(Word(text, Mark.SYMBOL))
+            return
         if kind in {"suffix", "amount"}:
             self._amount(found.group("digits"), found.group("suffix"), text)
         elif kind == "stop":
-            self._stop(text)
+            self._stop(text, found.end())
             return
         elif kind == "comma":
             self.words.append(Word(",", Mark.COMMA))
@@ -152,13 +174,23 @@ class _Reader:
             text[0].isupper() and not self.start and not self.caseless and not self.titled and folded != "i"
         ):
             mark = Mark.NAME
+        self.words.append(Word(folded, mark, self._case(text)))
         self.start = False
-        self.words.append(Word(folded, mark))
 
-    def _stop(self, text: str) -> None:
+    def _case(self, text: str) -> Case:
+        if self.caseless or self.titled:
+            return Case.UNKNOWN
+        if text.isupper() and len(text) > 1:
+            return Case.CAPITALS
+        if self.start:
+            return Case.UNKNOWN
+        return Case.NAME if text[0].isupper() and len(text) > 1 else Case.SMALL
+
+    def _stop(self, text: str, end: int = 0) -> None:
         self.start = True
         if self.words and (":" in text or "\n\n" in text) and self.payload < 0:
             self.payload = len(self.words) + 1
+            self.raw = end
         if not self.words or self.words[-1].mark is not Mark.STOP:
             self.words.append(Word(".", Mark.STOP))
         elif self.payload > len(self.words):
@@ -230,7 +262,7 @@ def _literal(kind: str, text: str) -> Iterator[Word]:
             letters = text.lower().replace(".", "")
             yield Word(letters, Mark.ACRONYM if letters in _ACRONYMS else Mark.PLAIN)
         case "operator":
-            yield Word(text, Mark.SYMBOL)
+            yield Word(text.strip().replace("–", "-"), Mark.SYMBOL)
         case _:
             yield from _symbol(text)
 
@@ -243,13 +275,14 @@ def _symbol(text: str) -> Iterator[Word]:
             {"$": "dollar", "£": "pound", "€": "euro", "¥": "yen", "₹": "rupee", "%": "percent"}.get(text, text),
             Mark.UNIT,
         )
-    elif text.isalnum() or text in _MATHS or unicodedata.category(text) in {"Sm", "So", "Mn", "Mc"}:
+    elif text.isalnum() or text in _MATHS or text in "()[]{}|#\\~@;:&_" or unicodedata.category(text) in {"Sm", "So", "Mn", "Mc"}:
         yield Word(text, Mark.SYMBOL)
 
 
 def _quoted(text: str) -> Iterator[str]:
-    for word in re.findall(r"[^\W_]+(?:'[^\W_]+)*|[^\w\s,.!?;:\"]", text[1:-1]):
-        yield _folded(word)
+    """With its punctuation, save at its end, and with its accents."""
+    for word in re.findall(r"[^\W_]+(?:'[^\W_]+)*|[^\s]", text[1:-1].rstrip(".,?! ")):
+        yield word.casefold()
 
 
 def _folded(text: str) -> str:

@@ -13,6 +13,11 @@ __all__ = ["repaired"]
 
 _LETTERS: Final = frozenset({Mark.PLAIN, Mark.NAME, Mark.ACRONYM})
 _SHORT: Final = (EMPTY | MODALS | MUST | PERSONS | PREPOSITIONS | WH) - NEGATIONS
+_ENDINGS: Final = ("ate", "ite", "ide", "ane", "ene", "yne", "ine", "one", "ase", "ose", "ol", "al", "ic", "ous")
+_BEGINNINGS: Final = (
+    ("hyper", "hypo"), ("inter", "intra"), ("pre", "per"), ("im", "em"), ("in", "un"), ("ab", "ob"), ("", "m"), ("", "un"),
+    ("", "a"), ("e", "i"), ("ab", "ad"), ("ante", "anti"), ("under", "over"), ("macro", "micro"), ("pro", "pre"), ("de", "re"),
+)  # fmt: skip
 _MOST: Final = 4
 """So many misspelt words in one question, and no more."""
 
@@ -71,11 +76,8 @@ def _edits(text: str, target: str) -> int | None:
     short, long = sorted((len(text), len(target)))
     if short < 4 and target not in _SHORT and (long < 4 or len(text) >= len(target)):
         return None
-    limit = 2 if short >= 7 else 1
-    far = _distance(text, target, limit)
-    if far is None:
-        return None
-    if far == 2 and text[0] != target[0]:
+    far = _distance(text, target, 2 if short >= 8 else 1)
+    if far is None or (far == 2 and text[0] != target[0]) or _another_word(text, target):
         return None
     if target in NAMES or not is_known(target):
         return far if far == 1 and short >= 5 and _slip(text, target) else None
@@ -83,10 +85,24 @@ def _edits(text: str, target: str) -> int | None:
 
 
 def _slip(text: str, target: str) -> bool:
-    """Of a name: two letters exchanged, or in a longer one a letter too many or too few, none replaced."""
-    if text[0] != target[0]:
-        return False
-    return sorted(text) == sorted(target) or (len(text) != len(target) and min(len(text), len(target)) > 5)
+    """Of a name: two letters exchanged, or one doubled; anything more may be another name."""
+    return text[0] == target[0] and (sorted(text) == sorted(target) or _undoubled(text) == _undoubled(target))
+
+
+def _undoubled(text: str) -> str:
+    return "".join(letter for at, letter in enumerate(text) if not at or letter != text[at - 1])
+
+
+def _another_word(text: str, target: str) -> bool:
+    """Terms of a science differ by such endings and beginnings: sulfate, sulfite; hypertension, hypotension."""
+    for end in _ENDINGS:
+        if text.endswith(end):
+            stem = text.removesuffix(end)
+            return any(target == stem + other for other in _ENDINGS if other != end)
+    for one, other in _BEGINNINGS:
+        if (text.startswith(one) and target == other + text[len(one) :]) or (text.startswith(other) and target == one + text[len(other) :]):
+            return True
+    return False
 
 
 def _distance(one: str, other: str, limit: int) -> int | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, final
 
 from cache.semantic.english.forms import Form
-from cache.semantic.english.reading import Read
+from cache.semantic.english.reading import Case, Read
 
 __all__ = ["Kind", "Prepared", "Token"]
 
@@ -41,6 +41,7 @@ class Token(NamedTuple):
     """Written as a name, or only a name can be meant."""
     the: bool = False
     """An article, dropped, stood before it."""
+    case: Case = Case.UNKNOWN
 
 
 @final
