@@ -137,7 +137,7 @@ _FRAME_RULES: Final = (
         (r"(?:how much|what) does (?:it|this|that) cost(?: (?:to|for))?(?= )", "price"),
         (r"(?:how much|what) (?:do|does)(?= .* cost(?: |$))", "price"),
         (r"how much (?:is|are)(?: it to| the (?:cost|price|charge|fee) (?:of|for|to))?(?= (?:a|an|the|your|this|that|my|#\S+|\w+ing|\w+s) )", "price"),
-        (r"how much do you charge(?: me)?(?: (?:for|to))(?= )", "price"),
+        (r"(?:how much|what) do you charge(?: me)?(?: (?:for|to))(?= )", "price"),
         (r"how much do i(?: have to| need to)? pay for(?= )", "price"),
         (r"(?:what (?:is|are) )?(?:the|your) (?:price|prices|cost|costs|pricing)(?: (?:of|for|to))+(?= )", "price"),
         # time
@@ -159,7 +159,7 @@ _FRAME_RULES: Final = (
         (r"(?:what|which) (?:number|phone number|telephone number) (?:do|should|can|must) i (?:call|ring|dial|use|phone)(?: (?:for|to reach))?(?= )", "what phone number for"),
         # what
         (r"(?:what|which)(?: (?:exactly|actually))?(?: is| are)(?: (?:it|that))?(?= (?!to )\w+)", "what"),
-        (r"tell me(?= (?:the|what) )", "what"),
+        (r"(?:tell me|name|do you know)(?= the )", "what"),
         (r"(?:i am|i m) (?:trying|looking|hoping|planning|wanting|seeking|wishing) to(?= )", "i want to"),
         (r"i would (?:like|love|want|wish) to(?= )", "i want to"),
         (r"i (?:wish|wanted) to(?= )", "i want to"),
@@ -233,7 +233,13 @@ def framed(sentence: Sequence[Word], *, careful: bool = False) -> list[Word]:
     if asks and len(words) > 2 and words[0].text == "i" and words[1].text == "could":
         words = [words[1], words[0], *words[2:]]
     words = _in_frame(words)
+    if [word.text for word in words[1:3]] == ["i", "like"] and len(words) > 4 and words[4].text in _DETERMINERS:
+        words = [*words[:2], *words[3:]]
     return _asked(words, asks=asks)
+
+
+_DETERMINERS: Final = listed("my a an the this that your our some any")
+"""*how do i like reset my password*: such a *like* is no verb."""
 
 
 def _without_commas(words: Sequence[Word]) -> list[Word]:

@@ -6,7 +6,7 @@ from typing import Final
 
 from cache.semantic.english.forms import inflected
 
-__all__ = ["PHRASES", "SEPARABLE", "longest"]
+__all__ = ["COLLOCATIONS", "PHRASES", "SEPARABLE", "longest"]
 
 SEPARABLE: Final = {
     verb: frozenset(particles.split())
@@ -27,7 +27,8 @@ def _rules() -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
             continue
         longs, _, short = line.partition(">")
         for long in longs.split(","):
-            yield tuple(inflected(word).lemma for word in long.split()), tuple(short.split())
+            for words in {tuple(inflected(word).lemma for word in long.split()), tuple(long.split())}:
+                yield words, tuple(short.split())
 
 
 def _table(
@@ -42,6 +43,15 @@ def _table(
 
 
 PHRASES: Final = _table(_rules())
+
+
+COLLOCATIONS: Final = frozenset(
+    (long[0], long[1])
+    for options in PHRASES.values()
+    for long, _ in options
+    if len(long) == 2 and min(map(len, long)) > 3 and "'s" not in long
+)
+"""Fixed expressions of two words, by which a slip to another real word can be told."""
 
 
 def longest(lemmas: list[str], at: int) -> tuple[int, tuple[str, ...]]:

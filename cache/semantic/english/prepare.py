@@ -20,6 +20,7 @@ from cache.semantic.english.frames import framed
 from cache.semantic.english.lexicon import HOMOGRAPHS, KNOWN, NAMES, listed
 from cache.semantic.english.numbers import one_form
 from cache.semantic.english.phrases import SEPARABLE, longest
+from cache.semantic.english.rearrange import rearranged
 from cache.semantic.english.reading import Case, Mark, Read, Word, read
 from cache.semantic.english.spelling import is_spelt, spelt_out
 from cache.semantic.english.tokens import Kind, Prepared, Token
@@ -127,7 +128,9 @@ def is_known(text: str) -> bool:
 
 
 def _is_unknown(word: Word) -> bool:
-    return word.mark in {Mark.PLAIN, Mark.NAME} and len(word.text) > 1 and not is_known(word.text)
+    if word.mark not in {Mark.PLAIN, Mark.NAME} or len(word.text) < 2:
+        return False
+    return not is_known(word.text) or (word.case is Case.SMALL and word.text in NAMES and len(word.text) < 6)
 
 
 def _unstuttered(words: list[Word]) -> list[Word]:
@@ -182,7 +185,7 @@ def _tokens(sentence: list[Word], *, careful: bool, exact: bool) -> list[Token]:
             the = False
         else:
             the = lemma == "the"
-    return _rearranged(tokens)
+    return rearranged(tokens)
 
 
 def _lemma(word: Word, before: str, after: Word | None) -> tuple[str, Form]:
@@ -192,16 +195,19 @@ def _lemma(word: Word, before: str, after: Word | None) -> tuple[str, Form]:
     if word.mark in _FRAME_KINDS or word.mark is Mark.FRAME:
         return word.text, Form.PLAIN
     lemma, form = inflected(word.text)
-    if form is Form.ING and not (before in _GOVERNS_A_GERUND and after is not None and after.text not in _ENDS_A_NOUN):
-        return word.text, Form.PLAIN
+    if form is Form.ING and before not in _IS_SUBJECT:
+        governed = before in _GOVERNS_A_GERUND and after is not None and after.text not in _ENDS_A_NOUN
+        if not governed and not (before == "price" and after is not None and after.text in _OPENS_AN_OBJECT):
+            return word.text, Form.PLAIN
     if lemma != word.text and word.case is Case.NAME and (lemma not in KNOWN or lemma in HOMOGRAPHS):
         return word.text, Form.PLAIN
     return lemma, form
 
 
+_OPENS_AN_OBJECT: Final = listed("a an the my your this that")
+_IS_SUBJECT: Final = listed("i you we they he she it not start stop keep")
 _GOVERNS_A_GERUND: Final = listed(
-    "for of to by before after without from i you we they price start stop keep avoid go not while when in about consider"
-    " recommend mind like is are be about"
+    "for of to by before after without from price avoid go while when in about consider recommend mind like is are be"
 ) | {""}
 _ENDS_A_NOUN: Final = (PREPOSITIONS | listed(", and or is are was were if when but can will not be")) - {"to"}
 
@@ -300,103 +306,3 @@ def _token(word: Word, lemma: str, form: Form) -> Token:
         kind = Kind.CONTENT if word.mark is Mark.ACRONYM else _CLOSED_KINDS.get(lemma, Kind.CONTENT)
     name = word.mark in {Mark.NAME, Mark.ACRONYM} or (kind is Kind.CONTENT and word.text in NAMES)
     return Token(lemma, kind, form, name, case=word.case)
-
-
-def _rearranged(tokens: list[Token]) -> list[Token]:
-    """Orders that say the same made one: *i can* is *can i*; *is X available* is *is there X*."""
-    for at in range(len(tokens) - 1):
-        if tokens[at].kind is Kind.PERSON and tokens[at + 1].kind is Kind.MODAL and tokens[at + 1].lemma != "past":
-            tokens[at], tokens[at + 1] = tokens[at + 1], tokens[at]
-    if not tokens:
-        return tokens
-    head = tokens[0].lemma
-    if head == "price":
-        return _without(tokens, "cost")
-    if head == "¿":
-        return _available(tokens)
-    if head == "who":
-        return _made(tokens)
-    if head == "what":
-        return _measured(tokens)
-    return tokens
-
-
-_MAKERS: Final = {
-    "author": "write", "writer": "write", "inventor": "invent", "founder": "found", "director": "direct",
-    "composer": "compose", "painter": "paint", "creator": "create", "discoverer": "discover", "designer": "design",
-    "architect": "design", "producer": "produce", "singer": "sing",
-}  # fmt: skip
-_MEASURES: Final = {
-    "height": "tall", "length": "long", "depth": "deep", "weight": "heavy", "age": "old", "distance": "far",
-    "size": "big", "width": "wide", "thickness": "thick", "elevation": "high",
-}  # fmt: skip
-
-
-def _made(tokens: list[Token]) -> list[Token]:
-    """*who is the author of X*, *who was X written by*: who wrote X."""
-    rest = tokens[2:] if len(tokens) > 1 and tokens[1].lemma == "was" else tokens[1:]
-    if len(rest) > 2 and rest[0].lemma in _MAKERS and rest[1].lemma == "of":
-        return [tokens[0], Token(_MAKERS[rest[0].lemma], Kind.CONTENT, Form.PAST, name=False), *rest[2:]]
-    if len(rest) > 2 and rest[-1].lemma == "by" and rest[-2].form is Form.PAST and len(rest) < len(tokens) - 1:
-        return [tokens[0], rest[-2], *rest[:-2]]
-    return tokens
-
-
-def _measured(tokens: list[Token]) -> list[Token]:
-    """*what is the height of X* is *how tall is X*; *the number of X* is *how many X*."""
-    if len(tokens) > 3 and tokens[2].lemma == "of" and tokens[1].the:
-        if tokens[1].lemma == "number":
-            many = Token("many", Kind.MUST, Form.PLAIN, name=False)
-            return [_frame("how"), many, *tokens[3:]]
-        if (adjective := _MEASURES.get(tokens[1].lemma)) is not None:
-            return [_frame("how"), Token(adjective, Kind.CONTENT, Form.PLAIN, name=False), *tokens[3:]]
-    if len(tokens) > 2 and tokens[-1].lemma == "cost" and tokens[1].lemma != "deadline":
-        return [_frame("price"), *tokens[1:-1]]
-    return tokens
-
-
-def _without(tokens: list[Token], *lemmas: str) -> list[Token]:
-    for at, token in enumerate(tokens):
-        if token.lemma in lemmas:
-            return tokens[:at] + tokens[at + 1 :]
-    return tokens
-
-
-def _frame(lemma: str) -> Token:
-    return Token(lemma, Kind.QUESTION, Form.PLAIN, name=False)
-
-
-_HAD: Final = listed(
-    "discount parking wifi pool gym menu option delivery warranty branch shop store app support plan version room breakfast"
-    " toilet elevator giftcard policy hotline group student family trial bundle subscription api sdk tier refund guarantee"
-    " shuttle cleaning program catalog brochure class lesson tour course table highchair terrace balcony restaurant bar"
-    " sauna spa mode feature setting report statement insurance voucher sale promotion offer deal newsletter gluten vegan"
-    " vegetarian halal kosher outlet socket charger chargers wheelchair ramp playground changing locker laundry kitchen"
-    " garden minibar tv aircon heating reward loyalty membership pass franchise internship scholarship installment"
-)
-"""What an establishment may have, so that *do you have one* is *is there one*."""
-
-
-def _available(tokens: list[Token]) -> list[Token]:
-    """*is X available at Y*, *do you have X at Y*, *does Y have X* are *is there X at Y*, of what a place may have."""
-    for at, token in enumerate(tokens[1:6], start=1):
-        if token.lemma == "available" and at > 1:
-            return [_frame("exist"), *tokens[1:at], *tokens[at + 1 :]]
-        if token.lemma in {"have", "offer", "provide"} and 1 < at < 5 and token.form is not Form.PAST:
-            return _owned(tokens, at)
-        if token.kind not in {Kind.CONTENT, Kind.PERSON, Kind.LIGHT}:
-            break
-    return tokens
-
-
-def _owned(tokens: list[Token], at: int) -> list[Token]:
-    owner, things = tokens[1:at], tokens[at + 1 :]
-    if not any(token.lemma in _HAD for token in things[:4]) or things[0].kind not in {Kind.CONTENT, Kind.COMPARATIVE}:
-        return tokens
-    if [token.lemma for token in owner] == ["you"]:
-        return [_frame("exist"), *things]
-    if owner[-1].kind is not Kind.CONTENT or any(
-        each.kind in {Kind.PERSON, Kind.PREPOSITION, Kind.NEGATION} and each.lemma not in {"your", "this"} for each in owner
-    ):
-        return tokens
-    return [_frame("exist"), *things, Token("@", Kind.PREPOSITION, Form.PLAIN, name=False), *owner]

@@ -1,10 +1,12 @@
 """Misspellings, repaired against the other question only: an unknown word and its one near neighbour there."""
 
 from collections import Counter
+from itertools import pairwise
 from typing import Final
 
 from cache.semantic.english.closed import EMPTY, MODALS, MUST, NEGATIONS, PERSONS, PREPOSITIONS, WH
 from cache.semantic.english.lexicon import NAMES
+from cache.semantic.english.phrases import COLLOCATIONS
 from cache.semantic.english.prepare import assembled, is_known
 from cache.semantic.english.reading import Mark, Word
 from cache.semantic.english.tokens import Prepared
@@ -24,7 +26,7 @@ _MOST: Final = 4
 
 def repaired(one: Prepared, other: Prepared) -> Prepared | None:
     """`one` with its unknown words as the other spells them; None where there is nothing to repair."""
-    if not one.unknown or other.exact or len(one.unknown) > 4 * _MOST:
+    if one.exact or other.exact or len(one.unknown) > 4 * _MOST:
         return None
     words = one.read.words
     mine = Counter(word.text for word in words)
@@ -43,11 +45,31 @@ def repaired(one: Prepared, other: Prepared) -> Prepared | None:
         if found:
             changed[at] = tuple(targets[text] for text in found)
             spare.subtract(found)
+    changed |= _in_collocations(words, other.read.words, spare, changed)
     if not changed:
         return None
     rewritten = tuple(new for at, word in enumerate(words) for new in changed.get(at, (word,)))
     grown = len(rewritten) - len(words)
     return assembled(one.read._replace(words=rewritten, payload=one.read.payload + grown))
+
+
+def _in_collocations(
+    mine: tuple[Word, ...], others: tuple[Word, ...], spare: Counter[str], changed: dict[int, tuple[Word, ...]]
+) -> dict[int, tuple[Word, ...]]:
+    """A known word in place of its neighbour in a fixed expression: *direct debt* beside *direct debit*."""
+    fixed = {(a.text, b.text): (a, b) for a, b in pairwise(others) if (a.text, b.text) in COLLOCATIONS}
+    found: dict[int, tuple[Word, ...]] = {}
+    for (first, second), words in fixed.items():
+        for at, (a, b) in enumerate(pairwise(mine)):
+            if a.text == first and spare[second] and at + 1 not in changed and _near_miss(b.text, second):
+                found[at + 1] = (words[1],)
+            elif b.text == second and spare[first] and at not in changed and _near_miss(a.text, first):
+                found[at] = (words[0],)
+    return found
+
+
+def _near_miss(text: str, target: str) -> bool:
+    return text != target and len(text) > 3 and text[0] == target[0] and _distance(text, target, 1) is not None
 
 
 def _neighbour(text: str, spare: Counter[str]) -> tuple[str, ...]:
@@ -65,7 +87,7 @@ def _neighbour(text: str, spare: Counter[str]) -> tuple[str, ...]:
 def _run_together(text: str, words: tuple[Word, ...]) -> tuple[str, ...]:
     if len(text) < 5:
         return ()
-    for first, second in zip(words, words[1:], strict=False):
+    for first, second in pairwise(words):
         if first.text + second.text == text and first.mark in _LETTERS and second.mark in _LETTERS:
             return (first.text, second.text)
     return ()

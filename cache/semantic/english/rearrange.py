@@ -1,0 +1,189 @@
+"""Orders of words that say the same, made one: passives, makers, measures, what a place has or takes."""
+
+from typing import Final
+
+from cache.semantic.english.forms import Form
+from cache.semantic.english.lexicon import listed
+from cache.semantic.english.tokens import Kind, Token
+
+__all__ = ["rearranged"]
+
+_SUBJECTS: Final = listed("i you we they he she it")
+_NEEDED: Final = listed("necessary mandatory compulsory obligatory")
+_PAYMENTS: Final = listed(
+    "card creditcard cash paypal cheque check klarna venmo giftcard bitcoin crypto amex mastercard visa debit apple google"
+    " invoice directdebit contactless voucher"
+)
+_SERVICES: Final = listed("deliver ship post accept repair install cater refund replace courier")
+
+
+def rearranged(tokens: list[Token]) -> list[Token]:
+    """Orders that say the same made one: *i can* is *can i*; *is X available* is *is there X*."""
+    for at in range(len(tokens) - 1):
+        if tokens[at].kind is Kind.PERSON and tokens[at + 1].kind is Kind.MODAL and tokens[at + 1].lemma != "past":
+            tokens[at], tokens[at + 1] = tokens[at + 1], tokens[at]
+    for at in range(len(tokens) - 1):
+        if tokens[at].lemma == "not" and tokens[at + 1].lemma in _SUBJECTS:
+            tokens[at], tokens[at + 1] = tokens[at + 1], tokens[at]
+    if not tokens:
+        return tokens
+    head = tokens[0].lemma
+    if head == "price":
+        return _without(tokens, "cost")
+    if head in {"how", "can"} or (head == "¿" and len(tokens) > 1 and tokens[1].lemma == "can"):
+        tokens = _active(tokens)
+    if tokens[0].lemma == "can":
+        return _paid(tokens)
+    if head == "¿":
+        return _served(_available(tokens))
+    if head in {"what", "which"}:
+        tokens = _needed(tokens)
+    if head == "who":
+        return _made(tokens)
+    if head == "what":
+        return _measured(tokens)
+    return tokens
+
+
+_MAKERS: Final = {
+    "author": "write", "writer": "write", "inventor": "invent", "founder": "found", "director": "direct",
+    "composer": "compose", "painter": "paint", "creator": "create", "discoverer": "discover", "designer": "design",
+    "architect": "design", "producer": "produce", "singer": "sing",
+}  # fmt: skip
+_MEASURES: Final = {
+    "height": "tall", "length": "long", "depth": "deep", "weight": "heavy", "age": "old", "distance": "far",
+    "size": "big", "width": "wide", "thickness": "thick", "elevation": "high",
+}  # fmt: skip
+
+
+def _made(tokens: list[Token]) -> list[Token]:
+    """*who is the author of X*, *who was X written by*: who wrote X."""
+    rest = tokens[2:] if len(tokens) > 1 and tokens[1].lemma == "was" else tokens[1:]
+    if len(rest) > 2 and rest[0].lemma in _MAKERS and rest[1].lemma == "of":
+        return [tokens[0], Token(_MAKERS[rest[0].lemma], Kind.CONTENT, Form.PAST, name=False), *rest[2:]]
+    if len(rest) > 2 and rest[-1].lemma == "by" and rest[-2].form is Form.PAST and len(rest) < len(tokens) - 1:
+        return [tokens[0], rest[-2], *rest[:-2]]
+    return tokens
+
+
+def _measured(tokens: list[Token]) -> list[Token]:
+    """*what is the height of X* is *how tall is X*; *the number of X* is *how many X*."""
+    if len(tokens) > 3 and tokens[2].lemma == "of" and tokens[1].the:
+        if tokens[1].lemma == "number":
+            many = Token("many", Kind.MUST, Form.PLAIN, name=False)
+            return [_frame("how"), many, *tokens[3:]]
+        if (adjective := _MEASURES.get(tokens[1].lemma)) is not None:
+            return [_frame("how"), Token(adjective, Kind.CONTENT, Form.PLAIN, name=False), *tokens[3:]]
+    if len(tokens) > 3 and tokens[1].lemma == "cause" and tokens[2].lemma == "of":
+        return [*tokens[:2], *tokens[3:]]
+    if len(tokens) > 4 and tokens[1].lemma == "make" and tokens[1].form is Form.S and tokens[2].lemma in {"my", "this", "it"}:
+        return [_frame("why"), *tokens[2:]]
+    if len(tokens) > 2 and tokens[-1].lemma == "cost" and tokens[1].lemma != "deadline":
+        return [_frame("price"), *tokens[1:-1]]
+    return tokens
+
+
+def _without(tokens: list[Token], *lemmas: str) -> list[Token]:
+    for at, token in enumerate(tokens):
+        if token.lemma in lemmas:
+            return tokens[:at] + tokens[at + 1 :]
+    return tokens
+
+
+def _frame(lemma: str) -> Token:
+    return Token(lemma, Kind.QUESTION, Form.PLAIN, name=False)
+
+
+_HAD: Final = listed(
+    "discount parking wifi pool gym menu option delivery warranty branch shop store app support plan version room breakfast"
+    " toilet elevator giftcard policy hotline group student family trial bundle subscription api sdk tier refund guarantee"
+    " shuttle cleaning program catalog brochure class lesson tour course table highchair terrace balcony restaurant bar"
+    " sauna spa mode feature setting report statement insurance voucher sale promotion offer deal newsletter gluten vegan"
+    " vegetarian halal kosher outlet socket charger chargers wheelchair ramp playground changing locker laundry kitchen"
+    " garden minibar tv aircon heating reward loyalty membership pass franchise internship scholarship installment"
+)
+"""What an establishment may have, so that *do you have one* is *is there one*."""
+
+
+def _available(tokens: list[Token]) -> list[Token]:
+    """*is X available at Y*, *do you have X at Y*, *does Y have X* are *is there X at Y*, of what a place may have."""
+    for at, token in enumerate(tokens[1:6], start=1):
+        if token.lemma == "available" and at > 1:
+            return [_frame("exist"), *tokens[1:at], *tokens[at + 1 :]]
+        if token.lemma in {"have", "offer", "provide"} and 1 < at < 5 and token.form is not Form.PAST:
+            return _owned(tokens, at)
+        if token.kind not in {Kind.CONTENT, Kind.PERSON, Kind.LIGHT}:
+            break
+    return tokens
+
+
+def _owned(tokens: list[Token], at: int) -> list[Token]:
+    owner, things = tokens[1:at], tokens[at + 1 :]
+    if not any(token.lemma in _HAD for token in things[:4]) or things[0].kind not in {Kind.CONTENT, Kind.COMPARATIVE}:
+        return tokens
+    if [token.lemma for token in owner] == ["you"]:
+        return [_frame("exist"), *things]
+    if owner[-1].kind is not Kind.CONTENT or any(
+        each.kind in {Kind.PERSON, Kind.PREPOSITION, Kind.NEGATION} and each.lemma not in {"your", "this"} for each in owner
+    ):
+        return tokens
+    return [_frame("exist"), *things, Token("@", Kind.PREPOSITION, Form.PLAIN, name=False), *owner]
+
+def _active(tokens: list[Token]) -> list[Token]:
+    """*can X be cancelled* is *can i cancel X*; *how can X be changed* is *how do i change X*."""
+    start = next((at for at, token in enumerate(tokens[:2]) if token.lemma == "can"), -1) + 1
+    if not start or tokens[0].lemma not in {"how", "can", "¿"}:
+        return tokens
+    for at, token in enumerate(tokens[start : start + 6], start=start):
+        if token.form is Form.PAST and token.kind is Kind.CONTENT:
+            if at == start or (at + 1 < len(tokens) and tokens[at + 1].kind is not Kind.PREPOSITION):
+                return tokens
+            verb = token._replace(form=Form.PLAIN)
+            head = [tokens[0]] if tokens[0].lemma == "how" else [_word("can", Kind.MODAL)]
+            return [*head, _word("i", Kind.PERSON), verb, *tokens[start:at], *tokens[at + 1 :]]
+        if token.kind not in {Kind.CONTENT, Kind.LIGHT} and token.lemma not in {"my", "this", "that"}:
+            break
+    return tokens
+
+
+def _paid(tokens: list[Token]) -> list[Token]:
+    """*can I pay with X* is *do you accept X*, where X is no more than a means of payment."""
+    if [token.lemma for token in tokens[:3]] != ["can", "i", "pay"] or len(tokens) not in {5, 6}:
+        return tokens
+    if tokens[3].lemma not in {"with", "by", "use", "in", "via"} or not any(token.lemma in _PAYMENTS for token in tokens[4:]):
+        return tokens
+    return [_frame("¿"), _word("you", Kind.PERSON), _word("accept", Kind.CONTENT), *tokens[4:]]
+
+
+def _served(tokens: list[Token]) -> list[Token]:
+    """*is X included in Y*: does Y include X; *is X allowed*: do you allow X; *is X required*: do I need X."""
+    if tokens[0].lemma != "¿":
+        return tokens
+    if [token.lemma for token in tokens[1:3]] == ["can", "you"] and len(tokens) > 3 and tokens[3].lemma in _SERVICES:
+        return [tokens[0], *tokens[2:]]
+    for at, token in enumerate(tokens[1:6], start=1):
+        things, rest = tokens[1:at], tokens[at + 1 :]
+        if things and token.form is Form.PAST and token.lemma in {"allow", "accept", "permit"}:
+            you = _word("you", Kind.PERSON)
+            return [tokens[0], you, token._replace(form=Form.PLAIN), *things, *rest]
+        if things and token.form is Form.PAST and token.lemma in {"include", "cover"} and rest and rest[0].lemma in {"in", "by"}:
+            return [tokens[0], *rest[1:], token._replace(form=Form.PLAIN), *things]
+        if things and (token.lemma in _NEEDED or (token.form is Form.PAST and token.lemma in {"need", "require"})):
+            return [tokens[0], _word("i", Kind.PERSON), _word("need", Kind.CONTENT), *things, *rest]
+        if token.kind not in {Kind.CONTENT, Kind.LIGHT} and token.lemma not in {"my", "this", "that", "your"}:
+            break
+    return tokens
+
+
+def _needed(tokens: list[Token]) -> list[Token]:
+    """*which X are required* is *which X do I need*."""
+    for at, token in enumerate(tokens[1:5], start=1):
+        if at > 1 and ((token.form is Form.PAST and token.lemma in {"need", "require"}) or token.lemma in _NEEDED):
+            return [*tokens[:at], _word("i", Kind.PERSON), _word("need", Kind.CONTENT), *tokens[at + 1 :]]
+        if token.kind is not Kind.CONTENT:
+            break
+    return tokens
+
+
+def _word(lemma: str, kind: Kind) -> Token:
+    return Token(lemma, kind, Form.PLAIN, name=False)
