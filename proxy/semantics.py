@@ -211,6 +211,7 @@ class Semantics:
 
     async def start(self) -> None:
         """Raises ConfigError where Redis can't search."""
+        await self._warm()
         if self._file is not None:
             loaded = await self._file.load()
             self._log.info("questions_restored", result=loaded.result.value, questions=len(loaded.entries))
@@ -241,12 +242,15 @@ class Semantics:
         await self.embedder.close()
         await self.index.close()
 
-    async def _keep_house(self) -> None:
-        """Warms up first, so that no question waits for that."""
+    async def _warm(self) -> None:
+        """Before anybody is served: linking what searches and embeds keeps the loop for a moment."""
         try:
+            await self.index.warm()
             await self.embedder.warm()
         except ModelError as error:
             self._log.warning("embedder_failed", reason=str(error))
+
+    async def _keep_house(self) -> None:
         saved = self._clock()
         while True:
             await asyncio.sleep(SWEEP)

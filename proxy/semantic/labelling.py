@@ -1,0 +1,117 @@
+"""After a miss: was the answer that was near right for this question as well?
+
+What the comparison of the answers does not tell, a judge is asked, if there is one. What is found goes into the log of
+labels, from which thresholds come, and into the record: a wrong answer takes a higher similarity from then on, and
+after two of them its own question; a right one is known by this question too.
+"""
+
+from collections.abc import Callable
+from typing import Final, Protocol, final
+
+from cache.entry import Entry, EntryKind
+from cache.semantic.decide import VETOED
+from cache.semantic.embed import Vector
+from cache.semantic.learning.label_log import Label, LabelLog
+from cache.semantic.learning.labels import Verdict, compare_answers
+from cache.semantic.lookup import Match
+from cache.semantic.record import Asked, Change
+from cache.semantic.records import Changed, Records
+from cache.semantic.vectors import pack_vector
+from cache.tiers import Tiers
+from proxy.openai.said import said
+from proxy.semantic.inquiry import Answered
+
+__all__ = ["Judges", "Labelling"]
+
+ABOVE: Final = 1e-6
+"""By which a similarity that was wrong is not enough any more."""
+
+
+class Judges(Protocol):
+    async def ask(self, question: str, stored: str, fresh: str) -> Verdict:
+        """Whether the stored answer says what the fresh one says to this question; UNKNOWN where nobody was asked."""
+
+
+@final
+class Labelling:
+    """`told` counts verdicts, and who gave them; `weigh` says for how many questions one stands that was labelled.
+
+    `wall` is in seconds since the epoch; `requests` gives how many there were since it was asked last.
+    """
+
+    def __init__(
+        self,
+        log: LabelLog,
+        records: Records,
+        tiers: Tiers,
+        judge: Judges | None,
+        told: Callable[[str, str], object],
+        *,
+        audit: float,
+        requests: Callable[[], int],
+        wall: Callable[[], float],
+    ) -> None:
+        self._log = log
+        self._records = records
+        self._tiers = tiers
+        self._judge = judge
+        self._told = told
+        self._audit = audit
+        self._requests = requests
+        self._wall = wall
+
+    def __repr__(self) -> str:
+        return f"<Labelling {self._log!r} {self._judge!r}>"
+
+    async def compare(self, answered: Answered, text: str, vector: Vector) -> bool:
+        """Implements `learning.Labels`."""
+        gray, decision = answered.sought.gray, answered.sought.decision
+        if gray is None or decision is None:
+            return False
+        stored = await self._stored(gray.record.key)
+        if stored is None:
+            return False
+        verdict, by = compare_answers(stored, text), "answer"
+        if verdict is Verdict.UNKNOWN and self._judge is not None:
+            verdict, by = await self._judge.ask(answered.question.text, stored, text), "judge"
+        self._told(verdict.value, by)
+        if verdict is Verdict.UNKNOWN:
+            return False
+        right = verdict is Verdict.RIGHT
+        await self._log.add([self._label(answered, gray, right=right)])
+        if decision.rule == VETOED:
+            # That is the guard's business, and says nothing of the answer.
+            return False
+        return await self._teach(answered, gray, vector, right=right)
+
+    async def _stored(self, key: str) -> str | None:
+        entry = self._tiers.memory.get(key, self._wall()) or await self._tiers.fetch(key)
+        if not isinstance(entry, Entry):
+            return None
+        return said(entry.endpoint, entry.frames, events=entry.kind is EntryKind.STREAM)
+
+    def _label(self, answered: Answered, gray: Match, *, right: bool) -> Label:
+        decision = answered.sought.decision
+        assert decision is not None  # noqa: S101  (without one nothing is near)
+        return Label(
+            at=self._wall(),
+            group=answered.question.group[:256],
+            similarity=gray.similarity,
+            right=right,
+            standing=decision.rule,
+            rule=gray.compared.rule if gray.compared is not None else "",
+            weight=1 / self._audit if decision.audited and self._audit else 1.0,
+            requests=self._requests(),
+            key=gray.record.key,
+            asked=answered.question.text,
+            stored=gray.asked.text,
+        )
+
+    async def _teach(self, answered: Answered, gray: Match, vector: Vector, *, right: bool) -> bool:
+        record = gray.record
+        if right:
+            alias = Asked(answered.question.text, pack_vector(vector))
+            return await self._records.change(record.key, record.partition, Change(alias=alias)) is Changed.CHANGED
+        change = Change(min_similarity=min(gray.similarity + ABOVE, 2.0), wrong=1)
+        await self._records.change(record.key, record.partition, change)
+        return False
