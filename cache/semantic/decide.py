@@ -5,19 +5,25 @@ event loop between two. Requests and `askonce calibrate` decide by this code, an
 
 Three tiers let a candidate through: every difference is one that the language allows; one word more that restricts
 nothing; or a similarity that labels have shown to be enough. The last of them asks for one thing more, that no other
-answer is nearly as near: where two that no veto met lie side by side and are not known to say the same, similarity has
-not told them apart. In a stream of real questions that halves the share of wrong answers at any threshold.
+answer is nearly as near: where two candidates lie side by side and are not known to say the same, similarity has not
+told them apart.
 
-What differs in a way that changes the question is gray, however similar it is; so is what is not similar enough, and
-what is contested. After a miss the answer of one gray candidate is compared with the fresh one: of the best that no
-veto met, if there is one. `rule` says what its label counts for. GRAY and AUDIT are what the calibrated tier serves or
-would serve from a lower threshold on, and so what thresholds are made of.
+What differs in a way that changes the question is gray, however similar it is. That refuses long free text more often
+than it should, so a veto does not hold for ever: where several of the nearest questions are known by their labels to
+have one answer, and nothing with another is near, they are witnesses that a difference of the lesser kind (`LESSER`)
+changes nothing there. What has witnesses is calibrated by itself, by labels of its like and with a threshold of its
+own. Numbers, dates, units, negations, opposites, names, order, code and quotations are never overruled.
+
+After a miss the answer of one gray candidate is compared with the fresh one. `rule` says what its label counts for:
+GRAY and AUDIT are what the calibrated tier serves or would serve from a lower threshold on, and so what thresholds are
+made of; CONTESTED and VETOED teach which answers say the same, and what the guard refuses in vain.
 """
 
 import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Final, NamedTuple, final
 
 from cache.semantic.guard import Compared, Finding
@@ -26,9 +32,11 @@ __all__ = [
     "AUDIT",
     "CONTESTED",
     "GRAY",
+    "LESSER",
     "NOTHING",
     "THRESHOLD",
     "VETOED",
+    "WITNESSES",
     "Candidate",
     "Deciding",
     "Decision",
@@ -44,11 +52,15 @@ AUDIT: Final = "audit"
 GRAY: Final = "gray"
 """what was not similar enough,"""
 CONTESTED: Final = "contested"
-"""what is as near as another answer, or nearer than its own labels allow,"""
+"""what another answer is nearly as near as, or what its own labels bar,"""
 VETOED: Final = "vetoed"
 """what the guard refused,"""
 NOTHING: Final = "nothing"
 """and nothing."""
+WITNESSES: Final = "witnesses"
+"""The rule of what is served because its like have one answer."""
+LESSER: Final = frozenset(["question", "modal", "tense", "time", "must_match"])
+"""Vetoes of the guard that witnesses may overrule."""
 
 
 @final
@@ -73,6 +85,8 @@ class Settings:
     audit: float = 0.02
     margin: float = 0.05
     """By which the calibrated tier wants its candidate to be nearer than any with another answer."""
+    witnesses: int = 3
+    """Candidates of one family that are enough, with the one that is served."""
     other_language: float = 0.97
     """What the calibrated tier takes at least where no guard knows the language."""
 
@@ -94,7 +108,7 @@ class Decision(NamedTuple):
     -1 for none.
 
     `rule` is the guard's, or one of this module's. `vetoes` are the guard's rules that refused, one for each candidate
-    that they met, in order.
+    that they met, in order. `witnessed`: it is served, or would be labelled, as one that has witnesses.
     """
 
     tier: Tier | None
@@ -103,93 +117,116 @@ class Decision(NamedTuple):
     gray: int
     audited: bool
     vetoes: tuple[str, ...]
+    witnessed: bool = False
+
+
+class _Near(NamedTuple):
+    """A candidate that was compared, and where it stands."""
+
+    at: int
+    candidate: Candidate
+    veto: str
+    """The guard's rule, "" for none."""
 
 
 @final
 class Deciding:
-    """About one question. `threshold` is that of its group, inf where the calibrated tier is shut; `draw` is uniform
-    in [0, 1); `guarded` is False where no guard knows the language.
+    """About one question. `threshold` is that of its group, inf where the calibrated tier is shut; `witnessed` that of
+    what has witnesses; `draw` is uniform in [0, 1); `guarded` is False where no guard knows the language.
 
     `next` takes candidates by falling similarity until it returns a decision, and `end` is asked where it did not.
     """
 
-    __slots__ = ("_at", "_best", "_contested", "_draw", "_settings", "_threshold", "_top", "_vetoed", "_vetoes")
+    __slots__ = ("_at", "_draw", "_near", "_settings", "_threshold", "_witnessed")
 
     def __init__(
-        self, settings: Settings, threshold: float, draw: Callable[[], float], *, guarded: bool = True
+        self,
+        settings: Settings,
+        threshold: float,
+        draw: Callable[[], float],
+        *,
+        witnessed: float = inf,
+        guarded: bool = True,
     ) -> None:
+        least = 0.0 if guarded else settings.other_language
         self._settings = settings
-        self._threshold = threshold if guarded else max(threshold, settings.other_language)
+        self._threshold = max(threshold, least)
+        self._witnessed = max(witnessed, least)
         self._draw = draw
         self._at = -1
-        self._best: Candidate | None = None
-        self._top = -1
-        """Where that one stands."""
-        self._contested = False
-        self._vetoed = -1
-        self._vetoes: tuple[str, ...] = ()
+        self._near: list[_Near] = []
 
     def __repr__(self) -> str:
-        return f"<Deciding {self._at + 1} seen best={self._top} vetoes={len(self._vetoes)}>"
+        return f"<Deciding {self._at + 1} seen, {len(self._near)} near>"
 
     def next(self, candidate: Candidate, compare: Callable[[], Compared]) -> Decision | None:
         """None: not yet. `compare` is called at most once, and only where its finding matters."""
         self._at += 1
-        if candidate.similarity < self._settings.least or self._is_clear(candidate):
+        if candidate.similarity < self._settings.least:
             return self.end()
         if candidate.exact_only:
             return None
         finding, rule = compare()
         match finding:
-            case Finding.VETO:
-                self._vetoes += (rule,)
-                if self._vetoed < 0:
-                    self._vetoed = self._at
-                return None
             case Finding.SAME | Finding.LICENSED:
                 return self._hit(Tier.LICENSED, self._at, rule)
             case Finding.ONE if candidate.similarity >= max(self._settings.one, candidate.min_similarity):
                 return self._hit(Tier.ONE, self._at, rule)
-        self._weigh(candidate)
+        self._near.append(_Near(self._at, candidate, rule if finding is Finding.VETO else ""))
         return None
 
     def end(self) -> Decision:
         """There are no more candidates, or none that is near enough."""
-        best = self._best
-        if best is None:
-            return self._miss(NOTHING if self._vetoed < 0 else VETOED, self._vetoed)
-        if self._contested or _is_barred(best):
-            return self._miss(CONTESTED, self._top)
-        if best.similarity < self._threshold:
-            return self._miss(GRAY, self._top)
-        if self._draw() < self._settings.audit:
-            return self._miss(AUDIT, self._top)
-        return self._hit(Tier.CALIBRATED, self._top, THRESHOLD)
+        witnessed, plain = self._with_witnesses(), self._uncontested()
+        for best, threshold, rule in ((witnessed, self._witnessed, WITNESSES), (plain, self._threshold, THRESHOLD)):
+            if best is not None and best.candidate.similarity >= threshold:
+                if self._draw() < self._settings.audit:
+                    return self._miss(AUDIT, best, witnessed=best is witnessed)
+                return self._hit(Tier.CALIBRATED, best.at, rule, witnessed=best is witnessed)
+        if witnessed is not None or plain is not None:
+            return self._miss(GRAY, witnessed or plain, witnessed=witnessed is not None)
+        opened = [near for near in self._near if not near.veto]
+        if opened:
+            return self._miss(CONTESTED, _first(opened) or opened[0])
+        lesser = [near for near in self._near if near.veto in LESSER]
+        return self._miss(VETOED if self._near else NOTHING, next(iter(lesser or self._near), None))
 
-    def _weigh(self, candidate: Candidate) -> None:
-        """Of what only its similarity speaks for, the first counts that its labels do not bar."""
-        best = self._best
-        if best is None or (_is_barred(best) and not _is_barred(candidate)):
-            self._best, self._top = candidate, self._at
-        elif not _is_barred(best) and candidate.similarity > best.similarity - self._settings.margin:
-            self._contested |= not candidate.family or candidate.family != best.family
+    def _with_witnesses(self) -> _Near | None:
+        """The best but for what is never overruled, if its like have one answer and nothing near has another."""
+        best = _first([near for near in self._near if near.veto == "" or near.veto in LESSER])
+        if best is None or not best.candidate.family or self._is_contested(best, self._near):
+            return None
+        family = [near for near in self._near if near.candidate.family == best.candidate.family]
+        return best if len(family) >= self._settings.witnesses else None
 
-    def _is_clear(self, candidate: Candidate) -> bool:
-        """The calibrated tier has what it wants, and nothing that is still to come can contest it."""
-        best = self._best
-        return (
-            best is not None
-            and not self._contested
-            and not _is_barred(best)
-            and best.similarity >= self._threshold
-            and candidate.similarity <= best.similarity - self._settings.margin
+    def _uncontested(self) -> _Near | None:
+        """The best that no veto met, unless another of them is as good."""
+        opened = [near for near in self._near if not near.veto]
+        best = _first(opened)
+        return None if best is None or self._is_contested(best, opened) else best
+
+    def _is_contested(self, best: _Near, among: Sequence[_Near]) -> bool:
+        family, bar = best.candidate.family, best.candidate.similarity - self._settings.margin
+        return any(
+            near.candidate.similarity > bar and (not family or near.candidate.family != family)
+            for near in among
+            if near is not best
         )
 
-    def _hit(self, tier: Tier, served: int, rule: str) -> Decision:
-        return Decision(tier, served, rule, -1, False, self._vetoes)
+    def _hit(self, tier: Tier, served: int, rule: str, *, witnessed: bool = False) -> Decision:
+        return Decision(tier, served, rule, -1, False, self._vetoes(), witnessed)
 
-    def _miss(self, rule: str, gray: int) -> Decision:
-        return Decision(None, -1, rule, gray, rule == AUDIT, self._vetoes)
+    def _miss(self, rule: str, gray: _Near | None, *, witnessed: bool = False) -> Decision:
+        at = -1 if gray is None else gray.at
+        return Decision(None, -1, rule, at, rule == AUDIT, self._vetoes(), witnessed)
+
+    def _vetoes(self) -> tuple[str, ...]:
+        return tuple([near.veto for near in self._near if near.veto])
+
+
+def _first(found: Sequence[_Near]) -> _Near | None:
+    """That its own labels do not bar."""
+    return next((near for near in found if not _is_barred(near.candidate)), None)
 
 
 def _is_barred(candidate: Candidate) -> bool:

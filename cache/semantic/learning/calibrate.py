@@ -2,8 +2,9 @@
 
 A label says whether the answer that was stored for one question would have been right for another. What is proven is
 P(wrong | similarity ≥ edge, no veto), for what the calibrated tier is asked about: labels count that no veto met, that
-no rule of the language licensed and that no other answer contested (`decide.GRAY` and `decide.AUDIT`). Those of what
-was vetoed are counted apart, and tell how often the guard refuses in vain.
+no rule of the language licensed and that no other answer contested (`decide.GRAY` and `decide.AUDIT`). What has
+witnesses, which may overrule a veto, is counted apart and has thresholds of its own, proven by labels of its like
+alone. Labels of what was vetoed count towards no threshold, and tell how often the guard refuses in vain.
 
 Edges are 0.02 apart. The threshold is the smallest whose upper bound on the share of wrong ones (Clopper–Pearson,
 95 %) is at most the error that is allowed. Edge after edge is tested, from the highest that has enough labels down to
@@ -71,6 +72,7 @@ class Seen(NamedTuple):
     vetoed: bool = False
     weight: float = 1.0
     requests: int = 1
+    witnessed: bool = False
 
 
 class Estimate(NamedTuple):
@@ -158,24 +160,26 @@ class Calibration:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._whole = _Group(settings)
-        self._groups: dict[str, _Group] = {}
+        self._whole = {witnessed: _Group(settings) for witnessed in (False, True)}
+        self._groups: dict[tuple[str, bool], _Group] = {}
         self._requests = 0
 
     def __repr__(self) -> str:
-        return f"<Calibration {self._whole.threshold:.2f} labels={self._whole.labels} groups={len(self._groups)}>"
+        plain, witnessed = (f"{whole.threshold:.2f} of {whole.labels}" for whole in self._whole.values())
+        return f"<Calibration {plain}, with witnesses {witnessed}, {len(self._groups)} groups>"
 
-    def threshold(self, group: str = GLOBAL) -> float:
+    def threshold(self, group: str = GLOBAL, *, witnessed: bool = False) -> float:
         """inf: nothing is served for its similarity. A group with few labels has the threshold of all."""
-        own = self._groups.get(group, self._whole)
+        whole = self._whole[witnessed]
+        own = self._groups.get((group, witnessed), whole)
         if own.labels >= self._settings.first:
             return own.threshold
-        return max(own.floor, self._whole.threshold)
+        return max(own.floor, whole.threshold)
 
     def add(self, seen: Seen) -> None:
         """The next label of the log."""
         self._requests += max(0, seen.requests)
-        for group in self._counted(seen.group):
+        for group in self._counted(seen.group, seen.witnessed):
             if seen.vetoed:
                 group.vetoed += 1
                 group.vetoed_right += seen.right
@@ -186,29 +190,31 @@ class Calibration:
         for seen in labels:
             self.add(seen)
 
-    def estimate(self, group: str = GLOBAL) -> Estimate:
+    def estimate(self, group: str = GLOBAL, *, witnessed: bool = False) -> Estimate:
         """Of its own labels, if it has any."""
-        own = self._groups.get(group, self._whole)
-        threshold = self.threshold(group)
-        above = [sums for edge, sums in zip(EDGES, own.all.above(), strict=True) if edge >= threshold]
-        total, wrong = above[0] if above else (0.0, 0.0)
+        own = self._groups.get((group, witnessed), self._whole[witnessed])
+        threshold = self.threshold(group, witnessed=witnessed)
+        above = [sample for edge, sample in zip(EDGES, own.all.above(), strict=True) if edge >= threshold]
+        total, wrong = above[0] if above else _Sample(0.0, 0.0)
         rate = wrong / total if total else 0.0
         at_most = upper(wrong, total, self._settings.error) if total else 1.0
         return Estimate(threshold, own.labels, rate, at_most, own.vetoed, own.vetoed_right)
 
     def groups(self) -> list[str]:
         """That have labels of their own."""
-        return list(self._groups)
+        return sorted({name for name, _ in self._groups})
 
-    def _counted(self, name: str) -> list[_Group]:
+    def _counted(self, name: str, witnessed: bool) -> list[_Group]:  # noqa: FBT001
+        """Which count it: its own, if there may be one, and that of all."""
+        whole = self._whole[witnessed]
         if name == GLOBAL:
-            return [self._whole]
-        own = self._groups.get(name)
+            return [whole]
+        own = self._groups.get((name, witnessed))
         if own is None:
             if len(self._groups) >= self._settings.groups:
-                return [self._whole]
-            own = self._groups[name] = _Group(self._settings)
-        return [self._whole, own]
+                return [whole]
+            own = self._groups[name, witnessed] = _Group(self._settings)
+        return [whole, own]
 
     def _count(self, group: _Group, seen: Seen) -> None:
         group.all.add(seen, self._requests)

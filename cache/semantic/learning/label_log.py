@@ -1,0 +1,140 @@
+"""Labels in the order in which they were made, for all workers and for the next start.
+
+What thresholds need of a label is a few numbers, and is kept for long. The two questions are kept beside it for whoever
+wants to calibrate by hand, fewer of them, and go with the entry when that is purged.
+"""
+
+import re
+from collections.abc import Collection, Sequence
+from typing import Final, NamedTuple, Protocol, final
+
+import msgspec
+
+from cache.semantic.decide import AUDIT, VETOED
+from cache.semantic.learning.calibrate import Seen
+
+__all__ = ["MAX_TEXT", "PAGE", "BadLabel", "Label", "LabelLog", "Page", "Position", "bare", "pack", "unpack"]
+
+MAX_TEXT: Final = 2_000
+MAX_NAME: Final = 256
+MAX_REQUESTS: Final = 1 << 40
+MAX_WEIGHT: Final = 1e6
+PAGE: Final = 250
+"""Labels that are read at once: folding them takes a millisecond or two."""
+_KEY: Final = re.compile("[0-9a-f]{64}").fullmatch
+
+
+class BadLabel(ValueError):
+    """Out of bounds, or no label at all."""
+
+
+@final
+class Label(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """`at` is in seconds since the epoch, `key` that of the entry whose answer was compared, `similarity` a cosine.
+
+    `standing` and `witnessed` are the `rule` and the like of the decision that asked for it (`cache.semantic.decide`),
+    and `rule` is the guard's. `weight` and `requests` are those of `calibrate.Seen`. Making one that is out of bounds
+    raises BadLabel.
+    """
+
+    at: float
+    group: str
+    similarity: float
+    right: bool
+    standing: str
+    rule: str
+    weight: float
+    requests: int
+    witnessed: bool
+    key: str
+    asked: str = ""
+    stored: str = ""
+
+    def __post_init__(self) -> None:
+        if _KEY(self.key) is None or not -1.01 <= self.similarity <= 1.01 or not 0 <= self.at < 1e12:
+            raise BadLabel("key, similarity or time")
+        if not 0 < self.weight <= MAX_WEIGHT or not 0 <= self.requests <= MAX_REQUESTS:
+            raise BadLabel("weight or requests")
+        if max(len(self.group), len(self.standing), len(self.rule)) > MAX_NAME:
+            raise BadLabel("a name")
+        if max(len(self.asked), len(self.stored)) > MAX_TEXT:
+            raise BadLabel("a text")
+
+    def __repr__(self) -> str:
+        verdict = "right" if self.right else "wrong"
+        return f"<Label {self.key[:12]} {verdict} at {self.similarity:.3f} {self.standing}>"
+
+    def __rich_repr__(self) -> list[tuple[str, str]]:
+        return [("key", self.key), ("standing", self.standing)]
+
+    @property
+    def seen(self) -> Seen:
+        """What it says to a threshold."""
+        return Seen(
+            self.group,
+            self.similarity,
+            self.right,
+            self.standing == AUDIT,
+            self.standing == VETOED,
+            self.weight,
+            self.requests,
+            self.witnessed,
+        )
+
+
+class Position(NamedTuple):
+    """How far one has read: in which log, and up to what."""
+
+    log: str = ""
+    after: str = ""
+
+
+class Page(NamedTuple):
+    """Labels without their texts, in order. `anew`: of another log than the one that was read, from its beginning."""
+
+    labels: Sequence[Label]
+    position: Position
+    anew: bool
+    more: bool
+
+
+class LabelLog(Protocol):
+    """No method raises for a store that fails."""
+
+    async def add(self, labels: Sequence[Label]) -> bool:
+        """All of them, or none."""
+
+    async def read(self, position: Position) -> Page | None:
+        """Those behind a position, PAGE at most; None while there is no telling."""
+
+    async def examples(self, most: int) -> Sequence[Label] | None:
+        """The latest that still have their texts, the latest first."""
+
+    async def drop(self, keys: Collection[str]) -> bool:
+        """The texts of labels of these entries go."""
+
+    async def tend(self) -> bool:
+        """What is too old or too much goes."""
+
+    async def close(self) -> None: ...
+
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(Label).decode
+
+
+def pack(label: Label) -> bytes:
+    return _encode(label)
+
+
+def unpack(data: bytes) -> Label:
+    """Raises BadLabel."""
+    try:
+        return _decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadLabel(type(error).__name__) from None
+
+
+def bare(label: Label) -> Label:
+    """Without its texts."""
+    return msgspec.structs.replace(label, asked="", stored="")
