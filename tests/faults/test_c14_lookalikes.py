@@ -8,7 +8,7 @@ NEAR = Candidate(0.99)
 NEVER_BY_SIMILARITY = ("negation", "antonym", "number", "unit", "date", "entity", "code", "url", "person")
 
 
-LEAST_REFUSED = 0.9
+LEAST_REFUSED = 0.85
 """Of each; names that are written like any word (drugs, metals) are only told apart by what is similar enough."""
 
 
