@@ -86,7 +86,7 @@ class Settings:
     margin: float = 0.05
     """By which the calibrated tier wants its candidate to be nearer than any with another answer."""
     witnesses: int = 3
-    """Candidates of one family that are enough, with the one that is served."""
+    """Questions of one family that are enough, with the one that is served."""
     other_language: float = 0.97
     """What the calibrated tier takes at least where no guard knows the language."""
 
@@ -94,13 +94,14 @@ class Settings:
 class Candidate(NamedTuple):
     """What is known of a question that was answered. `min_similarity`, `exact_only` and `family` are what labels have
     taught: below the first it is no hit for its similarity, and with the second none at all; candidates of one
-    `family` have answers that say the same, and "" is nobody's.
+    `family` have answers that say the same, and "" is nobody's. `voices`: so many of the nearest questions are its own.
     """
 
     similarity: float
     min_similarity: float = 0.0
     exact_only: bool = False
     family: str = ""
+    voices: int = 1
 
 
 class Decision(NamedTuple):
@@ -196,8 +197,8 @@ class Deciding:
         best = _first([near for near in self._near if near.veto == "" or near.veto in LESSER])
         if best is None or not best.candidate.family or self._is_contested(best, self._near):
             return None
-        family = [near for near in self._near if near.candidate.family == best.candidate.family]
-        return best if len(family) >= self._settings.witnesses else None
+        family = [near.candidate for near in self._near if near.candidate.family == best.candidate.family]
+        return best if sum(each.voices for each in family) >= self._settings.witnesses else None
 
     def _uncontested(self) -> _Near | None:
         """The best that no veto met, unless another of them is as good."""

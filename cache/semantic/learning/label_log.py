@@ -45,10 +45,10 @@ class Label(msgspec.Struct, frozen=True, gc=False, array_like=True):
     rule: str
     weight: float
     requests: int
-    witnessed: bool
     key: str
     asked: str = ""
     stored: str = ""
+    witnessed: bool = False
 
     def __post_init__(self) -> None:
         if _KEY(self.key) is None or not -1.01 <= self.similarity <= 1.01 or not 0 <= self.at < 1e12:
