@@ -9,11 +9,11 @@ allowed order; and some leftovers veto whatever the similarity: a number, a nega
 from collections.abc import Iterable
 from typing import Final, final
 
-from cache.semantic.english.align import aligned
-from cache.semantic.english.license import RULES, Compared, Finding, cases_differ, judged
+from cache.semantic.english.pair.align import aligned
+from cache.semantic.english.pair.license import RULES, Compared, Finding, cases_differ, judged
 from cache.semantic.english.prepare import prepared
-from cache.semantic.english.repair import repaired
-from cache.semantic.english.synonyms import Synonyms
+from cache.semantic.english.pair.repair import repaired
+from cache.semantic.english.pair.synonyms import Synonyms
 from cache.semantic.english.tokens import Prepared
 
 __all__ = ["MAX_TEXT", "RULES", "Compared", "Finding", "Guard", "Prepared", "prepare"]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from cache.semantic.english.lexicon import KNOWN, listed
+from cache.semantic.english.lexicon import KNOWN, NAMES, WORDS, listed
 
 __all__ = ["Form", "Inflected", "inflected"]
 
@@ -119,7 +119,8 @@ def inflected(word: str) -> Inflected:
         return found
     if len(word) > 3 and word.isascii():
         if word.endswith("s") and not word.endswith(("ss", "us", "is")):
-            return Inflected(_without_s(word), Form.S)
+            lemma = _without_s(word)
+            return Inflected(lemma, Form.S) if lemma in WORDS or word not in NAMES else Inflected(word, Form.PLAIN)
         if word.endswith("ing") and len(word) > 4:
             return _stem(word, word[:-3], Form.ING)
         if word.endswith("ed") and len(word) > 4:
@@ -148,7 +149,7 @@ def _stem(word: str, stem: str, form: Form) -> Inflected:
     for candidate in (stem, stem[:-1], silent) if doubled else (stem, silent):
         if candidate in KNOWN:
             return Inflected(candidate, form)
-    return Inflected(stem[:-1] if doubled else stem, form)
+    return Inflected(word, Form.PLAIN) if word in NAMES else Inflected(stem[:-1] if doubled else stem, form)
 
 
 def _prefers_e(stem: str) -> bool:

@@ -1,9 +1,10 @@
-"""Which words are known: an unknown one may be a misspelling, a known one never is."""
+"""Which words are known: an unknown one may be a misspelling, a known one never is. And how tables are read."""
 
+from collections.abc import Iterator
 from importlib import resources
 from typing import Final
 
-__all__ = ["HOMOGRAPHS", "KNOWN", "NAMES", "listed"]
+__all__ = ["HOMOGRAPHS", "KNOWN", "NAMES", "WORDS", "listed", "rows"]
 
 
 def listed(words: str) -> frozenset[str]:
@@ -11,14 +12,20 @@ def listed(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-def _read(name: str) -> frozenset[str]:
-    text = resources.files("cache.semantic.english").joinpath(name).read_text("utf-8")
-    return frozenset(word for line in text.splitlines() if not line.startswith("#") for word in line.split())
+def rows(name: str) -> Iterator[str]:
+    """The lines of a table in tables/, without comments and empty ones."""
+    text = resources.files("cache.semantic.english").joinpath("tables", name).read_text("utf-8")
+    return (line for line in text.splitlines() if line and not line.startswith("#"))
 
 
-NAMES: Final = _read("names.txt")
+def _words(name: str) -> frozenset[str]:
+    return frozenset(word for line in rows(name) for word in line.split())
+
+
+NAMES: Final = _words("names.txt")
 """Names of people, places, companies and products, in lower case."""
-KNOWN: Final = _read("words.txt") | NAMES
-"""Common English words in lower case, mostly lemmas, and the names."""
-HOMOGRAPHS: Final = _read("homographs.txt")
+WORDS: Final = _words("words.txt")
+"""Common English words in lower case, mostly lemmas."""
+KNOWN: Final = WORDS | NAMES
+HOMOGRAPHS: Final = _words("homographs.txt")
 """Names that are another word in small letters, in lower case: windows, turkey."""

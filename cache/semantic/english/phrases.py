@@ -1,10 +1,10 @@
 """Units of several words made one: phrasal verbs, compounds, and long forms of short ones."""
 
 from collections.abc import Iterable, Iterator
-from importlib import resources
 from typing import Final
 
 from cache.semantic.english.forms import inflected
+from cache.semantic.english.lexicon import rows
 
 __all__ = ["COLLOCATIONS", "PHRASES", "SEPARABLE", "longest"]
 
@@ -19,22 +19,21 @@ SEPARABLE: Final = {
 }  # fmt: skip
 
 
-def _rules() -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+_Rule = tuple[tuple[str, ...], tuple[str, ...]]
+"""A long form and what stands for it."""
+
+
+def _rules() -> Iterator[_Rule]:
     """Lines `long form, another > short form`; compared by lemma."""
-    text = resources.files("cache.semantic.english").joinpath("phrases.txt").read_text("utf-8")
-    for line in text.splitlines():
-        if not line or line.startswith("#"):
-            continue
+    for line in rows("phrases.txt"):
         longs, _, short = line.partition(">")
         for long in longs.split(","):
             for words in {tuple(inflected(word).lemma for word in long.split()), tuple(long.split())}:
                 yield words, tuple(short.split())
 
 
-def _table(
-    rules: Iterable[tuple[tuple[str, ...], tuple[str, ...]]],
-) -> dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]]:
-    table: dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]] = {}
+def _table(rules: Iterable[_Rule]) -> dict[str, list[_Rule]]:
+    table: dict[str, list[_Rule]] = {}
     for long, short in rules:
         table.setdefault(long[0], []).append((long, short))
     for options in table.values():

@@ -44,7 +44,7 @@ _ABOUT_WRITING: Final = _ABOUT_WORDS | listed(
 _TAKES_TEXT: Final = _ABOUT_WRITING | listed(
     "summarize summarise summary shorten edit correct fix classify extract analyze analyse following below this text"
     " passage paragraph code article email review improve reply respond answer continue complete count convert explain"
-    " sentence debug format parse sort reverse solve evaluate simplify make add write turn change put is what which"
+    " sentence debug format parse sort reverse solve evaluate simplify make add write turn change"
 )
 _INVARIANT: Final = listed("cut hit hurt put set let shut cast cost beat bet burst read spread split quit")
 """Participles that look like the verb: is it set, does it set."""
@@ -106,7 +106,9 @@ def _tokens_of(words: Sequence[Word], *, exact: bool, careful: bool) -> list[Tok
     plain = one_form(_unstuttered(list(spelt_out(words))))
     sentences = [sentence for part in _sentences(plain) if (sentence := framed(part, careful=careful))]
     long = len(words) > _LONG
-    return [token for sentence in sentences for token in _tokens(sentence, careful=careful or long, exact=exact or long)]
+    return [
+        token for sentence in sentences for token in _tokens(sentence, careful=careful or long, exact=exact or long)
+    ]
 
 
 def _names_a_word(words: Sequence[Word]) -> bool:
@@ -148,7 +150,9 @@ def _unstuttered(words: list[Word]) -> list[Word]:
 
 def _is_stutter(words: Sequence[Word]) -> bool:
     return all(word.mark in {Mark.PLAIN, Mark.NAME} for word in words) and any(
-        word.text in _STUTTERED for word in words if word.text not in {"that", "had", "more", "no", "so", "again"}
+        word.text in _STUTTERED
+        for word in words
+        if word.text not in {"that", "had", "more", "no", "so", "again", "not"}
     )
 
 
@@ -171,9 +175,7 @@ def _tokens(sentence: list[Word], *, careful: bool, exact: bool) -> list[Token]:
     words = _without_auxiliaries(sentence)
     afters: list[Word | None] = [*words[1:], None]
     befores = ["", *(word.text for word in words)]
-    pairs = [
-        (word, *_lemma(word, before, after)) for word, before, after in zip(words, befores, afters, strict=False)
-    ]
+    pairs = [(word, *_lemma(word, before, after)) for word, before, after in zip(words, befores, afters, strict=False)]
     joined = _joined_phrases(pairs)
     drop = EMPTY if careful else EMPTY | HEDGES
     tokens: list[Token] = []
@@ -230,8 +232,10 @@ def _without_auxiliaries(words: list[Word]) -> list[Word]:
         elif (text in {"do", "does"} and _is_auxiliary(out, after)) or (text == "will" and after == "not"):
             continue
         elif text in {"have", "has", "had"} and _is_perfect(words, at):
-            if text == "had" or _MODAL_PAST & {word.text for word in out[-2:]}:
-                out.append(Word("past", Mark.FRAME))
+            before = text == "had" or bool(_MODAL_PAST & {word.text for word in out[-2:]})
+            out.append(Word("past" if before else "perf", Mark.FRAME))
+        elif text == "using" and out and out[-1].text not in _USING_AFTER:
+            out.append(Word("with"))
         else:
             out.append(word)
     return out
@@ -242,15 +246,22 @@ def _is_auxiliary(before: list[Word], after: str) -> bool:
 
 
 def _is_perfect(words: list[Word], at: int) -> bool:
-    """A participle follows, perhaps behind *not*, *been*, a pronoun or an adverb."""
-    for word in words[at + 1 : at + 4]:
-        if word.mark not in {Mark.PLAIN, Mark.NAME}:
+    """A participle follows: behind *not*, *been*, a pronoun, an adverb; in a question also behind the subject."""
+    asked = not at or words[at - 1].text in WH
+    for word in words[at + 1 : at + 7 if asked else at + 4]:
+        if word.mark not in {Mark.PLAIN, Mark.NAME} or word.text in PREPOSITIONS or word.text in {"a", "an", "to"}:
             return False
         if word.text == "been" or inflected(word.text).form is Form.PAST:
             return True
-        if word.text not in PERSONS and word.text not in {"not", "ever", "already", "just", "never", "recently"}:
+        if not asked and word.text not in PERSONS and word.text not in _WITHIN_PERFECT:
             return False
     return False
+
+
+_WITHIN_PERFECT: Final = listed("not ever already just never recently still also always")
+_USING_AFTER: Final = listed(
+    "when while by for of am is are be start stop keep i you we they avoid about after before without not how , with from in on"
+)
 
 
 _Pair = tuple[Word, str, Form]

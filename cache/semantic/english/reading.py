@@ -275,7 +275,12 @@ def _symbol(text: str) -> Iterator[Word]:
             {"$": "dollar", "£": "pound", "€": "euro", "¥": "yen", "₹": "rupee", "%": "percent"}.get(text, text),
             Mark.UNIT,
         )
-    elif text.isalnum() or text in _MATHS or text in "()[]{}|#\\~@;:&_" or unicodedata.category(text) in {"Sm", "So", "Mn", "Mc"}:
+    elif (
+        text.isalnum()
+        or text in _MATHS
+        or text in "()[]{}|#\\~@;:&_"
+        or unicodedata.category(text) in {"Sm", "So", "Mn", "Mc"}
+    ):
         yield Word(text, Mark.SYMBOL)
 
 

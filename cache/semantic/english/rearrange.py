@@ -29,7 +29,7 @@ def rearranged(tokens: list[Token]) -> list[Token]:
         return tokens
     head = tokens[0].lemma
     if head == "price":
-        return _without(tokens, "cost")
+        return _without_cost(tokens)
     if head in {"how", "can"} or (head == "¿" and len(tokens) > 1 and tokens[1].lemma == "can"):
         tokens = _active(tokens)
     if tokens[0].lemma == "can":
@@ -76,16 +76,22 @@ def _measured(tokens: list[Token]) -> list[Token]:
             return [_frame("how"), Token(adjective, Kind.CONTENT, Form.PLAIN, name=False), *tokens[3:]]
     if len(tokens) > 3 and tokens[1].lemma == "cause" and tokens[2].lemma == "of":
         return [*tokens[:2], *tokens[3:]]
-    if len(tokens) > 4 and tokens[1].lemma == "make" and tokens[1].form is Form.S and tokens[2].lemma in {"my", "this", "it"}:
+    if (
+        len(tokens) > 4
+        and tokens[1].lemma == "make"
+        and tokens[1].form is Form.S
+        and tokens[2].lemma in {"my", "this", "it"}
+    ):
         return [_frame("why"), *tokens[2:]]
     if len(tokens) > 2 and tokens[-1].lemma == "cost" and tokens[1].lemma != "deadline":
         return [_frame("price"), *tokens[1:-1]]
     return tokens
 
 
-def _without(tokens: list[Token], *lemmas: str) -> list[Token]:
+def _without_cost(tokens: list[Token]) -> list[Token]:
+    """*how much does X cost*: the verb at the end of its clause."""
     for at, token in enumerate(tokens):
-        if token.lemma in lemmas:
+        if token.lemma == "cost" and (at + 1 == len(tokens) or tokens[at + 1].kind is not Kind.CONTENT):
             return tokens[:at] + tokens[at + 1 :]
     return tokens
 
@@ -124,10 +130,12 @@ def _owned(tokens: list[Token], at: int) -> list[Token]:
     if [token.lemma for token in owner] == ["you"]:
         return [_frame("exist"), *things]
     if owner[-1].kind is not Kind.CONTENT or any(
-        each.kind in {Kind.PERSON, Kind.PREPOSITION, Kind.NEGATION} and each.lemma not in {"your", "this"} for each in owner
+        each.kind in {Kind.PERSON, Kind.PREPOSITION, Kind.NEGATION} and each.lemma not in {"your", "this"}
+        for each in owner
     ):
         return tokens
     return [_frame("exist"), *things, Token("@", Kind.PREPOSITION, Form.PLAIN, name=False), *owner]
+
 
 def _active(tokens: list[Token]) -> list[Token]:
     """*can X be cancelled* is *can i cancel X*; *how can X be changed* is *how do i change X*."""
@@ -150,7 +158,9 @@ def _paid(tokens: list[Token]) -> list[Token]:
     """*can I pay with X* is *do you accept X*, where X is no more than a means of payment."""
     if [token.lemma for token in tokens[:3]] != ["can", "i", "pay"] or len(tokens) not in {5, 6}:
         return tokens
-    if tokens[3].lemma not in {"with", "by", "use", "in", "via"} or not any(token.lemma in _PAYMENTS for token in tokens[4:]):
+    if tokens[3].lemma not in {"with", "by", "use", "in", "via"} or not any(
+        token.lemma in _PAYMENTS for token in tokens[4:]
+    ):
         return tokens
     return [_frame("¿"), _word("you", Kind.PERSON), _word("accept", Kind.CONTENT), *tokens[4:]]
 
@@ -166,7 +176,13 @@ def _served(tokens: list[Token]) -> list[Token]:
         if things and token.form is Form.PAST and token.lemma in {"allow", "accept", "permit"}:
             you = _word("you", Kind.PERSON)
             return [tokens[0], you, token._replace(form=Form.PLAIN), *things, *rest]
-        if things and token.form is Form.PAST and token.lemma in {"include", "cover"} and rest and rest[0].lemma in {"in", "by"}:
+        if (
+            things
+            and token.form is Form.PAST
+            and token.lemma in {"include", "cover"}
+            and rest
+            and rest[0].lemma in {"in", "by"}
+        ):
             return [tokens[0], *rest[1:], token._replace(form=Form.PLAIN), *things]
         if things and (token.lemma in _NEEDED or (token.form is Form.PAST and token.lemma in {"need", "require"})):
             return [tokens[0], _word("i", Kind.PERSON), _word("need", Kind.CONTENT), *things, *rest]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, final
 
+from cache.semantic.english.forms import inflected
 from cache.semantic.english.tokens import Kind, Token
 
 __all__ = ["Alignment", "aligned"]
@@ -74,10 +75,16 @@ def _by_caseless_lemma(found: Alignment) -> None:
         bare = found.left[at].lemma.removesuffix("!")
         for to in found.right_over():
             other = found.right[to].lemma
-            if bare == other.removesuffix("!") and (found.left[at].lemma != bare) != (other.endswith("!")):
+            acronyms = bare == other.removesuffix("!") and (found.left[at].lemma != bare) != other.endswith("!")
+            if acronyms or _one_name(found.left[at], found.right[to]):
                 found.pair(at, to)
                 found.licences.add("case")
                 break
+
+
+def _one_name(one: Token, other: Token) -> bool:
+    """A name keeps its plural, so that Windows is no window, but not where capitals tell nothing."""
+    return one.kind is other.kind is Kind.CONTENT and inflected(one.lemma).lemma == inflected(other.lemma).lemma
 
 
 def _by_joining(found: Alignment, lefts: Sequence[int], rights: Sequence[int]) -> None:

@@ -102,17 +102,17 @@ def _edits(text: str, target: str) -> int | None:
     if far is None or (far == 2 and text[0] != target[0]) or _another_word(text, target):
         return None
     if target in NAMES or not is_known(target):
-        return far if far == 1 and short >= 5 and _slip(text, target) else None
+        return far if far == 1 and _slip(text, target) else None
     return far
 
 
 def _slip(text: str, target: str) -> bool:
-    """Of a name: two letters exchanged, or one doubled; anything more may be another name."""
-    return text[0] == target[0] and (sorted(text) == sorted(target) or _undoubled(text) == _undoubled(target))
-
-
-def _undoubled(text: str) -> str:
-    return "".join(letter for at, letter in enumerate(text) if not at or letter != text[at - 1])
+    """Of a name: letters exchanged, or in a long known one a letter too many or too few; else it may be another."""
+    if text[0] != target[0]:
+        return False
+    if sorted(text) == sorted(target):
+        return len(text) > 5 or target in NAMES
+    return target in NAMES and len(text) != len(target) and len(target) > 6 and text[-1] == target[-1]
 
 
 def _another_word(text: str, target: str) -> bool:
@@ -122,7 +122,9 @@ def _another_word(text: str, target: str) -> bool:
             stem = text.removesuffix(end)
             return any(target == stem + other for other in _ENDINGS if other != end)
     for one, other in _BEGINNINGS:
-        if (text.startswith(one) and target == other + text[len(one) :]) or (text.startswith(other) and target == one + text[len(other) :]):
+        if (text.startswith(one) and target == other + text[len(one) :]) or (
+            text.startswith(other) and target == one + text[len(other) :]
+        ):
             return True
     return False
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from cache.semantic.english.align import Alignment
+from cache.semantic.english.pair.align import Alignment
 from cache.semantic.english.lexicon import listed
 from cache.semantic.english.tokens import Kind, Token
 

@@ -4,7 +4,7 @@ import enum
 from collections.abc import Sequence
 from typing import Final, NamedTuple, final
 
-from cache.semantic.english.align import Alignment
+from cache.semantic.english.pair.align import Alignment
 from cache.semantic.english.closed import (
     ALWAYS_LIGHT,
     HEADS,
@@ -14,9 +14,9 @@ from cache.semantic.english.closed import (
 )
 from cache.semantic.english.forms import Form
 from cache.semantic.english.lexicon import HOMOGRAPHS, KNOWN, listed
-from cache.semantic.english.order import reordered
+from cache.semantic.english.pair.order import reordered
 from cache.semantic.english.reading import Case
-from cache.semantic.english.synonyms import CONTRASTS, opposite
+from cache.semantic.english.pair.synonyms import CONTRASTS, opposite
 from cache.semantic.english.tokens import Kind, Token
 
 __all__ = ["RULES", "Compared", "Finding", "cases_differ", "judged"]
@@ -58,7 +58,7 @@ _WORDY: Final = frozenset({Kind.MODAL, Kind.COMPARATIVE, Kind.MUST, Kind.QUESTIO
 _FORBIDDING: Final = frozenset({Kind.NEGATION})
 _GIVING: Final = listed(
     "give send tell show write make get find recommend suggest explain teach help read draw bring buy cook create"
-    " generate list for provide"
+    " generate list for provide giveback return"
 )
 _ALTERNATE: Final = frozenset(
     frozenset(pair.split("/"))
@@ -82,7 +82,7 @@ _ALTERNATE_NEAR: Final[dict[frozenset[str], frozenset[str]]] = {
     frozenset({"over", "by"}): listed("phone email"),
     frozenset({"on", "via"}): listed("phone app website whatsapp email"),
     frozenset({"to", "with"}): listed("speak talk connect chat sync pair link"),
-    frozenset({"to", "into"}): listed("convert translate transfer move integrate change turn"),
+    frozenset({"to", "into"}): listed("convert translate transfer move integrate change turn account money fund add"),
     frozenset({"in", "into"}): listed("convert translate put insert change turn"),
     frozenset({"in", "to"}): listed("convert translate"),
     frozenset({"from", "of"}): listed("rid copy cut"),
@@ -95,6 +95,8 @@ _ALTERNATE_NEAR: Final[dict[frozenset[str], frozenset[str]]] = {
     frozenset({"to", "of"}): listed("change update key answer solution access"),
     frozenset({"with", "on"}): listed("help"),
     frozenset({"with", "at"}): listed("account"),
+    frozenset({"for", "to"}): listed("limit fee age requirement deadline minimum maximum charge document"),
+    frozenset({"on", "to"}): listed("limit restriction"),
 }
 
 

@@ -1,10 +1,10 @@
 """Which words stand for each other, which are opposites, which exclude each other."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from importlib import resources
+from collections.abc import Iterable, Sequence
 from typing import Final, final
 
 from cache.semantic.english.forms import inflected
+from cache.semantic.english.lexicon import rows
 from cache.semantic.english.tokens import Token
 
 __all__ = ["ANTONYMS", "CONTRASTS", "Synonyms", "opposite"]
@@ -14,18 +14,13 @@ _NEAR: Final = 5
 _PREFIXES: Final = ("un", "in", "im", "ir", "il", "dis", "non", "de", "mis", "re", "anti")
 
 
-def _lines(name: str) -> Iterator[str]:
-    text = resources.files("cache.semantic.english").joinpath(name).read_text("utf-8")
-    return (line for line in text.splitlines() if line and not line.startswith("#"))
-
-
 def _lemma(word: str) -> str:
     return inflected(word).lemma
 
 
 def _antonyms() -> frozenset[tuple[str, str]]:
     pairs = set()
-    for line in _lines("antonyms.txt"):
+    for line in rows("antonyms.txt"):
         for group in line.split(","):
             sides = [[_lemma(word) for word in side.split()] for side in group.split("|")]
             for i, side in enumerate(sides):
@@ -36,7 +31,7 @@ def _antonyms() -> frozenset[tuple[str, str]]:
 
 def _contrasts() -> dict[str, frozenset[int]]:
     table: dict[str, set[int]] = {}
-    for number, line in enumerate(_lines("contrasts.txt")):
+    for number, line in enumerate(rows("contrasts.txt")):
         for word in line.split():
             table.setdefault(_lemma(word), set()).add(number)
     return {word: frozenset(numbers) for word, numbers in table.items()}
@@ -97,7 +92,7 @@ def _read() -> tuple[dict[str, tuple[int, ...]], tuple[frozenset[str], ...]]:
     sets: dict[str, list[str]] = {}
     table: dict[str, list[int]] = {}
     contexts: list[frozenset[str]] = []
-    for line in _lines("synonyms.txt"):
+    for line in rows("synonyms.txt"):
         if line.startswith("@"):
             name, _, words = line.partition("=")
             sets[name.strip()] = [_lemma(word) for word in words.split()]

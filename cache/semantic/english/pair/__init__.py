@@ -1,0 +1,1 @@
+"""Two prepared questions against each other: repaired, aligned, licensed, ordered, vetoed. Sans-IO."""
