@@ -14,6 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar, final
 
+import msgspec
+
 from cache.semantic.learning.label_log import PAGE, BadLabel, Label, Page, Position
 
 __all__ = ["SqliteLabels"]
@@ -229,7 +231,8 @@ def _examples(database: sqlite3.Connection, most: int) -> list[Label]:
 def _labels(rows: Iterator[Sequence[Any]] | sqlite3.Cursor) -> Iterator[Label]:
     for at, team, similarity, good, standing, rule, weight, requests, witnessed, *rest in rows:
         with suppress(BadLabel, TypeError):
-            yield Label(*(at, team, similarity, bool(good), standing, rule, weight, requests, bool(witnessed)), *rest)
+            found = Label(at, team, similarity, bool(good), standing, rule, weight, requests, *rest)
+            yield msgspec.structs.replace(found, witnessed=bool(witnessed))
 
 
 def _drop(database: sqlite3.Connection, keys: Sequence[str]) -> bool:
