@@ -11,15 +11,18 @@ from typing import Final, final
 
 from cache.semantic.english.pair.align import aligned
 from cache.semantic.english.pair.license import RULES, Compared, Finding, cases_differ, judged
-from cache.semantic.english.prepare import prepared
 from cache.semantic.english.pair.repair import repaired
 from cache.semantic.english.pair.synonyms import Synonyms
+from cache.semantic.english.prepare import prepared
 from cache.semantic.english.tokens import Prepared
 
 __all__ = ["MAX_TEXT", "RULES", "Compared", "Finding", "Guard", "Prepared", "prepare"]
 
 MAX_TEXT: Final = 2_000
 """Characters; what is longer is not for this tier."""
+MOST_TOKENS: Final = 160
+"""Of what is longer only equality is told, so that comparing has a bound; a question has a tenth of it."""
+_TOO_LONG: Final = Compared(Finding.OPEN, "content")
 _SAME: Final = Compared(Finding.SAME, "same")
 
 
@@ -52,6 +55,8 @@ class Guard:
         """Symmetric: the two are put in one order before they are looked at."""
         if asked.key == stored.key:
             return Compared(Finding.OPEN, "case") if cases_differ(asked.tokens, stored.tokens) else _SAME
+        if max(len(asked.tokens), len(stored.tokens)) > MOST_TOKENS:
+            return _TOO_LONG
         one, other = (asked, stored) if asked.key < stored.key else (stored, asked)
         mended, mended_other = repaired(one, other), repaired(other, one)
         typo = mended is not None or mended_other is not None

@@ -15,37 +15,43 @@ HEDGES: Final = listed("please um uh er erm hmm kindly basically honestly frankl
 """Colours a question without changing it; dropped when prepared."""
 NEGATIONS: Final = listed("not no never none nobody nothing nowhere neither nor non cannot hardly")
 WH: Final = listed("how what when where who whom whose why which ¿ exist price deadline")
-MODALS: Final = listed("can could may might must shall should will would ought dare past was be perf able_ may_")
+MODALS: Final = listed("can could may might must shall should will would ought dare past was passive perf able_ may_")
 TIMES: Final = listed(
-    "today tomorrow yesterday tonight now before after since until till during while when ago later early earlier soon"
-    " still already yet again once twice always ever often sometimes usually rarely seldom monthly daily weekly yearly"
-    " annually hourly quarterly annual nightly morning afternoon evening night noon midnight weekend weekday midday"
-    " recently immediately permanently temporarily overnight ongoing forever spring summer autumn fall winter"
-    " christmas easter decade century fortnight hour day week month year minute midweek"
+    "today tomorrow yesterday tonight now before after since until till during while when ago later early"
+    " earlier soon still already yet again once twice always ever often sometimes usually rarely seldom"
+    " monthly daily weekly yearly annually hourly quarterly annual nightly morning afternoon evening night"
+    " noon midnight weekend weekday midday recently immediately permanently temporarily overnight ongoing"
+    " forever spring summer autumn fall winter christmas easter decade century fortnight hour day week"
+    " month year minute midweek"
 )
 COMPARATIVE: Final = listed(
-    "more less most least fewer fewest better best worse worst than bigger biggest larger largest smaller smallest higher"
-    " highest lower lowest longer longest shorter shortest older oldest younger youngest newer newest faster fastest"
-    " slower slowest cheaper cheapest safest safer easier easiest harder hardest stronger strongest weaker weakest"
-    " closer closest nearer nearest further farther richer richest poorest hotter hottest colder coldest earliest latest"
-    " greatest greater maximum minimum max min top bottom too enough very"
+    "more less most least fewer fewest better best worse worst than bigger biggest larger largest smaller"
+    " smallest higher highest lower lowest longer longest shorter shortest older oldest younger youngest"
+    " newer newest faster fastest slower slowest cheaper cheapest safest safer easier easiest harder"
+    " hardest stronger strongest weaker weakest closer closest nearer nearest further farther richer"
+    " richest poorest hotter hottest colder coldest earliest latest greatest greater maximum minimum max"
+    " min top bottom too enough very"
 )
 MUST: Final = listed(
-    "without except excluding including only all every each both either neither first last next previous old new if"
-    " unless whether though although because instead just even also another other same different half double second"
-    " many much few several any whole versus or and but yes against off out up down over under above below between"
-    " part full not only less plus minus per self abroad overseas upside back away together alone apart exactly precisely about over upto atleast atmost morethan lessthan roughly approximately outof infrontof instead insteadof becauseof incaseof assoonas afew alittle"
+    "without except excluding including only all every each both either neither first last next previous"
+    " old new if unless whether though although because instead just even also another other same"
+    " different half double second many much few several any whole versus or and but yes against off out"
+    " up down over under above below between part full not only less plus minus per self abroad overseas"
+    " upside back away together alone apart exactly precisely about over upto atleast atmost morethan"
+    " lessthan roughly approximately outof infrontof instead insteadof becauseof incaseof assoonas afew"
+    " alittle"
 )
 """Changes what is asked wherever it stands, so it stands on both sides or the questions differ."""
 PREPOSITIONS: Final = listed(
-    "of in on at for to from by with about into onto through via within inside outside near across toward along around"
-    " behind beside beyond among upon as like regarding concerning throughout despite past amid opposite @"
+    "of in on at for to from by with about into onto through via within inside outside near across toward"
+    " along around behind beside beyond among upon as like regarding concerning throughout despite past"
+    " amid opposite @"
 )
 FIRST: Final = listed("i me my mine myself")
 SECOND: Final = listed("you your yours yourself yourselves")
 THIRD: Final = listed(
-    "he him his she her hers himself herself they them their theirs themselves we us our ours ourselves it its itself"
-    " this that these those someone somebody anyone anybody everyone everybody one ones"
+    "he him his she her hers himself herself they them their theirs themselves we us our ours ourselves"
+    " it its itself this that these those someone somebody anyone anybody everyone everybody one ones"
 )
 PERSONS: Final = FIRST | SECOND | THIRD
 

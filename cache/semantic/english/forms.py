@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from cache.semantic.english.lexicon import KNOWN, NAMES, WORDS, listed
+from cache.semantic.english.lexicon import NAMES, WORDS, listed
 
 __all__ = ["Form", "Inflected", "inflected"]
 
@@ -45,8 +45,9 @@ spell spelt|spend spent|spill spilt|spin spun|spoil spoilt|spring sprang sprung|
 stick stuck|sting stung|stink stank stunk|strike struck stricken|string strung|strive strove striven
 swear swore sworn|sweep swept|swell swollen|swim swam swum|swing swung|take took taken|teach taught|tear tore torn
 tell told|think thought|throw threw thrown|undergo underwent undergone|understand understood|undo undid undone
-undertake undertook undertaken|wake woke woken|wear wore worn|weave wove woven|weep wept|win won|withdraw withdrew withdrawn
-withhold withheld|wring wrung|write wrote written|rewrite rewrote rewritten|resend resent|repay repaid|redo redid redone
+undertake undertook undertaken|wake woke woken|wear wore worn|weave wove woven|weep wept|win won
+withdraw withdrew withdrawn|withhold withheld|wring wrung|write wrote written|rewrite rewrote rewritten
+resend resent|repay repaid|redo redid redone
 oversleep overslept|mislead misled|misunderstand misunderstood|overpay overpaid|resell resold|retake retook retaken
 foresee foresaw foreseen|outgrow outgrew outgrown|overhear overheard|upload uploaded|reset reseted"""
 _IRREGULAR_NOUNS: Final = """
@@ -130,9 +131,9 @@ def inflected(word: str) -> Inflected:
 
 def _without_s(word: str) -> str:
     if word.endswith("ies") and len(word) > 4:
-        return word[:-1] if word[:-1] in KNOWN else word[:-3] + "y"
+        return word[:-1] if word[:-1] in WORDS else word[:-3] + "y"
     if word.endswith(("ches", "shes", "sses", "xes", "zzes", "oes")):
-        return word[:-1] if word[:-1] in KNOWN and word[:-2] not in KNOWN else word[:-2]
+        return word[:-1] if word[:-1] in WORDS and word[:-2] not in WORDS else word[:-2]
     return word[:-1]
 
 
@@ -144,10 +145,10 @@ def _stem(word: str, stem: str, form: Form) -> Inflected:
     if stem.endswith("i") and form is Form.PAST:
         return Inflected(stem[:-1] + "y", form)
     silent = stem + "e"
-    if _prefers_e(stem) and silent in KNOWN:
+    if _prefers_e(stem) and silent in WORDS:
         return Inflected(silent, form)
     for candidate in (stem, stem[:-1], silent) if doubled else (stem, silent):
-        if candidate in KNOWN:
+        if candidate in WORDS:
             return Inflected(candidate, form)
     return Inflected(word, Form.PLAIN) if word in NAMES else Inflected(stem[:-1] if doubled else stem, form)
 

@@ -54,23 +54,25 @@ _WRAPPING: Final = re.compile(" " + next(_section("wrappings")))
 _IF: Final = frozenset({"if", "whether"})
 
 _NO_CLOSER_AFTER: Final = listed(
-    "say saying said write writes sing mean means spell of in with for to a an the is are was any as word and or about by not"
+    "say saying said write writes sing mean means spell of in with for to a an the is are was any as word"
+    " and or about by not"
 )
 """Before *please* or *thanks* these make it what is asked about."""
 _SUBORDINATE: Final = listed(
-    "if when in on at for with after before once while during since until as under from by within via given without because"
+    "if when in on at for with after before once while during since until as under from by within via"
+    " given without because"
 )
 _FRONTED: Final = re.compile(
     r" (?:how|what|when|where|who|why|which|can|could|do|does|did|is|are|am|will|would|should|may|must|have|has) .*"
 )
 _UNMARKED: Final = re.compile(
-    r" (?:(?:how|where|when|why) (?:do|does|can|could|should|will|would|did|to)|what (?:is|are|do|does|should|can|happens)|"
-    r"(?:can|do|should|could|may|must|will) i|am i|is (?:it|there)|are there|do you) "
+    r" (?:(?:how|where|when|why) (?:do|does|can|could|should|will|would|did|to)|what (?:is|are|do|does|should|can|"
+    r"happens)|(?:can|do|should|could|may|must|will) i|am i|is (?:it|there)|are there|do you) "
 )
 _VISIBLE: Final = frozenset({Mark.PLAIN, Mark.NAME, Mark.COMMA, Mark.STOP, Mark.FRAME})
 _WH: Final = listed("how what when where who whose why which")
 _YES_NO: Final = re.compile(
-    r" (do|does|is|are|am|did|was|were|has|have|had|will|would|can|could|should|shall|may|might|must)(?= )(?! (?:a|an) look )"
+    r" (do|does|is|are|am|did|was|were|has|have|had|will|would|can|could|should|shall|may|might|must)(?= )"
 )
 _IMPERATIVE_HAVE: Final = frozenset({"have", "do"})
 

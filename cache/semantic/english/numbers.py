@@ -112,12 +112,16 @@ _UNITS: Final = {
         "kg": "kg kgs kilo kilos kilogram kilograms kilogramme", "gram": "gram grams g gramme grammes",
         "hour": "hour hours hr hrs h", "minute": "minute minutes min mins", "second": "second seconds sec secs",
         "day": "day days", "week": "week weeks wk wks", "month": "month months mth mths", "year": "year years yr yrs",
-        "km": "km kms kilometer kilometers k", "mile": "mile miles", "meter": "meter meters m", "cm": "cm centimeter centimeters",
+        "km": "km kms kilometer kilometers k", "mile": "mile miles", "meter": "meter meters m",
+        "cm": "cm centimeter centimeters",
         "mm": "mm millimeter millimeters", "foot": "foot feet ft", "inch": "inch inches", "lb": "lb lbs",
         "pound": "pound pounds quid gbp", "dollar": "dollar dollars usd buck bucks", "euro": "euro euros eur",
-        "percent": "percent pct percentage", "gb": "gb gig gigs gigabyte gigabytes", "mb": "mb megabyte megabytes meg megs",
-        "tb": "tb terabyte terabytes", "kb": "kb kilobyte kilobytes", "liter": "liter liters l", "ml": "ml milliliter milliliters",
-        "mg": "mg milligram milligrams", "oz": "oz ounce ounces", "celsius": "celsius centigrade", "fahrenheit": "fahrenheit",
+        "percent": "percent pct percentage", "gb": "gb gig gigs gigabyte gigabytes",
+        "mb": "mb megabyte megabytes meg megs",
+        "tb": "tb terabyte terabytes", "kb": "kb kilobyte kilobytes", "liter": "liter liters l",
+        "ml": "ml milliliter milliliters",
+        "mg": "mg milligram milligrams", "oz": "oz ounce ounces", "celsius": "celsius centigrade",
+        "fahrenheit": "fahrenheit",
         "degree": "degree degrees °", "mph": "mph", "pence": "pence p", "cent": "cent cents", "yen": "yen jpy",
         "rupee": "rupee rupees inr", "calorie": "calorie calories kcal cal", "cup": "cup cups",
         "tablespoon": "tablespoon tablespoons tbsp", "teaspoon": "teaspoon teaspoons tsp", "acre": "acre acres",
@@ -126,8 +130,8 @@ _UNITS: Final = {
 }  # fmt: skip
 _DECIMAL: Final = re.compile(r"\d+(?:\.\d+)?")
 _PRONOUN_BEFORE: Final = listed(
-    "this that which the any no another each every only some good new other does do can should could would must if when"
-    " how"
+    "this that which the any no another each every only some good new other does do can should could"
+    " would must if when how"
 )
 
 

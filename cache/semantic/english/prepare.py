@@ -20,38 +20,56 @@ from cache.semantic.english.frames import framed
 from cache.semantic.english.lexicon import HOMOGRAPHS, KNOWN, NAMES, listed
 from cache.semantic.english.numbers import one_form
 from cache.semantic.english.phrases import SEPARABLE, longest
-from cache.semantic.english.rearrange import rearranged
 from cache.semantic.english.reading import Case, Mark, Read, Word, read
+from cache.semantic.english.rearrange import rearranged
 from cache.semantic.english.spelling import is_spelt, spelt_out
 from cache.semantic.english.tokens import Kind, Prepared, Token
 
 __all__ = ["assembled", "is_known", "prepared"]
 
 _ABOUT_WORDS: Final = listed(
-    "translate translation translated translating spell spelled spelling spelt pronounce pronounced pronunciation rhyme"
-    " rhymes synonym synonyms antonym antonyms anagram anagrams palindrome paraphrase rewrite rephrase proofread"
-    " punctuate punctuation capitalize capitalise grammar grammatical grammatically uppercase lowercase acronym syllable"
-    " syllables plural conjugate conjugation abbreviation etymology homophone"
+    "translate translation translated translating spell spelled spelling spelt pronounce pronounced"
+    " pronunciation rhyme rhymes synonym synonyms antonym antonyms anagram anagrams palindrome paraphrase"
+    " rewrite rephrase proofread punctuate punctuation capitalize capitalise grammar grammatical"
+    " grammatically uppercase lowercase acronym syllable syllables plural conjugate conjugation"
+    " abbreviation etymology homophone"
 )
 """The question is about words: none may be dropped, repaired or exchanged."""
 _NAMED_WORD: Final = listed("word phrase sentence expression letters vowels")
+_LANGUAGES: Final = listed(
+    "english french german spanish italian portuguese dutch chinese mandarin japanese korean russian arabic hindi latin"
+    " greek turkish polish swedish danish norwegian finnish czech hungarian ukrainian hebrew thai"
+    " vietnamese welsh irish"
+    " gaelic esperanto urdu bengali farsi persian swahili tagalog cantonese romanian catalan"
+)
 _ABOUT_MEANING: Final = listed("mean means meaning meanings definition define defined stand")
+_LONGEST: Final = 400
+"""Words; a longer text is compared as it stands, so that preparing has a bound."""
 _LONG: Final = 60
 """Words; in a longer text every word keeps its place."""
 _ABOUT_WRITING: Final = _ABOUT_WORDS | listed(
     "fix correct capital capitals comma commas right wrong edit improve punctuated case format clean polish check"
 )
 _TAKES_TEXT: Final = _ABOUT_WRITING | listed(
-    "summarize summarise summary shorten edit correct fix classify extract analyze analyse following below this text"
-    " passage paragraph code article email review improve reply respond answer continue complete count convert explain"
-    " sentence debug format parse sort reverse solve evaluate simplify make add write turn change"
+    "summarize summarise summary shorten edit correct fix classify extract analyze analyse following"
+    " below this text passage paragraph code article email review improve reply respond answer continue"
+    " complete count convert explain sentence debug format parse sort reverse solve evaluate simplify make"
+    " add write turn change"
 )
 _INVARIANT: Final = listed("cut hit hurt put set let shut cast cost beat bet burst read spread split quit")
 """Participles that look like the verb: is it set, does it set."""
 _AUXILIARY_AFTER: Final = listed("i you we they he she it to can could should will would must may not and who that")
 _MODAL_PAST: Final = listed("should could would must might may")
-_FRAME_KINDS: Final = {Mark.NUMBER: Kind.NUMBER, Mark.DATE: Kind.DATE, Mark.TIME: Kind.TIME, Mark.UNIT: Kind.UNIT,
-                       Mark.CODE: Kind.CODE, Mark.URL: Kind.URL, Mark.QUOTED: Kind.QUOTED, Mark.SYMBOL: Kind.SYMBOL}  # fmt: skip
+_FRAME_KINDS: Final = {
+    Mark.NUMBER: Kind.NUMBER,
+    Mark.DATE: Kind.DATE,
+    Mark.TIME: Kind.TIME,
+    Mark.UNIT: Kind.UNIT,
+    Mark.CODE: Kind.CODE,
+    Mark.URL: Kind.URL,
+    Mark.QUOTED: Kind.QUOTED,
+    Mark.SYMBOL: Kind.SYMBOL,
+}
 _STUTTERED: Final = MUST | EMPTY | PERSONS | WH | MODALS | PREPOSITIONS
 _CLOSED_KINDS: Final[dict[str, Kind]] = {
     **dict.fromkeys(MUST | TIMES, Kind.MUST),
@@ -72,6 +90,8 @@ def prepared(text: str) -> Prepared:
 
 def assembled(source: Read) -> Prepared:
     """What was read, prepared; a repair comes back here with other words."""
+    if len(source.words) > _LONGEST:
+        return _verbatim(source, [], [word.text for word in source.words])
     if source.laid_out:
         return _verbatim(source, [], source.raw.split("\n"))
     words = source.words
@@ -84,6 +104,7 @@ def assembled(source: Read) -> Prepared:
     tokens = _tokens_of(words, exact=exact, careful=exact or not texts.isdisjoint(_ABOUT_MEANING))
     if sum(token.kind is not Kind.LIGHT for token in tokens) < 2:
         tokens = [_literally(word.text) for word in words if word.mark not in {Mark.STOP, Mark.COMMA}]
+        tokens = tokens or [_literally(source.raw)]
     unknown = () if exact else tuple(at for at, word in enumerate(words) if _is_unknown(word))
     return Prepared(tuple(tokens), _key(tokens), source, unknown, exact)
 
@@ -118,7 +139,7 @@ def _names_a_word(words: Sequence[Word]) -> bool:
             return not (
                 at + 1 < len(words) and words[at + 1].text in {"document", "file", "limit", "count", "doc", "of"}
             )
-        if word.text == "say" and any(later.text == "in" for later in words[at:]):
+        if word.text == "say" and any(later.text in _LANGUAGES for later in words[at:]):
             return True
     return False
 
@@ -199,18 +220,19 @@ def _lemma(word: Word, before: str, after: Word | None) -> tuple[str, Form]:
     lemma, form = inflected(word.text)
     if form is Form.ING and before not in _IS_SUBJECT:
         governed = before in _GOVERNS_A_GERUND and after is not None and after.text not in _ENDS_A_NOUN
-        if not governed and not (before == "price" and after is not None and after.text in _OPENS_AN_OBJECT):
+        if not governed and not (before in _WEAKLY and after is not None and after.text in _OPENS_AN_OBJECT):
             return word.text, Form.PLAIN
     if lemma != word.text and word.case is Case.NAME and (lemma not in KNOWN or lemma in HOMOGRAPHS):
         return word.text, Form.PLAIN
     return lemma, form
 
 
+_WEAKLY: Final = listed("price is are be") | {""}
 _OPENS_AN_OBJECT: Final = listed("a an the my your this that")
 _IS_SUBJECT: Final = listed("i you we they he she it not start stop keep")
 _GOVERNS_A_GERUND: Final = listed(
-    "for of to by before after without from price avoid go while when in about consider recommend mind like is are be"
-) | {""}
+    "for of to by before after without from avoid go while when in about consider recommend mind like"
+)
 _ENDS_A_NOUN: Final = (PREPOSITIONS | listed(", and or is are was were if when but can will not be")) - {"to"}
 
 
@@ -228,7 +250,7 @@ def _without_auxiliaries(words: list[Word]) -> list[Word]:
             out.append(Word("past", Mark.FRAME))
         elif text in {"is", "are", "be", "been", "being"}:
             if any(later.text in _INVARIANT for later in words[at + 1 : at + 6]):
-                out.append(Word("be", Mark.FRAME))
+                out.append(Word("passive", Mark.FRAME))
         elif (text in {"do", "does"} and _is_auxiliary(out, after)) or (text == "will" and after == "not"):
             continue
         elif text in {"have", "has", "had"} and _is_perfect(words, at):
@@ -260,7 +282,8 @@ def _is_perfect(words: list[Word], at: int) -> bool:
 
 _WITHIN_PERFECT: Final = listed("not ever already just never recently still also always")
 _USING_AFTER: Final = listed(
-    "when while by for of am is are be start stop keep i you we they avoid about after before without not how , with from in on"
+    "when while by for of am is are be start stop keep i you we they avoid about after before without not"
+    " how , with from in on"
 )
 
 

@@ -77,12 +77,14 @@ _TOKEN: Final = re.compile(
 | (?P<time> \b\d{1,2}(?:[:.]\d{2})?\s?(?:[ap]\.m\.|[ap]m\b) | \b\d{1,2}:\d{2}(?::\d{2})?\b )
 | (?P<number> \d{1,3}(?:,\d{3}){1,6}(?:\.\d{1,20})?(?!\w) | \d{1,40}(?:\.\d{1,20}){1,5}(?![\w])
           | (?<![A-Za-z])\d{1,40}(?!\w) )
-| (?P<amount> (?<![A-Za-z])(?P<digits>\d{1,3}(?:,\d{3}){1,6}(?:\.\d{1,20})?|\d{1,40}(?:\.\d{1,20})?)(?P<suffix>[A-Za-zµ]{1,12})(?![\w]) )
+| (?P<amount> (?<![A-Za-z])(?P<digits>\d{1,3}(?:,\d{3}){1,6}(?:\.\d{1,20})?|\d{1,40}(?:\.\d{1,20})?)
+          (?P<suffix>[A-Za-zµ]{1,12})(?![\w]) )
 | (?P<mixed> \b(?=[A-Za-z-]{0,30}\d)[A-Za-z0-9]{1,30}(?:[-.][A-Za-z0-9]{1,20}){0,4}(?<=[A-Za-z0-9]) )
 | (?P<dots> \b(?:[A-Za-z]\.){2,6} )
 | (?P<dotted> \b[A-Za-z]{1,40}(?:\.[A-Za-z][A-Za-z0-9]{0,40}){1,5} )
 | (?P<word> [^\W\d_]{1,80}(?:'[^\W\d_]{1,8}){0,2}'? )
-| (?P<operator> (?<=\d)\s[-–/]\s(?=\d) | (?<=\d)!(?=[^\s?!.]|\?) | && | \|\| | [=!<>]= | [-=]> | <- | << | >> | \+\+ | \*\* | // )
+| (?P<operator> (?<=\d)\s[-–/]\s(?=\d) | (?<=\d)!(?=[^\s?!.]|\?)
+          | && | \|\| | [=!<>]= | [-=]> | <- | << | >> | \+\+ | \*\* | // )
 | (?P<stop> [.!?\n…]{1,40} | [;:](?=\s|$)[.!?;\n:]{0,40} | :(?=[A-Za-z]) )
 | (?P<comma> , | (?<!\S)\((?=[A-Za-z]) | (?<=[A-Za-z.])\)(?=[\s.,?!;:]|$) | \s[-–—]{1,3}\s )
 | (?P<hyphen> [-–—'"/] )
@@ -92,11 +94,12 @@ _TOKEN: Final = re.compile(
 )
 _INDENTED: Final = re.compile(r"\n(?: {2,8}|\t)\S")
 _PLAIN_MARKS: Final = str.maketrans(
-    {"’": "'", "‘": "'", "`": "`", "´": "'", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "ʼ": "'", "\u00a0": " ",
-     "−": "-", "‐": "-", "‑": "-"}
-)  # fmt: skip
-_AMBIGUOUS: Final = frozenset({"us", "it", "who", "aids", "sat", "act", "may", "or", "me", "in", "pin", "ram", "mit"})
-"""What is another word in capitals; only these are told apart by case."""
+    dict.fromkeys((8216, 8217, 180, 700), "'")
+    | dict.fromkeys((8220, 8221, 8222, 171, 187), '"')
+    | dict.fromkeys((8208, 8209, 8722), "-")
+    | {0xA0: " "}
+)
+"""Curly quotation marks, hyphens that do not break, the minus sign: as a keyboard has them."""
 _ACRONYMS: Final = frozenset({"us", "it", "who", "aids", "sat", "act", "mit"})
 _SENTENCE_WORDS: Final = listed(
     "how what can is are do does thanks thank please cheers where when who why which i we my the also and"
@@ -112,7 +115,7 @@ def read(text: str) -> Read:
         clean = clean.replace(" \ufe0f", "")
     letters = [c for c in clean if c.isalpha()]
     caseless = all(c.islower() for c in letters) or (len(letters) > 4 and not any(c.islower() for c in letters))
-    reader = _Reader(caseless, titled=_titled(clean))
+    reader = _Reader(caseless=caseless, titled=_titled(clean), careless=letters[:1] != [] and letters[0].islower())
     for found in _TOKEN.finditer(clean):
         reader.take(found)
     payload = reader.payload if reader.payload >= 0 else len(reader.words)
@@ -127,12 +130,13 @@ def _titled(text: str) -> bool:
 
 
 class _Reader:
-    __slots__ = ("caseless", "payload", "raw", "start", "titled", "words")
+    __slots__ = ("careless", "caseless", "payload", "raw", "start", "titled", "words")
 
-    def __init__(self, caseless: bool, *, titled: bool) -> None:
+    def __init__(self, *, caseless: bool, titled: bool, careless: bool) -> None:
         self.words: list[Word] = []
         self.caseless = caseless
         self.titled = titled
+        self.careless = careless
         self.payload = -1
         self.raw = 0
         self.start = True
@@ -184,7 +188,9 @@ class _Reader:
             return Case.CAPITALS
         if self.start:
             return Case.UNKNOWN
-        return Case.NAME if text[0].isupper() and len(text) > 1 else Case.SMALL
+        if text[0].isupper() and len(text) > 1:
+            return Case.NAME
+        return Case.UNKNOWN if self.careless else Case.SMALL
 
     def _stop(self, text: str, end: int = 0) -> None:
         self.start = True
@@ -233,7 +239,8 @@ class _Reader:
 
 
 _SUFFIXES: Final = {
-    "gb": "gb", "mb": "mb", "tb": "tb", "kb": "kb", "gbps": "gbps", "mbps": "mbps", "kg": "kg", "kgs": "kg", "g": "gram",
+    "gb": "gb", "mb": "mb", "tb": "tb", "kb": "kb", "gbps": "gbps", "mbps": "mbps", "kg": "kg", "kgs": "kg",
+    "g": "gram",
     "mg": "mg", "ml": "ml", "l": "liter", "cl": "cl", "km": "km", "kms": "km", "m": "m", "cm": "cm", "mm": "mm",
     "ft": "foot", "in": "inch", "lb": "lb", "lbs": "lb", "oz": "oz", "mph": "mph", "kph": "kph", "kmh": "kph",
     "hr": "hour", "hrs": "hour", "h": "hour", "min": "minute", "mins": "minute", "s": "second", "sec": "second",
@@ -242,6 +249,9 @@ _SUFFIXES: Final = {
     "c": "celsius", "f": "fahrenheit", "p": "pence", "x": "x", "bn": "billion", "mm2": "mm2", "usd": "dollar",
     "eur": "euro", "gbp": "pound", "am": "am", "pm": "pm", "mil": "million", "mp": "mp",
 }  # fmt: skip
+
+
+_SIGNS: Final = {"$": "dollar", "£": "pound", "€": "euro", "¥": "yen", "₹": "rupee", "%": "percent"}
 
 
 def _literal(kind: str, text: str) -> Iterator[Word]:
@@ -271,10 +281,7 @@ def _symbol(text: str) -> Iterator[Word]:
     if text == "&":
         yield Word("and")
     elif text in "$£€¥₹%°":
-        yield Word(
-            {"$": "dollar", "£": "pound", "€": "euro", "¥": "yen", "₹": "rupee", "%": "percent"}.get(text, text),
-            Mark.UNIT,
-        )
+        yield Word(_SIGNS.get(text, text), Mark.UNIT)
     elif (
         text.isalnum()
         or text in _MATHS

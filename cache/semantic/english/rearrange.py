@@ -11,8 +11,8 @@ __all__ = ["rearranged"]
 _SUBJECTS: Final = listed("i you we they he she it")
 _NEEDED: Final = listed("necessary mandatory compulsory obligatory")
 _PAYMENTS: Final = listed(
-    "card creditcard cash paypal cheque check klarna venmo giftcard bitcoin crypto amex mastercard visa debit apple google"
-    " invoice directdebit contactless voucher"
+    "card creditcard cash paypal cheque check klarna venmo giftcard bitcoin crypto amex mastercard visa"
+    " debit apple google invoice directdebit contactless voucher"
 )
 _SERVICES: Final = listed("deliver ship post accept repair install cater refund replace courier")
 
@@ -36,8 +36,11 @@ def rearranged(tokens: list[Token]) -> list[Token]:
         return _paid(tokens)
     if head == "¿":
         return _served(_available(tokens))
-    if head in {"what", "which"}:
-        tokens = _needed(tokens)
+    if head in {"what", "which", "meaning", "definition", "define"}:
+        tokens = _defined(_needed(tokens))
+        head = tokens[0].lemma
+    if head == "how":
+        return _counted(tokens)
     if head == "who":
         return _made(tokens)
     if head == "what":
@@ -74,6 +77,8 @@ def _measured(tokens: list[Token]) -> list[Token]:
             return [_frame("how"), many, *tokens[3:]]
         if (adjective := _MEASURES.get(tokens[1].lemma)) is not None:
             return [_frame("how"), Token(adjective, Kind.CONTENT, Form.PLAIN, name=False), *tokens[3:]]
+    if len(tokens) > 3 and tokens[1].lemma == "distance" and tokens[2].lemma in {"from", "between"}:
+        return [_frame("how"), _word("far", Kind.CONTENT), *tokens[2:]]
     if len(tokens) > 3 and tokens[1].lemma == "cause" and tokens[2].lemma == "of":
         return [*tokens[:2], *tokens[3:]]
     if (
@@ -101,12 +106,15 @@ def _frame(lemma: str) -> Token:
 
 
 _HAD: Final = listed(
-    "discount parking wifi pool gym menu option delivery warranty branch shop store app support plan version room breakfast"
-    " toilet elevator giftcard policy hotline group student family trial bundle subscription api sdk tier refund guarantee"
-    " shuttle cleaning program catalog brochure class lesson tour course table highchair terrace balcony restaurant bar"
-    " sauna spa mode feature setting report statement insurance voucher sale promotion offer deal newsletter gluten vegan"
-    " vegetarian halal kosher outlet socket charger chargers wheelchair ramp playground changing locker laundry kitchen"
-    " garden minibar tv aircon heating reward loyalty membership pass franchise internship scholarship installment"
+    "discount shipping aircon carpark lot parking wifi pool gym menu option delivery warranty branch"
+    " shop store app support plan"
+    " version room breakfast toilet elevator giftcard policy hotline group student family trial bundle"
+    " subscription api sdk tier refund guarantee shuttle cleaning program catalog brochure class lesson"
+    " tour course table highchair terrace balcony restaurant bar sauna spa mode feature setting report"
+    " statement insurance voucher sale promotion offer deal newsletter gluten vegan vegetarian halal"
+    " kosher outlet socket charger chargers wheelchair ramp playground changing locker laundry kitchen"
+    " garden minibar tv aircon heating reward loyalty membership pass franchise internship scholarship"
+    " installment"
 )
 """What an establishment may have, so that *do you have one* is *is there one*."""
 
@@ -198,6 +206,29 @@ def _needed(tokens: list[Token]) -> list[Token]:
             return [*tokens[:at], _word("i", Kind.PERSON), _word("need", Kind.CONTENT), *tokens[at + 1 :]]
         if token.kind is not Kind.CONTENT:
             break
+    return tokens
+
+
+def _defined(tokens: list[Token]) -> list[Token]:
+    """*what does X mean*, *the meaning of X*, *definition of X*: define X."""
+    lemmas = [token.lemma for token in tokens]
+    if lemmas[0] == "what" and lemmas[-1] == "mean" and len(tokens) > 2 and "you" not in lemmas:
+        return [_word("define", Kind.CONTENT), *tokens[1:-1]]
+    start = 1 if lemmas[0] == "what" else 0
+    if len(tokens) > start + 2 and lemmas[start] in {"meaning", "definition"} and lemmas[start + 1] == "of":
+        return [_word("define", Kind.CONTENT), *tokens[start + 2 :]]
+    return tokens
+
+
+def _counted(tokens: list[Token]) -> list[Token]:
+    """*how far is it from A* is *how far from A*; *how much does X weigh*: how heavy; *how many people live in X*."""
+    lemmas = [token.lemma for token in tokens]
+    if lemmas[1:3] == ["far", "it"]:
+        return [*tokens[:2], *tokens[3:]]
+    if lemmas[1:2] == ["much"] and lemmas[-1] == "weigh" and len(tokens) > 3:
+        return [tokens[0], _word("heavy", Kind.CONTENT), *tokens[2:-1]]
+    if lemmas[1:5] == ["many", "person", "live", "in"] and len(tokens) > 5:
+        return [_frame("what"), _word("population", Kind.CONTENT), _word("of", Kind.PREPOSITION), *tokens[5:]]
     return tokens
 
 

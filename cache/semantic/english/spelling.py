@@ -40,8 +40,8 @@ _CONTRACTIONS: Final[Mapping[str, str]] = {
 }  # fmt: skip
 _ENDINGS: Final[Mapping[str, str]] = {"'re": "are", "'ve": "have", "'ll": "will", "'d": "would", "'m": "am"}
 _WITH_IS: Final = listed(
-    "what where when who how why which that this it there here he she everything something nothing everyone someone"
-    " anyone nobody one"
+    "what where when who how why which that this it there here he she everything something nothing"
+    " everyone someone anyone nobody one"
 )
 _NEGATED: Final = listed(
     "do does did is are was were have has had would could should must need might may can dare ought"
@@ -202,14 +202,16 @@ _AMERICAN: Final[Mapping[str, str]] = dict(
     ]
 )
 _OUR: Final = listed(
-    "colour favour behaviour honour labour harbour humour odour rumour savour vapour flavour endeavour parlour armour"
-    " glamour ardour candour clamour demeanour fervour rancour rigour splendour tumour valour vigour saviour"
+    "colour favour behaviour honour labour harbour humour odour rumour savour vapour flavour endeavour"
+    " parlour armour glamour ardour candour clamour demeanour fervour rancour rigour splendour tumour"
+    " valour vigour saviour"
 )
 _ISE: Final = listed(
-    "advise arise cruise bruise comprise compromise demise despise devise disguise excise exercise franchise improvise"
-    " merchandise noise otherwise paradise poise praise precise premise promise raise reprise revise rise supervise"
-    " surmise surprise televise treatise wise likewise expertise enterprise concise chemise anise appraise braise"
-    " liaise mayonnaise malaise polonaise advertise chastise apprise circumcise incise bise vise guise moise"
+    "advise arise cruise bruise comprise compromise demise despise devise disguise excise exercise"
+    " franchise improvise merchandise noise otherwise paradise poise praise precise premise promise raise"
+    " reprise revise rise supervise surmise surprise televise treatise wise likewise expertise enterprise"
+    " concise chemise anise appraise braise liaise mayonnaise malaise polonaise advertise chastise apprise"
+    " circumcise incise bise vise guise moise"
 )
 """Words in -ise that are no verbs in -ize."""
 

@@ -9,6 +9,8 @@ from cache.semantic.english.tokens import Kind, Token
 
 __all__ = ["Alignment", "aligned"]
 
+MOST_PAIRED: Final = 32
+"""With more words left over on a side none is looked for a partner: it would be of no use, and dear."""
 _EXCHANGED: Final = frozenset({Kind.CONTENT, Kind.MUST, Kind.COMPARATIVE, Kind.QUESTION, Kind.MODAL})
 """Kinds of which a synonym may stand on the other side."""
 
@@ -45,6 +47,8 @@ def aligned(
     """Equal lemmas first, in order; then compounds written apart; then what `same` takes for synonyms."""
     found = Alignment(left, right, [-1] * len(left), [False] * len(right))
     _by_lemma(found)
+    if max(len(found.left_over()), len(found.right_over())) > MOST_PAIRED:
+        return found
     if caseless:
         _by_caseless_lemma(found)
     over = found.left_over(), found.right_over()

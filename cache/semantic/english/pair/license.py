@@ -4,7 +4,6 @@ import enum
 from collections.abc import Sequence
 from typing import Final, NamedTuple, final
 
-from cache.semantic.english.pair.align import Alignment
 from cache.semantic.english.closed import (
     ALWAYS_LIGHT,
     HEADS,
@@ -14,9 +13,10 @@ from cache.semantic.english.closed import (
 )
 from cache.semantic.english.forms import Form
 from cache.semantic.english.lexicon import HOMOGRAPHS, KNOWN, listed
+from cache.semantic.english.pair.align import Alignment
 from cache.semantic.english.pair.order import reordered
-from cache.semantic.english.reading import Case
 from cache.semantic.english.pair.synonyms import CONTRASTS, opposite
+from cache.semantic.english.reading import Case
 from cache.semantic.english.tokens import Kind, Token
 
 __all__ = ["RULES", "Compared", "Finding", "cases_differ", "judged"]
@@ -57,8 +57,8 @@ _LITERAL: Final = frozenset(
 _WORDY: Final = frozenset({Kind.MODAL, Kind.COMPARATIVE, Kind.MUST, Kind.QUESTION})
 _FORBIDDING: Final = frozenset({Kind.NEGATION})
 _GIVING: Final = listed(
-    "give send tell show write make get find recommend suggest explain teach help read draw bring buy cook create"
-    " generate list for provide giveback return"
+    "give send tell show write make get find recommend suggest explain teach help read draw bring buy"
+    " cook create generate list for provide giveback return"
 )
 _ALTERNATE: Final = frozenset(
     frozenset(pair.split("/"))
@@ -69,13 +69,13 @@ _ALTERNATE: Final = frozenset(
 )
 _ALTERNATE_NEAR: Final[dict[frozenset[str], frozenset[str]]] = {
     frozenset({"in", "on"}): listed(
-        "app website site platform account phone device dashboard page portal mac iphone android pc computer laptop"
-        " windows weekend menu flight train plane bus invoice bill statement market internet web server"
+        "app website site platform account phone device dashboard page portal mac iphone android pc computer"
+        " laptop windows weekend menu flight train plane bus invoice bill statement market internet web server"
     ),
     frozenset({"on", "at"}): listed("weekend website site market"),
     frozenset({"by", "with"}): listed(
-        "card creditcard cash paypal cheque check phone email directdebit bank transfer apple google crypto bitcoin"
-        " giftcard mobile klarna invoice"
+        "card creditcard cash paypal cheque check phone email directdebit bank transfer apple google crypto"
+        " bitcoin giftcard mobile klarna invoice"
     ),
     frozenset({"by", "through"}): listed("email phone post mail app website paypal"),
     frozenset({"by", "on"}): listed("phone train bus bike foot"),
@@ -100,9 +100,15 @@ _ALTERNATE_NEAR: Final[dict[frozenset[str], frozenset[str]]] = {
 }
 
 
+MOST_LEFT: Final = 24
+"""With more words left over on a side nothing is licensed, so nothing is looked at."""
+
+
 def judged(found: Alignment, *, exact: bool) -> Compared:
     """Vetoes before licences; without leftovers only the order can still say no."""
     over = _Leftover(found)
+    if max(len(over.lefts), len(over.rights)) > MOST_LEFT:
+        return Compared(Finding.OPEN, "content")
     if (veto := over.veto()) is not None:
         return Compared(Finding.VETO, veto)
     licence, used = reordered(found)
@@ -141,7 +147,7 @@ class _Leftover:
         if kind not in _WORDY or self._bare_what(token):
             return None
         if kind is Kind.MODAL:
-            return "tense" if token.lemma in {"past", "was", "be"} else "modal"
+            return "tense" if token.lemma in {"past", "was", "passive", "perf"} else "modal"
         if kind is Kind.MUST and token.lemma in TIMES:
             return "time"
         return kind.value

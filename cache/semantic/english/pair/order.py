@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from typing import Final
 
-from cache.semantic.english.pair.align import Alignment
 from cache.semantic.english.lexicon import listed
+from cache.semantic.english.pair.align import Alignment
 from cache.semantic.english.tokens import Kind, Token
 
 __all__ = ["reordered"]
 
 _UNORDERED: Final = frozenset({Kind.MODAL, Kind.LIGHT})
 _COMPOUNDING: Final = frozenset({"of", "for", "on"})
+_SYMMETRIC: Final = listed("difference similarity distinction relationship comparison connection")
 _MEASURES: Final = listed(
     "glass cup bottle box pot bowl can tin jar packet bag plate piece pack bucket basket tank case"
 )
@@ -28,9 +29,24 @@ def reordered(found: Alignment) -> tuple[str | None, set[int]]:
     used = _compound(found, sequence)
     if used is not None:
         return "order", {used}
+    if _both_of_a_pair(found):
+        return "order", set()
     if _phrases_permuted(found):
         return "order", set()
     return None, set()
+
+
+def _both_of_a_pair(found: Alignment) -> bool:
+    """*the difference between A and B* is that between B and A."""
+    lemmas = [token.lemma for token in found.left]
+    if found.left_over() or found.right_over() or lemmas.count("and") != 1 or not _SYMMETRIC & set(lemmas):
+        return False
+    middle = lemmas.index("and")
+    if "between" not in lemmas[:middle]:
+        return False
+    start = lemmas.index("between") + 1
+    swapped = [*range(start), *range(middle + 1, len(lemmas)), middle, *range(start, middle)]
+    return start < middle and sorted(range(len(lemmas)), key=found.partner.__getitem__) == swapped
 
 
 def _compound(found: Alignment, sequence: Sequence[tuple[int, int]]) -> int | None:

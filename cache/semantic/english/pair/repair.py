@@ -8,7 +8,7 @@ from cache.semantic.english.closed import EMPTY, MODALS, MUST, NEGATIONS, PERSON
 from cache.semantic.english.lexicon import NAMES
 from cache.semantic.english.phrases import COLLOCATIONS
 from cache.semantic.english.prepare import assembled, is_known
-from cache.semantic.english.reading import Mark, Word
+from cache.semantic.english.reading import Case, Mark, Word
 from cache.semantic.english.tokens import Prepared
 
 __all__ = ["repaired"]
@@ -17,23 +17,26 @@ _LETTERS: Final = frozenset({Mark.PLAIN, Mark.NAME, Mark.ACRONYM})
 _SHORT: Final = (EMPTY | MODALS | MUST | PERSONS | PREPOSITIONS | WH) - NEGATIONS
 _ENDINGS: Final = ("ate", "ite", "ide", "ane", "ene", "yne", "ine", "one", "ase", "ose", "ol", "al", "ic", "ous")
 _BEGINNINGS: Final = (
-    ("hyper", "hypo"), ("inter", "intra"), ("pre", "per"), ("im", "em"), ("in", "un"), ("ab", "ob"), ("", "m"), ("", "un"),
-    ("", "a"), ("e", "i"), ("ab", "ad"), ("ante", "anti"), ("under", "over"), ("macro", "micro"), ("pro", "pre"), ("de", "re"),
+    ("hyper", "hypo"), ("inter", "intra"), ("pre", "per"), ("im", "em"), ("in", "un"), ("ab", "ob"), ("", "m"),
+    ("", "un"), ("", "a"), ("e", "i"), ("ab", "ad"), ("ante", "anti"), ("under", "over"), ("macro", "micro"),
+    ("pro", "pre"), ("de", "re"),
 )  # fmt: skip
+_LONGEST: Final = 256
+"""Words; a longer text is not repaired."""
 _MOST: Final = 4
 """So many misspelt words in one question, and no more."""
 
 
 def repaired(one: Prepared, other: Prepared) -> Prepared | None:
     """`one` with its unknown words as the other spells them; None where there is nothing to repair."""
-    if one.exact or other.exact or len(one.unknown) > 4 * _MOST:
+    if one.exact or other.exact or len(one.unknown) > 4 * _MOST or len(other.read.words) > _LONGEST:
         return None
     words = one.read.words
     mine = Counter(word.text for word in words)
     spare: Counter[str] = Counter()
     targets: dict[str, Word] = {}
     for word in other.read.words:
-        if word.mark in _LETTERS:
+        if word.mark in _LETTERS and word.case is not Case.CAPITALS:
             spare[word.text] += 1
             targets[word.text] = word
     spare -= mine

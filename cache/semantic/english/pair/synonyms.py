@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final, final
 
 from cache.semantic.english.forms import inflected
-from cache.semantic.english.lexicon import rows
+from cache.semantic.english.lexicon import NAMES, rows
+from cache.semantic.english.reading import Case
 from cache.semantic.english.tokens import Token
 
 __all__ = ["ANTONYMS", "CONTRASTS", "Synonyms", "opposite"]
@@ -73,6 +74,8 @@ class Synonyms:
     def same(self, left: Sequence[Token], at: int, right: Sequence[Token], to: int) -> bool:
         one, other = left[at].lemma, right[to].lemma
         mine = self._classes.get(one)
+        if Case.NAME in {left[at].case, right[to].case} and not (_is_name(one) and _is_name(other)):
+            return False
         if mine is None or (one, other) in self._forbidden:
             return False
         for number in self._classes.get(other, ()):
@@ -81,6 +84,11 @@ class Synonyms:
                 if not context or (_near(context, left, at) and _near(context, right, to)):
                     return True
         return False
+
+
+def _is_name(lemma: str) -> bool:
+    """Abbey Road is not Abbey Street; only names that are names by themselves have synonyms."""
+    return lemma in NAMES or lemma.endswith("!")
 
 
 def _near(context: frozenset[str], tokens: Sequence[Token], at: int) -> bool:
