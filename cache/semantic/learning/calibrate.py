@@ -7,10 +7,12 @@ witnesses, which may overrule a veto, is counted apart and has thresholds of its
 alone. Labels of what was vetoed count towards no threshold, and tell how often the guard refuses in vain.
 
 Edges are 0.02 apart. The threshold is the smallest whose upper bound on the share of wrong ones (Clopper–Pearson,
-95 %) is at most the error that is allowed. Edge after edge is tested, from the highest that has enough labels down to
-the first that fails: a fixed sequence of tests, of which all that pass hold together with 95 % (W. Maurer, L. A.
-Hothorn, W. Lehmacher 1995). Thirteen tests side by side would each have to hold with 99.6 %. Enough are so many that
-two thirds of the error that is allowed would pass: with fewer the first test fails by chance, and with it all others.
+95 %) is at most the error that is allowed. Edge after edge is tested, from a high one down to the first that fails: a
+fixed sequence of tests, of which all that pass hold together (W. Maurer, L. A. Hothorn, W. Lehmacher 1995), where
+thirteen side by side would each have to hold with 99.6 %. There are two sequences, each with half of what may go wrong.
+One begins where as many labels could prove it if all were right, the other where they could with two thirds of the
+error that is allowed: a sequence that begins with few labels ends by chance at its first, one that waits for many opens
+late.
 
 While the tier serves, all below the threshold is labelled, and above it what is audited alone. So a label has a
 `weight`, the number of questions that it stands for: it tells how large a part of the traffic its bin is, and how often
@@ -25,17 +27,20 @@ The state is a fold over the labels in their order, one at a time: who reads the
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Final, NamedTuple, final
 
-from cache.semantic.learning.bounds import beta_cdf, lower, upper
+from cache.semantic.learning.bounds import beta_cdf, upper
 
 __all__ = ["EDGES", "Calibration", "Estimate", "Seen", "Settings"]
 
 EDGES: Final = tuple([round(0.75 + 0.02 * step, 2) for step in range(13)])
-ENOUGH: Final = 2 / 3
+STARTS: Final = (0.0, 2 / 3)
+"""Of the allowed error, what labels must be able to prove where a sequence begins."""
+MAX_HALVINGS: Final = 40
+VANISHED: Final = 1_000
 GLOBAL: Final = ""
 """The group of what has no group of its own."""
 
@@ -96,44 +101,50 @@ class _Sample(NamedTuple):
 
 @final
 class _Counts:
-    """By bin: labels, wrong ones, and the questions that they stand for. `at`: the requests that there had been."""
+    """By bin: labels, wrong ones, and the questions that they stand for. New ones weigh ever more, which comes to the
+    same as if the old ones weighed ever less. `_base`: the requests there had been when a label weighed 1.
+    """
 
-    __slots__ = ("at", "half_life", "questions", "total", "wrong")
+    __slots__ = ("_base", "_half_life", "_questions", "_total", "_wrong")
 
     def __init__(self, half_life: float) -> None:
-        self.half_life = half_life
-        self.at = 0
-        self.total = [0.0] * len(EDGES)
-        self.wrong = [0.0] * len(EDGES)
-        self.questions = [0.0] * len(EDGES)
+        self._half_life = half_life
+        self._base = 0
+        self._total = [0.0] * len(EDGES)
+        self._wrong = [0.0] * len(EDGES)
+        self._questions = [0.0] * len(EDGES)
 
     def add(self, seen: Seen, at: int) -> None:
-        self.age(at)
+        weight = self._weight(at)
         number = min(bisect_right(EDGES, seen.similarity), len(EDGES)) - 1
-        self.total[number] += 1
-        self.wrong[number] += not seen.right
-        self.questions[number] += seen.weight
+        self._total[number] += weight
+        self._wrong[number] += 0.0 if seen.right else weight
+        self._questions[number] += weight * seen.weight
 
-    def age(self, at: int) -> None:
-        if at > self.at:
-            left = 0.5 ** ((at - self.at) / self.half_life)
-            self.total = [count * left for count in self.total]
-            self.wrong = [count * left for count in self.wrong]
-            self.questions = [count * left for count in self.questions]
-            self.at = at
-
-    def above(self) -> list[_Sample]:
+    def above(self, at: int) -> list[_Sample]:
         """For each edge, what is known from it on."""
         samples = []
+        now = self._weight(at)
         questions = wrong = spread = 0.0
-        for total, bad, stood in zip(reversed(self.total), reversed(self.wrong), reversed(self.questions), strict=True):
+        for total, bad, stood in zip(
+            reversed(self._total), reversed(self._wrong), reversed(self._questions), strict=True
+        ):
             if total > 0:
                 questions += stood
                 wrong += stood * bad / total
                 spread += stood * stood / total
-            even = questions * questions / spread if spread else 0.0
+            even = questions * questions / spread / now if spread else 0.0
             samples.append(_Sample(even, even * wrong / questions if questions else 0.0))
         return samples[::-1]
+
+    def _weight(self, at: int) -> float:
+        """Of a label of now."""
+        if at - self._base > self._half_life * MAX_HALVINGS:
+            left = 0.5 ** min((at - self._base) / self._half_life, VANISHED)
+            for counts in (self._total, self._wrong, self._questions):
+                counts[:] = [count * left for count in counts]
+            self._base = at
+        return float(2 ** ((at - self._base) / self._half_life))
 
 
 @final
@@ -194,7 +205,7 @@ class Calibration:
         """Of its own labels, if it has any."""
         own = self._groups.get((group, witnessed), self._whole[witnessed])
         threshold = self.threshold(group, witnessed=witnessed)
-        above = [sample for edge, sample in zip(EDGES, own.all.above(), strict=True) if edge >= threshold]
+        above = [sample for edge, sample in zip(EDGES, own.all.above(self._requests), strict=True) if edge >= threshold]
         total, wrong = above[0] if above else _Sample(0.0, 0.0)
         rate = wrong / total if total else 0.0
         at_most = upper(wrong, total, self._settings.error) if total else 1.0
@@ -228,25 +239,30 @@ class Calibration:
             group.threshold = max(group.threshold, self._proven(group))
 
     def _proven(self, group: _Group) -> float:
-        """The lowest edge of the sequence that passes, inf for none."""
-        allowed, error = self._settings.max_error_rate, self._settings.error
-        proven = inf
+        """The lowest edge that a sequence has proven, inf for none."""
         if group.labels < self._settings.first:
-            return proven
-        for edge, (total, wrong) in reversed([*zip(EDGES, group.all.above(), strict=True)]):
-            if total < self._settings.above or not _is_at_most(allowed, allowed * total * ENOUGH, total, error):
+            return inf
+        samples = [*zip(EDGES, group.all.above(self._requests), strict=True)]
+        return min(self._sequence(samples, group.floor, start) for start in STARTS)
+
+    def _sequence(self, samples: Sequence[tuple[float, _Sample]], floor: float, start: float) -> float:
+        allowed, error = self._settings.max_error_rate, self._settings.error / len(STARTS)
+        proven = inf
+        begun = False
+        for edge, (total, wrong) in reversed(samples):
+            begun = begun or _is_at_most(allowed, start * allowed * total, total, error)
+            if total < self._settings.above or not begun:
                 continue
-            if edge < group.floor or not _is_at_most(allowed, wrong, total, error):
+            if edge < floor or not _is_at_most(allowed, wrong, total, error):
                 break
             proven = edge
         return proven
 
     def _floor(self, group: _Group) -> float:
         """The lowest edge above all those that late labels speak against; 0 where there are none."""
-        group.late.age(self._requests)
         floor = 0.0
-        for (total, wrong), above in zip(group.late.above(), [*EDGES[1:], inf], strict=True):
-            if lower(wrong, total, self._settings.error) > self._settings.max_error_rate:
+        for (total, wrong), above in zip(group.late.above(self._requests), [*EDGES[1:], inf], strict=True):
+            if _is_above(self._settings.max_error_rate, wrong, total, self._settings.error):
                 floor = above
         return floor
 
@@ -254,3 +270,8 @@ class Calibration:
 def _is_at_most(allowed: float, wrong: float, total: float, error: float) -> bool:
     """The upper bound of the share of wrong ones is not above what is allowed."""
     return wrong < total and beta_cdf(allowed, wrong + 1, total - wrong) >= 1 - error
+
+
+def _is_above(allowed: float, wrong: float, total: float, error: float) -> bool:
+    """The lower bound of the share of wrong ones is above what is allowed."""
+    return wrong > 0 and beta_cdf(allowed, wrong, total - wrong + 1) < error
