@@ -1,0 +1,264 @@
+"""The log of labels, in a file and in Redis: an order that all readers share, and texts that go when they should."""
+
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from cache.semantic.decide import AUDIT, GRAY
+from cache.semantic.learning.calibrate import Settings
+from cache.semantic.learning.label_log import PAGE, BadLabel, Label, LabelLog, Position, bare, pack, unpack
+from cache.semantic.learning.learner import MAX_WAITING, Learner
+from cache.semantic.learning.redis_labels import RedisLabels
+from cache.semantic.learning.sqlite_labels import SqliteLabels
+from proxy.redis_link import RedisLink
+from tests.fakes.clock import Clock
+from tests.fakes.polling import until
+from tests.fakes.redis_server import RedisServer
+
+NOW = 1_800_000_000.0
+DAY = 86_400.0
+ALICE, BOB = "a" * 64, "b" * 64
+
+Open = Callable[..., Awaitable[LabelLog]]
+
+
+def label(number: int = 0, **changes: Any) -> Label:
+    made = Label(NOW + number, "gpt", 0.9, True, GRAY, "content", 1.0, 1, ALICE, f"asked {number}", "stored")
+    return msgspec.structs.replace(made, **changes)
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def store(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+async def opened(store: str, redis_server: RedisServer, tmp_path: Path) -> AsyncIterator[Open]:
+    """Logs that share a file or a server, as several workers have them."""
+    names = map(str, count())
+    async with AsyncExitStack() as stack:
+
+        async def make(**more: Any) -> LabelLog:
+            options: dict[str, Any] = {"wall": lambda: NOW, "token": lambda: next(names), "days": 30.0, **more}
+            if store == "sqlite":
+                log: LabelLog = SqliteLabels(tmp_path / "labels.sqlite3", **options)
+            else:
+                link = RedisLink(redis_server.url, deadline=1.0)
+                stack.push_async_callback(link.close)
+                log = RedisLabels(link, "t", **options)
+            stack.push_async_callback(log.close)
+            return log
+
+        yield make
+
+
+async def everything(log: LabelLog, position: Position | None = None) -> list[Label]:
+    found: list[Label] = []
+    position = position or Position()
+    while (page := await log.read(position)) is not None:
+        found += page.labels
+        position = page.position
+        if not page.more:
+            return found
+    raise AssertionError("the log does not answer")
+
+
+def written(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.iterdir())
+
+
+def removed(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+
+
+async def test_one_order_for_all(opened: Open) -> None:
+    """Every worker reads what any of them wrote, without texts, each once, and knows where it was."""
+    logs = [await opened() for _ in range(2)]
+    for number in range(6):
+        assert await logs[number % 2].add([label(number, witnessed=number % 2 == 0)])
+    first = await logs[0].read(Position())
+    assert first is not None
+    assert first.labels == [bare(label(number, witnessed=number % 2 == 0)) for number in range(6)]
+    await logs[1].add([label(6)])
+    again = await logs[0].read(first.position)
+    assert again is not None
+    assert (again.labels, again.anew, again.more) == ([bare(label(6))], False, False)
+    assert await everything(logs[0]) == await everything(logs[1])
+
+
+async def test_in_pages(opened: Open) -> None:
+    """Nobody folds more at once than takes a moment."""
+    log = await opened()
+    await log.add([label(number) for number in range(PAGE + 1)])
+    page = await log.read(Position())
+    assert page is not None
+    assert (len(page.labels), page.more) == (PAGE, True)
+    assert len(await everything(log)) == PAGE + 1
+
+
+async def test_purged_texts_are_gone(opened: Open, store: str, tmp_path: Path, redis_server: RedisServer) -> None:
+    """Of the entries that were purged, from the medium too; their numbers still count."""
+    log = await opened()
+    await log.add([label(1, asked="my canary"), label(2, key=BOB)])
+    assert await log.drop([ALICE, "c" * 64])
+    examples = await log.examples(10)
+    assert examples is not None
+    assert [each.key for each in examples] == [BOB]
+    assert len(await everything(log)) == 2
+    if store == "sqlite":
+        assert b"my canary" not in written(tmp_path)
+    else:
+        assert b"my canary" not in repr(redis_server.tell("XRANGE", "{t:labels}:texts", "-", "+")).encode()
+
+
+async def test_the_latest_first(opened: Open) -> None:
+    """Whoever calibrates by hand is given what there is of texts, and not more than was asked for."""
+    log = await opened()
+    await log.add([label(number) for number in range(5)])
+    assert [each.asked for each in await log.examples(2) or ()] == ["asked 4", "asked 3"]
+
+
+@pytest.mark.parametrize(("day", "left"), [(29.0, 1), (31.0, 0)])
+async def test_labels_end(opened: Open, day: float, left: int) -> None:
+    """After their days, whatever became of their entries."""
+    start = time.time()  # noqa: TID251  (Redis numbers labels by its own clock)
+    log = await opened(wall=lambda: start + day * DAY)
+    await log.add([label(at=start)])
+    await log.tend()
+    assert len(await everything(log)) == left
+
+
+async def test_it_is_bounded(opened: Open, store: str) -> None:
+    """In number and in time, and texts in fewer; Redis rounds up to its nodes."""
+    log = await opened(most=200, texts=20, days=3_000.0)
+    await log.add([label(number) for number in range(500)])
+    await log.tend()
+    assert 200 <= len(await everything(log)) <= (200 if store == "sqlite" else 300)
+    assert 20 <= len(await log.examples(1_000) or ()) <= (20 if store == "sqlite" else 120)
+
+
+async def test_another_log_is_noticed(opened: Open, store: str, tmp_path: Path, redis_server: RedisServer) -> None:
+    """Emptied or exchanged: it is read from its beginning."""
+    log = await opened()
+    await log.add([label(1), label(2)])
+    page = await log.read(Position())
+    assert page is not None
+    if store == "sqlite":
+        removed(tmp_path)
+    else:
+        redis_server.tell("FLUSHALL")
+    await log.add([label(3)])
+    anew = await log.read(page.position)
+    assert anew is not None
+    assert (anew.labels, anew.anew) == ([bare(label(3))], True)
+
+
+@pytest.mark.parametrize("store", ["sqlite"])
+async def test_a_torn_file_is_begun_anew(opened: Open, tmp_path: Path) -> None:
+    """Labels are evidence, of which there will be more."""
+    (tmp_path / "labels.sqlite3").write_bytes(b"no database at all" * 100)
+    log = await opened()
+    assert not await log.add([label(1)])
+    assert await log.add([label(2)])
+    assert len(await everything(log)) == 1
+
+
+@pytest.mark.parametrize("store", ["sqlite"])
+async def test_a_disk_that_fails(opened: Open, tmp_path: Path) -> None:
+    """Nothing is raised, and what can't be kept is told."""
+    (tmp_path / "labels.sqlite3").mkdir()
+    log = await opened()
+    assert not await log.add([label(1)])
+    assert await log.read(Position()) is None
+    assert await log.examples(1) is None
+    assert not await log.drop([ALICE])
+    assert not await log.tend()
+
+
+@pytest.mark.parametrize("store", ["sqlite"])
+async def test_a_file_of_another_version(opened: Open, tmp_path: Path) -> None:
+    """Is not misread."""
+    with sqlite3.connect(tmp_path / "labels.sqlite3") as database:
+        database.execute("CREATE TABLE labels (other)")
+        database.execute("PRAGMA user_version = 9")
+    database.close()
+    log = await opened()
+    assert await log.add([label(1)])
+    assert len(await everything(log)) == 1
+
+
+@pytest.mark.parametrize("store", ["redis"])
+async def test_redis_is_away(opened: Open, redis_server: RedisServer) -> None:
+    """Nothing is raised, and nothing is made up."""
+    log = await opened()
+    redis_server.kill()
+    assert not await log.add([label(1)])
+    assert await log.read(Position()) is None
+    assert await log.examples(1) is None
+    assert not await log.drop([ALICE])
+    assert not await log.tend()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"key": "A" * 64},
+        {"similarity": 1.5},
+        {"weight": 0.0},
+        {"requests": -1},
+        {"group": "x" * 257},
+        {"asked": "x" * 2_001},
+        {"at": float("nan")},
+    ],
+)
+def test_bounds(changes: dict[str, Any]) -> None:
+    """A label that can't be is none, made or read."""
+    with pytest.raises(BadLabel):
+        label(**changes)
+    with pytest.raises(BadLabel):
+        unpack(b"\xc1" + pack(label()))
+    assert unpack(pack(label(3))) == label(3)
+    assert "asked" not in repr(label())
+
+
+async def test_learners_agree(opened: Open) -> None:
+    """Thresholds are those of the log: of whoever labels, whoever reads, and whoever starts later."""
+    clock = Clock()
+    settings = Settings(max_error_rate=0.03)
+    one, other = [Learner(await opened(), settings, clock=clock, every=0.01) for _ in range(2)]
+    for learner in (one, other):
+        learner.start()
+    for number in range(400):
+        (one, other)[number % 2].add(label(number, similarity=0.95, witnessed=number % 2 == 0))
+        one.add(label(number, similarity=0.95, standing=AUDIT))
+    await until(lambda: one.estimate("gpt").labels == other.estimate("gpt").labels == 600)
+    assert one.threshold("gpt") == 0.75
+    assert one.estimate("gpt") == other.estimate("gpt")
+    later = Learner(await opened(), settings, clock=clock)
+    await later.turn()
+    assert later.estimate("gpt", witnessed=True) == one.estimate("gpt", witnessed=True)
+    for learner in (one, other, later):
+        await learner.close()
+        assert learner.lost == 0
+
+
+@pytest.mark.parametrize("store", ["sqlite"])
+async def test_what_a_learner_can_not_keep(opened: Open, tmp_path: Path) -> None:
+    """While the log is away labels wait, as many as may; the others are counted."""
+    (tmp_path / "labels.sqlite3").mkdir()
+    learner = Learner(await opened(), Settings(), clock=Clock())
+    for number in range(MAX_WAITING + 3):
+        learner.add(label(number))
+    await learner.turn()
+    assert learner.lost == 3
+    (tmp_path / "labels.sqlite3").rmdir()
+    await learner.close()
+    assert learner.lost == 3 + MAX_WAITING - PAGE
