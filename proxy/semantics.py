@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import secrets
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
@@ -18,6 +19,11 @@ from cache.semantic.file_records import FileRecords, RecordFile
 from cache.semantic.guard import Guard
 from cache.semantic.index import Index
 from cache.semantic.indexing import Indexing
+from cache.semantic.learning.calibrate import Settings as Limits
+from cache.semantic.learning.label_log import LabelLog
+from cache.semantic.learning.learner import Learner
+from cache.semantic.learning.redis_labels import RedisLabels
+from cache.semantic.learning.sqlite_labels import SqliteLabels
 from cache.semantic.lookup import Lookup, Question, Sought
 from cache.semantic.minilm import minilm
 from cache.semantic.redis_engine import NoSearch, RedisEngine
@@ -27,11 +33,16 @@ from cache.semantic.served import RedisServed, Served, ServedHere, ServedLog
 from cache.snapshot import Save
 from cache.tiers import Tiers
 from proxy.config import Config, ConfigError
+from proxy.config.semantic import Judge as JudgeSettings
 from proxy.config.semantic import Semantic
+from proxy.errors import Failure
 from proxy.exchange import Exchange
+from proxy.keys.pepper import data_directory
 from proxy.own_calls import OwnCalls
 from proxy.semantic.embeddings_call import embeddings_call
 from proxy.semantic.inquiry import Inquiries
+from proxy.semantic.judge import DailyBudget, Judge
+from proxy.semantic.labelling import Labelling
 from proxy.semantic.learning import Learning, Pace
 from proxy.semantic.modes import USUAL, Mode, Modes, Never
 from proxy.telemetry.log import Log
@@ -49,6 +60,10 @@ RECORD: Final = 2_048
 SWEEP: Final = 30.0
 SAVE: Final = 60.0
 EXTENSION: Final = ".questions"
+LABELS: Final = "labels.sqlite"
+NANO: Final = 1_000_000_000
+MAX_REPLY: Final = 1 << 18
+JUDGE_PATIENCE: Final = 60.0
 
 
 @final
@@ -91,6 +106,12 @@ class Semantics:
         self._engine: RedisEngine | None = None
         self.served: ServedLog = ServedHere()
         self.records = self._records(config, purges, link, slot, dimension)
+        self._labels = self._label_log(config, link)
+        limits = Limits(max_error_rate=semantic.max_error_rate)
+        self._learner = Learner(self._labels, limits, clock=clock)
+        self._spending = DailyBudget(int(semantic.judge.usd_per_day * NANO), wall)
+        self._asked = 0
+        """Questions that were looked for since the last label."""
         self._made: list[Inquiries] = []
         self._keeper: asyncio.Task[None] | None = None
         metrics.semantic.stats = self._stats
@@ -143,6 +164,12 @@ class Semantics:
             self._follower = RedisFollower(shared, self._indexing, clock=self._clock, draw=random.random)
         return shared
 
+    def _label_log(self, config: Config, link: Link | None) -> LabelLog:
+        days, wall = config.semantic.label_days, self._wall
+        if link is not None:
+            return RedisLabels(link, config.redis.namespace, wall=wall, token=_token, days=days)
+        return SqliteLabels(data_directory(Path(config.data.directory)) / LABELS, wall=wall, token=_token, days=days)
+
     # what a pipeline is given
 
     def inquiries(self, config: Config) -> Inquiries | None:
@@ -160,7 +187,7 @@ class Semantics:
             self.records,
             guard,
             Settings(audit=semantic.audit),
-            lambda _group: semantic.threshold or inf,
+            lambda group: self._thresholds(semantic.threshold, group),
             draw=random.random,
             wall=self._wall,
         )
@@ -168,7 +195,7 @@ class Semantics:
             self.records,
             self._patient,
             Pace(semantic.inserts_per_minute, self._clock),
-            None,
+            self._labelling(semantic),
             self._metrics.semantic.learnt,
         )
         inquiries = Inquiries(
@@ -187,6 +214,48 @@ class Semantics:
         )
         self._made.append(inquiries)
         return inquiries
+
+    def _thresholds(self, static: float, group: str) -> tuple[float, float]:
+        """Called once for each question that is looked for."""
+        self._asked += 1
+        return (static, inf) if static else (self._learner.threshold(group), self._learner.witnessed(group))
+
+    def _labelling(self, semantic: Semantic) -> Labelling:
+        told = self._metrics.semantic.labelled
+        return Labelling(
+            self._learner,
+            self.records,
+            self._tiers,
+            self._judge(semantic.judge) if semantic.judge.model else None,
+            told,
+            audit=semantic.audit,
+            requests=self._since,
+            wall=self._wall,
+        )
+
+    def _since(self) -> int:
+        asked, self._asked = self._asked, 0
+        return asked
+
+    def _judge(self, settings: JudgeSettings) -> Judge:
+        async def ask(body: bytes) -> tuple[bytes, int | None]:
+            try:
+                told = await self._own().post(
+                    "chat/completions", settings.model, body, limit=MAX_REPLY, seconds=JUDGE_PATIENCE
+                )
+            except Failure as failure:
+                raise ConnectionError(failure.kind.value) from None
+            return told.body, told.cost
+
+        return Judge(
+            ask,
+            settings.model,
+            self._spending,
+            sample=settings.sample,
+            draw=random.random,
+            token=_token,
+            told=lambda why: self._metrics.semantic.labelled(why, "judge"),
+        )
 
     def _on_served(self, exchange: Exchange, question: Question, sought: Sought) -> None:
         match, decision = sought.served, sought.decision
@@ -212,6 +281,7 @@ class Semantics:
     async def start(self) -> None:
         """Raises ConfigError where Redis can't search."""
         await self._warm()
+        self._learner.start()
         if self._file is not None:
             loaded = await self._file.load()
             self._log.info("questions_restored", result=loaded.result.value, questions=len(loaded.entries))
@@ -235,6 +305,8 @@ class Semantics:
             await asyncio.wait([self._keeper])
         for inquiries in self._made:
             await inquiries.close(FLUSH)
+        await self._learner.close()
+        await self._labels.close()
         if self._follower is not None:
             await self._follower.close()
         if self._file is not None:
@@ -269,6 +341,8 @@ class Semantics:
 
     async def purge(self, selector: Selector) -> None:
         """What somebody wants gone, wherever it is."""
+        if selector.key is not None:
+            await self._labels.drop([selector.key])
         await self.records.purge(selector)
         if self._file is not None:
             await self._file.remove()
@@ -281,17 +355,22 @@ class Semantics:
             await self.purge(selector)
 
     def _stats(self) -> SemanticStats:
+        static, estimate = self._config.semantic.threshold, self._learner.estimate()
         following = self._follower is None or self._follower.state is Following.CAUGHT_UP
         return SemanticStats(
             questions=len(self.index),
             bytes=self.index.bytes + (self.records.bytes if isinstance(self.records, FileRecords) else 0),
-            threshold=self._config.semantic.threshold or inf,
-            proven=False,
-            labels=0,
-            wrong=0.0,
-            at_most=1.0,
+            threshold=static or estimate.threshold,
+            proven=not static and estimate.threshold < inf,
+            labels=estimate.labels,
+            wrong=estimate.wrong,
+            at_most=estimate.at_most,
             following=following,
         )
+
+
+def _token() -> str:
+    return secrets.token_hex(16)
 
 
 def _modes(semantic: Semantic) -> Modes:

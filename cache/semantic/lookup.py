@@ -79,8 +79,21 @@ class Match(NamedTuple):
     asked: Asked
     """The question of the record, or its alias, that was near."""
     similarity: float
+    voices: int
+    """How many questions of the record are near."""
     compared: Compared | None
     """None where nobody had to look."""
+
+    @property
+    def candidate(self) -> Candidate:
+        record = self.record
+        return Candidate(
+            self.similarity,
+            record.min_similarity,
+            record.wrong >= EXACT_ONLY,
+            record.family or record.key,
+            self.voices,
+        )
 
 
 class Sought(NamedTuple):
@@ -96,7 +109,10 @@ class Sought(NamedTuple):
 
 @final
 class Lookup:
-    """`threshold` is that of a group, `draw` uniform in [0, 1)."""
+    """`threshold` gives those of a group: the plain one, and that of what has witnesses.
+
+    `draw` is uniform in [0, 1).
+    """
 
     def __init__(
         self,
@@ -105,7 +121,7 @@ class Lookup:
         records: Records,
         guard: Guard,
         settings: Settings,
-        threshold: Callable[[str], float],
+        threshold: Callable[[str], tuple[float, float]],
         *,
         draw: Callable[[], float],
         wall: Callable[[], float],
@@ -143,28 +159,30 @@ class Lookup:
         """Of records that are there now, in this partition; each once, by its nearest question."""
         keys = [*dict.fromkeys(place_of(name)[0] for name, _ in found)]
         records = await self._records.get(keys)
-        now, matches = self._wall(), []
+        now, floor, matches = self._wall(), min(similarity for _, similarity in found), []
         for key in keys:
             record = records.get(key)
             if record is None or record.partition != question.partition or record.expires <= now:
                 continue
             near = [
-                Match(record, asked, min(float(np.dot(kept, vector)), 1.0), None)
+                (min(float(np.dot(kept, vector)), 1.0), asked)
                 for asked in record.asked
                 if (kept := unpack_vector(asked.vector, len(vector))) is not None
             ]
             if near:
-                matches.append(max(near, key=_similarity))
+                similarity, asked = max(near, key=_first)
+                voices = sum(each >= floor for each, _ in near)
+                matches.append(Match(record, asked, similarity, max(1, voices), None))
         return sorted(matches, key=_similarity, reverse=True)
 
     async def _decide(self, question: Question, vector: Vector, matches: list[Match]) -> Sought:
         guarded = question.language == "en"
-        deciding = Deciding(self._settings, self._threshold(question.group), self._draw, guarded=guarded)
+        plain, witnessed = self._threshold(question.group)
+        deciding = Deciding(self._settings, plain, self._draw, witnessed=witnessed, guarded=guarded)
         decision = None
         for place, match in enumerate(matches):
-            candidate = Candidate(match.similarity, match.record.min_similarity, match.record.wrong >= EXACT_ONLY)
             compare = _Comparison(self, question.text, match.asked.text, guarded=guarded)
-            decision = deciding.next(candidate, compare)
+            decision = deciding.next(match.candidate, compare)
             matches[place] = match._replace(compared=compare.made)
             if decision is not None:
                 break
@@ -210,6 +228,10 @@ class _Comparison:
     def __call__(self) -> Compared:
         self.made = self._lookup.compare(self._asked, self._stored, guarded=self._guarded)
         return self.made
+
+
+def _first(near: tuple[float, Asked]) -> float:
+    return near[0]
 
 
 def _similarity(match: Match) -> float:

@@ -92,6 +92,8 @@ class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     team: str
     upstream: str
     tags: tuple[str, ...]
+    family: str = ""
+    """The key of the first of those whose answers labels found to say the same; "" for its own."""
     min_similarity: float = 0.0
     wrong: int = 0
     aliases: tuple[Asked, ...] = ()
@@ -99,6 +101,8 @@ class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     def __post_init__(self) -> None:
         if len(self.partition) != 64 or self.partition.strip("0123456789abcdef"):
             raise OutOfBounds("partition")
+        if self.family and (len(self.family) != 64 or self.family.strip("0123456789abcdef")):
+            raise OutOfBounds("family")
         Asked(self.text, self.vector)
         _meta(self)
         _check_learnt(self.min_similarity, self.wrong)

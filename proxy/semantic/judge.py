@@ -74,19 +74,18 @@ class DailyBudget:
 class Judge:
     """Implements `labelling.Judges`.
 
-    `ask` sends a chat completion's body and gives that of the answer; it raises ConnectionError or TimeoutError where
-    there is none. `price` is what an answer cost in nano-dollars, None where that is not known. `sample` is the part of
+    `ask` sends a chat completion's body and gives that of the answer, and what it cost in nano-dollars, None where that
+    is not known; it raises ConnectionError or TimeoutError where there is none. `sample` is the part of
     what it could be asked that it is, `draw` uniform in [0, 1), `token` a text that nobody guesses. `told` counts what
     it was not asked, or did not answer, by reason.
     """
 
     def __init__(
         self,
-        ask: Callable[[bytes], Awaitable[bytes]],
+        ask: Callable[[bytes], Awaitable[tuple[bytes, int | None]]],
         model: str,
         budget: DailyBudget,
         *,
-        price: Callable[[bytes], int | None],
         sample: float,
         draw: Callable[[], float],
         token: Callable[[], str],
@@ -97,7 +96,6 @@ class Judge:
         self._ask = ask
         self._model = model
         self._budget = budget
-        self._price = price
         self._sample = sample
         self._draw = draw
         self._token = token
@@ -120,8 +118,7 @@ class Judge:
                 async with asyncio.timeout(self._deadline), self._free:
                     # Whatever becomes of it, it may have to be paid for.
                     cost = RESERVED
-                    reply = await self._ask(self._body(question, stored, fresh))
-                    known = self._price(reply)
+                    reply, known = await self._ask(self._body(question, stored, fresh))
                     cost = cost if known is None else known
                     return _understood(reply)
             except (ConnectionError, TimeoutError):

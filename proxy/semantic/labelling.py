@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Final, Protocol, final
 
 from cache.entry import Entry, EntryKind
-from cache.semantic.decide import VETOED
+from cache.semantic.decide import AUDIT, GRAY, VETOED, Decision
 from cache.semantic.embed import Vector
-from cache.semantic.learning.label_log import Label, LabelLog
+from cache.semantic.learning.label_log import Label
 from cache.semantic.learning.labels import Verdict, compare_answers
 from cache.semantic.lookup import Match
 from cache.semantic.record import Asked, Change
@@ -20,11 +20,18 @@ from cache.semantic.vectors import pack_vector
 from cache.tiers import Tiers
 from proxy.openai.said import said
 from proxy.semantic.inquiry import Answered
+from proxy.semantic.learning import Kin
 
 __all__ = ["Judges", "Labelling"]
 
+COUNTED: Final = frozenset([GRAY, AUDIT, VETOED])
+"""Rules of decisions whose labels say something to a threshold, or of the guard."""
 ABOVE: Final = 1e-6
 """By which a similarity that was wrong is not enough any more."""
+
+
+class Log(Protocol):
+    def add(self, label: Label) -> None: ...
 
 
 class Judges(Protocol):
@@ -34,14 +41,14 @@ class Judges(Protocol):
 
 @final
 class Labelling:
-    """`told` counts verdicts, and who gave them; `weigh` says for how many questions one stands that was labelled.
+    """`told` counts verdicts, and who gave them. `audit` is the part of what is served that is labelled.
 
     `wall` is in seconds since the epoch; `requests` gives how many there were since it was asked last.
     """
 
     def __init__(
         self,
-        log: LabelLog,
+        log: Log,
         records: Records,
         tiers: Tiers,
         judge: Judges | None,
@@ -63,26 +70,30 @@ class Labelling:
     def __repr__(self) -> str:
         return f"<Labelling {self._log!r} {self._judge!r}>"
 
-    async def compare(self, answered: Answered, text: str, vector: Vector) -> bool:
+    async def compare(self, answered: Answered, text: str, vector: Vector) -> Kin:
         """Implements `learning.Labels`."""
         gray, decision = answered.sought.gray, answered.sought.decision
         if gray is None or decision is None:
-            return False
+            return Kin()
         stored = await self._stored(gray.record.key)
         if stored is None:
-            return False
+            return Kin()
         verdict, by = compare_answers(stored, text), "answer"
         if verdict is Verdict.UNKNOWN and self._judge is not None:
             verdict, by = await self._judge.ask(answered.question.text, stored, text), "judge"
         self._told(verdict.value, by)
         if verdict is Verdict.UNKNOWN:
-            return False
+            return Kin()
         right = verdict is Verdict.RIGHT
-        await self._log.add([self._label(answered, gray, right=right)])
-        if decision.rule == VETOED:
-            # That is the guard's business, and says nothing of the answer.
-            return False
-        return await self._teach(answered, gray, vector, right=right)
+        if decision.rule in COUNTED:
+            self._log.add(self._label(answered, gray, decision, right=right))
+        vetoed = decision.rule == VETOED
+        if not right:
+            if not vetoed:  # what the guard refuses was not going to be served
+                change = Change(min_similarity=min(gray.similarity + ABOVE, 2.0), wrong=1)
+                await self._records.change(gray.record.key, gray.record.partition, change)
+            return Kin()
+        return Kin(gray.record.family or gray.record.key, not vetoed and await self._lead(answered, gray, vector))
 
     async def _stored(self, key: str) -> str | None:
         entry = self._tiers.memory.get(key, self._wall()) or await self._tiers.fetch(key)
@@ -90,9 +101,7 @@ class Labelling:
             return None
         return said(entry.endpoint, entry.frames, events=entry.kind is EntryKind.STREAM)
 
-    def _label(self, answered: Answered, gray: Match, *, right: bool) -> Label:
-        decision = answered.sought.decision
-        assert decision is not None  # noqa: S101  (without one nothing is near)
+    def _label(self, answered: Answered, gray: Match, decision: Decision, *, right: bool) -> Label:
         return Label(
             at=self._wall(),
             group=answered.question.group[:256],
@@ -105,13 +114,10 @@ class Labelling:
             key=gray.record.key,
             asked=answered.question.text,
             stored=gray.asked.text,
+            witnessed=decision.witnessed,
         )
 
-    async def _teach(self, answered: Answered, gray: Match, vector: Vector, *, right: bool) -> bool:
-        record = gray.record
-        if right:
-            alias = Asked(answered.question.text, pack_vector(vector))
-            return await self._records.change(record.key, record.partition, Change(alias=alias)) is Changed.CHANGED
-        change = Change(min_similarity=min(gray.similarity + ABOVE, 2.0), wrong=1)
-        await self._records.change(record.key, record.partition, change)
-        return False
+    async def _lead(self, answered: Answered, gray: Match, vector: Vector) -> bool:
+        """From this question to the answer that it might have had. False: there is no place for it."""
+        record, alias = gray.record, Asked(answered.question.text, pack_vector(vector))
+        return await self._records.change(record.key, record.partition, Change(alias=alias)) is Changed.CHANGED

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final, Protocol, final
+from typing import Final, NamedTuple, Protocol, final
 
 from cache.entry import Entry, EntryKind, OutOfBounds
 from cache.semantic.embed import Embedder, NotEmbedded, Vector
@@ -13,7 +13,7 @@ from limits.bucket import Bucket
 from proxy.openai.said import said
 from proxy.semantic.inquiry import Answered
 
-__all__ = ["Learning", "Pace"]
+__all__ = ["Kin", "Learning", "Pace"]
 
 MAX_ACCOUNTS: Final = 4_096
 
@@ -39,9 +39,17 @@ class Pace:
         return bucket.take(self._per_minute, self._per_minute, 1, now, []) == 0
 
 
+class Kin(NamedTuple):
+    """What a comparison of answers came to."""
+
+    family: str = ""
+    """Of the answer that says the same; "" where none does."""
+    known: bool = False
+    """The question leads to that answer now, and needs no record of its own."""
+
+
 class Labels(Protocol):
-    async def compare(self, answered: Answered, text: str, vector: Vector) -> bool:
-        """What a fresh answer says of the one that was near. Whether the question is known by that one now."""
+    async def compare(self, answered: Answered, text: str, vector: Vector) -> Kin: ...
 
 
 @final
@@ -75,21 +83,22 @@ class Learning:
         except NotEmbedded as error:
             self._learnt(error.reason.value)
             return
-        if self._labels is not None and await self._labels.compare(answered, text, vector):
+        kin = Kin() if self._labels is None else await self._labels.compare(answered, text, vector)
+        if kin.known:
             self._learnt("alias")
             return
         if not self._pace.takes(answered.account):
             self._learnt("too-fast")
             return
         try:
-            record = _record(answered, entry, vector)
+            record = _record(answered, entry, vector, kin.family)
         except OutOfBounds:
             self._learnt("out-of-bounds")
             return
         self._learnt((await self._records.put(record)).value)
 
 
-def _record(answered: Answered, entry: Entry, vector: Vector) -> Record:
+def _record(answered: Answered, entry: Entry, vector: Vector, family: str) -> Record:
     """Raises OutOfBounds."""
     return Record(
         key=entry.key,
@@ -105,4 +114,5 @@ def _record(answered: Answered, entry: Entry, vector: Vector) -> Record:
         team=entry.team,
         upstream=entry.upstream,
         tags=entry.tags,
+        family=family,
     )
