@@ -123,7 +123,8 @@ def _another_word(text: str, target: str) -> bool:
     for end in _ENDINGS:
         if text.endswith(end):
             stem = text.removesuffix(end)
-            return any(target == stem + other for other in _ENDINGS if other != end)
+            if any(target == stem + other for other in _ENDINGS if other != end):
+                return True
     for one, other in _BEGINNINGS:
         if (text.startswith(one) and target == other + text[len(one) :]) or (
             text.startswith(other) and target == one + text[len(other) :]
