@@ -25,6 +25,8 @@ from cache.semantic.vectors import unpack_vector
 __all__ = ["Lookup", "Match", "Question", "Result", "Search", "Sought"]
 
 NEAREST: Final = 8
+QUICK: Final = 300
+"""Characters that are prepared in a millisecond, whatever they are."""
 MAX_PREPARED: Final = 4_096
 """Questions that are kept prepared: some 3 KiB each."""
 
@@ -180,6 +182,8 @@ class Lookup:
         plain, witnessed = self._threshold(question.group)
         deciding = Deciding(self._settings, plain, self._draw, witnessed=witnessed, guarded=guarded)
         decision = None
+        if guarded:
+            await self._prepare_long([question.text, *(match.asked.text for match in matches)])
         for place, match in enumerate(matches):
             compare = _Comparison(self, question.text, match.asked.text, guarded=guarded)
             decision = deciding.next(match.candidate, compare)
@@ -204,12 +208,21 @@ class Lookup:
             return foreign.compare(asked, stored)
         return self._guard.compare(self._prepare(asked), self._prepare(stored))
 
+    async def _prepare_long(self, texts: Sequence[str]) -> None:
+        """What takes the event loop for more than a moment is done beside it."""
+        for text in texts:
+            if len(text) > QUICK and text not in self._prepared:
+                self._remember(text, await asyncio.to_thread(self._guard.prepare, text))
+
     def _prepare(self, text: str) -> Prepared:
         prepared = self._prepared.pop(text, None) or self._guard.prepare(text)
+        self._remember(text, prepared)
+        return prepared
+
+    def _remember(self, text: str, prepared: Prepared) -> None:
         self._prepared[text] = prepared
         if len(self._prepared) > MAX_PREPARED:
             self._prepared.popitem(last=False)
-        return prepared
 
 
 @final

@@ -234,3 +234,63 @@ async def run(gateway: Gateway, *arguments: str) -> Printed:
     """`askonce cache …` with the gateway's own configuration."""
     settings = environment("http://h/v1", {"admin__port": urlsplit(gateway.admin_url).port or 0})
     return await askonce("cache", *arguments, environ=settings | {"ASKONCE_ADMIN_TOKEN": TOKEN})
+
+
+REFUND = "How do I get a refund?"
+MONEY = "What is the procedure for getting my money back?"
+
+
+async def test_a_right_label_makes_the_question_known(start: StartGateway, upstream: ScriptedUpstream) -> None:
+    """What was answered alike once leads to that answer from then on, and so does what means the same."""
+    upstream.script(completion_answer("Open your orders, and choose Refund."))
+    gateway = await started(start)
+    async with gateway.client() as client:
+        first = await ask(client, REFUND)
+        await learnt(gateway)
+        assert status_of(await ask(client, MONEY)) == "MISS"
+        await counted(gateway, "askonce_semantic_records_total", result="alias")
+        hit = await ask(client, MONEY + " Thanks!")
+    assert status_of(hit) == "SEMANTIC-HIT"
+    assert told(hit, "similar-key") == told(first, "cache-key")
+    assert await gateway.sample("askonce_semantic_labels_total", verdict="right", by="answer") == 1
+    assert MONEY in (await run(gateway, "show", told(first, "cache-key"))).out
+
+
+async def test_wrong_labels_end_in_the_own_question_alone(start: StartGateway, upstream: ScriptedUpstream) -> None:
+    """Two of them; each is an answer that says another number."""
+    upstream.script(*[completion_answer(f"It takes {days} days.") for days in (5, 7, 9)])
+    gateway = await started(start)
+    async with gateway.client() as client:
+        key = told(await ask(client, REFUND), "cache-key")
+        await learnt(gateway)
+        for count, question in enumerate([MONEY, "How can I have my cash returned for a refund?"], 1):
+            assert status_of(await ask(client, question)) == "MISS"
+            await counted(gateway, "askonce_semantic_labels_total", count, verdict="wrong")
+    story = await Operator(gateway).get(f"cache/questions/{key}")
+    assert (story["wrong"], story["own_question_only"]) == (2, True)
+    assert story["min_similarity"] > 0.6
+
+
+async def test_a_judge_is_asked_where_nobody_waits(start: StartGateway, upstream: ScriptedUpstream) -> None:
+    """By a call that stands in the ledger under the gateway's own name."""
+    upstream.script(completion_answer("Open your orders, and choose Refund."), completion_answer("In your orders."))
+    gateway = await started(start, semantic__judge__model="umpire")
+    async with gateway.client() as client:
+        await ask(client, REFUND)
+        await learnt(gateway)
+        upstream.script(completion_answer("Look into your orders."), completion_answer("YES"))
+        assert status_of(await ask(client, MONEY)) == "MISS"
+        await counted(gateway, "askonce_semantic_labels_total", verdict="right", by="judge")
+    asked = upstream.requests[-1].json()
+    assert asked["model"] == "umpire"
+    assert all(text in asked["messages"][-1]["content"] for text in (MONEY, "Look into your orders."))
+    assert "authorization" not in dict(upstream.requests[-1].headers)
+
+
+async def counted(gateway: Gateway, name: str, count: int = 1, **labels: str) -> None:
+    """Until a metric says so."""
+    for _ in range(500):
+        if await gateway.sample(name, **labels) >= count:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{name}{labels} never was {count}: {await gateway.samples()}")
