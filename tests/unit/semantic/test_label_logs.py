@@ -233,7 +233,7 @@ async def test_learners_agree(opened: Open) -> None:
     """Thresholds are those of the log: of whoever labels, whoever reads, and whoever starts later."""
     clock = Clock()
     settings = Settings(max_error_rate=0.03)
-    one, other = [Learner(await opened(), settings, clock=clock, every=0.01) for _ in range(2)]
+    one, other = [Learner(await opened(days=3_000.0), settings, clock=clock, every=0.01) for _ in range(2)]
     for learner in (one, other):
         learner.start()
     for number in range(400):
@@ -242,7 +242,7 @@ async def test_learners_agree(opened: Open) -> None:
     await until(lambda: one.estimate("gpt").labels == other.estimate("gpt").labels == 600)
     assert one.threshold("gpt") == 0.75
     assert one.estimate("gpt") == other.estimate("gpt")
-    later = Learner(await opened(), settings, clock=clock)
+    later = Learner(await opened(days=3_000.0), settings, clock=clock)
     await later.turn()
     assert later.estimate("gpt", witnessed=True) == one.estimate("gpt", witnessed=True)
     for learner in (one, other, later):
