@@ -49,7 +49,7 @@ def calibrate(
     from proxy.cli.calibration.plot import NoPlot, draw
     from proxy.cli.calibration.report import report
     from proxy.cli.calibration.vectors import files_of, similarities
-    from proxy.semantic.modes import Never
+    from proxy.semantic.modes import USUAL, Never
 
     semantic = configuration.load(configuration.find(config)).semantic
     if embedder is None and semantic.embedder.kind == "upstream":
@@ -58,7 +58,7 @@ def calibrate(
         embedder = Path(semantic.embedder.folder)
     synonyms, others = ([_words(rule) for rule in rules] for rules in (semantic.synonyms, semantic.not_synonyms))
     try:
-        pairs = read_pairs(file, Never(semantic.never))
+        pairs = read_pairs(file, Never((*(USUAL if semantic.never_usual else ()), *semantic.never)))
         guard = Guard(synonyms, [(one, other) for one, other in others])
         judged = judge(pairs, similarities(pairs, files_of(embedder)), guard)
         rate = max_error_rate or semantic.max_error_rate
