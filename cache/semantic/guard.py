@@ -58,7 +58,8 @@ class Guard:
         if max(len(asked.tokens), len(stored.tokens)) > MOST_TOKENS:
             return _TOO_LONG
         one, other = (asked, stored) if asked.key < stored.key else (stored, asked)
-        mended, mended_other = repaired(one, other), repaired(other, one)
+        mended = repaired(one, other)
+        mended_other = repaired(other, mended or one)
         typo = mended is not None or mended_other is not None
         one, other = mended or one, mended_other or other
         if one.key == other.key and typo:

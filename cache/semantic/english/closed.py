@@ -76,12 +76,12 @@ def _bigrams(text: str) -> frozenset[tuple[str, str]]:
 
 HEADS: Final = _bigrams("""
 pin isbn iban vin imei > number|atm > machine|lcd led > display|pdf csv jpeg png mp3 > file
-python java javascript rust kotlin scala ruby > language|hiv > virus|wifi > network|washing > machine
+hiv > virus|wifi > network|washing > machine
 application registration approval verification cancellation > process procedure
 """)
 """A head that adds nothing to the noun before it: *contents insurance policy*."""
 REDUNDANT: Final = _bigrams("""
-swimming > pool|end > result|past > history|programming coding > language|airplane plane > flight|zip postal > code
+swimming > pool|end > result|past > history|airplane plane > flight|zip postal > code
 added > bonus|close > proximity|driving driver drivers > license|rail > ticket|phone telephone > number
 """)
 """A modifier that its noun implies: *swimming pool*. A free modifier (joint account) is never here."""

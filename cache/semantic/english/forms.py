@@ -52,12 +52,12 @@ oversleep overslept|mislead misled|misunderstand misunderstood|overpay overpaid|
 foresee foresaw foreseen|outgrow outgrew outgrown|overhear overheard|upload uploaded|reset reseted"""
 _IRREGULAR_NOUNS: Final = """
 man men|woman women|child children|person people|tooth teeth|foot feet|mouse mice|goose geese|ox oxen|louse lice
-leaf leaves|life lives|knife knives|wife wives|half halves|shelf shelves|loaf loaves|thief thieves|wolf wolves
+life lives|knife knives|wife wives|half halves|shelf shelves|loaf loaves|thief thieves|wolf wolves
 calf calves|scarf scarves|elf elves|self selves|criterion criteria|phenomenon phenomena|analysis analyses
-crisis crises|thesis theses|hypothesis hypotheses|diagnosis diagnoses|basis bases|index indices|appendix appendices
+crisis crises|thesis theses|hypothesis hypotheses|diagnosis diagnoses|index indices|appendix appendices
 matrix matrices|vertex vertices|fungus fungi|cactus cacti|nucleus nuclei|stimulus stimuli|alumnus alumni
 bacterium bacteria|medium media|curriculum curricula|datum data|spectrum spectra|gentleman gentlemen|fireman firemen
-policeman policemen|grandchild grandchildren|stepchild stepchildren|axis axes|oasis oases|virus viruses
+policeman policemen|grandchild grandchildren|stepchild stepchildren|oasis oases|virus viruses
 bus buses|gas gases|quiz quizzes|status statuses|bonus bonuses|campus campuses|census censuses|plus pluses
 business businesses|address addresses|process processes|access accesses|focus focuses|menu menus|lens lenses"""
 

@@ -43,6 +43,8 @@ _LANGUAGES: Final = listed(
     " gaelic esperanto urdu bengali farsi persian swahili tagalog cantonese romanian catalan"
 )
 _ABOUT_MEANING: Final = listed("mean means meaning meanings definition define defined stand")
+_INDIRECT: Final = listed("check see know findout tell ask confirm determine verify")
+"""After these *if* is *whether*."""
 _LONGEST: Final = 400
 """Words; a longer text is compared as it stands, so that preparing has a bound."""
 _LONG: Final = 60
@@ -203,7 +205,8 @@ def _tokens(sentence: list[Word], *, careful: bool, exact: bool) -> list[Token]:
     the = False
     for word, lemma, form in joined:
         if word.mark in _FRAME_KINDS or (lemma not in drop and word.mark is not Mark.COMMA):
-            token = _token(word, lemma, form)
+            indirect = lemma == "if" and bool(tokens) and tokens[-1].lemma in _INDIRECT
+            token = _token(word, "whether" if indirect else lemma, form)
             tokens.append(token._replace(the=True) if the else token)
             the = False
         else:

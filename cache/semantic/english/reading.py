@@ -83,7 +83,8 @@ _TOKEN: Final = re.compile(
 | (?P<dots> \b(?:[A-Za-z]\.){2,6} )
 | (?P<dotted> \b[A-Za-z]{1,40}(?:\.[A-Za-z][A-Za-z0-9]{0,40}){1,5} )
 | (?P<word> [^\W\d_]{1,80}(?:'[^\W\d_]{1,8}){0,2}'? )
-| (?P<operator> (?<=\d)\s[-–/]\s(?=\d) | (?<=\d)!(?=[^\s?!.]|\?)
+| (?P<operator> (?<=\s)[?!.,]{1,3}(?=\s(?:mean|do|does|in|is|and|or|for|stand|sign|symbol|operator|character)\b)
+          | (?<=\d)\s[-–/]\s(?=\d) | (?<=\d)!(?=[^\s?!.]|\?)
           | && | \|\| | [=!<>]= | [-=]> | <- | << | >> | \+\+ | \*\* | // )
 | (?P<stop> [.!?\n…]{1,40} | [;:](?=\s|$)[.!?;\n:]{0,40} | :(?=[A-Za-z]) )
 | (?P<comma> , | (?<!\S)\((?=[A-Za-z]) | (?<=[A-Za-z.])\)(?=[\s.,?!;:]|$) | \s[-–—]{1,3}\s )
@@ -293,7 +294,8 @@ def _symbol(text: str) -> Iterator[Word]:
 
 def _quoted(text: str) -> Iterator[str]:
     """With its punctuation, save at its end, and with its accents."""
-    for word in re.findall(r"[^\W_]+(?:'[^\W_]+)*|[^\s]", text[1:-1].rstrip(".,?! ")):
+    inside = text[1:-1].rstrip(".,?! ") or text[1:-1]
+    for word in re.findall(r"[^\W_]+(?:'[^\W_]+)*|[^\s]", inside):
         yield word.casefold()
 
 

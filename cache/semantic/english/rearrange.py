@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from cache.semantic.english.forms import Form
+from cache.semantic.english.forms import Form, inflected
 from cache.semantic.english.lexicon import listed
 from cache.semantic.english.tokens import Kind, Token
 
@@ -14,6 +14,7 @@ _PAYMENTS: Final = listed(
     "card creditcard cash paypal cheque check klarna venmo giftcard bitcoin crypto amex mastercard visa"
     " debit apple google invoice directdebit contactless voucher"
 )
+_ALLOWED_IN: Final = listed("dog pet cat child kid")
 _SERVICES: Final = listed("deliver ship post accept repair install cater refund replace courier")
 
 
@@ -28,6 +29,8 @@ def rearranged(tokens: list[Token]) -> list[Token]:
     if not tokens:
         return tokens
     head = tokens[0].lemma
+    if [token.lemma for token in tokens[::2]] == ["exist", "delivery"] and len(tokens) == 3:
+        return [_frame("¿"), _word("you", Kind.PERSON), _word("deliver", Kind.CONTENT), tokens[1]]
     if head == "price":
         return _without_cost(tokens)
     if head in {"how", "can"} or (head == "¿" and len(tokens) > 1 and tokens[1].lemma == "can"):
@@ -35,7 +38,7 @@ def rearranged(tokens: list[Token]) -> list[Token]:
     if tokens[0].lemma == "can":
         return _paid(tokens)
     if head == "¿":
-        return _served(_available(tokens))
+        return _served(_friendly(_available(tokens)))
     if head in {"what", "which", "meaning", "definition", "define"}:
         tokens = _defined(_needed(tokens))
         head = tokens[0].lemma
@@ -77,6 +80,13 @@ def _measured(tokens: list[Token]) -> list[Token]:
             return [_frame("how"), many, *tokens[3:]]
         if (adjective := _MEASURES.get(tokens[1].lemma)) is not None:
             return [_frame("how"), Token(adjective, Kind.CONTENT, Form.PLAIN, name=False), *tokens[3:]]
+    if len(tokens) > 3 and tokens[1].lemma in {"legal", "minimum"} and tokens[3].lemma == "age":
+        verb = inflected(tokens[2].lemma)
+        if verb.form is Form.ING:
+            act = _word(verb.lemma, Kind.CONTENT)
+            return [tokens[0], tokens[1], tokens[3], _word("to", Kind.PREPOSITION), act, *tokens[4:]]
+    if len(tokens) > 4 and [token.lemma for token in tokens[1:3]] == ["phonenumber", "for"]:
+        return tokens[:-1] if tokens[-1].lemma in {"on", "at"} else tokens
     if len(tokens) > 3 and tokens[1].lemma == "distance" and tokens[2].lemma in {"from", "between"}:
         return [_frame("how"), _word("far", Kind.CONTENT), *tokens[2:]]
     if len(tokens) > 3 and tokens[1].lemma == "cause" and tokens[2].lemma == "of":
@@ -123,10 +133,10 @@ def _available(tokens: list[Token]) -> list[Token]:
     """*is X available at Y*, *do you have X at Y*, *does Y have X* are *is there X at Y*, of what a place may have."""
     for at, token in enumerate(tokens[1:6], start=1):
         if token.lemma == "available" and at > 1:
-            return [_frame("exist"), *tokens[1:at], *tokens[at + 1 :]]
+            return rearranged([_frame("exist"), *tokens[1:at], *tokens[at + 1 :]])
         if token.lemma in {"have", "offer", "provide"} and 1 < at < 5 and token.form is not Form.PAST:
             return _owned(tokens, at)
-        if token.kind not in {Kind.CONTENT, Kind.PERSON, Kind.LIGHT}:
+        if token.kind not in {Kind.CONTENT, Kind.PERSON, Kind.LIGHT, Kind.DATE, Kind.MUST}:
             break
     return tokens
 
@@ -171,6 +181,19 @@ def _paid(tokens: list[Token]) -> list[Token]:
     ):
         return tokens
     return [_frame("¿"), _word("you", Kind.PERSON), _word("accept", Kind.CONTENT), *tokens[4:]]
+
+
+def _friendly(tokens: list[Token]) -> list[Token]:
+    """*is X dog friendly* is *do you allow dogs in X*; *is X an option*, of a means of payment: do you accept X."""
+    lemmas = [token.lemma for token in tokens]
+    you = [tokens[0], _word("you", Kind.PERSON)]
+    if len(tokens) > 3 and lemmas[-1] == "friendly" and lemmas[-2] in _ALLOWED_IN:
+        place = [_word("in", Kind.PREPOSITION), *tokens[1:-2]]
+        return [*you, _word("allow", Kind.CONTENT), tokens[-2], *place]
+    means = lemmas[1:-3] if lemmas[-2:] == ["at", "checkout"] else lemmas[1:-1]
+    if means and means[-1] in _PAYMENTS and lemmas[len(means) + 1] == "option":
+        return [*you, _word("accept", Kind.CONTENT), *tokens[1 : len(means) + 1]]
+    return tokens
 
 
 def _served(tokens: list[Token]) -> list[Token]:

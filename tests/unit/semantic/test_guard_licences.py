@@ -31,6 +31,7 @@ LICENSED = {
     "typo": [
         ("How do I renew my passport?", "How do I renew my pasport?"),
         ("Hwo do I renew my passport?", "How do I renew my passport?"),
+        ("How do I order form a menu?", "How do I order from a menu?"),
         ("How do I set up a direct debt?", "How do I set up a direct debit?"),
     ],
     "synonym": [

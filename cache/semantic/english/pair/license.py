@@ -253,7 +253,7 @@ def _alone(before: Token | None, token: Token, after: Token | None) -> str | Non
     if after is None:
         return None
     match token.lemma:
-        case "on" if after.kind is Kind.DATE:
+        case "on" if after.kind is Kind.DATE or after.lemma in {"weekend", "weekday"}:
             return "preposition"
         case "for" if after.kind is Kind.NUMBER or after.lemma == "me":
             return "preposition"
@@ -336,6 +336,8 @@ def _cases_differ(found: Alignment) -> bool:
 
 def _tenses_differ(found: Alignment) -> bool:
     return any(
-        to >= 0 and (found.left[at].form is Form.PAST) is not (found.right[to].form is Form.PAST)
+        to >= 0
+        and (found.left[at].form is Form.PAST) is not (found.right[to].form is Form.PAST)
+        and found.left[at].lemma != "qualifyfor"
         for at, to in enumerate(found.partner)
     )

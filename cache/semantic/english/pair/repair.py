@@ -23,6 +23,16 @@ _BEGINNINGS: Final = (
 )  # fmt: skip
 _LONGEST: Final = 256
 """Words; a longer text is not repaired."""
+_MISHIT: Final = {
+    word: frozenset(targets.split())
+    for word, targets in {
+        "dos": "does", "dose": "does", "thee": "the there these", "fro": "for from", "form": "from", "from": "form",
+        "were": "where", "where": "were", "then": "than", "than": "then", "there": "their", "their": "there",
+        "wit": "with", "hoe": "how", "fir": "for", "yo": "you", "ned": "need",
+        "nee": "need", "hen": "when",
+    }.items()
+}  # fmt: skip
+"""Words that are known, but in the place of these others are only their misspellings: both never make sense there."""
 _MOST: Final = 4
 """So many misspelt words in one question, and no more."""
 
@@ -39,15 +49,20 @@ def repaired(one: Prepared, other: Prepared) -> Prepared | None:
         if word.mark in _LETTERS and word.case is not Case.CAPITALS:
             spare[word.text] += 1
             targets[word.text] = word
+    theirs = set(spare)
     spare -= mine
     changed: dict[int, tuple[Word, ...]] = {}
     for at in one.unknown:
         if spare[words[at].text] or len(changed) == _MOST:
             continue
-        found = _neighbour(words[at].text, spare) or _run_together(words[at].text, other.read.words)
+        found = _neighbour(words[at], spare) or _run_together(words[at].text, other.read.words)
         if found:
             changed[at] = tuple(targets[text] for text in found)
             spare.subtract(found)
+    for at, word in enumerate(words):
+        for target in _MISHIT.get(word.text, frozenset()) & spare.keys():
+            if spare[target] > 0 and at not in changed and word.text not in theirs:
+                changed[at] = (targets[target],)
     changed |= _in_collocations(words, other.read.words, spare, changed)
     if not changed:
         return None
@@ -75,11 +90,16 @@ def _near_miss(text: str, target: str) -> bool:
     return text != target and len(text) > 3 and text[0] == target[0] and _distance(text, target, 1) is not None
 
 
-def _neighbour(text: str, spare: Counter[str]) -> tuple[str, ...]:
+def _neighbour(word: Word, spare: Counter[str]) -> tuple[str, ...]:
     """The one word of the other question that this can be a misspelling of; empty for none or several."""
+    text, named = word.text, word.case is Case.NAME
     near: list[tuple[int, str]] = []
     for candidate, count in spare.items():
-        if count > 0 and abs(len(candidate) - len(text)) <= 2 and (far := _edits(text, candidate)) is not None:
+        if (
+            count > 0
+            and abs(len(candidate) - len(text)) <= 2
+            and (far := _edits(text, candidate, named=named)) is not None
+        ):
             near.append((far, candidate))
     near.sort()
     if not near or (len(near) > 1 and near[0][0] == near[1][0]):
@@ -96,7 +116,7 @@ def _run_together(text: str, words: tuple[Word, ...]) -> tuple[str, ...]:
     return ()
 
 
-def _edits(text: str, target: str) -> int | None:
+def _edits(text: str, target: str, *, named: bool) -> int | None:
     """Edits between a misspelling and its target; None if it is not to be taken for one."""
     short, long = sorted((len(text), len(target)))
     if short < 4 and target not in _SHORT and (long < 4 or len(text) >= len(target)):
@@ -104,18 +124,25 @@ def _edits(text: str, target: str) -> int | None:
     far = _distance(text, target, 2 if short >= 8 else 1)
     if far is None or (far == 2 and text[0] != target[0]) or _another_word(text, target):
         return None
-    if target in NAMES or not is_known(target):
-        return far if far == 1 and _slip(text, target) else None
+    if not is_known(target):
+        return far if far == 1 and len(text) > 5 and text[0] == target[0] and _exchanged(text, target) else None
+    if (named or target in NAMES) and not (far == 1 and text[0] == target[0] and _slip(text, target)):
+        return None
     return far
 
 
+def _exchanged(text: str, target: str) -> bool:
+    return sorted(text) == sorted(target)
+
+
 def _slip(text: str, target: str) -> bool:
-    """Of a name: letters exchanged, or in a long known one a letter too many or too few; else it may be another."""
-    if text[0] != target[0]:
+    """Of a known name: letters exchanged; in a longer one a letter too many or too few; in a long one any letter."""
+    if _exchanged(text, target):
+        return True
+    if text[-1] != target[-1]:
         return False
-    if sorted(text) == sorted(target):
-        return len(text) > 5 or target in NAMES
-    return target in NAMES and len(text) != len(target) and len(target) > 6 and text[-1] == target[-1]
+    least = 5 if target not in NAMES else 7
+    return len(target) >= (least if len(text) != len(target) else 8)
 
 
 def _another_word(text: str, target: str) -> bool:
