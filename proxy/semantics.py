@@ -280,6 +280,8 @@ class Semantics:
 
     async def start(self) -> None:
         """Raises ConfigError where Redis can't search."""
+        if self._engine is not None:
+            await self._prepare(self._engine)
         await self._warm()
         self._learner.start()
         if self._file is not None:
@@ -287,8 +289,6 @@ class Semantics:
             self._log.info("questions_restored", result=loaded.result.value, questions=len(loaded.entries))
         if self._follower is not None:
             self._follower.start()
-        if self._engine is not None:
-            await self._prepare(self._engine)
         self._keeper = asyncio.get_running_loop().create_task(self._keep_house())
 
     async def _prepare(self, engine: RedisEngine) -> None:
