@@ -112,7 +112,7 @@ It is well again, which the breaker finds out with a single request at the end o
   curl -s -X DELETE $faults; echo
   for n in {{1..20}}; do got=$(ask); echo "$got"; grep -q 'upstream: first' <<< "$got" && break; sleep 1; done
 
-Other faults, each in place of the one before:
+Other faults, each in place of the one before; while nobody listens, nobody hears of the next one either:
 
   curl -s $faults -d '{{"refuse": true, "seconds": 20}}'                # nobody listens
   curl -s $faults -d '{{"fault": "reset-early", "share": 0.5}}'         # every other request: its fate is unknown
