@@ -188,6 +188,11 @@ class Flight:
             self._pausing = False
             self.reply.resume()
 
+    def blame(self, failure: Failure | None) -> None:
+        """Somebody who reads the answer has found that it failed."""
+        if self.reply is not None:
+            self.reply.blame(failure)
+
     # the answer's side
 
     def take_off(self, reply: Reply) -> None:

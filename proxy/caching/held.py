@@ -83,6 +83,9 @@ class Held:
     def abort(self) -> None:
         self._reply.abort()
 
+    def blame(self, failure: Failure | None) -> None:
+        self._reply.blame(failure)
+
     # from upstream
 
     def data(self, chunk: bytes) -> None:

@@ -134,6 +134,9 @@ class Prelude:
         self._chunks.clear()
         self._reply.abort()
 
+    def blame(self, failure: Failure | None) -> None:
+        self._reply.blame(failure)
+
     # the upstream's side
 
     def data(self, chunk: bytes) -> None:
@@ -153,6 +156,8 @@ class Prelude:
                     self._decide()
                     return
                 case Opening.ERROR:
+                    if said.fault:
+                        self.blame(None)
                     self._refuse(Failure(Kind.UPSTREAM_ERROR, detail=f"the stream began with an error: {said.error}"))
                     return
                 case never:
@@ -162,7 +167,9 @@ class Prelude:
 
     def end(self) -> None:
         if self._events is not None and self._events.at_boundary:
-            self._refuse(Failure(Kind.UPSTREAM_DISCONNECTED, detail="the stream ended before it said anything"))
+            failure = Failure(Kind.UPSTREAM_DISCONNECTED, detail="the stream ended before it said anything")
+            self.blame(failure)
+            self._refuse(failure)
             return
         self._ended = True
         self._decide()

@@ -111,7 +111,8 @@ async def test_a_stream_that_fails_before_it_says_anything() -> None:
 @pytest.mark.parametrize("after", [b"", WORD])
 async def test_an_error_before_it_says_anything(after: bytes) -> None:
     """It is a failure, whatever follows; the upstream may have acted."""
-    reply = events()
+    reply, faults = events(), list[Failure | None]()
+    reply.at_fault(faults.append)
     holding = await hold(reply)
     reply.push(ROLE + ERROR + after, WORD)
     with pytest.raises(Failure) as failed:
@@ -119,6 +120,7 @@ async def test_an_error_before_it_says_anything(after: bytes) -> None:
     failure = failed.value
     assert (failure.kind, failure.unprocessed, reply.aborted) == (Kind.UPSTREAM_ERROR, False, 1)
     assert failure.detail == "the stream began with an error: server_error"
+    assert faults == [None]
 
 
 async def test_an_error_after_a_word() -> None:
