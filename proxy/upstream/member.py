@@ -57,7 +57,7 @@ class Member:
     """Implements `balance.Candidate`. `timed`: its route goes by latency."""
 
     __slots__ = (
-        *("_call", "_charge", "_clock", "_events", "_timed", "_timeouts"),
+        *("_call", "_charge", "_clock", "_events", "_timed", "_timeouts", "_within"),
         *("endpoint", "identity", "name", "weight"),
     )
 
@@ -83,6 +83,8 @@ class Member:
         self._events = events
         self._clock = clock
         self._timed = timed
+        self._within = timeouts.plain.connect + timeouts.plain.first_byte + HURRY
+        """Seconds in which a call has a head, or has failed."""
 
     def __repr__(self) -> str:
         return f"<Member {self.name} weight={self.weight}>"
@@ -120,7 +122,7 @@ class Member:
             await gate.enter(priority, min(until, self._clock() + BRIEFLY) if others else until)
         # Much may have come about while it waited.
         index = NO_KEY if keys is None else keys.pick(exchange.model)
-        permit = None if index is None else NO_PERMIT if breaker is None else breaker.enter()
+        permit = None if index is None else NO_PERMIT if breaker is None else breaker.enter(self._within)
         if index is None or permit is None:
             gate.leave()
             raise self._unavailable(exchange)

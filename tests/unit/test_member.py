@@ -216,6 +216,24 @@ async def test_a_probe_whose_client_leaves_gives_its_permit_back() -> None:
     assert breaker.state is State.CLOSED
 
 
+async def test_a_probe_that_hangs_is_waited_for_as_long_as_time_outs_allow() -> None:
+    """A second to connect and three to the first byte: then another may be sent."""
+    clock = Clock()
+    breaker = breaker_of(clock)
+    one, exchange, _ = built(scripted(refused(), None, status(200)), clock=clock, breaker=breaker, gate=None)
+    with pytest.raises(Failure):
+        await one.send(exchange, BODY)
+    clock.advance(60.0)
+    probing = asyncio.ensure_future(one.send(exchange_of(clock), BODY))  # noqa: TID251  (cancelled below)
+    await asyncio.sleep(0)
+    clock.advance(3.9)
+    assert not breaker.allows()
+    clock.advance(0.3)
+    assert breaker.allows()
+    probing.cancel()
+    await asyncio.gather(probing, return_exceptions=True)
+
+
 class Purse:
     """Refuses where `kind` says so."""
 
