@@ -13,6 +13,7 @@ from proxy.errors import Failure, Kind
 from proxy.exchange import Ask, Body, Exchange, Headers, LiveReply, Reply, header
 from proxy.openai.rename import INLINE, edited, form_with_model, query_with_model, with_model
 from proxy.upstream.deadlines import OURS, CallTimeouts
+from proxy.upstream.retry import plainly
 from proxy.upstream.rewritten import Rewritten
 
 __all__ = ["Call", "Target", "Transport", "UpstreamCall", "renamed"]
@@ -81,7 +82,16 @@ class Target:
 
 @final
 class UpstreamCall:
-    def __init__(self, target: Target, transport: Transport, upload_limit: int, clock: Callable[[], float]) -> None:
+    """`wall` is in seconds since the epoch."""
+
+    def __init__(
+        self,
+        target: Target,
+        transport: Transport,
+        upload_limit: int,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
         self.name = target.name
         self.identity = target.identity
         self._names = target.names
@@ -97,6 +107,7 @@ class UpstreamCall:
         self._transport = transport
         self._upload_limit = upload_limit
         self._clock = clock
+        self._wall = wall
 
     def __repr__(self) -> str:
         return f"<UpstreamCall {self.name}>"
@@ -137,6 +148,8 @@ class UpstreamCall:
         except Failure as failure:
             exchange.reached = reached or not (failure.unprocessed or failure.kind is Kind.UPSTREAM_UNREACHABLE)
             raise
+        if reply.status >= 400:
+            reply.headers = plainly(reply.headers, self._wall)
         exchange.upstream_status = reply.status
         exchange.upstream_id = header(reply.headers, b"x-request-id")
         return reply

@@ -46,7 +46,7 @@ def member(
         KeyPool(keys, clock, longest=60.0) if keys else None,
     )
     place = Target(**{"name": name, "base_path": "/base", "private": bool(keys), **target})
-    call = UpstreamCall(place, transport, 1 << 20, clock)
+    call = UpstreamCall(place, transport, 1 << 20, clock, lambda: 0.0)
     told = events or Metrics().upstreams
     return Member(endpoint, call, CallTimeouts(TIMEOUTS), charge, told, clock, weight=weight, timed=timed)
 
