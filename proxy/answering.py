@@ -101,6 +101,8 @@ class Answering:
         try:
             answer = await recall.ask(exchange, question, leg)
         except Failure as failure:
+            # Whoever made the call that it shares, the answer would have been its own.
+            exchange.reached = exchange.reached or failure.reached
             if _is_upstreams(failure):
                 notes.append(note)
             raise

@@ -41,6 +41,10 @@ class Voyage(Protocol):
     def sent_model(self) -> str:
         """What it was asked for."""
 
+    @property
+    def reached(self) -> bool:
+        """Somebody who was asked may have acted on it."""
+
     def part(self) -> None:
         """It is for one client alone, whatever others ask at the same time."""
 
@@ -286,6 +290,7 @@ class Flight:
         self.open = False
         if not self.over:
             self.failure = failure
+            failure.reached = self._voyage.reached
             self._let_go()
             if self._recorder is not None:
                 self._recorder.abort()

@@ -258,7 +258,7 @@ class Recall:
             if found is not None:
                 return found
         note.status, note.handling = CacheStatus.MISS, Handling.ANSWERED
-        raise Failure(Kind.CACHE_MISS)
+        raise Failure(Kind.CACHE_MISS, unprocessed=True)
 
     async def _go(
         self, exchange: Exchange, note: CacheNote, question: Question, call: Call, stale: Entry | None
@@ -297,7 +297,7 @@ class Recall:
         exchange.note = note = CacheNote(question.key, CacheStatus.REFRESH, Handling.FWD_REQUEST)
         if question.asked.only_if_cached:
             note.handling = Handling.ANSWERED
-            raise Failure(Kind.CACHE_MISS)
+            raise Failure(Kind.CACHE_MISS, unprocessed=True)
         voyage = self._keep.voyage(exchange, question, call, alone=True)
         form = f"{'events' if exchange.stream else 'whole'} {question.vectors.value if question.vectors else ''}"
         until = exchange.received_at + self._keep.max_wait

@@ -81,6 +81,10 @@ class Trip:
     def sent_model(self) -> str:
         return self._exchange.sent_model
 
+    @property
+    def reached(self) -> bool:
+        return self._exchange.reached
+
     # what is here
 
     def look(self) -> bool:

@@ -24,6 +24,7 @@ class Failing:
 
     upstream = "test"
     sent_model = ""
+    reached = False
 
     def part(self) -> None: ...
     def begun(self) -> None: ...
