@@ -96,7 +96,8 @@ class Recall:
             self._refuse(exchange, planned, asked)
             return meaning.body
         question = await self._keyed(exchange, route, call, meaning, asked, planned)
-        memorable = not route.form_body and exchange.body.received == len(body) <= MEMO_BODY
+        # A list of models is shaped for who asks, on the long way.
+        memorable = route.json_body and exchange.body.received == len(body) <= MEMO_BODY
         if first and memorable and planned.may_read and len(question.keys) <= 1:
             self._seen.put(exchange, route, call.identity, body, question)
         return question
