@@ -176,12 +176,13 @@ async def test_knobs_set_the_pace() -> None:
 
 
 async def test_port_in_use() -> None:
-    """A port that is taken gives one line that names it, and exit code 1."""
+    """A port that is taken, here one of the environment, gives one line that names it, and exit code 1."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        async with started("proxy", "demo", "--port", str(port), "--admin-port", "0") as process:
+        ports = {"ASKONCE_LISTEN__PORT": str(port), "ASKONCE_ADMIN__PORT": "0"}
+        async with started("proxy", "demo", **ports) as process:
             async with asyncio.timeout(PATIENCE):
                 out, err = await process.communicate()
     assert process.returncode == 1
