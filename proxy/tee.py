@@ -11,11 +11,11 @@ from typing import Final, final
 
 from cache.encoding import IDENTITY, Undecodable, decode
 from proxy.billing import Bills
-from proxy.caching.held import Held
 from proxy.errors import Failure, Kind
 from proxy.exchange import Exchange, Headers, Observe, Outcome, Reply, header
 from proxy.fields import answer_headers
 from proxy.heartbeat import Heartbeat, Silence
+from proxy.held import Held
 from proxy.openai.openings import opening
 from proxy.openai.splitting import HELD, WHOLE, end_of_events
 from proxy.openai.sse import Event, EventReader

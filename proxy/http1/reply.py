@@ -67,6 +67,7 @@ class UpstreamReply:
     def attach(self, sink: Sink) -> None:
         if self._size > HIGH_WATER:
             # Before the sink may find a reason to pause again.
+            self._size = 0
             self.resume()
         for chunk in self._chunks:
             sink.data(chunk)
