@@ -184,7 +184,12 @@ class Pipeline:
         exchange.first_byte_at = now = self._clock()
         exchange.outcome = Outcome.RELAYED
         headers = answer_headers(exchange, reply.headers, now)
-        await exchange.client.tunnel(reply, headers, self._tee.look_on(exchange))
+        try:
+            await exchange.client.tunnel(reply, headers, self._tee.look_on(exchange))
+        except Failure as failure:
+            # A tunnel takes the connection over: nobody else tells of its end.
+            reply.blame(failure)
+            raise
         exchange.upstream_ended_at = self._clock()
 
     def _answer_health(self, exchange: Exchange) -> None:
