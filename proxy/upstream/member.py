@@ -140,6 +140,11 @@ class Member:
                 ended = breaker.leave(permit, result)
             if result is not Result.SUCCEEDED:
                 self._failed(exchange, failure, result)
+        if keys is None and reply.over and reply.status < 400 and not (exchange.stream or self._timed):
+            # Here most answers come and go: of these nothing is left to be found out.
+            endpoint.answered_at = now = self._clock()
+            gate.leave(now - exchange.upstream_started_at)
+            return reply
         return self._answered(exchange, reply, permit, ended, index)
 
     def _result(self, exchange: Exchange, failure: Failure) -> Result:
