@@ -119,7 +119,8 @@ async def test_x2_without_a_model_there_is_no_path(upstream: ScriptedUpstream, s
     """E(400, invalid_request_error, invalid_request) where each request of its kind names one; a form's is found."""
     gateway = await start(f"{upstream.origin}/openai/deployments/{{model}}")
     async with gateway.client() as client:
-        for body in ({**CHAT, "model": ""}, {"messages": []}):
+        bodies: list[dict[str, object]] = [{**CHAT, "model": ""}, {"messages": []}]
+        for body in bodies:
             refused = await client.ask(body=body)
             assert (refused.status, refused.error_code, upstream.requests) == (400, "invalid_request", [])
             assert refused.json()["error"]["param"] == "model"
