@@ -41,7 +41,7 @@ def _route(maker: RouteMaker, route: ResolvedRoute) -> _Direct:
     name = route.groups[0][0][0]
     upstream = maker._config.upstreams[name]  # noqa: SLF001  (bench looks behind the seam that it removes)
     target = target_of(name, upstream, private=False)
-    return _Direct(UpstreamCall(target, maker._transports[name], 1 << 30, time.monotonic))  # noqa: SLF001
+    return _Direct(UpstreamCall(target, maker._transports[name], 1 << 30, time.monotonic, time.time))  # noqa: SLF001
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final, final
 
 from proxy.billing import Bills
-from proxy.errors import Failure, Kind, Source
+from proxy.errors import Failure, Kind
 from proxy.exchange import Exchange, Outcome
 from proxy.telemetry.log import Level, Log, RequestLine
 from proxy.telemetry.metrics import Metrics
@@ -166,8 +166,6 @@ class Accounting:
             metrics.overhead(duration - elsewhere - (exchange.received_at - exchange.identified_at))
         if exchange.outcome is RELAYED and exchange.status < 300:
             metrics.model_answered(exchange.model)
-        elif failure := _late_failure(exchange):
-            metrics.upstreams.failed(exchange.upstream, failure)
 
     def _write(self, exchange: Exchange, route: str, status: int, kind: Kind | None, level: Level, now: float) -> None:
         started, first_byte, asked = exchange.started_at, exchange.first_byte_at, exchange.upstream_started_at
@@ -216,15 +214,6 @@ def _error_kind(exchange: Exchange) -> Kind | None:
 def _detail(exchange: Exchange) -> str | None:
     failure = exchange.failure or exchange.cut_by
     return redacted(failure.detail) if failure is not None and failure.detail else None
-
-
-def _late_failure(exchange: Exchange) -> str:
-    """How an answer failed whose head had come; what failed earlier was counted by whoever sent it."""
-    failure = exchange.failure
-    if failure is None:
-        return "error_frame" if exchange.outcome is Outcome.FAILED else ""
-    late = exchange.upstream_status and failure.kind is not Kind.UPSTREAM_UNAVAILABLE
-    return failure.kind.value if late and failure.kind.source is Source.UPSTREAM else ""
 
 
 def _level(outcome: Outcome, kind: Kind | None) -> Level:

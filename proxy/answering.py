@@ -59,7 +59,8 @@ class Answering:
         if self._cache is None or exchange.upgrade:
             plain = await without_alias(route.name, body) if isinstance(body, bytes) else body
             if len(model_route.legs) == 1:
-                return await self._send(exchange, plain, model_route.legs[0])
+                leg = model_route.legs[0]
+                return await (leg.send(exchange, plain) if self._metering is None else self._send(exchange, plain, leg))
             return await model_route.in_turn(exchange, plain, partial(self._send, exchange, plain))
         recall, _ = self._cache
         if not isinstance(body, bytes):
@@ -101,6 +102,8 @@ class Answering:
         try:
             answer = await recall.ask(exchange, question, leg)
         except Failure as failure:
+            # Whoever made the call that it shares, the answer would have been its own.
+            exchange.reached = exchange.reached or failure.reached
             if _is_upstreams(failure):
                 notes.append(note)
             raise

@@ -116,6 +116,7 @@ class Failure(Exception):
     again cannot bill twice. `retry_after` is in seconds. `detail` is for the log, never the client.
     `type_` stands in the place of the kind's own. `account`: whose limit it is; nobody else is refused by it.
     `held_back`: a stream's, while nothing of it had gone to anybody yet. `rationed`: there may be no retry now.
+    `reached`: an upstream may have acted on the request, also where it was another's that is shared.
     """
 
     def __init__(
@@ -140,7 +141,7 @@ class Failure(Exception):
         self.detail = detail
         self.type = type_ or _SHAPES[kind].type
         self.account = account
-        self.held_back = self.rationed = False
+        self.held_back = self.rationed = self.reached = False
 
     def __repr__(self) -> str:
         return f"<Failure {self.kind.value}{' unprocessed' if self.unprocessed else ''}>"
@@ -162,7 +163,7 @@ class Failure(Exception):
             type_=self.type,
             account=self.account,
         )
-        same.held_back, same.rationed = self.held_back, self.rationed
+        same.held_back, same.rationed, same.reached = self.held_back, self.rationed, self.reached
         return same
 
     def body(self) -> bytes:

@@ -174,12 +174,25 @@ class Reply(Flow, Protocol):
     def abort(self) -> None:
         """Closes the upstream connection unless the answer is complete. Harmless when repeated."""
 
+    def blame(self, failure: "Failure | None") -> None:
+        """Whoever reads it has found that its upstream failed, though nothing broke off: None where a stream says so.
+
+        Also once it is complete. Harmless when repeated.
+        """
+
 
 class LiveReply(Reply, Protocol):
     """A reply that its connection still brings."""
 
-    def at_end(self, ended: "Callable[[Failure | None], object]") -> bool:
-        """`ended` is called once it is over: with None when it came whole, or was given up. False: it came whole."""
+    @property
+    def over(self) -> bool:
+        """It came whole."""
+
+    def at_end(self, ended: "Callable[[], object]") -> None:
+        """`ended` is called once no more of it comes, however it ended; for what is not `over`."""
+
+    def at_fault(self, found: "Callable[[Failure | None], object]") -> None:
+        """`found` is called at most once: it broke off, or somebody lays the `blame` on it."""
 
     def at_first(self, came: Callable[[], object]) -> None:
         """`came` is called with the first bytes of the body that come after the head; for whoever attaches later."""

@@ -25,7 +25,7 @@ from proxy.exchange import Body, Exchange, Headers, Outcome, Reply
 from proxy.fields import answer_headers
 from proxy.heartbeat import SILENCE, Heartbeat, Silence, Watch
 from proxy.limiting.metered import Metering
-from proxy.limiting.models import LISTS, narrow
+from proxy.limiting.models import LISTS, listed
 from proxy.openai.rename import query_with_model
 from proxy.routes import Route
 from proxy.tee import Tee, end_stream
@@ -136,8 +136,8 @@ class Pipeline:
         exchange.received_at = self._clock()
         body = await self._resolve(exchange, route, body)
         model_route = self._router.pick(exchange.model)
-        if exchange.key is not None and exchange.key.models and route.name in LISTS:
-            narrow(exchange, exchange.key)
+        if route.name in LISTS:
+            listed(exchange, exchange.key, self._router.aliases)
         with self._heartbeat(exchange) as heartbeat:
             answer = await self._answering.answer(exchange, route, body, model_route)
             if isinstance(answer, Given):
@@ -184,7 +184,12 @@ class Pipeline:
         exchange.first_byte_at = now = self._clock()
         exchange.outcome = Outcome.RELAYED
         headers = answer_headers(exchange, reply.headers, now)
-        await exchange.client.tunnel(reply, headers, self._tee.look_on(exchange))
+        try:
+            await exchange.client.tunnel(reply, headers, self._tee.look_on(exchange))
+        except Failure as failure:
+            # A tunnel takes the connection over: nobody else tells of its end.
+            reply.blame(failure)
+            raise
         exchange.upstream_ended_at = self._clock()
 
     def _answer_health(self, exchange: Exchange) -> None:

@@ -1,6 +1,7 @@
 """From a configuration to the routes that requests take: calls, members, legs."""
 
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, final
 from urllib.parse import quote, urlsplit
@@ -21,6 +22,7 @@ from proxy.upstream.retry import Policy
 
 __all__ = ["RouteMaker", "target_of"]
 
+WALL: Final = time.time  # noqa: TID251  (an upstream may say by the calendar when to come again)
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -85,7 +87,7 @@ class RouteMaker:
         """A client's own key is for whom the client asks: those that come after get none."""
         upstream = self._config.upstreams[name]
         target = target_of(name, upstream, private=self._keyed or not first)
-        call = UpstreamCall(target, self._transports[name], self._config.http.max_upload_bytes, self._clock)
+        call = UpstreamCall(target, self._transports[name], self._config.http.max_upload_bytes, self._clock, WALL)
         timeouts = CallTimeouts(_phases(timeouts_of(self._config, route.timeouts, upstream.timeouts)))
         endpoint = self._endpoints[name]
         return Member(endpoint, call, timeouts, self._charge, self._events, self._clock, weight=weight, timed=timed)

@@ -11,13 +11,14 @@ from typing import Final, final
 
 from cache.encoding import IDENTITY, Undecodable, decode
 from proxy.billing import Bills
-from proxy.caching.held import Held
 from proxy.errors import Failure, Kind
 from proxy.exchange import Exchange, Headers, Observe, Outcome, Reply, header
 from proxy.fields import answer_headers
 from proxy.heartbeat import Heartbeat, Silence
+from proxy.held import Held
+from proxy.openai.openings import opening
 from proxy.openai.splitting import HELD, WHOLE, end_of_events
-from proxy.openai.sse import EventReader
+from proxy.openai.sse import Event, EventReader
 from proxy.openai.tokens import sum_usages
 from proxy.openai.usage import error_of, usage_of
 from proxy.upstream.whole_events import is_event_stream
@@ -301,12 +302,16 @@ class _Stream:
             self._saw_end = True
         if name == b"error" or error_of(data):
             self._exchange.outcome = Outcome.FAILED
+            if opening(Event(name, data)).fault:
+                self._reply.blame(None)
 
     def end(self) -> None:
         self._catch_up()
         route = self._exchange.route
         if not self._reply.framed and route is not None and route.streams_end and not self._saw_end:
-            self.fail(Failure(Kind.UPSTREAM_DISCONNECTED, detail="the stream ended before its last event"))
+            failure = Failure(Kind.UPSTREAM_DISCONNECTED, detail="the stream ended before its last event")
+            self._reply.blame(failure)
+            self.fail(failure)
             return
         if self._held:
             self._write(self._held)

@@ -68,7 +68,7 @@ class Plan:
         return (
             len(self.routes) > 1
             or bool(self.config.aliases)
-            or any(upstream.rename for upstream in self.config.upstreams.values())
+            or any(upstream.rename or "{model}" in upstream.base_url for upstream in self.config.upstreams.values())
         )
 
 

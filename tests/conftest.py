@@ -7,6 +7,7 @@ import os
 import ssl
 import sys
 import warnings
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -24,6 +25,18 @@ from tests.fakes.team import STORES, StartTeam, StartWorkers, Team, keyed
 from tests.fakes.upstream import ScriptedUpstream
 
 BYTECODE = Path(__file__).resolve().parents[1] / ".cache" / "bytecode"
+MEASURED = (
+    *("test_o1_drain.py", "test_o3_worker_killed.py", "test_o6_reload.py", "test_workers_supervisor.py"),
+    *("sdk", "test_demo_command.py"),
+)
+"""Files and folders whose processes are counted as covering lines: to count doubles what a process costs to start,
+and those of all other tests run the same lines.
+"""
+TOLD = pytest.StashKey[str]()
+COVERAGE = "COVERAGE_PROCESS_CONFIG"
+"""What says to a process that it is to count."""
+TRACED = 3
+"""Of one test's parameters, how many count as covering lines: the others run the same ones."""
 SETTLING = 2.0
 """Seconds after a test in which its tasks and descriptors may still end."""
 
@@ -35,8 +48,9 @@ def pytest_asyncio_loop_factories(
     return {"uvloop": uvloop.new_event_loop}
 
 
-def pytest_configure(config: pytest.Config) -> None:  # noqa: ARG001  (pytest calls by name)
+def pytest_configure(config: pytest.Config) -> None:
     """None of the machine's keys, base URLs and proxies reaches a test."""
+    config.stash[TOLD] = os.environ.get(COVERAGE, "")
     for name in [*os.environ]:
         if name.startswith(("OPENAI_", "ASKONCE_")) or name.lower().endswith("_proxy"):
             del os.environ[name]
@@ -47,6 +61,14 @@ def pytest_configure(config: pytest.Config) -> None:  # noqa: ARG001  (pytest ca
         sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(BYTECODE)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    told = item.config.stash.get(TOLD, "")
+    if told and not {item.path.name, item.path.parent.name}.isdisjoint(MEASURED):
+        os.environ[COVERAGE] = told
+    else:
+        os.environ.pop(COVERAGE, None)
+
+
 def pytest_collection_finish() -> None:
     """What there is by now stays, so that no garbage collection need look at it again."""
     gc.collect()
@@ -54,9 +76,13 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    met: Counter[str] = Counter()
     for item in items:
-        if isinstance(item, pytest.Function) and is_hypothesis_test(item.function):
-            item.fixturenames.insert(0, "untraced")
+        if isinstance(item, pytest.Function):
+            test = item.nodeid.partition("[")[0]
+            met[test] += 1
+            if met[test] > TRACED or is_hypothesis_test(item.function):
+                item.fixturenames.insert(0, "untraced")
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.function):
             wider = [name for name in item.fixturenames if _is_shared(item, name)]
             item.fixturenames.insert(max(map(item.fixturenames.index, wider), default=-1) + 1, "leaves_nothing")

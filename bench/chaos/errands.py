@@ -12,6 +12,7 @@ from typing import Final
 from bench.chaos.canary import Order
 from bench.chaos.questions import (
     ALL_KEYS,
+    OUT_OF_ORDER,
     PROMPT,
     SOAK,
     UNCACHED,
@@ -45,7 +46,6 @@ _THINKS: Final = 0.15
 _READS_EVERY: Final = 0.05
 """Seconds between two reads of a slow client."""
 _STORED: Final = ("HIT", "COALESCED", "STALE")
-_OUTAGE: Final = frozenset(["relayed", "refused", "failed", "broken"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,16 +216,17 @@ class _Soaker:
         if not answer.whole and self._died():
             soaked.record.saw_cut(errand, answer.call_id)
             return -1
-        ended = asked + answer.seconds
-        outage = judge_outage(answer) and self._weather.unsettled(asked, ended)
+        ended, left = asked + answer.seconds, bool(leave_after)
+        unsettled = self._weather.unsettled(asked, ended)
+        outage = unsettled and judge_outage(answer, left=left)
         unheard = judge_unheard(answer) and self._weather.unheard(asked, ended)
         if (outage or unheard) and judge(question, answer)[1]:
-            soaked.record.saw(errand, answer.call_id, _OUTAGE)
+            soaked.record.saw(errand, answer.call_id, OUT_OF_ORDER)
             soaked.outages += outage
             soaked.unheard += unheard
             return -1
-        soaked.record.saw(errand, answer.call_id, outcomes(errand, answer, left=bool(leave_after)))
-        if errand is Errand.HERD and leave_after and not answer.whole:
+        soaked.record.saw(errand, answer.call_id, outcomes(errand, answer, left=left, outage=unsettled))
+        if errand is Errand.HERD and left and not answer.whole:
             return -1
         soaked.statuses[answer.cache] += 1
         if errand in PROMPT:

@@ -27,6 +27,7 @@ __all__ = [
     "ALL_KEYS",
     "ENDURE",
     "KEYS",
+    "OUT_OF_ORDER",
     "PROMPT",
     "SOAK",
     "STALLED",
@@ -152,6 +153,8 @@ _USED_UP: Final = frozenset(["rate_limit_exceeded", "insufficient_quota", "limit
 """The last: while Redis is away, a worker spends no money that it has not heard of."""
 _OUT: Final = frozenset(["upstream_unreachable", "upstream_error", "upstream_disconnected", "upstream_unavailable"])
 _OUTAGE: Final = 503
+OUT_OF_ORDER: Final = frozenset(["relayed", "refused", "failed", "broken"])
+"""What the log may say of a request that an outage took along."""
 _SHARED: Final = frozenset(["HIT", "MISS", "COALESCED", "REFRESH"])
 _STATUSES: Final[Mapping[Errand, frozenset[str]]] = {
     **dict.fromkeys((Errand.JSON, Errand.STREAM, Errand.EITHER, Errand.SLOW), _SHARED),
@@ -292,8 +295,10 @@ def calmed(question: Question) -> tuple[Question, float]:
     return calm, STALLED if errand is Errand.STALL else 0.0
 
 
-def outcomes(errand: Errand, answer: Answer, *, left: bool) -> frozenset[str]:
-    """What the gateway's log may say of such a request."""
+def outcomes(errand: Errand, answer: Answer, *, left: bool, outage: bool = False) -> frozenset[str]:
+    """What the gateway's log may say of such a request; in an `outage` it may have failed before its client left."""
+    if left and outage and not answer.whole:
+        return OUT_OF_ORDER | {"abandoned"}
     if errand in _FAULTS:
         return frozenset(["failed", "broken"])
     if errand is Errand.LEAVE:
@@ -335,11 +340,14 @@ def judge(question: Question, answer: Answer) -> tuple[int, str]:
     return reading.serial, reading.wrong and f"{answer.cache}: {reading.wrong}"
 
 
-def judge_outage(answer: Answer) -> bool:
-    """Whether this may be what a request came to whose upstream went away under it, while no other was asked."""
+def judge_outage(answer: Answer, *, left: bool) -> bool:
+    """Whether this may be what a request came to whose upstream went away under it, while no other was asked.
+
+    Who has `left` has cut the answer himself.
+    """
     if answer.status in (502, 503) and answer.whole:
         return _code(answer.body) in _OUT | {f"as_asked_{_OUTAGE}"}
-    return answer.status == 200 and not answer.whole
+    return answer.status == 200 and not answer.whole and not left
 
 
 def judge_unheard(answer: Answer) -> bool:

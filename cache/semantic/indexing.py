@@ -6,7 +6,7 @@ from cache.semantic.embed import Vector
 from cache.semantic.record import Record
 from cache.semantic.vectors import unpack_vector
 
-__all__ = ["Indexing", "Indexes"]
+__all__ = ["Indexes", "Indexing"]
 
 
 class Indexes(Protocol):

@@ -152,9 +152,8 @@ class Gate:
         busy = self.busy
         if busy <= 0:
             raise RuntimeError("a slot was left twice")
-        now = self._clock()
         if self._slots != sys.maxsize:
-            self._pace.held(busy, now)
+            self._pace.held(busy, self._clock())
             self._pace.ended()
         self.busy = busy - 1
         gradient = self._gradient
@@ -165,7 +164,7 @@ class Gate:
                 gradient.observe(seconds, busy)
             self._limit = min(self._slots, gradient.limit)
         if self._queue.waiting:
-            self._hand_over(now)
+            self._hand_over(self._clock())
 
     def resize(self, slots: int | None) -> None:
         """With fewer slots those that are held stay so."""

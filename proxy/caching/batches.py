@@ -55,7 +55,7 @@ class Batches:
                 if (known := await trip.known()) is not None:
                     return known
             trip.note.status, trip.note.handling = CacheStatus.MISS, Handling.ANSWERED
-            raise Failure(Kind.CACHE_MISS)
+            raise Failure(Kind.CACHE_MISS, unprocessed=True)
         return await self._go(exchange, question, call, trip)
 
     async def _go(self, exchange: Exchange, question: "Question", call: Call, trip: "Trip") -> Reply | Entry:

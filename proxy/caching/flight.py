@@ -42,6 +42,10 @@ class Voyage(Protocol):
     def sent_model(self) -> str:
         """What it was asked for."""
 
+    @property
+    def reached(self) -> bool:
+        """Somebody who was asked may have acted on it."""
+
     def part(self) -> None:
         """It is for one client alone, whatever others ask at the same time."""
 
@@ -189,6 +193,11 @@ class Flight:
             self._pausing = False
             self.reply.resume()
 
+    def blame(self, failure: Failure | None) -> None:
+        """Somebody who reads the answer has found that it failed."""
+        if self.reply is not None:
+            self.reply.blame(failure)
+
     # the answer's side
 
     def take_off(self, reply: Reply) -> None:
@@ -282,6 +291,7 @@ class Flight:
         self.open = False
         if not self.over:
             self.failure = failure
+            failure.reached = self._voyage.reached
             self._let_go()
             if self._recorder is not None:
                 self._recorder.abort()

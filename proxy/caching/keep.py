@@ -173,6 +173,10 @@ class Voyage:
     def sent_model(self) -> str:
         return self._exchange.sent_model
 
+    @property
+    def reached(self) -> bool:
+        return self._exchange.reached
+
     # before
 
     def part(self) -> None:

@@ -96,7 +96,8 @@ class Recall:
             self._refuse(exchange, planned, asked)
             return meaning.body
         question = await self._keyed(exchange, route, call, meaning, asked, planned)
-        memorable = not route.form_body and exchange.body.received == len(body) <= MEMO_BODY
+        # A list of models is shaped for who asks, on the long way.
+        memorable = route.json_body and exchange.body.received == len(body) <= MEMO_BODY
         if first and memorable and planned.may_read and len(question.keys) <= 1:
             self._seen.put(exchange, route, call.identity, body, question)
         return question
@@ -258,7 +259,7 @@ class Recall:
             if found is not None:
                 return found
         note.status, note.handling = CacheStatus.MISS, Handling.ANSWERED
-        raise Failure(Kind.CACHE_MISS)
+        raise Failure(Kind.CACHE_MISS, unprocessed=True)
 
     async def _go(
         self, exchange: Exchange, note: CacheNote, question: Question, call: Call, stale: Entry | None
@@ -311,7 +312,7 @@ class Recall:
         exchange.note = note = CacheNote(question.key, CacheStatus.REFRESH, Handling.FWD_REQUEST)
         if question.asked.only_if_cached:
             note.handling = Handling.ANSWERED
-            raise Failure(Kind.CACHE_MISS)
+            raise Failure(Kind.CACHE_MISS, unprocessed=True)
         voyage = self._keep.voyage(exchange, question, call, alone=True)
         form = f"{'events' if exchange.stream else 'whole'} {question.vectors.value if question.vectors else ''}"
         until = exchange.received_at + self._keep.max_wait

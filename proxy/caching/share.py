@@ -132,6 +132,9 @@ class Share:
     def abort(self) -> None:
         self._flight.leave(self)
 
+    def blame(self, failure: Failure | None) -> None:
+        self._flight.blame(failure)
+
     def advance(self) -> None:
         """Gives the client what it has not had, as far as it takes it."""
         sink, flight = self._sink, self._flight

@@ -14,13 +14,13 @@ from cache.memory import Put
 from cache.policy import NoCacheReason
 from cache.status import CacheStatus, Handling
 from proxy.caching.flight import FAILING, Flight
-from proxy.caching.held import Held
 from proxy.caching.keep import Keep
 from proxy.caching.pieces import ENDPOINT, NO_USAGE, Pieces, Read, make, read_answer, tokens_in
 from proxy.caching.share import made_by
 from proxy.caching.turn import Turn
 from proxy.errors import Failure, Kind
 from proxy.exchange import CacheNote, Exchange, Reply, header
+from proxy.held import Held
 from proxy.openai.embeddings import Format, NotVectors, missing
 from proxy.upstream.call import Call
 
@@ -80,6 +80,10 @@ class Trip:
     @property
     def sent_model(self) -> str:
         return self._exchange.sent_model
+
+    @property
+    def reached(self) -> bool:
+        return self._exchange.reached
 
     # what is here
 

@@ -18,6 +18,7 @@ _NOT_FOR_THE_DEMO = (
     *("ASKONCE_SERVER__WORKERS", "ASKONCE_AUTH__", "ASKONCE_DATA__"),
 )
 _VARIABLE = "ASKONCE_ADMIN_TOKEN"
+_PORT, _ADMIN_PORT = "ASKONCE_LISTEN__PORT", "ASKONCE_ADMIN__PORT"
 
 _WELCOME = """\
 A fake OpenAI upstream and the gateway in front of it; any key will do, and no request leaves this machine.
@@ -112,7 +113,7 @@ It is well again, which the breaker finds out with a single request at the end o
   curl -s -X DELETE $faults; echo
   for n in {{1..20}}; do got=$(ask); echo "$got"; grep -q 'upstream: first' <<< "$got" && break; sleep 1; done
 
-Other faults, each in place of the one before:
+Other faults, each in place of the one before; while nobody listens, nobody hears of the next one either:
 
   curl -s $faults -d '{{"refuse": true, "seconds": 20}}'                # nobody listens
   curl -s $faults -d '{{"fault": "reset-early", "share": 0.5}}'         # every other request: its fate is unknown
@@ -126,8 +127,12 @@ All of them: python -m pydoc proxy.demo.knobs. ^C ends it.
 
 
 def demo(
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Of the gateway; 0 picks a free one.")] = 8080,
-    admin_port: Annotated[int, typer.Option(min=0, max=65_535, help="Of the metrics; 0 picks a free one.")] = 8081,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, envvar=_PORT, help="Of the gateway; 0 picks a free one.")
+    ] = 8080,
+    admin_port: Annotated[
+        int, typer.Option(min=0, max=65_535, envvar=_ADMIN_PORT, help="Of the metrics; 0 picks a free one.")
+    ] = 8081,
     latency_ms: Annotated[float, typer.Option(min=0, max=60_000, help="Before every answer of the upstream.")] = 200,
     tokens_per_second: Annotated[float, typer.Option(min=0, max=1e6, help="Of its streams; 0: no limit.")] = 50,
     *,
@@ -160,7 +165,7 @@ def demo(
             welcome = _WELCOME_FALLBACK.format(gateway=gateway, admin=admin, first_origin=origin, **upstreams)
         if keys:
             variables = _let_in_by_key(Path(stack.enter_context(TemporaryDirectory(prefix="askonce-demo-"))))
-            variables += f"ASKONCE_ADMIN__PORT={admin_port}"
+            variables += f"{_ADMIN_PORT}={admin_port}"
             welcome = _WELCOME_TEAM.format(
                 gateway=gateway, admin=admin, upstream=upstream, variables=variables, askonce=_command()
             )
@@ -195,9 +200,9 @@ def _configure(upstreams: Mapping[str, str], host: str, port: int, admin_port: i
     os.environ |= {
         **{f"ASKONCE_UPSTREAMS__{name.upper()}__BASE_URL": url for name, url in upstreams.items()},
         "ASKONCE_LISTEN__HOST": host,
-        "ASKONCE_LISTEN__PORT": str(port),
+        _PORT: str(port),
         "ASKONCE_ADMIN__HOST": host,
-        "ASKONCE_ADMIN__PORT": str(admin_port),
+        _ADMIN_PORT: str(admin_port),
         "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), host))),
     }
     if len(upstreams) > 1:

@@ -103,7 +103,8 @@ def routes(config: Config) -> Lines:
         for place, group in enumerate(route.groups):
             yield "  then" if place else "  asks", _group(route, group, config, router)
         if route.sticky != "off":
-            yield "  sticky", f"by {route.sticky}: the same goes to the same upstream"
+            how = f"by {route.sticky}: the same goes to the same upstream"
+            yield "  sticky", how if route.balances else "without effect: no group balances several upstreams"
         if route.required:
             yield "  required", "not ready while the breakers of all these are open"
         if route.on_ambiguous:

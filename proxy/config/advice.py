@@ -99,8 +99,8 @@ def _routes(config: Config) -> Iterator[str]:
             yield f"upstreams.{name}: is never asked, because routes that do not name it have all its patterns"
     for route in resolved:
         key = f"routes.{route.name}"
-        if route.sticky != "off" and (route.strategy == "priority" or max(map(len, route.groups)) == 1):
-            yield f"{key}.sticky: has no effect, because there is nothing to choose: upstreams are asked in order"
+        if route.sticky != "off" and not route.balances:
+            yield f"{key}.sticky: has no effect, because no group balances several: upstreams are asked in order"
         if route.required and not config.breaker.enabled:
             yield f"{key}.required: has no effect, because breaker.enabled is false"
         if config.auth.mode == "passthrough":

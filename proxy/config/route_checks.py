@@ -27,7 +27,7 @@ def check_routes(config: Config, called: _Called) -> None:
     for name, upstream in config.upstreams.items():
         key = f"upstreams.{name}"
         if upstream.models or name not in named:
-            _check_patterns(called(f"{key}.models"), upstream.models)
+            _check_patterns(called(f"{key}.models"), upstream.models, hint=f": no route names {name}")
         own = (pattern for pattern in upstream.models if pattern not in routed)
         _check_owners(called(f"{key}.models"), key, own, owners, "; a route in [routes] may lead to both")
     for name, model in config.aliases.items():
@@ -39,9 +39,9 @@ def is_name(text: str) -> bool:
     return is_pattern(text) and not {"*", "?"} & {*text}
 
 
-def _check_patterns(called: str, patterns: tuple[str, ...]) -> None:
+def _check_patterns(called: str, patterns: tuple[str, ...], *, hint: str = "") -> None:
     if not patterns:
-        raise ConfigError(f"{called}: at least one pattern is needed")
+        raise ConfigError(f"{called}: at least one pattern is needed{hint}")
     if not all(map(is_pattern, patterns)):
         raise ConfigError(f"{called}: a pattern is 1 to 256 printable characters, such as 'gpt-*'")
 

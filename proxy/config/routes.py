@@ -40,6 +40,11 @@ class ResolvedRoute:
     on_ambiguous: bool = False
     timeouts: OwnTimeouts = _UNSET
 
+    @property
+    def balances(self) -> bool:
+        """Several upstreams may be the first that is asked."""
+        return self.strategy != "priority" and any(sum(weight > 0 for _, weight in group) > 1 for group in self.groups)
+
 
 def resolved_routes(config: Config) -> list[ResolvedRoute]:
     """An upstream's own route has its name, and those of its patterns that no configured route has."""

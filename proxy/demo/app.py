@@ -165,11 +165,14 @@ async def _go_wrong(request: web.Request) -> web.Response:
     request.app[KNOBS].turn(wrong)
     if wrong.refuse:
         request.app[LISTENER].away(wrong.seconds)
+    else:
+        request.app[LISTENER].stay()
     return await _faults(request)
 
 
 async def _heal(request: web.Request) -> web.Response:
     request.app[KNOBS].heal()
+    request.app[LISTENER].stay()
     return await _faults(request)
 
 

@@ -8,7 +8,8 @@ A JSON object that is `POST`ed says what goes wrong from now on, in place of wha
 `{"fault": "reset"}`           what goes wrong in an answer's body, one of `proxy.demo.faults.Fault`
 `{"after": 3}`                 after so many frames (default 2)
 `{"latency_ms": 200}`          wait before answering
-`{"refuse": true}`             close the port: all connections are refused, this one too, until the time is over
+`{"refuse": true}`             close the port: all connections are refused until the time is over, those that would
+                               bring another fault or end this one too
 `{"share": 0.5}`               of the requests, from 0 to 1 (default 1)
 `{"seconds": 30}`              for so long (default 60, at most 600)
 

@@ -19,6 +19,7 @@ class UpstreamReply:
 
     __slots__ = (
         "_at_end",
+        "_at_fault",
         "_came",
         "_chunks",
         "_ended",
@@ -45,7 +46,8 @@ class UpstreamReply:
         self._size = 0
         self._ended = False
         self._failure: Failure | None = None
-        self._at_end: Callable[[Failure | None], object] | None = None
+        self._at_end: Callable[[], object] | None = None
+        self._at_fault: Callable[[Failure | None], object] | None = None
         self._came: Callable[[], object] | None = None
 
     def __repr__(self) -> str:
@@ -65,6 +67,7 @@ class UpstreamReply:
     def attach(self, sink: Sink) -> None:
         if self._size > HIGH_WATER:
             # Before the sink may find a reason to pause again.
+            self._size = 0
             self.resume()
         for chunk in self._chunks:
             sink.data(chunk)
@@ -87,14 +90,26 @@ class UpstreamReply:
                 self.connection.pour(self._sink.data)
             self._sink.data(chunk)
 
-    def at_end(self, ended: Callable[[Failure | None], object]) -> bool:
-        if self._ended:
-            return False
+    @property
+    def over(self) -> bool:
+        return self._ended
+
+    def at_end(self, ended: Callable[[], object]) -> None:
         if self._failure is not None:
-            ended(self._failure)
+            ended()
         else:
             self._at_end = ended
-        return True
+
+    def at_fault(self, found: Callable[[Failure | None], object]) -> None:
+        if self._failure is not None:
+            found(self._failure)
+        else:
+            self._at_fault = found
+
+    def blame(self, failure: Failure | None) -> None:
+        found, self._at_fault = self._at_fault, None
+        if found is not None:
+            found(failure)
 
     def at_first(self, came: Callable[[], object]) -> None:
         if self._chunks or self._ended:
@@ -115,7 +130,7 @@ class UpstreamReply:
         self._let_go()
         if connection is not None:
             connection.abandon(self)
-        self._over(None)
+        self._over()
 
     # the connection's side
 
@@ -131,22 +146,23 @@ class UpstreamReply:
 
     def finish(self) -> None:
         self._ended = True
-        self._over(None)
+        self._over()
         sink = self._let_go()
         if sink is not None:
             sink.end()
 
     def fail(self, failure: Failure) -> None:
         self._failure = failure
-        self._over(failure)
+        self._over()
+        self.blame(failure)
         sink = self._let_go()
         if sink is not None:
             sink.fail(failure)
 
-    def _over(self, failure: Failure | None) -> None:
+    def _over(self) -> None:
         ended, self._at_end = self._at_end, None
         if ended is not None:
-            ended(failure)
+            ended()
 
     def _let_go(self) -> Sink | None:
         """What is complete keeps nothing alive."""

@@ -1,14 +1,14 @@
-"""The list of models as far as a key may know it."""
+"""The list of models as far as a key may know it, with the names that stand for some of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, final
 
 from proxy.errors import Failure, Kind
 from proxy.exchange import Client, Exchange, Flow, Headers, Observe, Reply
 from proxy.keys.key import Permission, VirtualKey
-from proxy.openai.models import model_in, only
+from proxy.openai.models import also, model_in, only
 
-__all__ = ["LISTS", "narrow"]
+__all__ = ["LISTS", "listed"]
 
 MAX_LIST: Final = 16 << 20
 """Bytes; of a longer one the end is missing, so that it can't be read."""
@@ -16,22 +16,30 @@ LIST: Final = "models"
 LISTS: Final = ("models", "models/*")
 
 
-def narrow(exchange: Exchange, key: VirtualKey) -> None:
-    """From here on its client is told of no other models than the key may use."""
-    if exchange.method != "GET" or model_in(exchange.path):
+def listed(exchange: Exchange, key: VirtualKey | None, aliases: Mapping[str, str]) -> None:
+    """From here on its client is told of no other models than the key may use, and of their `aliases`."""
+    bound = key is not None and bool(key.models)
+    if exchange.method != "GET" or model_in(exchange.path) or not (bound or aliases):
         return
+
+    def allowed(model: str) -> bool:
+        return key is None or key.may(model, LIST) is Permission.GRANTED
+
+    # Who may use it by either name may.
+    names = [name for name, model in aliases.items() if allowed(name) or allowed(model)]
     # What is looked into comes as it is.
     exchange.headers = [line for line in exchange.headers if line[0] != b"accept-encoding"]
-    exchange.client = _Narrowed(exchange.client, lambda model: key.may(model, LIST) is Permission.GRANTED)
+    exchange.client = _Listed(exchange.client, allowed if bound else None, names)
 
 
 @final
-class _Narrowed:
-    """Holds a list until it is whole. Implements `exchange.Client`."""
+class _Listed:
+    """Holds a list until it is whole. Implements `exchange.Client`. `allowed` is None where all are."""
 
-    def __init__(self, client: Client, allowed: Callable[[str], bool]) -> None:
+    def __init__(self, client: Client, allowed: Callable[[str], bool] | None, names: Sequence[str]) -> None:
         self._client = client
         self._allowed = allowed
+        self._names = names
         self._head: tuple[int, Headers] | None = None
         self._body = bytearray()
 
@@ -54,10 +62,10 @@ class _Narrowed:
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Raises Failure for a list that can't be read: what is in it is not told."""
         if status == 200:
-            kept = only(body, self._allowed)
+            kept = body if self._allowed is None else only(body, self._allowed)
             if kept is None:
                 raise Failure(Kind.UPSTREAM_ERROR, detail="a list of models that can't be read")
-            body = kept
+            body = also(kept, self._names)
         self._client.respond(status, headers, body)
 
     def start(self, status: int, headers: Headers, length: int | None) -> None:

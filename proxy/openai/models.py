@@ -4,7 +4,7 @@ Upstreams list their models in several shapes, some in two at once (llama.cpp: `
 is not understood is not passed on: a list that is read wrongly would tell what it should not.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -12,13 +12,14 @@ import msgspec
 
 from proxy.openai.members import NotPlain, Span, elements, members, replace
 
-__all__ = ["model_in", "only"]
+__all__ = ["also", "model_in", "only"]
 
 PREFIX: Final = "/v1/models/"
 LISTS: Final = ("data", "models")
 """OpenAI's and nearly everyone's; Ollama's own and Gemini's."""
 ENDS: Final = ("first_id", "last_id")
 """Anthropic's: the first and the last entry of a page."""
+ENTRY: Final[dict[str, object]] = {"id": "", "object": "model", "created": 0, "owned_by": "askonce"}
 NAMES: Final = ("id", "model", "name")
 """Of an entry, the first of them that it has: behind an id, a name is one to be shown."""
 Allowed = Callable[[str], bool]
@@ -40,6 +41,26 @@ def only(body: bytes, allowed: Allowed) -> bytes | None:
         return _less(body, members(body), allowed)
     except (NotPlain, *_NOT_JSON):
         return None
+
+
+def also(body: bytes, names: Iterable[str]) -> bytes:
+    """The answer to `GET /v1/models` with these at its end, where they are not in it yet; no other byte changes.
+
+    As it is where it has another shape, or is a page of several.
+    """
+    try:
+        bare = body.lstrip()[:1] == b"["
+        top = {} if bare else members(body)
+        array = Span(body.index(b"["), len(body)) if bare else top.get(LISTS[0])
+        if array is None or not top.keys().isdisjoint(ENDS):
+            return body
+        spans = elements(body, array)
+        known = {_name(body[span.start : span.end]) for span in spans}
+    except (NotPlain, *_NOT_JSON):
+        return body
+    more = [msgspec.json.encode(ENTRY | {"id": name}) for name in names if name not in known]
+    place = spans[-1].end if spans else array.start + 1
+    return body[:place] + b",".join([b"", *more] if spans else more) + body[place:]
 
 
 def model_in(path: str) -> str:

@@ -1,6 +1,6 @@
 """What the first events of a stream say: nothing yet, that it failed, or something that may matter. Sans-IO.
 
-Whatever is not known to say nothing may matter.
+Whatever is not known to say nothing may matter. Of an error, whose it is: the upstream's, or of who asks.
 """
 
 import enum
@@ -28,8 +28,14 @@ REFUSALS: Final = frozenset({
     *("400", "404", "413", "422"),
 })  # fmt: skip
 """Types, codes and statuses of errors that are the request's own: asked elsewhere it would bring the same."""
+LIMITS: Final = frozenset({
+    *("rate_limit_error", "rate_limit_exceeded", "RateLimitError", "requests", "tokens", "insufficient_quota"),
+    *("authentication_error", "AuthenticationError", "invalid_api_key", "permission_error", "not_found_error"),
+})  # fmt: skip
+"""The same, of errors that are the key's: another would be served, and the upstream is well."""
 _EMPTY: Final[tuple[object, ...]] = (None, "", [], {})
 _NAME: Final = re.compile(r"\w{1,40}", re.ASCII)
+_OF_WHO_ASKS: Final = re.compile(r"4\d\d", re.ASCII)
 
 _decode = msgspec.json.Decoder().decode
 _NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -45,6 +51,8 @@ class Said(NamedTuple):
     opening: Opening
     error: str = ""
     """How the upstream calls it."""
+    fault: bool = False
+    """It is the upstream's own, as a status of 5xx would be."""
 
 
 _NOTHING: Final = Said(Opening.NOTHING)
@@ -60,7 +68,7 @@ def opening(event: Event) -> Said:
     except _NOT_JSON:
         data = None
     if not isinstance(data, dict):
-        return Said(Opening.ERROR) if event.name == b"error" else _CONTENT
+        return Said(Opening.ERROR, fault=True) if event.name == b"error" else _CONTENT
     kind = data.get("type")
     error = data.get("error")
     if kind == "response.failed":
@@ -77,7 +85,8 @@ def _failed(error: Any) -> Said:
     names = [str(name) for name in said if isinstance(name, int | str)]
     if not REFUSALS.isdisjoint(names):
         return _CONTENT
-    return Said(Opening.ERROR, " ".join([name for name in names if _NAME.fullmatch(name)]))
+    fault = LIMITS.isdisjoint(names) and not any(map(_OF_WHO_ASKS.fullmatch, names))
+    return Said(Opening.ERROR, " ".join([name for name in names if _NAME.fullmatch(name)]), fault)
 
 
 def _member(value: Any, name: str) -> object:

@@ -19,9 +19,10 @@ failures; a longer cool-down after each probe that failed; and how several worke
 Nothing else changes the state; UNKNOWN never does, and in CLOSED no success.
 
 A permit is a number that grows. In CLOSED all get the same one. In HALF_OPEN each probe has its own, and `probes` are
-given in all: one that ends UNKNOWN is given anew, and so is one of which nothing was heard for `longest` seconds (its
-result still counts if it comes). Each opening begins a new time: results of permits from before it are ignored.
-Closing does not, so an answer that closed the breaker and breaks off later is a failure of this time.
+given in all: one that ends UNKNOWN is given anew, and so is one of which nothing was heard for as long as its call may
+take, `longest` seconds at most (its result still counts if it comes). Each opening begins a new time: results of
+permits from before it are ignored. Closing does not, so an answer that closed the breaker and breaks off later is a
+failure of this time.
 
 The cool-down is drawn: `cool_down` × 2^(openings in a row) ± 10 %, at most `longest`. Openings are in a row until one
 of the workers closes.
@@ -32,6 +33,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from typing import Final, final
 
 from pybreaker import STATE_CLOSED, STATE_HALF_OPEN, STATE_OPEN, CircuitBreaker, CircuitBreakerListener
@@ -44,7 +46,7 @@ SOON: Final = 1.0
 """Seconds after which it is worth asking again, where that depends on a probe or on another worker."""
 DOUBLINGS: Final = 32
 FORGOTTEN: Final = 10
-"""Times `longest`: when a probe without a result is remembered no more."""
+"""Times `longest`: when a probe whose result is not waited for is remembered no more."""
 BUCKETS: Final = 10
 
 
@@ -224,7 +226,7 @@ class Breaker:
         self._last = self._since = self._calm = 1
         """The last permit; the first of this time; that of CLOSED, 0 in other states."""
         self._out: dict[int, float] = {}
-        """When each probe without a result began, the oldest first."""
+        """Until when the result of each probe is waited for, the oldest probe first."""
         self._machine = _machine(settings, self._entered)
 
     def __repr__(self) -> str:
@@ -254,9 +256,9 @@ class Breaker:
             return self._clock() >= self._due and self.may_probe()
         return self._free() > 0 and self.may_probe()
 
-    def enter(self) -> int | None:
-        """A permit, from 1; None: refused."""
-        return self._calm or self._probe()
+    def enter(self, within: float = inf) -> int | None:
+        """A permit, from 1; None: refused. Its result comes `within` so many seconds, or is not waited for."""
+        return self._calm or self._probe(within)
 
     def leave(self, permit: int, result: Result) -> int:
         """Which row of failures it ended, from 1; 0: none."""
@@ -307,23 +309,23 @@ class Breaker:
         if self.state is not State.CLOSED:
             self._turn(self._machine.close, Reason.HEARD)
 
-    def _probe(self) -> int | None:
+    def _probe(self, within: float) -> int | None:
         if not self.allows():
             return None
         if self.state is State.OPEN:
             self._turn(self._machine.half_open, Reason.COOLED_DOWN)
         now = self._clock()
         forgotten = now - FORGOTTEN * self._settings.longest
-        self._out = {permit: began for permit, began in self._out.items() if began > forgotten}
+        self._out = {permit: until for permit, until in self._out.items() if until > forgotten}
         self._last += 1
-        self._out[self._last] = now
+        self._out[self._last] = now + min(within, self._settings.longest)
         return self._last
 
     def _under_way(self) -> int:
         if not self._out:
             return 0
-        overdue = self._clock() - self._settings.longest
-        return sum(began > overdue for began in self._out.values())
+        now = self._clock()
+        return sum(until > now for until in self._out.values())
 
     def _free(self) -> int:
         return self._settings.probes - self._machine.success_counter - self._under_way()

@@ -13,6 +13,7 @@ from proxy.errors import Failure, Kind
 from proxy.exchange import Ask, Body, Exchange, Headers, LiveReply, Reply, header
 from proxy.openai.rename import INLINE, edited, form_with_model, query_with_model, with_model
 from proxy.upstream.deadlines import OURS, CallTimeouts
+from proxy.upstream.retry import plainly
 from proxy.upstream.rewritten import Rewritten
 
 __all__ = ["Call", "Target", "Transport", "UpstreamCall", "renamed"]
@@ -81,7 +82,16 @@ class Target:
 
 @final
 class UpstreamCall:
-    def __init__(self, target: Target, transport: Transport, upload_limit: int, clock: Callable[[], float]) -> None:
+    """`wall` is in seconds since the epoch."""
+
+    def __init__(
+        self,
+        target: Target,
+        transport: Transport,
+        upload_limit: int,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
         self.name = target.name
         self.identity = target.identity
         self._names = target.names
@@ -94,9 +104,11 @@ class UpstreamCall:
         self._key_field = target.key_field
         self._key_prefix = b"Bearer " if target.key_field == b"authorization" else b""
         self._path = _path_to(target.base_path)
+        self._in_path = "{model}" in target.base_path
         self._transport = transport
         self._upload_limit = upload_limit
         self._clock = clock
+        self._wall = wall
 
     def __repr__(self) -> str:
         return f"<UpstreamCall {self.name}>"
@@ -117,6 +129,8 @@ class UpstreamCall:
             query = query_with_model(query, sent) if query else query
         if self._query:
             query = _with_query(query, self._query, self._query_names) if query else self._query
+        if self._in_path and not sent and _names_model(exchange):
+            raise Failure(Kind.INVALID_REQUEST, "You must provide a model parameter.", param="model")
         streams = exchange.stream or exchange.route is None or not exchange.route.json_body
         path = self._path(sent) + exchange.path[3:].encode("latin-1")
         ask = Ask(
@@ -137,6 +151,8 @@ class UpstreamCall:
         except Failure as failure:
             exchange.reached = reached or not (failure.unprocessed or failure.kind is Kind.UPSTREAM_UNREACHABLE)
             raise
+        if reply.status >= 400:
+            reply.headers = plainly(reply.headers, self._wall)
         exchange.upstream_status = reply.status
         exchange.upstream_id = header(reply.headers, b"x-request-id")
         return reply
@@ -186,6 +202,12 @@ def _with_query(query: bytes, ours: bytes, names: Collection[bytes]) -> bytes:
 
 def _name_of(pair: bytes) -> bytes:
     return unquote_to_bytes(pair.partition(b"=")[0].replace(b"+", b" "))
+
+
+def _names_model(exchange: Exchange) -> bool:
+    """As all requests of its kind do: only then can a path be made of it."""
+    route = exchange.route
+    return route is not None and exchange.method == "POST" and (route.json_body or route.form_body)
 
 
 async def renamed(exchange: Exchange, body: bytes | Body, model: str) -> bytes | Body:

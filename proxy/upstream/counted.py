@@ -98,6 +98,9 @@ class Stripped:
     def abort(self) -> None:
         self._reply.abort()
 
+    def blame(self, failure: Failure | None) -> None:
+        self._reply.blame(failure)
+
     # the upstream's side
 
     def data(self, chunk: bytes) -> None:

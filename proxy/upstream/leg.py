@@ -154,8 +154,7 @@ class Leg:
         reply: Reply = await member.send(exchange, body, others=others)
         if not self._hold or not exchange.stream or reply.status != 200:
             return reply
-        loop = asyncio.get_running_loop()
-        return await held_back(reply, self._hold, loop.time() + HOLD, loop)
+        return await held_back(reply, self._hold, asyncio.get_running_loop().time() + HOLD)
 
     async def _go_on(
         self,

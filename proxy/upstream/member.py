@@ -14,7 +14,7 @@ from proxy.upstream.call import UpstreamCall
 from proxy.upstream.deadlines import CallTimeouts, asked_for
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.key_pool import KeyPool
-from proxy.upstream.retry import Seen, failed, result_of
+from proxy.upstream.retry import FAULTS, Seen, failed, result_of
 from proxy.upstream.whole_events import is_event_stream
 
 __all__ = ["Charge", "Member", "MemberEvents", "priority_of"]
@@ -35,7 +35,7 @@ NO_PERMIT: Final = 0
 NO_KEY: Final = -1
 PENALTY: Final = 1.0
 """Seconds by which a failure counts as slower than it was: who fails fast is not fast."""
-UNKNOWN_ENDS: Final = frozenset([Kind.CLIENT_CLOSED, Kind.CLIENT_TOO_SLOW, Kind.DRAINING])
+ERROR_FRAME: Final = "error_frame"
 
 
 class Charge(Protocol):
@@ -57,7 +57,7 @@ class Member:
     """Implements `balance.Candidate`. `timed`: its route goes by latency."""
 
     __slots__ = (
-        *("_call", "_charge", "_clock", "_events", "_timed", "_timeouts"),
+        *("_call", "_charge", "_clock", "_events", "_timed", "_timeouts", "_within"),
         *("endpoint", "identity", "name", "weight"),
     )
 
@@ -83,6 +83,8 @@ class Member:
         self._events = events
         self._clock = clock
         self._timed = timed
+        self._within = timeouts.plain.connect + timeouts.plain.first_byte + HURRY
+        """Seconds in which a call has a head, or has failed."""
 
     def __repr__(self) -> str:
         return f"<Member {self.name} weight={self.weight}>"
@@ -120,7 +122,7 @@ class Member:
             await gate.enter(priority, min(until, self._clock() + BRIEFLY) if others else until)
         # Much may have come about while it waited.
         index = NO_KEY if keys is None else keys.pick(exchange.model)
-        permit = None if index is None else NO_PERMIT if breaker is None else breaker.enter()
+        permit = None if index is None else NO_PERMIT if breaker is None else breaker.enter(self._within)
         if index is None or permit is None:
             gate.leave()
             raise self._unavailable(exchange)
@@ -138,6 +140,11 @@ class Member:
                 ended = breaker.leave(permit, result)
             if result is not Result.SUCCEEDED:
                 self._failed(exchange, failure, result)
+        if keys is None and reply.over and reply.status < 400 and not (exchange.stream or self._timed):
+            # Here most answers come and go: of these nothing is left to be found out.
+            endpoint.answered_at = now = self._clock()
+            gate.leave(now - exchange.upstream_started_at)
+            return reply
         return self._answered(exchange, reply, permit, ended, index)
 
     def _result(self, exchange: Exchange, failure: Failure) -> Result:
@@ -169,9 +176,14 @@ class Member:
             late = result is Result.FAILED and failure is not None and failure.kind is Kind.UPSTREAM_TIMEOUT
             self.endpoint.gate.leave(dropped=late)
         if result is Result.FAILED:
-            self.endpoint.answered_at = -inf
-            self.endpoint.latency.observe(self._clock() - exchange.upstream_started_at + PENALTY)
-            self._events.failed(self.name, failure.kind.value if failure is not None else "status_5xx")
+            taken = self._clock() - exchange.upstream_started_at
+            self._blamed(failure.kind.value if failure is not None else "status_5xx", taken)
+
+    def _blamed(self, how: str, taken: float) -> None:
+        """It has failed, after so many seconds."""
+        self.endpoint.answered_at = -inf
+        self.endpoint.latency.observe(taken + PENALTY)
+        self._events.failed(self.name, how)
 
     def _answered(self, exchange: Exchange, reply: LiveReply, permit: int, ended: int, index: int) -> LiveReply:
         status, started = reply.status, exchange.upstream_started_at
@@ -185,30 +197,30 @@ class Member:
                 reply.at_first(lambda: endpoint.latency.observe(self._clock() - started))
             else:
                 endpoint.latency.observe(self._clock() - started)
+        taken = self._clock() - started
         seconds = None
         if status < 400:
-            endpoint.answered_at = now = self._clock()
-            seconds = now - started
-        if not reply.at_end(partial(self._over, exchange, started, permit, ended, seconds, status in TOO_BUSY)):
-            endpoint.gate.leave(seconds, dropped=status in TOO_BUSY)
+            endpoint.answered_at, seconds = started + taken, taken
+        over, dropped = reply.over, status in TOO_BUSY
+        if over:
+            endpoint.gate.leave(seconds, dropped=dropped)
+        else:
+            reply.at_end(partial(endpoint.gate.leave, seconds, dropped=dropped))
+        if (exchange.stream or not over) and not failed(status):
+            reply.at_fault(partial(self._broke, exchange, started, taken, permit, ended))
         return reply
 
-    def _over(
-        self,
-        exchange: Exchange,
-        started: float,
-        permit: int,
-        ended: int,
-        seconds: float | None,
-        dropped: bool,  # noqa: FBT001
-        failure: Failure | None,
+    def _broke(
+        self, exchange: Exchange, started: float, taken: float, permit: int, ended: int, failure: Failure | None
     ) -> None:
-        """The answer has ended, or has been given up."""
-        self.endpoint.gate.leave(seconds, dropped=dropped)
-        if failure is None or failure.kind in UNKNOWN_ENDS or self.endpoint.breaker is None:
-            return
-        if not self._was_cut_short(exchange, failure, started):
+        """An answer that had begun well has broken off, or says that it failed. `taken`: seconds to its head."""
+        if failure is not None:
+            of_others = failure.kind not in FAULTS
+            if of_others or self._was_cut_short(exchange, failure, started):
+                return
+        if self.endpoint.breaker is not None:
             self.endpoint.breaker.broke(permit, ended)
+        self._blamed(ERROR_FRAME if failure is None else failure.kind.value, taken)
 
     def _cool(self, exchange: Exchange, reply: LiveReply, index: int) -> None:
         """A key that was refused rests; others of the same upstream may still be used."""

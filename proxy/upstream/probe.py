@@ -71,7 +71,7 @@ class Probe:
 
     async def once(self) -> None:
         breaker = self._endpoint.breaker
-        permit = breaker.enter() if breaker is not None else 0
+        permit = breaker.enter(self._timeouts.connect + self._timeouts.first_byte) if breaker is not None else 0
         if permit is None:
             return
         good = Result.UNKNOWN if breaker is None or breaker.state is State.CLOSED else Result.SUCCEEDED

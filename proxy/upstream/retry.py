@@ -18,7 +18,7 @@ from calendar import timegm
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate
-from math import ldexp
+from math import ceil, ldexp
 from re import compile as pattern
 from typing import Final, NamedTuple, final
 
@@ -36,12 +36,14 @@ __all__ = [
     "decide",
     "failed",
     "may_go_elsewhere",
+    "plainly",
     "result_of",
 ]
 
 LONGEST: Final = 86_400.0
 """Seconds to which what an upstream asks for is capped."""
 TOKEN: Final = 1_000
+RETRY_AFTER: Final = (b"retry-after", b"retry-after-ms")
 
 FAULTS: Final = frozenset(
     [Kind.UPSTREAM_UNREACHABLE, Kind.UPSTREAM_ERROR, Kind.UPSTREAM_DISCONNECTED, Kind.UPSTREAM_TIMEOUT]
@@ -200,9 +202,35 @@ def _retry_after(headers: Headers) -> float | None:
     seconds = _number(value)
     if seconds is None and value:
         due, now = _date(value), _date(header(headers, b"date"))
-        # By the clock of the upstream, which need not be right.
         seconds = None if due is None or now is None else max(0.0, due - now)
     return None if seconds is None else min(seconds, LONGEST)
+
+
+def plainly(headers: Headers, wall: Callable[[], float]) -> Headers:
+    """These, saying when to come again in a way that makes sense to whoever reads them.
+
+    No more than a day; a date that stands alone becomes seconds by our clock; what can't be read is left out.
+    """
+    if not any(name in RETRY_AFTER for name, _ in headers):
+        return headers
+    theirs = _date(header(headers, b"date"))
+    said = ((name, _plain(name, value, theirs, wall) if name in RETRY_AFTER else value) for name, value in headers)
+    return [(name, value) for name, value in said if value or name not in RETRY_AFTER]
+
+
+def _plain(name: bytes, value: bytes, theirs: float | None, wall: Callable[[], float]) -> bytes:
+    """b"" for what can't be read. `theirs`: the upstream's clock, which need not be right."""
+    number = _number(value)
+    if number is not None:
+        most = LONGEST * 1_000 if name == b"retry-after-ms" else LONGEST
+        return value if number <= most else b"%d" % most
+    due = _date(value) if name == b"retry-after" else None
+    if due is None:
+        return b""
+    seconds = due - (wall() if theirs is None else theirs)
+    if seconds > LONGEST:
+        return b"%d" % LONGEST
+    return value if theirs is not None else b"%d" % max(0, ceil(seconds))
 
 
 def _number(value: bytes) -> float | None:

@@ -23,7 +23,7 @@ class Router(Generic[T]):
     """
 
     def __init__(self, routes: Iterable[tuple[tuple[str, ...], T]], aliases: Mapping[str, str] = _NONE) -> None:
-        self._aliases = dict(aliases)
+        self.aliases = dict(aliases)
         self._exact: dict[str, T] = {}
         patterns: list[tuple[str, T]] = []
         first: T | None = None
@@ -41,11 +41,11 @@ class Router(Generic[T]):
         self._default = next((route for pattern, route in patterns if pattern == "*"), first)
 
     def __repr__(self) -> str:
-        return f"<Router {len(self._exact)} models, {len(self._patterns)} patterns, {len(self._aliases)} aliases>"
+        return f"<Router {len(self._exact)} models, {len(self._patterns)} patterns, {len(self.aliases)} aliases>"
 
     def resolve(self, model: str) -> str:
         """The model that is meant."""
-        return self._aliases.get(model, model)
+        return self.aliases.get(model, model)
 
     def pick(self, model: str) -> T:
         """What serves a resolved model. A request that names none goes to the route of `*`, or the first.

@@ -6,7 +6,6 @@ from typing import Any
 from proxy.admission.gate import Gate
 from proxy.exchange import PhaseTimeouts
 from proxy.telemetry.metrics import Metrics
-from proxy.telemetry.upstream_metrics import UpstreamMetrics
 from proxy.upstream.balance import PeakEwma
 from proxy.upstream.breaker import Breaker
 from proxy.upstream.call import Target, Transport, UpstreamCall
@@ -14,7 +13,7 @@ from proxy.upstream.deadlines import CallTimeouts
 from proxy.upstream.endpoint import Endpoint
 from proxy.upstream.key_pool import KeyPool
 from proxy.upstream.leg import Leg
-from proxy.upstream.member import Charge, Member
+from proxy.upstream.member import Charge, Member, MemberEvents
 from proxy.upstream.model_route import ModelRoute
 from proxy.upstream.retry import Policy, RetryBudget
 
@@ -32,7 +31,7 @@ def member(
     breaker: Breaker | None = None,
     gate: Gate | None = None,
     charge: Charge | None = None,
-    events: UpstreamMetrics | None = None,
+    events: MemberEvents | None = None,
     burst: int = 10,
     weight: int = 1,
     timed: bool = False,
@@ -47,7 +46,7 @@ def member(
         KeyPool(keys, clock, longest=60.0) if keys else None,
     )
     place = Target(**{"name": name, "base_path": "/base", "private": bool(keys), **target})
-    call = UpstreamCall(place, transport, 1 << 20, clock)
+    call = UpstreamCall(place, transport, 1 << 20, clock, lambda: 0.0)
     told = events or Metrics().upstreams
     return Member(endpoint, call, CallTimeouts(TIMEOUTS), charge, told, clock, weight=weight, timed=timed)
 

@@ -150,21 +150,32 @@ class FakeReply:
         self.paused = False
         self.sink: Sink | None = None
         self._body = body
-        self._ended: Callable[[Failure | None], object] | None = None
+        self._ended: Callable[[], object] | None = None
+        self._fault: Callable[[Failure | None], object] | None = None
         self._came: Callable[[], object] | None = None
 
-    def at_end(self, ended: Callable[[Failure | None], object]) -> bool:
-        if self._body is None:
-            self._ended = ended
-        return self._body is None
+    @property
+    def over(self) -> bool:
+        return self._body is not None
+
+    def at_end(self, ended: Callable[[], object]) -> None:
+        self._ended = ended
+
+    def at_fault(self, found: Callable[[Failure | None], object]) -> None:
+        self._fault = found
+
+    def blame(self, failure: Failure | None) -> None:
+        found, self._fault = self._fault, None
+        if found is not None:
+            found(failure)
 
     def at_first(self, came: Callable[[], object]) -> None:
         self._came = came
 
-    def _over(self, failure: Failure | None) -> None:
+    def _over(self) -> None:
         ended, self._ended = self._ended, None
         if ended is not None:
-            ended(failure)
+            ended()
 
     def whole(self) -> bytes | None:
         return self._body
@@ -185,13 +196,14 @@ class FakeReply:
 
     def end(self) -> None:
         assert self.sink is not None
-        self._over(None)
+        self._over()
         self.sink.end()
 
     def fail(self, kind: Kind = Kind.UPSTREAM_DISCONNECTED) -> None:
         assert self.sink is not None
         failure = Failure(kind)
-        self._over(failure)
+        self._over()
+        self.blame(failure)
         self.sink.fail(failure)
 
     def pause(self) -> None:
@@ -202,7 +214,7 @@ class FakeReply:
 
     def abort(self) -> None:
         self.aborted += 1
-        self._over(None)
+        self._over()
 
 
 @final

@@ -180,9 +180,25 @@ async def test_a6_other_models_are_not_listed(
         assert ids(await look(team, bound)) == ["m-small", "m-large"]
         assert ids(await look(team, free)) == MODELS
         assert ids(await look(team, none)) == []
-    told = (await look(team, bound)).json()
+    # Also to one who asks the same again, at once.
+    for _ in range(3):
+        told = (await look(team, bound)).json()
     assert told == LIST | {"data": LIST["data"][:2]}
-    assert len(upstream.requests) == (1 if cache else 7)
+    assert len(upstream.requests) == (1 if cache else 9)
+
+
+async def test_a6_aliases_are_listed(start_team: StartTeam, upstream: ScriptedUpstream) -> None:
+    """For keys that may use them by either name, once, fresh or kept."""
+    upstream.script(json_answer({"object": "list", "data": LIST["data"]}))
+    aliases = {"aliases__fast": "m-small", "aliases__best": "gpt-x", "aliases__m-large": "gpt-x"}
+    team = await start_team(cache__enabled=True, **aliases)
+    free, bound, other = await team.key(), await team.key(models=["m-*"]), await team.key(models=["best"])
+    for _ in range(2):
+        assert ids(await look(team, free)) == [*MODELS, "best", "fast"]
+        assert ids(await look(team, bound)) == ["m-small", "m-large", "fast"]
+        assert ids(await look(team, other)) == ["best"]
+    (told,) = (await look(team, other)).json()["data"]
+    assert told == {"id": "best", "object": "model", "created": 0, "owned_by": "askonce"}
 
 
 async def test_a6_no_other_spelling_lists_them(start_team: StartTeam, upstream: ScriptedUpstream) -> None:

@@ -5,15 +5,22 @@ import ssl
 
 import pytest
 
-from tests.fakes.answers import Answer, End
-from tests.fakes.asking import completion_answer, herd, status_of
+from tests.fakes.answers import Answer, End, json_answer
+from tests.fakes.asking import KEY, completion_answer, herd, status_of
 from tests.fakes.frames import CHAT
-from tests.fakes.pair import pair, said, told
+from tests.fakes.pair import NO_WAIT, pair, said, told
 from tests.fakes.realtime import realtime_upstream, session
 from tests.fakes.toxics import black_hole
 from tests.fakes.uploads import HEADERS, TRANSCRIPTIONS, upload
 
 CACHED = {"cache__enabled": True}
+BATCH = {"model": "text-embedding-3-small", "input": ["one", "two"]}
+VECTORS = {
+    "object": "list",
+    "model": "text-embedding-3-small",
+    "data": [{"object": "embedding", "index": index, "embedding": [0.5]} for index in range(2)],
+    "usage": {"prompt_tokens": 2, "total_tokens": 2},
+}
 OCTETS = [("content-type", "application/octet-stream")]
 
 
@@ -152,3 +159,19 @@ async def test_u8_a_refusal_is_an_answer(status: int) -> None:
         response = await two.ask(CHAT)
         assert (response.status, response.body, told(response)) == (status, b"{}", ("a", 1))
         assert two.sent == (1, 0)
+
+
+@pytest.mark.parametrize("embeds", [False, True])
+async def test_u1_whoever_answered_is_looked_for_by_who_wants_no_call(*, embeds: bool) -> None:
+    """`only-if-cached` is a hit on what the second made, and a miss where neither has made anything; none is asked."""
+    target, body = ("/v1/embeddings", BATCH) if embeds else ("/v1/chat/completions", CHAT)
+    async with pair(cache__enabled=True, **NO_WAIT) as two:
+        cached = [KEY, ("cache-control", "only-if-cached")]
+        absent = await two.ask(body, cached, target=target)
+        assert (absent.status, absent.error_code, two.sent) == (504, "cache_miss", (0, 0))
+        await two.first.stop()
+        two.second.script(json_answer(VECTORS) if embeds else completion_answer("from b"))
+        assert told(await two.ask(body, target=target)) == ("b", 2)
+        response = await two.ask(body, cached, target=target)
+        assert (response.status, response.header(b"x-cache-status")) == (200, b"HIT")
+        assert two.sent == (0, 1)

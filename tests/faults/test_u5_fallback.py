@@ -1,5 +1,7 @@
 """U5: what may have been acted on goes out once, however many upstreams there are, unless the operator accepts it."""
 
+import asyncio
+
 import pytest
 
 from tests.fakes.answers import CLOSE, RESET, SILENCE, Answer, End, event_stream, json_answer
@@ -49,6 +51,18 @@ async def test_u5_the_first_may_have_acted(first: Answer, body: object, settings
         response = await two.ask(body)
         assert (response.error_code, told(response)) == ("upstream_unreachable", ("b", 2))
         assert response.header(b"x-should-retry") == b"false"
+
+
+async def test_u5_the_first_may_have_acted_for_all_who_shared_it() -> None:
+    """Also who asked nobody but the one that was never reached is told not to ask again."""
+    settings = {"retry__on_ambiguous": True, "timeouts__first_byte": 0.1, "cache__enabled": True}
+    async with pair(retry__attempts=1, **settings) as two:
+        two.first.script(SILENCE)
+        await two.second.stop()
+        responses = await asyncio.gather(*[two.ask() for _ in range(4)])
+        assert {response.error_code for response in responses} == {"upstream_unreachable"}
+        assert [response.header(b"x-should-retry") for response in responses] == [b"false"] * 4
+        assert two.sent[0] < 4
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,13 @@ async def test_u8_retry_after_crosses(upstream: ScriptedUpstream, client: RawCli
     assert (response.header(b"retry-after"), response.header(b"retry-after-ms")) == (b"7", b"6500")
 
 
+async def test_u8_nobody_is_told_to_come_back_in_a_year(upstream: ScriptedUpstream, client: RawClient) -> None:
+    """Nor before now: more than a day is a day, and what makes no sense is left out."""
+    upstream.script(json_answer(BODY, 503, [("retry-after", "31536000"), ("retry-after-ms", "-5")]))
+    response = await client.ask(body=CHAT)
+    assert (response.header(b"retry-after"), response.header(b"retry-after-ms")) == (b"86400", None)
+
+
 async def test_u8_a_refused_stream_is_a_status(upstream: ScriptedUpstream, client: RawClient) -> None:
     """A stream that is refused at once is answered with the upstream's status, not with an event."""
     upstream.script(json_answer(BODY, 429))

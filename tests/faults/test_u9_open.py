@@ -3,9 +3,9 @@
 import pytest
 
 from proxy.upstream.breaker import State
-from tests.fakes.answers import RESET, SILENCE, Answer, End, json_answer
+from tests.fakes.answers import RESET, SILENCE, Answer, End, event_stream, json_answer
 from tests.fakes.asking import KEY, completion_answer, status_of
-from tests.fakes.frames import CHAT
+from tests.fakes.frames import CHAT, DONE, STREAM, chat_frame
 from tests.fakes.pair import Pair, pair, said, told
 from tests.fakes.polling import until
 from tests.fakes.raw import RawClient, Response
@@ -172,3 +172,25 @@ async def test_u9_who_breaks_off_its_answers_is_left_alone() -> None:
         two.first.script(broken)
         await opened(two)
         assert said(await two.ask()) == "from b"
+
+
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("before", [[], [chat_frame("a")]], ids=["alone", "late"])
+async def test_u9_an_error_in_a_stream_counts(before: list[bytes], *, cached: bool) -> None:
+    """Whether it is all that comes, or comes late: nothing else of such an answer says that it failed."""
+    error = b'data: {"error":{"type":"server_error","message":"m"}}\n\n'
+    async with pair(cache__enabled=cached, **ALONE) as two:
+        two.first.script(event_stream([*before, error, DONE]))
+        for _ in range(2):
+            assert (await two.ask(STREAM)).status == 200
+        assert two.state() is State.OPEN
+
+
+@pytest.mark.parametrize("kind", ["invalid_request_error", "rate_limit_error"])
+async def test_u9_a_refusal_in_a_stream_does_not_count(kind: str) -> None:
+    """As a status of 4xx does not."""
+    async with pair(**ALONE) as two:
+        two.first.script(event_stream([b'data: {"error":{"type":"%b","message":"m"}}\n\n' % kind.encode(), DONE]))
+        for _ in range(5):
+            assert (await two.ask(STREAM)).status == 200
+        assert two.state() is State.CLOSED

@@ -6,6 +6,7 @@ from tests.fakes.answers import Answer
 from tests.fakes.frames import CHAT
 from tests.fakes.gateway import StartGateway
 from tests.fakes.raw import RawClient, compose
+from tests.fakes.uploads import HEADERS, TRANSCRIPTIONS, upload
 from tests.fakes.upstream import ScriptedUpstream
 
 
@@ -112,3 +113,18 @@ async def test_x2_no_model_climbs(upstream: ScriptedUpstream, start: StartGatewa
         assert (refused.status, refused.error_code, upstream.requests) == (404, "model_not_found", [])
         await client.ask(body={**CHAT, "model": "a/b?c#..d"})
     assert upstream.request.target == b"/openai/deployments/a%2Fb%3Fc%23..d/chat/completions"
+
+
+async def test_x2_without_a_model_there_is_no_path(upstream: ScriptedUpstream, start: StartGateway) -> None:
+    """E(400, invalid_request_error, invalid_request) where each request of its kind names one; a form's is found."""
+    gateway = await start(f"{upstream.origin}/openai/deployments/{{model}}")
+    async with gateway.client() as client:
+        bodies: list[dict[str, object]] = [{**CHAT, "model": ""}, {"messages": []}]
+        for body in bodies:
+            refused = await client.ask(body=body)
+            assert (refused.status, refused.error_code, upstream.requests) == (400, "invalid_request", [])
+            assert refused.json()["error"]["param"] == "model"
+        await client.ask("GET", "/v1/models")
+        assert upstream.requests[-1].target == b"/openai/models"
+        await client.ask("POST", TRANSCRIPTIONS, upload(("model", "w"), file=b"."), [*HEADERS])
+    assert upstream.requests[-1].target == b"/openai/deployments/w/audio/transcriptions"

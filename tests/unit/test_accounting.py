@@ -195,12 +195,6 @@ def test_a_refusal_is_no_fault_of_the_upstream(books: Books) -> None:
     assert books.sample("askonce_upstream_failures_total") == 0
 
 
-def test_an_error_in_a_stream_is_a_failure_of_its_upstream(books: Books) -> None:
-    """Under a name of its own: its connection knows of none."""
-    books.settle(**RELAYED | {"outcome": Outcome.FAILED, "event_stream": True})
-    assert books.sample("askonce_upstream_failures_total", 'kind="error_frame"', 'upstream="openai"') == 1
-
-
 @pytest.mark.parametrize("fields", [{"status": 200}, {"status": 404}, {"outcome": Outcome.ABANDONED}])
 def test_what_the_client_did_is_no_upstream_failure(books: Books, fields: dict[str, object]) -> None:
     """Good answers, the client's own mistakes and leavers are not the upstream's failures."""

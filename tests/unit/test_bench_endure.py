@@ -20,7 +20,19 @@ from bench.chaos.money import (
     not_repeated,
     within,
 )
-from bench.chaos.questions import ENDURE, SOAK, TIGHT, Answer, Errand, Question, calmed, errand_of, judge, judge_outage
+from bench.chaos.questions import (
+    ENDURE,
+    SOAK,
+    TIGHT,
+    Answer,
+    Errand,
+    Question,
+    calmed,
+    errand_of,
+    judge,
+    judge_outage,
+    outcomes,
+)
 from bench.chaos.weather import ENDURED, Spell, Trouble
 from proxy.ledger.row import Row
 
@@ -194,8 +206,17 @@ def test_who_is_sent_elsewhere_is_answered() -> None:
 
 def test_an_outage_excuses_what_an_upstream_takes_with_it() -> None:
     """A failure of the upstream, and half an answer; nothing of the gateway's own."""
-    assert judge_outage(Answer(502, whole=True, body=error("upstream_error")))
-    assert judge_outage(Answer(200, whole=False, body=b"half"))
-    assert not judge_outage(Answer(500, whole=True, body=error("internal_error")))
-    assert not judge_outage(Answer(503, whole=True, body=error("overloaded")))
-    assert not judge_outage(Answer(200, whole=True, body=b"{}"))
+    assert judge_outage(Answer(502, whole=True, body=error("upstream_error")), left=False)
+    assert judge_outage(Answer(200, whole=False, body=b"half"), left=False)
+    assert not judge_outage(Answer(500, whole=True, body=error("internal_error")), left=False)
+    assert not judge_outage(Answer(503, whole=True, body=error("overloaded")), left=False)
+    assert not judge_outage(Answer(200, whole=True, body=b"{}"), left=False)
+
+
+def test_who_leaves_during_an_outage_has_left() -> None:
+    """The first of a herd cuts its stream itself: an outage that begins meanwhile is not why."""
+    half = Answer(200, whole=False, body=b"half")
+    assert not judge_outage(half, left=True)
+    assert "abandoned" in outcomes(Errand.HERD, half, left=True, outage=True)
+    assert outcomes(Errand.HERD, half, left=True) == {"abandoned", "relayed"}
+    assert outcomes(Errand.LEAVE, half, left=True) == {"abandoned"}

@@ -135,6 +135,18 @@ def test_a_probe_that_never_ends_holds_nothing_up(result: Result) -> None:
     assert breaker.state is (State.CLOSED if result is GOOD else State.OPEN)
 
 
+def test_a_probe_is_waited_for_as_long_as_its_call_may_take() -> None:
+    """No longer, though cool-downs may be."""
+    clock = Clock()
+    breaker, _ = half_open(clock)
+    clock.advance(61.0)
+    assert breaker.enter(25.0) is not None
+    clock.advance(24.0)
+    assert not breaker.allows()
+    clock.advance(2.0)
+    assert breaker.allows()
+
+
 def test_probes_without_results_are_not_kept_for_ever() -> None:
     """Ten times the longest cool-down."""
     clock = Clock()

@@ -148,10 +148,10 @@ def test_what_may_be_billed_twice_is_pointed_out(key: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        ({"routes__r__sticky": "prefix"}, "routes.r.sticky: has no effect, because there is nothing to choose"),
+        ({"routes__r__sticky": "prefix"}, "routes.r.sticky: has no effect, because no group balances several"),
         (
             {"routes__r__sticky": "prefix", "routes__r__strategy": "weighted"},
-            "routes.r.sticky: has no effect, because there is nothing to choose",
+            "routes.r.sticky: has no effect, because no group balances several",
         ),
         (
             {"routes__r__required": "true", "breaker__enabled": "false"},

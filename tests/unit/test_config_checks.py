@@ -171,7 +171,7 @@ def test_a_model_pattern_is_printable_and_bounded(pattern: str, tmp_path: Path) 
 
 def test_an_upstream_serves_something() -> None:
     """An empty list would make it unreachable."""
-    assert refusal(upstreams__a__models="") == "UPSTREAMS__A__MODELS: at least one pattern is needed"
+    assert refusal(upstreams__a__models="") == "UPSTREAMS__A__MODELS: at least one pattern is needed: no route names a"
 
 
 def test_two_upstreams_do_not_claim_the_same_pattern() -> None:

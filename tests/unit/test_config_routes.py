@@ -153,7 +153,7 @@ def test_two_upstreams_may_have_a_pattern_that_a_route_has(file: Path) -> None:
 
 def test_an_upstream_without_models_is_one_that_a_route_names(file: Path) -> None:
     """Otherwise nothing would lead there."""
-    assert refusal(file, UPSTREAMS) == "upstreams.b.models: at least one pattern is needed"
+    assert refusal(file, UPSTREAMS) == "upstreams.b.models: at least one pattern is needed: no route names b"
     loaded(file, f'{ROUTE}models = ["x"]\ngroups = ["a", "b"]')
 
 

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from proxy.cli import app
 from tests.fakes.raw import RawClient
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -175,18 +177,16 @@ async def test_knobs_set_the_pace() -> None:
         assert loop.time() - began > 0.15 + 21 / 200
 
 
-async def test_port_in_use() -> None:
-    """A port that is taken gives one line that names it, and exit code 1."""
+def test_port_in_use() -> None:
+    """A port that is taken, here one of the environment, gives one line that names it, and exit code 1."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        async with started("proxy", "demo", "--port", str(port), "--admin-port", "0") as process:
-            async with asyncio.timeout(PATIENCE):
-                out, err = await process.communicate()
-    assert process.returncode == 1
-    assert out == b""
-    assert err.decode().splitlines() == [
+        ports = {"ASKONCE_LISTEN__PORT": str(port), "ASKONCE_ADMIN__PORT": "0"}
+        ended = CliRunner().invoke(app, ["demo"], env=ports)
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert ended.stderr.splitlines() == [
         f"askonce: cannot listen on 127.0.0.1:{port}: Address already in use; try --port and --admin-port"
     ]
 
@@ -226,12 +226,10 @@ async def test_fake_upstream_on_a_taken_port() -> None:
     assert len(err.splitlines()) == 1
 
 
-async def test_the_demos_are_two() -> None:
+def test_the_demos_are_two() -> None:
     """Who asks for both is told to choose."""
-    async with started("proxy", "demo", "--keys", "--fallback") as process:
-        assert process.stderr is not None
-        assert b"choose one" in await process.stderr.read()
-        assert await ended(process) == 2
+    ended = CliRunner().invoke(app, ["demo", "--keys", "--fallback"])
+    assert (ended.exit_code, "choose one" in ended.stderr) == (2, True)
 
 
 async def test_printed_lines_of_a_fallback_work() -> None:

@@ -90,6 +90,25 @@ async def test_a_closed_port_opens_again() -> None:
         assert client.ended
 
 
+@pytest.mark.parametrize("newer", [b'{"status": 503}', b""])
+async def test_a_newer_fault_keeps_the_port_open(newer: bytes) -> None:
+    """It comes before the port has been closed, and nothing of the older one is left; nor after the end of all."""
+    async with upstream() as origin, RawClient(origin) as client:
+        await client.ask("POST", FAULTS, body=b'{"refuse": true, "seconds": 600}')
+        await client.ask("POST" if newer else "DELETE", FAULTS, body=newer)
+        await until(lambda: not [task for task in asyncio.all_tasks() if "_be_away" in repr(task)])
+        assert await asked(origin) == (503 if newer else 200)
+
+
+async def test_a_newer_absence_is_as_long_as_it_says() -> None:
+    """Not as long as the older one."""
+    async with upstream() as origin, RawClient(origin) as client:
+        await client.ask("POST", FAULTS, body=b'{"refuse": true, "seconds": 600}')
+        await client.ask("POST", FAULTS, body=b'{"refuse": true, "seconds": 0.1}')
+        await until(lambda: not listens(origin))
+        await until(lambda: listens(origin))
+
+
 def listens(origin: str) -> bool:
     """Somebody takes connections there."""
     with socket.socket() as sock:

@@ -130,13 +130,42 @@ async def test_an_answer_that_its_client_ends_says_nothing(
 
 
 def test_an_answer_that_has_broken_off_before_anybody_took_it() -> None:
-    """Whoever asks to be told of its end is told at once, and not that it came whole."""
+    """Whoever asks to be told of its end, or of a fault, is told at once, and not that it came whole."""
     reply = UpstreamReply(None)  # type: ignore[arg-type]
-    failure, ends = Failure(Kind.UPSTREAM_DISCONNECTED), list[Failure | None]()
+    failure, told = Failure(Kind.UPSTREAM_DISCONNECTED), list[Failure | None]()
     reply.fail(failure)
-    assert reply.at_end(ends.append)
+    assert not reply.over
+    reply.at_end(lambda: told.append(None))
+    reply.at_fault(told.append)
     reply.abort()
-    assert ends == [failure]
+    assert told == [None, failure]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_a_stream_that_says_that_it_failed_is_a_failure(*, whole: bool) -> None:
+    """Found by whoever reads it, also when all of it came with its head; and counted once."""
+    clock, reply, told = Clock(), FakeReply(200, EVENTS, b"data: {}\n\n" if whole else None), Told()
+    breaker = breaker_of(clock, failures=2)
+    one = member(scripted(reply), clock, breaker=breaker, events=told)
+    exchange = exchange_of(clock)
+    exchange.stream = True
+    answer = await one.send(exchange, BODY)
+    answer.blame(None)
+    answer.blame(Failure(Kind.UPSTREAM_DISCONNECTED))
+    assert told.what == ["test attempted", "test failed error_frame"]
+    assert "failures=1/2" in repr(breaker)
+    assert not one.endpoint.is_well(clock())
+
+
+async def test_an_error_that_breaks_off_is_one_failure() -> None:
+    """Its status has said that the upstream failed."""
+    clock, reply, told = Clock(), FakeReply(500), Told()
+    breaker = breaker_of(clock, failures=2)
+    one = member(scripted(reply), clock, breaker=breaker, events=told)
+    (await one.send(exchange_of(clock), BODY)).attach(Sink())
+    reply.fail()
+    assert told.what == ["test attempted", "test failed status_5xx"]
+    assert "failures=1/2" in repr(breaker)
 
 
 async def test_who_is_left_alone_is_sent_nothing() -> None:
@@ -185,6 +214,24 @@ async def test_a_probe_whose_client_leaves_gives_its_permit_back() -> None:
     await asyncio.gather(probing, return_exceptions=True)
     assert (await one.send(exchange_of(clock), BODY)).status == 200
     assert breaker.state is State.CLOSED
+
+
+async def test_a_probe_that_hangs_is_waited_for_as_long_as_time_outs_allow() -> None:
+    """A second to connect and three to the first byte: then another may be sent."""
+    clock = Clock()
+    breaker = breaker_of(clock)
+    one, exchange, _ = built(scripted(refused(), None, status(200)), clock=clock, breaker=breaker, gate=None)
+    with pytest.raises(Failure):
+        await one.send(exchange, BODY)
+    clock.advance(60.0)
+    probing = asyncio.ensure_future(one.send(exchange_of(clock), BODY))  # noqa: TID251  (cancelled below)
+    await asyncio.sleep(0)
+    clock.advance(3.9)
+    assert not breaker.allows()
+    clock.advance(0.3)
+    assert breaker.allows()
+    probing.cancel()
+    await asyncio.gather(probing, return_exceptions=True)
 
 
 class Purse:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.openai.models import model_in, only
+from proxy.openai.models import also, model_in, only
 
 
 def allowed(model: str) -> bool:
@@ -129,3 +129,25 @@ PATHS = {
 def test_the_model_that_a_path_names(path: str) -> None:
     """As an upstream will read it."""
     assert model_in(path) == PATHS[path]
+
+
+ENTRY = b'{"id":"fast","object":"model","created":0,"owned_by":"askonce"}'
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (b'{"data": [ {"id":"a"} ], "x":1}', b'{"data": [ {"id":"a"},%b ], "x":1}' % ENTRY),
+        (b'{"object":"list","data":[]}', b'{"object":"list","data":[%b]}' % ENTRY),
+        (b' [{"id":"a"}]', b' [{"id":"a"},%b]' % ENTRY),
+        (b'{"data":[{"id":"fast"}]}', b'{"data":[{"id":"fast"}]}'),
+        (b'{"data":[],"first_id":null}', b'{"data":[],"first_id":null}'),
+        (b'{"models":[]}', b'{"models":[]}'),
+        (b'{"data":[3]}', b'{"data":[3]}'),
+        (b"[", b"["),
+        (b"", b""),
+    ],
+)
+def test_other_names_stand_at_the_end(told: bytes, expected: bytes) -> None:
+    """Each once, in the shape of OpenAI; what has another shape, or is a page of several, stays as it is."""
+    assert also(told, ["fast"]) == expected

@@ -99,7 +99,22 @@ def test_the_end_says_nothing() -> None:
 )
 def test_errors(name: bytes, data: object, error: str) -> None:
     """In every shape, and by their names alone: a message may repeat what was asked."""
-    assert of(data, name) == Said(Opening.ERROR, error)
+    assert of(data, name) == Said(Opening.ERROR, error, fault=True)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"type": "requests", "code": "rate_limit_exceeded"},
+        {"type": "insufficient_quota", "code": None},
+        {"code": 429},
+        {"type": "authentication_error"},
+    ],
+)
+def test_an_error_of_the_key(error: object) -> None:
+    """Another would be served: it may be asked for elsewhere, and the upstream is well."""
+    said = of({"error": error})
+    assert (said.opening, said.fault) == (Opening.ERROR, False)
 
 
 @pytest.mark.parametrize(

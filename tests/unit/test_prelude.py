@@ -8,8 +8,9 @@ import pytest
 
 from proxy.errors import Failure, Kind
 from proxy.exchange import Reply
+from proxy.held import HIGH_WATER, Held
 from proxy.http1.pool import Pool
-from proxy.upstream.prelude import HIGH_WATER, Prelude, held_back
+from proxy.upstream.prelude import held_back
 from tests.fakes.answers import Answer, End, Framing
 from tests.fakes.frames import DONE, chat_frame
 from tests.fakes.polling import until
@@ -26,7 +27,7 @@ LIMIT = 10_000
 async def hold(reply: FakeReply, limit: int = LIMIT, seconds: float = 60.0) -> "asyncio.Future[Reply]":
     """Has begun when this returns."""
     loop = asyncio.get_running_loop()
-    holding = held_back(reply, limit, loop.time() + seconds, loop)
+    holding = held_back(reply, limit, loop.time() + seconds)
     task = asyncio.ensure_future(holding)  # noqa: TID251  (awaited by each test)
     await asyncio.sleep(0)
     return task
@@ -64,16 +65,14 @@ async def test_a_stream_is_held_until_it_says_something() -> None:
 )
 async def test_what_cannot_be_held(reply: FakeReply) -> None:
     """It is passed on as it is; and everything is, where nothing is to be held."""
-    loop = asyncio.get_running_loop()
-    assert await held_back(reply, LIMIT, inf, loop) is reply
+    assert await held_back(reply, LIMIT, inf) is reply
     whole = events(ROLE)
-    assert await held_back(whole, 0, inf, loop) is whole
+    assert await held_back(whole, 0, inf) is whole
 
 
 async def test_a_whole_stream_waits_for_nothing() -> None:
     """It ended before anybody took it."""
-    loop = asyncio.get_running_loop()
-    held, sink = await held_back(events(ROLE + WORD + DONE), LIMIT, inf, loop), Collected()
+    held, sink = await held_back(events(ROLE + WORD + DONE), LIMIT, inf), Collected()
     assert held.whole() == ROLE + WORD + DONE
     held.attach(sink)
     assert (sink.body, sink.over.is_set(), sink.failure) == (ROLE + WORD + DONE, True, None)
@@ -93,7 +92,7 @@ async def test_a_stream_that_ends_before_it_says_anything(last: bytes) -> None:
 
 async def test_a_stream_that_ends_within_an_event() -> None:
     """Some clients read it: it may matter."""
-    held = await held_back(events(ROLE + WORD[:-1]), LIMIT, inf, asyncio.get_running_loop())
+    held = await held_back(events(ROLE + WORD[:-1]), LIMIT, inf)
     assert held.whole() == ROLE + WORD[:-1]
 
 
@@ -111,7 +110,8 @@ async def test_a_stream_that_fails_before_it_says_anything() -> None:
 @pytest.mark.parametrize("after", [b"", WORD])
 async def test_an_error_before_it_says_anything(after: bytes) -> None:
     """It is a failure, whatever follows; the upstream may have acted."""
-    reply = events()
+    reply, faults = events(), list[Failure | None]()
+    reply.at_fault(faults.append)
     holding = await hold(reply)
     reply.push(ROLE + ERROR + after, WORD)
     with pytest.raises(Failure) as failed:
@@ -119,6 +119,7 @@ async def test_an_error_before_it_says_anything(after: bytes) -> None:
     failure = failed.value
     assert (failure.kind, failure.unprocessed, reply.aborted) == (Kind.UPSTREAM_ERROR, False, 1)
     assert failure.detail == "the stream began with an error: server_error"
+    assert faults == [None]
 
 
 async def test_an_error_after_a_word() -> None:
@@ -143,14 +144,14 @@ async def test_no_more_is_held_than_the_limit() -> None:
     await asyncio.sleep(0)
     assert not holding.done()
     reply.push(b"x")
-    assert repr(await holding).startswith("<Prelude open 100 bytes held of ")
+    assert repr(await holding).startswith("<Held 100 bytes so far of ")
 
 
 async def test_no_longer_is_held_than_the_deadline() -> None:
     """A slow first word is for the client to wait for; nothing is left of the hold."""
     reply = events()
     held = await (await hold(reply, seconds=0.01))
-    assert repr(held).startswith("<Prelude open 0 bytes held of ")
+    assert repr(held).startswith("<Held 0 bytes so far of ")
     reply.fail()
     sink = Collected()
     held.attach(sink)
@@ -200,6 +201,22 @@ async def test_a_stream_that_waited_goes_on() -> None:
     assert not reply.paused
 
 
+async def test_what_comes_at_once_when_it_goes_on_is_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shared call has more of it here by then; and nothing is held back again for ever."""
+    reply, sink = events(), Collected()
+    held = Held(reply, 10)
+    arriving = asyncio.ensure_future(held.arrive())  # noqa: TID251  (awaited below)
+    await asyncio.sleep(0)
+    reply.push(b"x" * 11)
+    assert not await arriving
+    assert reply.paused
+    reply.paused = False
+    monkeypatch.setattr(reply, "resume", lambda: reply.push(b"y" * 11, b"z"))
+    held.attach(sink)
+    reply.push(b"!")
+    assert (sink.body, reply.paused) == (b"x" * 11 + b"y" * 11 + b"z!", False)
+
+
 async def test_a_stream_that_ends_with_its_first_word() -> None:
     """Before anybody could take it."""
     reply = events()
@@ -222,9 +239,8 @@ def streamed(*pieces: bytes | float, end: End = End.KEEP) -> Answer:
 async def test_a_real_stream_is_held_and_relayed(upstream: ScriptedUpstream, pool: Pool) -> None:
     """Its connection goes back to the pool."""
     upstream.script(streamed(ROLE, 0.02, WORD, 0.02, WORD, 0.02, DONE))
-    loop = asyncio.get_running_loop()
-    held, sink = await held_back(await pool.send(ask()), LIMIT, inf, loop), Collected()
-    assert isinstance(held, Prelude)
+    held, sink = await held_back(await pool.send(ask()), LIMIT, inf), Collected()
+    assert isinstance(held, Held)
     held.attach(sink)
     async with asyncio.timeout(2.0):
         await sink.over.wait()
@@ -235,7 +251,7 @@ async def test_a_real_stream_that_breaks(upstream: ScriptedUpstream, pool: Pool)
     """Nobody has seen anything of it."""
     upstream.script(streamed(ROLE, 0.02, end=End.RESET))
     with pytest.raises(Failure) as failed:
-        await held_back(await pool.send(ask()), LIMIT, inf, asyncio.get_running_loop())
+        await held_back(await pool.send(ask()), LIMIT, inf)
     assert failed.value.kind is Kind.UPSTREAM_DISCONNECTED
 
 
@@ -245,5 +261,5 @@ async def test_a_real_stream_whose_taker_leaves(upstream: ScriptedUpstream, pool
     reply = await pool.send(ask(idle=5.0))
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.03):
-            await held_back(reply, LIMIT, inf, asyncio.get_running_loop())
+            await held_back(reply, LIMIT, inf)
     await until(lambda: upstream.aborts)

@@ -53,6 +53,7 @@ USAGES = (
 )
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("used", USAGES, ids=["short", "long"])
 @pytest.mark.parametrize("tier", CONTEXTS)
 def test_costs_are_the_packages_own(listed: PriceList, used: dict[str, int], tier: Tier) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from proxy.errors import Failure, Kind
 from proxy.exchange import Headers
 from proxy.upstream.breaker import Result
-from proxy.upstream.retry import Decision, Policy, RetryBudget, Seen, Step, decide, may_go_elsewhere, result_of
+from proxy.upstream.retry import Decision, Policy, RetryBudget, Seen, Step, decide, may_go_elsewhere, plainly, result_of
 
 POLICY = Policy(attempts=3, base=0.25, longest=8.0)
 ACCEPTS = Policy(attempts=3, base=0.25, longest=8.0, on_ambiguous=True)
@@ -248,6 +248,30 @@ def test_whatever_stands_there_is_bounded(value: bytes, date: bytes) -> None:
     headers: Headers = [(b"retry-after", value), (b"retry-after-ms", date), (b"date", date)]
     for wait in (Seen.told(429, headers).retry_after, Seen.told(429, headers[:1] + headers[2:]).retry_after):
         assert wait is None or 0 <= wait <= 86_400
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"retry-after": "7", "retry-after-ms": "6500"}, ["7", "6500"]),
+        ({"retry-after": "86401"}, ["86400"]),
+        ({"retry-after-ms": "9" * 20}, ["86400000"]),
+        ({"retry-after": "-5", "retry-after-ms": "-1"}, []),
+        ({"retry-after": "soon"}, []),
+        ({"retry-after": "9" * 600}, []),
+        ({"retry-after": "Sun, 06 Nov 1994 08:49:37 GMT", "date": DATE}, ["Sun, 06 Nov 1994 08:49:37 GMT"]),
+        ({"retry-after": "Sun, 06 Nov 2094 08:49:37 GMT", "date": DATE}, ["86400"]),
+        ({"retry-after": "Sun, 06 Nov 1994 08:49:37 GMT"}, ["40"]),
+        ({"retry-after": "Sun, 06 Nov 1994 08:48:37 GMT"}, ["0"]),
+        ({"retry-after": "Sun, 06 Nov 2094 08:48:37 GMT", "date": "today"}, ["86400"]),
+    ],
+)
+def test_who_reads_it_is_told_plainly(fields: dict[str, str], said: list[str]) -> None:
+    """A day at most; a date that stands alone is read by our clock; what makes no sense is not passed on."""
+    headers = [(name.encode(), value.encode()) for name, value in fields.items()]
+    told = plainly([(b"x-request-id", b"r"), *headers], lambda: 784_111_737.0)
+    assert [value.decode() for name, value in told if name.startswith(b"retry-after")] == said
+    assert [value for name, value in told if name == b"x-request-id"] == [b"r"]
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 520, 529])

@@ -252,3 +252,25 @@ async def test_look_on(home: House) -> None:
     ):
         observe(message, lambda failure: pytest.fail(repr(failure)))
     assert exchange.usage == {"input_tokens": 8, "output_tokens": 10, "x": {"a": 1}}
+
+
+@pytest.mark.parametrize(
+    ("error", "faults"),
+    [
+        (b'data: {"error":{"type":"server_error"}}\n\n', [None]),
+        (b'event: error\ndata: {"message":"m"}\n\n', [None]),
+        (b'data: {"type":"response.failed","response":{}}\n\n', [None]),
+        (b'data: {"error":{"type":"invalid_request_error"}}\n\n', []),
+        (b'data: {"error":{"type":"requests","code":"rate_limit_exceeded"}}\n\n', []),
+    ],
+)
+async def test_an_error_in_a_stream_is_laid_on_its_upstream(home: House, error: bytes, faults: list[None]) -> None:
+    """Unless it is the request's own, or its key's; its client's exchange has failed in either case."""
+    reply, found = FakeReply(content_type=EVENTS), list[object]()
+    exchange, _, task = await _begin(home, reply, STREAM)
+    reply.at_fault(found.append)
+    reply.push(FRAME, error, DONE)
+    reply.end()
+    await task
+    assert found == faults
+    assert exchange.outcome is Outcome.FAILED
