@@ -39,7 +39,9 @@ def test_the_product_imports_what_it_declares_and_declares_what_it_imports() -> 
     assert imported == {canonicalize_name(dependency.name) for dependency in (*DEPENDENCIES, *PLOT)}
 
 
-@pytest.mark.parametrize(("lock", "wanted"), [("run.txt", [*DEPENDENCIES, *PLOT]), ("dev.txt", [*DEPENDENCIES, *PLOT, *DEV])])
+@pytest.mark.parametrize(
+    ("lock", "wanted"), [("run.txt", [*DEPENDENCIES, *PLOT]), ("dev.txt", [*DEPENDENCIES, *PLOT, *DEV])]
+)
 def test_the_lock_satisfies_the_declaration(lock: str, wanted: list[Requirement]) -> None:
     """`make lock` was run after the last change of pyproject.toml."""
     pinned = pins(lock)

@@ -27,6 +27,7 @@ from proxy.limiting.measure import Measure
 from proxy.limiting.metered import Metering
 from proxy.limiting.stage import Limits
 from proxy.limiting.terms import Rule, TermsBook
+from proxy.own_calls import OwnCalls
 from proxy.pipeline import Pipeline
 from proxy.routes import find
 from proxy.tee import Tee
@@ -155,7 +156,15 @@ class Limited:
         """From here on, in the running loop."""
         home = self._home
         self.caches = Caches(
-            load(None, {}), home.metrics, home.log, self.accounting, home.clock, None, folder=None, slot=""
+            load(None, {"ASKONCE_SEMANTIC__MODE": "off"}),
+            home.metrics,
+            home.log,
+            self.accounting,
+            home.clock,
+            None,
+            folder=None,
+            slot="",
+            own=_nobody,
         )
         self.pipeline = self._pipeline()
 
@@ -165,6 +174,10 @@ class Limited:
 
     async def serve(self, exchange: Exchange) -> None:
         await self.pipeline.serve(exchange)
+
+
+def _nobody() -> OwnCalls:
+    raise AssertionError("the gateway asks nothing for itself here")
 
 
 @contextmanager

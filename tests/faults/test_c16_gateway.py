@@ -18,7 +18,7 @@ from tests.fakes.upstream import Request, ScriptedUpstream
 ON: dict[str, Any] = {"cache__enabled": True, "semantic__mode": "on", "semantic__deadline": 2.0}
 ASKED = "How do I reset my password?"
 ALIKE = "Hi, how can I reset my password please?"
-UPSTREAM = {
+UPSTREAM: dict[str, Any] = {
     "semantic__embedder__kind": "upstream",
     "semantic__embedder__model": "vectors",
     "semantic__embedder__dimension": 4,
@@ -26,7 +26,8 @@ UPSTREAM = {
 
 
 def vector(*numbers: object) -> Answer:
-    return json_answer({"object": "list", "data": [{"index": 0, "embedding": [*numbers]}], "usage": {"total_tokens": 7}})
+    data = [{"index": 0, "embedding": [*numbers]}]
+    return json_answer({"object": "list", "data": data, "usage": {"total_tokens": 7}})
 
 
 def by_path(vectors: Answer) -> Callable[[Request], Answer]:

@@ -8,6 +8,7 @@ import pytest
 from cache.entry import Entry
 from proxy.caching.coalesce import Flights, Role
 from proxy.caching.flight import Flight
+from proxy.caching.question import Alike
 from proxy.caching.share import Share
 from proxy.errors import Failure, Kind
 from proxy.exchange import Headers, Reply, Sink
@@ -44,7 +45,7 @@ def flights(max_wait: float = 5.0) -> Flights:
     return Flights(loop, loop.time, limit=1 << 20, max_wait=max_wait, purges=lambda: 0, on_bug=bugs.append)
 
 
-async def board(some: Flights, voyage: Failing, until: float = math.inf) -> tuple[Share | Entry, Role]:
+async def board(some: Flights, voyage: Failing, until: float = math.inf) -> tuple[Share | Entry | Alike, Role]:
     return await some.board("k", voyage, stream=False, strip=False, shared=True, until=until)
 
 

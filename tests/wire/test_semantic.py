@@ -284,7 +284,7 @@ async def test_a_judge_is_asked_where_nobody_waits(start: StartGateway, upstream
     asked = upstream.requests[-1].json()
     assert asked["model"] == "umpire"
     assert all(text in asked["messages"][-1]["content"] for text in (MONEY, "Look into your orders."))
-    assert "authorization" not in dict(upstream.requests[-1].headers)
+    assert b"authorization" not in dict(upstream.requests[-1].headers)
 
 
 async def counted(gateway: Gateway, name: str, count: int = 1, **labels: str) -> None:

@@ -136,7 +136,7 @@ def test_a_veto_contests_nothing() -> None:
         ([at(0.95, LESSER_VETO, family="a", voices=2)], VETOED),
         ([at(0.95, LESSER_VETO, family="", voices=3)], VETOED),
         ([at(0.95, VETO, family="a", voices=9)], VETOED),
-        ([at(0.95, LESSER_VETO, family="a", voices=3), at(0.91, VETO, family="b")], VETOED),
+        ([at(0.95, LESSER_VETO, family="a", voices=3), at(0.93, VETO, family="b")], VETOED),
         ([at(0.95, LESSER_VETO, family="a", voices=3, min_similarity=0.96)], VETOED),
     ],
 )

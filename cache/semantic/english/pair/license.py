@@ -150,7 +150,7 @@ class _Leftover:
             return "tense" if token.lemma in {"past", "was", "passive", "perf"} else "modal"
         if kind is Kind.MUST and token.lemma in TIMES:
             return "time"
-        return kind.value
+        return str(kind.value)
 
     def _bare_what(self, token: Token) -> bool:
         """*capital of France* asks what *what is the capital of France* asks."""
