@@ -83,7 +83,7 @@ class Settings:
     least: float = 0.60
     one: float = 0.90
     audit: float = 0.02
-    margin: float = 0.05
+    margin: float = 0.03
     """By which the calibrated tier wants its candidate to be nearer than any with another answer."""
     witnesses: int = 3
     """Questions of one family that are enough, with the one that is served."""
