@@ -31,7 +31,7 @@ from cache.semantic.learning.bounds import interval
 from cache.semantic.learning.calibrate import Calibration, Seen
 from cache.semantic.learning.calibrate import Settings as Limits
 from cache.semantic.minilm import minilm
-from cache.semantic.record import EXACT_ONLY
+from cache.semantic.store.record import EXACT_ONLY
 
 __all__ = ["main"]
 

@@ -15,7 +15,6 @@ from cache.semantic.embed import TimelyEmbedder, Work
 from cache.semantic.embedders.asked import AskedWork, fingerprint_of
 from cache.semantic.embedders.onnx_model import ModelError, ModelFiles, examine
 from cache.semantic.embedders.threads import ModelThreads
-from cache.semantic.file_records import FileRecords, RecordFile
 from cache.semantic.guard import Guard
 from cache.semantic.index import Index
 from cache.semantic.indexing import Indexing
@@ -26,10 +25,11 @@ from cache.semantic.learning.redis_labels import RedisLabels
 from cache.semantic.learning.sqlite_labels import SqliteLabels
 from cache.semantic.lookup import Lookup, Question, Sought
 from cache.semantic.minilm import minilm
-from cache.semantic.redis_engine import NoSearch, RedisEngine
-from cache.semantic.redis_follow import Following, RedisFollower
-from cache.semantic.redis_records import RedisRecords
-from cache.semantic.served import RedisServed, Served, ServedHere, ServedLog
+from cache.semantic.store.file_records import FileRecords, RecordFile
+from cache.semantic.store.redis_engine import NoSearch, RedisEngine
+from cache.semantic.store.redis_follow import Following, RedisFollower
+from cache.semantic.store.redis_records import RedisRecords
+from cache.semantic.store.served import RedisServed, Served, ServedHere, ServedLog
 from cache.snapshot import Save
 from cache.tiers import Tiers
 from proxy.config import Config, ConfigError

@@ -3,8 +3,8 @@
 from typing import Protocol, final
 
 from cache.semantic.embed import Vector
-from cache.semantic.record import Record
-from cache.semantic.vectors import unpack_vector
+from cache.semantic.store.record import Record
+from cache.semantic.store.vectors import unpack_vector
 
 __all__ = ["Indexes", "Indexing"]
 

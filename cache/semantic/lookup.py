@@ -18,9 +18,9 @@ from cache.semantic import foreign
 from cache.semantic.decide import Candidate, Deciding, Decision, Settings
 from cache.semantic.embed import Embedder, NotEmbedded
 from cache.semantic.guard import Compared, Guard, Prepared
-from cache.semantic.record import EXACT_ONLY, Asked, Record, place_of
-from cache.semantic.records import Records
-from cache.semantic.vectors import unpack_vector
+from cache.semantic.store.record import EXACT_ONLY, Asked, Record, place_of
+from cache.semantic.store.records import Records
+from cache.semantic.store.vectors import unpack_vector
 
 __all__ = ["Lookup", "Match", "Question", "Result", "Search", "Sought"]
 
@@ -42,7 +42,7 @@ class Search(Protocol):
     async def search(
         self, partition: str, vector: Vector, *, k: int = 8, least: float = 0.60
     ) -> Sequence[tuple[str, float]]:
-        """Keys of records (or what `cache.semantic.record.name_of` made of them) and cosines, the best first.
+        """Keys of records (or what `cache.semantic.store.record.name_of` made of them) and cosines, the best first.
 
         Raises ConnectionError or TimeoutError where that is elsewhere.
         """

@@ -7,9 +7,9 @@ from typing import Final, Protocol, final
 import msgspec
 from aiohttp import web
 
-from cache.semantic.record import EXACT_ONLY, Change, Record
-from cache.semantic.records import Changed, Records
-from cache.semantic.served import ServedLog
+from cache.semantic.store.record import EXACT_ONLY, Change, Record
+from cache.semantic.store.records import Changed, Records
+from cache.semantic.store.served import ServedLog
 from proxy.admin.problems import Problem
 from proxy.telemetry.log import Log
 

@@ -14,9 +14,9 @@ from cache.semantic.embed import Vector
 from cache.semantic.learning.label_log import Label
 from cache.semantic.learning.labels import Verdict, compare_answers
 from cache.semantic.lookup import Match
-from cache.semantic.record import Asked, Change
-from cache.semantic.records import Changed, Records
-from cache.semantic.vectors import pack_vector
+from cache.semantic.store.record import Asked, Change
+from cache.semantic.store.records import Changed, Records
+from cache.semantic.store.vectors import pack_vector
 from cache.tiers import Tiers
 from proxy.openai.said import said
 from proxy.semantic.inquiry import Answered

@@ -6,9 +6,9 @@ from typing import Final, NamedTuple, Protocol, final
 
 from cache.entry import Entry, EntryKind, OutOfBounds
 from cache.semantic.embed import Embedder, NotEmbedded, Vector
-from cache.semantic.record import Record
-from cache.semantic.records import Records
-from cache.semantic.vectors import pack_vector
+from cache.semantic.store.record import Record
+from cache.semantic.store.records import Records
+from cache.semantic.store.vectors import pack_vector
 from limits.bucket import Bucket
 from proxy.openai.said import said
 from proxy.semantic.inquiry import Answered

@@ -27,7 +27,7 @@ SANS_IO = names(
     " cache.fingerprint cache.directives cache.policy cache.freshness"
     " cache.status cache.entry cache.select cache.encoding"
     " cache.semantic.partition cache.semantic.english cache.semantic.guard cache.semantic.language"
-    " cache.semantic.foreign cache.semantic.decide cache.semantic.record"
+    " cache.semantic.foreign cache.semantic.decide cache.semantic.store.record"
     " cache.semantic.learning.bounds cache.semantic.learning.calibrate cache.semantic.learning.labels"
     " limits.policy limits.bucket limits.budget limits.headers limits.grant"
     " proxy.limiting.terms proxy.limiting.bill proxy.limiting.fields"

@@ -4,7 +4,7 @@ import random
 import struct
 from typing import Any, final
 
-from cache.semantic.record import Asked, Record
+from cache.semantic.store.record import Asked, Record
 from tests.fakes.entries import NOW, key
 
 __all__ = ["DIMENSION", "Hearer", "asked", "record", "vector"]

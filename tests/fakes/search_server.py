@@ -9,9 +9,9 @@ from typing import final
 import numpy as np
 import pytest
 
-from cache.semantic.redis_engine import RedisEngine
-from cache.semantic.redis_records import RedisRecords
-from cache.semantic.vectors import Vector, pack_vector, unpack_vector
+from cache.semantic.store.redis_engine import RedisEngine
+from cache.semantic.store.redis_records import RedisRecords
+from cache.semantic.store.vectors import Vector, pack_vector, unpack_vector
 from proxy.redis_link import RedisLink
 from tests.fakes.clock import Clock
 from tests.fakes.entries import NOW

@@ -12,11 +12,11 @@ import pytest
 
 from cache.entry import Reason
 from cache.select import Selector
-from cache.semantic.file_records import FileRecords, RecordFile
-from cache.semantic.record import Change, changed, pack
-from cache.semantic.records import Changed, Kept
-from cache.semantic.redis_follow import Following, RedisFollower
-from cache.semantic.redis_records import RedisRecords
+from cache.semantic.store.file_records import FileRecords, RecordFile
+from cache.semantic.store.record import Change, changed, pack
+from cache.semantic.store.records import Changed, Kept
+from cache.semantic.store.redis_follow import Following, RedisFollower
+from cache.semantic.store.redis_records import RedisRecords
 from cache.snapshot import Load, Save
 from proxy.redis_link import RedisLink
 from tests.fakes.clock import Clock

@@ -8,9 +8,9 @@ import pytest
 from cache.select import Selector
 from cache.semantic.index import Index
 from cache.semantic.indexing import Indexing
-from cache.semantic.redis_follow import RedisFollower
-from cache.semantic.redis_records import RedisRecords
-from cache.semantic.vectors import unpack_vector
+from cache.semantic.store.redis_follow import RedisFollower
+from cache.semantic.store.redis_records import RedisRecords
+from cache.semantic.store.vectors import unpack_vector
 from proxy.redis_link import RedisLink
 from tests.fakes.clock import Clock
 from tests.fakes.entries import NOW, key

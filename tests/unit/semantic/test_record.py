@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cache.entry import OutOfBounds, Reason, Unreadable
 from cache.select import Selector
-from cache.semantic.record import (
+from cache.semantic.store.record import (
     MAX_ALIASES,
     MAX_PACKED,
     MAX_TEXT,
@@ -29,7 +29,7 @@ from cache.semantic.record import (
     unpack,
     unpack_asked,
 )
-from cache.semantic.vectors import pack_vector, unpack_vector
+from cache.semantic.store.vectors import pack_vector, unpack_vector
 from tests.fakes.entries import NOW, key
 from tests.fakes.records import asked, record, vector
 

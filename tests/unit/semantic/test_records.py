@@ -11,10 +11,10 @@ from redis.crc import key_slot
 
 from cache.entry import Reason
 from cache.select import Purges, Selector
-from cache.semantic.file_records import FileRecords
-from cache.semantic.record import MAX_ALIASES, Change, Record, changed
-from cache.semantic.records import Changed, Dropped, Kept, Records
-from cache.semantic.redis_records import Names, RedisRecords
+from cache.semantic.store.file_records import FileRecords
+from cache.semantic.store.record import MAX_ALIASES, Change, Record, changed
+from cache.semantic.store.records import Changed, Dropped, Kept, Records
+from cache.semantic.store.redis_records import Names, RedisRecords
 from proxy.redis_link import RedisLink
 from tests.fakes.entries import NOW, key
 from tests.fakes.records import DIMENSION, Hearer, asked, record

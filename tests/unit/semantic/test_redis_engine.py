@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Iterator
 import numpy as np
 import pytest
 
-from cache.semantic.record import Asked, Change, name_of
-from cache.semantic.records import Changed, Kept
-from cache.semantic.redis_engine import NoSearch
+from cache.semantic.store.record import Asked, Change, name_of
+from cache.semantic.store.records import Changed, Kept
+from cache.semantic.store.redis_engine import NoSearch
 from tests.fakes.entries import NOW, key
 from tests.fakes.polling import until
 from tests.fakes.records import DIMENSION, asked, record, vector

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from cache.select import Selector
-from cache.semantic.record import Change, changed
-from cache.semantic.redis_follow import BATCH, Following, RedisFollower
-from cache.semantic.redis_records import RedisRecords
+from cache.semantic.store.record import Change, changed
+from cache.semantic.store.redis_follow import BATCH, Following, RedisFollower
+from cache.semantic.store.redis_records import RedisRecords
 from proxy.redis_link import RedisLink
 from tests.fakes.clock import Clock
 from tests.fakes.entries import NOW, key

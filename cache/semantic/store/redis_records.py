@@ -20,15 +20,15 @@ import msgspec
 from cache.entry import Meta, Reason, Unreadable
 from cache.link import Link, Script, Word
 from cache.select import Purges, Selector
-from cache.semantic.record import MAX_ALIASES, MAX_WRONG, Change, Record, pack, pack_asked, unpack, unpack_asked
-from cache.semantic.records import Changed, Dropped, Kept
-from cache.semantic.vectors import unpack_vector
+from cache.semantic.store.record import MAX_ALIASES, MAX_WRONG, Change, Record, pack, pack_asked, unpack, unpack_asked
+from cache.semantic.store.records import Changed, Dropped, Kept
+from cache.semantic.store.vectors import unpack_vector
 
 __all__ = ["CHANGES", "Names", "RedisRecords"]
 
 
 def _script(name: str) -> Script:
-    return Script(name, (Path(__file__).with_name("lua") / f"{name}.lua").read_bytes())
+    return Script(name, (Path(__file__).parent.with_name("lua") / f"{name}.lua").read_bytes())
 
 
 PUT: Final = _script("record_put")

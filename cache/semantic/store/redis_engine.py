@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from cache.link import Link, Script, Word
-from cache.semantic.redis_records import Names
-from cache.semantic.vectors import Vector
+from cache.semantic.store.redis_records import Names
+from cache.semantic.store.vectors import Vector
 
 __all__ = ["NoSearch", "RedisEngine"]
 
-FIND: Final = Script("vectors_find", (Path(__file__).with_name("lua") / "vectors_find.lua").read_bytes())
+FIND: Final = Script("vectors_find", (Path(__file__).parent.with_name("lua") / "vectors_find.lua").read_bytes())
 PARTITION: Final = re.compile("[0-9a-f]{64}")
 """Nothing in it means anything in a query."""
 MOST: Final = 64
@@ -79,7 +79,7 @@ class RedisEngine:
     async def search(
         self, partition: str, vector: Vector, *, k: int = 8, least: float = 0.60
     ) -> list[tuple[str, float]]:
-        """Names (`cache.semantic.record.place_of`) of this partition and their cosines, the best first.
+        """Names (`cache.semantic.store.record.place_of`) of this partition and their cosines, the best first.
 
         Raises ConnectionError or TimeoutError, and ValueError for what is no partition or no such vector.
         """

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, final
 
 from cache.select import Selector
-from cache.semantic.record import Change, Record
+from cache.semantic.store.record import Change, Record
 
 __all__ = ["Changed", "Dropped", "Hears", "Kept", "Records"]
 
@@ -71,7 +71,7 @@ class Records(Protocol):
         """Those that are there."""
 
     async def change(self, key: str, partition: str, change: Change) -> Changed:
-        """At once or not at all, whoever else does so: `cache.semantic.record.changed` says what comes of it."""
+        """At once or not at all, whoever else does so: `cache.semantic.store.record.changed` says what comes of it."""
 
     async def drop(self, keys: Sequence[str]) -> Dropped: ...
 

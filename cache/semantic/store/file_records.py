@@ -13,8 +13,8 @@ from typing import Final, final
 import msgspec
 
 from cache.select import Purges, Selector
-from cache.semantic.record import Change, Record, changed, pack, unpack
-from cache.semantic.records import Changed, Dropped, Hears, Kept
+from cache.semantic.store.record import Change, Record, changed, pack, unpack
+from cache.semantic.store.records import Changed, Dropped, Hears, Kept
 from cache.snapshot import Loaded, Saved, Snapshot
 
 __all__ = ["FileRecords", "RecordFile"]

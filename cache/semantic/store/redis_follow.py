@@ -14,8 +14,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, final
 
-from cache.semantic.records import Hears
-from cache.semantic.redis_records import RedisRecords
+from cache.semantic.store.records import Hears
+from cache.semantic.store.redis_records import RedisRecords
 
 __all__ = ["EVERY", "Following", "RedisFollower"]
 

@@ -1,0 +1,1 @@
+"""What is known of questions that were answered, and where that is kept."""
