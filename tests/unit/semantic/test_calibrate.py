@@ -123,6 +123,15 @@ def test_old_labels_fade() -> None:
     assert calibration.threshold() >= 0.89
 
 
+def test_what_was_seen_of_late() -> None:
+    """Thousands of good old labels do not hide that answers have become wrong."""
+    calibration = learned([Seen("", 0.95, True)] * 5_000)
+    assert calibration.threshold() == 0.75
+    calibration.fold([Seen("", 0.85, False, requests=400)] * 50)
+    assert calibration.estimate().wrong < 0.02
+    assert calibration.threshold() >= 0.87
+
+
 def test_an_audit_stands_for_many() -> None:
     """What is labelled in full below the threshold does not outweigh the many above it that are audited."""
     open_since = [

@@ -45,6 +45,7 @@ UNKNOWN = [
     ("10 Mb", "10 MB"),
     ("C++", "C#"),
     ("USA", "United States of America"),
+    ("UK", "United Kingdom"),
     ("New York", "New York City"),
     ("Monday", "Mon"),
     ("Yes.", "Yes, within 30 days."),
