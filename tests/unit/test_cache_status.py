@@ -47,5 +47,5 @@ def test_every_value_is_a_structured_field(handling: Handling) -> None:
 
 def test_the_short_status_is_a_closed_set() -> None:
     """The eight words of `x-cache-status`."""
-    words = "HIT PARTIAL-HIT COALESCED MISS REFRESH STALE BYPASS"
+    words = "HIT SEMANTIC-HIT PARTIAL-HIT COALESCED MISS REFRESH STALE BYPASS"
     assert " ".join(status.value for status in CacheStatus) == words
