@@ -26,13 +26,12 @@ from functools import partial
 from math import inf
 from typing import Final, NamedTuple, final
 
-from cache.semantic.guard import Compared, Finding
+from cache.semantic.guard import LESSER, Compared, Finding
 
 __all__ = [
     "AUDIT",
     "CONTESTED",
     "GRAY",
-    "LESSER",
     "NOTHING",
     "THRESHOLD",
     "VETOED",
@@ -59,8 +58,6 @@ NOTHING: Final = "nothing"
 """and nothing."""
 WITNESSES: Final = "witnesses"
 """The rule of what is served because its like have one answer."""
-LESSER: Final = frozenset(["question", "modal", "tense", "time", "must_match"])
-"""Vetoes of the guard that witnesses may overrule."""
 
 
 @final
@@ -182,8 +179,8 @@ class Deciding:
         for best, threshold, rule in ((witnessed, self._witnessed, WITNESSES), (plain, self._threshold, THRESHOLD)):
             if best is not None and best.candidate.similarity >= threshold:
                 if self._draw() < self._settings.audit:
-                    return self._miss(AUDIT, best, witnessed=best is witnessed)
-                return self._hit(Tier.CALIBRATED, best.at, rule, witnessed=best is witnessed)
+                    return self._miss(AUDIT, best, witnessed=rule == WITNESSES)
+                return self._hit(Tier.CALIBRATED, best.at, rule, witnessed=rule == WITNESSES)
         if witnessed is not None or plain is not None:
             return self._miss(GRAY, witnessed or plain, witnessed=witnessed is not None)
         opened = [near for near in self._near if not near.veto]

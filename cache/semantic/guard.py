@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from typing import Final, final
 
 from cache.semantic.english.pair.align import aligned
-from cache.semantic.english.pair.license import RULES, Compared, Finding, cases_differ, judged
+from cache.semantic.english.pair.license import LESSER, RULES, Compared, Finding, cases_differ, judged
 from cache.semantic.english.pair.repair import repaired
 from cache.semantic.english.pair.synonyms import Synonyms
 from cache.semantic.english.prepare import prepared
 from cache.semantic.english.tokens import Prepared
 
-__all__ = ["MAX_TEXT", "RULES", "Compared", "Finding", "Guard", "Prepared", "prepare"]
+__all__ = ["LESSER", "MAX_TEXT", "RULES", "Compared", "Finding", "Guard", "Prepared", "prepare"]
 
 MAX_TEXT: Final = 2_000
 """Characters; what is longer is not for this tier."""

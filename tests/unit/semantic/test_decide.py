@@ -13,7 +13,6 @@ from cache.semantic.decide import (
     AUDIT,
     CONTESTED,
     GRAY,
-    LESSER,
     NOTHING,
     THRESHOLD,
     VETOED,
@@ -25,7 +24,7 @@ from cache.semantic.decide import (
     Tier,
     decide,
 )
-from cache.semantic.guard import RULES, Compared, Finding
+from cache.semantic.guard import LESSER, RULES, Compared, Finding
 
 OPEN = Compared(Finding.OPEN, "content")
 VETO = Compared(Finding.VETO, "number")

@@ -14,8 +14,8 @@ VETOES = {
     "date": [("Are you open on Monday?", "Are you open on Tuesday?"), ("Is it hot in May?", "Is it hot in July?")],
     "time": [
         ("Can I collect it at 7am?", "Can I collect it at 7pm?"),
-        ("Is the pool open today?", "Is the pool open tomorrow?"),
     ],
+    "time_word": [("Is the pool open always?", "Is the pool open now?")],
     "unit": [("How heavy is 5 kg of sand?", "How heavy is 5 lb of sand?")],
     "code": [
         ("What does git reset --hard do?", "What does git reset --soft do?"),
@@ -42,8 +42,8 @@ VETOES = {
         ("Can I see his report?", "Can I see my report?"),
     ],
     "question": [
-        ("Who opened the museum?", "When was the museum opened?"),
-        ("Is parking included in the price?", "What parking is included in the price?"),
+        ("Who is the mayor of Lyon?", "Where is the mayor of Lyon?"),
+        ("Why is the pool closed?", "When is the pool closed?"),
     ],
     "modal": [("When can I see the doctor?", "When must I see the doctor?")],
     "tense": [("Who is the mayor of Lyon?", "Who was the mayor of Lyon?")],
@@ -68,6 +68,7 @@ LET_BE = {
     "number": ("Can I bring two bags?", "Can I bring 2 bags?"),
     "date": ("Are you open on Mondays?", "Are you open on Monday?"),
     "time": ("Can I collect it at 7 pm?", "Can I collect it at 19:00?"),
+    "time_word": ("Is the pool open now?", "Is the pool open now please?"),
     "unit": ("How heavy is 5 kg of sand?", "How heavy is 5 kilos of sand?"),
     "code": ("what does git reset --hard do", "What does git reset --hard do?"),
     "url": ("Is https://a.example/x down?", "is https://a.example/x down"),

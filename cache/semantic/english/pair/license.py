@@ -19,7 +19,7 @@ from cache.semantic.english.pair.synonyms import CONTRASTS, opposite
 from cache.semantic.english.reading import Case
 from cache.semantic.english.tokens import Kind, Token
 
-__all__ = ["RULES", "Compared", "Finding", "cases_differ", "judged"]
+__all__ = ["LESSER", "RULES", "Compared", "Finding", "cases_differ", "judged"]
 
 
 @final
@@ -43,9 +43,12 @@ class Compared(NamedTuple):
 
 
 _VETOES: Final = (
-    "number", "date", "time", "unit", "code", "url", "quoted", "symbol", "negation", "antonym", "person", "question",
-    "modal", "tense", "comparative", "must_match", "preposition", "contrast", "entity", "order",
+    "number", "date", "time", "unit", "code", "url", "quoted", "symbol", "negation", "antonym", "person", "comparative",
+    "preposition", "contrast", "entity", "order", "time_word", "question", "modal", "tense", "must_match",
 )  # fmt: skip
+"""The gravest first."""
+LESSER: Final = frozenset(["time_word", "question", "modal", "tense", "must_match"])
+"""Those that may be overruled where labels speak against them."""
 _LICENCES: Final = ("case", "light", "frame", "spelling", "head", "preposition", "order", "typo", "synonym")
 """From the weakest to the strongest."""
 _REASONS: Final = ("same", "content", "exact")
@@ -109,11 +112,14 @@ def judged(found: Alignment, *, exact: bool) -> Compared:
     over = _Leftover(found)
     if max(len(over.lefts), len(over.rights)) > MOST_LEFT:
         return Compared(Finding.OPEN, "content")
-    if (veto := over.veto()) is not None:
+    veto = over.veto()
+    if veto is not None and veto not in LESSER:
         return Compared(Finding.VETO, veto)
     licence, used = reordered(found)
     if licence is None:
         return Compared(Finding.VETO, "order")
+    if veto is not None:
+        return Compared(Finding.VETO, veto)
     if exact:
         return Compared(Finding.OPEN, "exact")
     licences = found.licences | ({licence} if licence else set())
@@ -149,7 +155,7 @@ class _Leftover:
         if kind is Kind.MODAL:
             return "tense" if token.lemma in {"past", "was", "passive", "perf"} else "modal"
         if kind is Kind.MUST and token.lemma in TIMES:
-            return "time"
+            return "time_word"
         return str(kind.value)
 
     def _bare_what(self, token: Token) -> bool:
