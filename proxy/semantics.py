@@ -4,6 +4,7 @@ import asyncio
 import random
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 from pathlib import Path
 from typing import Final, final
@@ -106,10 +107,11 @@ class Semantics:
         self._engine: RedisEngine | None = None
         self.served: ServedLog = ServedHere()
         self.records = self._records(config, purges, link, slot, dimension)
-        self._labels = self._label_log(config, link)
+        self.labels = self._label_log(config, link)
         limits = Limits(max_error_rate=semantic.max_error_rate)
-        self._learner = Learner(self._labels, limits, clock=clock)
-        self._spending = DailyBudget(int(semantic.judge.usd_per_day * NANO), wall)
+        self._learner = Learner(self.labels, limits, clock=clock)
+        # Each worker has its part.
+        self._spending = DailyBudget(int(semantic.judge.usd_per_day * NANO) // config.server.workers, wall)
         self._asked = 0
         """Questions that were looked for since the last label."""
         self._made: list[Inquiries] = []
@@ -306,7 +308,7 @@ class Semantics:
         for inquiries in self._made:
             await inquiries.close(FLUSH)
         await self._learner.close()
-        await self._labels.close()
+        await self.labels.close()
         if self._follower is not None:
             await self._follower.close()
         if self._file is not None:
@@ -341,11 +343,17 @@ class Semantics:
 
     async def purge(self, selector: Selector) -> None:
         """What somebody wants gone, wherever it is."""
-        if selector.key is not None:
-            await self._labels.drop([selector.key])
+        await self.labels.drop(await self._meant(selector))
         await self.records.purge(selector)
         if self._file is not None:
             await self._file.remove()
+
+    async def _meant(self, selector: Selector) -> list[str]:
+        """The keys of what there is, as far as the store can say."""
+        now = self._wall()
+        with suppress(ConnectionError, TimeoutError):
+            return [record.key async for record in self.records.all() if selector.matches(record.meta, now)]
+        return [] if selector.key is None else [selector.key]
 
     async def hear(self, selector: Selector) -> None:
         """The same, of another worker, who has seen to what is shared."""

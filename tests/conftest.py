@@ -152,11 +152,12 @@ async def upstream(upstream_port: int) -> AsyncIterator[ScriptedUpstream]:
 
 
 @pytest.fixture
-async def start(upstream: ScriptedUpstream) -> AsyncIterator[StartGateway]:
+async def start(upstream: ScriptedUpstream, tmp_path: Path) -> AsyncIterator[StartGateway]:
     """Starts gateways in this process, by default in front of `upstream`, with the settings given."""
     async with AsyncExitStack() as stack:
 
         async def start_gateway(url: str = "", **settings: object) -> Gateway:
+            settings.setdefault("data__directory", tmp_path / "data")
             return await stack.enter_async_context(in_process(url or upstream.url, **settings))  # type: ignore[arg-type]
 
         yield start_gateway

@@ -7,6 +7,8 @@ from typing import Final, Protocol, final
 import msgspec
 from aiohttp import web
 
+from cache.semantic.decide import AUDIT
+from cache.semantic.learning.label_log import LabelLog
 from cache.semantic.store.record import EXACT_ONLY, Change, Record
 from cache.semantic.store.records import Changed, Records
 from cache.semantic.store.served import ServedLog
@@ -15,6 +17,7 @@ from proxy.telemetry.log import Log
 
 __all__ = ["QuestionRoutes", "Questions"]
 
+MAX_LABELS: Final = 10_000
 KEY: Final = re.compile("[0-9a-f]{64}")
 
 
@@ -25,6 +28,8 @@ class Questions(Protocol):
     def records(self) -> Records: ...
     @property
     def served(self) -> ServedLog: ...
+    @property
+    def labels(self) -> LabelLog: ...
 
 
 @final
@@ -37,6 +42,7 @@ class QuestionRoutes:
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         router.add_get("/cache/questions/{key}", self._story)
+        router.add_get("/cache/labels", self._labels)
         router.add_post("/cache/questions/{key}/distrust", self._distrust)
 
     async def _story(self, request: web.Request) -> web.Response:
@@ -56,6 +62,27 @@ class QuestionRoutes:
             "served": [msgspec.structs.asdict(each) for each in served],
         }
         return web.Response(content_type="application/json", body=msgspec.json.encode(story))
+
+    async def _labels(self, request: web.Request) -> web.Response:
+        """Pairs of questions, as `askonce calibrate` takes them: `a` was answered, `b` was asked."""
+        limit = request.query.get("limit", "1000")
+        if not (limit.isascii() and limit.isdigit() and len(limit) < 6 and 1 <= int(limit) <= MAX_LABELS):
+            raise Problem(HTTPStatus.BAD_REQUEST, f"limit: a whole number from 1 to {MAX_LABELS}", {"field": "limit"})
+        found = [] if self._questions is None else await self._questions.labels.examples(int(limit))
+        if found is None:
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "the labels can't be read now")
+        pairs = [
+            {
+                "a": label.stored,
+                "b": label.asked,
+                "same_answer": label.right,
+                "category": label.rule or label.standing,
+                "weight": label.weight,
+                "audited": label.standing == AUDIT,
+            }
+            for label in found
+        ]
+        return web.Response(content_type="application/json", body=msgspec.json.encode({"labels": pairs}))
 
     async def _distrust(self, request: web.Request) -> web.Response:
         questions, record = await self._found(request)

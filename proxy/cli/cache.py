@@ -140,6 +140,16 @@ def _told(story: dict[str, Any]) -> Iterable[list[str]]:
             yield ["", f"as it was like: {served['stored']}"]
 
 
+@cache.command()
+def labels(
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 10_000,
+    admin_url: AdminUrl = "", config: ConfigFile = None,
+) -> None:  # fmt: skip
+    """Pairs of questions whose answers were compared, as lines that `askonce calibrate` reads."""
+    for pair in ask("GET", "cache/labels", admin_url, config, query={"limit": str(limit)})["labels"]:
+        print(json.dumps(pair, ensure_ascii=False))
+
+
 def _tiers(found: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
     """The shared one says how much there was; each worker's memory is a copy of some."""
     if found["redis"] is not None:

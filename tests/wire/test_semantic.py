@@ -1,6 +1,7 @@
 """Questions that mean the same, through a gateway that runs."""
 
 import asyncio
+import json
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -254,6 +255,15 @@ async def test_a_right_label_makes_the_question_known(start: StartGateway, upstr
     assert told(hit, "similar-key") == told(first, "cache-key")
     assert await gateway.sample("askonce_semantic_labels_total", verdict="right", by="answer") == 1
     assert MONEY in (await run(gateway, "show", told(first, "cache-key"))).out
+    for _ in range(100):
+        if exported := (await run(gateway, "labels")).out:
+            break
+        await asyncio.sleep(0.05)
+    assert json.loads(exported) == {
+        "a": REFUND, "b": MONEY, "same_answer": True, "category": "content", "weight": 1.0, "audited": False,
+    }  # fmt: skip
+    await Operator(gateway).purge(model="m")
+    assert (await run(gateway, "labels")).out == ""
 
 
 async def test_wrong_labels_end_in_the_own_question_alone(start: StartGateway, upstream: ScriptedUpstream) -> None:

@@ -112,14 +112,11 @@ def judged(found: Alignment, *, exact: bool) -> Compared:
     over = _Leftover(found)
     if max(len(over.lefts), len(over.rights)) > MOST_LEFT:
         return Compared(Finding.OPEN, "content")
-    veto = over.veto()
-    if veto is not None and veto not in LESSER:
+    if (veto := over.veto()) is not None:
         return Compared(Finding.VETO, veto)
     licence, used = reordered(found)
     if licence is None:
         return Compared(Finding.VETO, "order")
-    if veto is not None:
-        return Compared(Finding.VETO, veto)
     if exact:
         return Compared(Finding.OPEN, "exact")
     licences = found.licences | ({licence} if licence else set())
