@@ -12,8 +12,9 @@ from typing import Final
 
 from cache.semantic.english.lexicon import listed, rows
 from cache.semantic.english.reading import Mark, Word
+from cache.semantic.english.recast import recast
 
-__all__ = ["framed"]
+__all__ = ["framed", "is_wrapping"]
 
 
 def _section(wanted: str) -> Iterator[str]:
@@ -84,12 +85,13 @@ def _joined(words: Sequence[Word]) -> str:
 
 def framed(sentence: Sequence[Word], *, careful: bool = False) -> list[Word]:
     """One sentence without its wrapping, in the one form of its frame. `careful` keeps its inside and its end."""
-    if _WRAPPING.fullmatch(_joined(words := _without_commas(sentence))) is not None:
+    if is_wrapping(sentence):
         return []
     words, asks = _opened(list(sentence) if careful else _closed(list(sentence)))
     if not careful:
         words, more = _opened(_moved(words))
         asks = asks or more
+        words = recast(words)
     if asks and len(words) > 2 and words[0].text == "i" and words[1].text == "could":
         words = [words[1], words[0], *words[2:]]
     words = _in_frame(words)
@@ -100,6 +102,11 @@ def framed(sentence: Sequence[Word], *, careful: bool = False) -> list[Word]:
 
 _DETERMINERS: Final = listed("my a an the this that your our some any")
 """*how do i like reset my password*: such a *like* is no verb."""
+
+
+def is_wrapping(sentence: Sequence[Word]) -> bool:
+    """The sentence is a greeting, thanks, a plea: no part of the question."""
+    return _WRAPPING.fullmatch(_joined(_without_commas(sentence))) is not None
 
 
 def _without_commas(words: Sequence[Word]) -> list[Word]:
@@ -116,7 +123,7 @@ def _opened(words: list[Word]) -> tuple[list[Word], bool]:
         taken = found.group().count(" ")
         if not asked and words[0].text in _IF:
             break
-        asked = (found.lastindex or 1) - 1 in _ASKERS
+        asked = (found.lastindex or 1) - 1 in _ASKERS or words[taken - 1].text in {"wondering", "curious"}
         asks = asks or words[taken - 1].text in _IF
         words = words[taken:]
     return words, asks

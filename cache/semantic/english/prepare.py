@@ -16,12 +16,13 @@ from cache.semantic.english.closed import (
     WH,
 )
 from cache.semantic.english.forms import Form, inflected
-from cache.semantic.english.frames import framed
+from cache.semantic.english.frames import framed, is_wrapping
 from cache.semantic.english.lexicon import HOMOGRAPHS, KNOWN, NAMES, listed
 from cache.semantic.english.numbers import one_form
 from cache.semantic.english.phrases import SEPARABLE, longest
 from cache.semantic.english.reading import Case, Mark, Read, Word, read
 from cache.semantic.english.rearrange import rearranged
+from cache.semantic.english.recast import run_on
 from cache.semantic.english.spelling import is_spelt, spelt_out
 from cache.semantic.english.tokens import Kind, Prepared, Token
 
@@ -127,7 +128,9 @@ def _literally(text: str) -> Token:
 
 def _tokens_of(words: Sequence[Word], *, exact: bool, careful: bool) -> list[Token]:
     plain = one_form(_unstuttered(list(spelt_out(words))))
-    sentences = [sentence for part in _sentences(plain) if (sentence := framed(part, careful=careful))]
+    parts = list(_sentences(plain))
+    parts = parts if careful else run_on([part for part in parts if not is_wrapping(part)])
+    sentences = [sentence for part in parts if (sentence := framed(part, careful=careful))]
     long = len(words) > _LONG
     return [
         token for sentence in sentences for token in _tokens(sentence, careful=careful or long, exact=exact or long)
@@ -304,7 +307,7 @@ def _joined_phrases(pairs: list[_Pair]) -> list[_Pair]:
             continue
         size, short = longest(lemmas, at)
         if size and all(pairs[i][0].mark not in {Mark.QUOTED, Mark.CODE, Mark.URL} for i in range(at, at + size)):
-            form = pairs[at][2]
+            form = Form.PLAIN if short and short[0] in MODALS else pairs[at][2]
             out.extend((Word(text, Mark.FRAME), text, form if not i else Form.PLAIN) for i, text in enumerate(short))
             at += size
             continue

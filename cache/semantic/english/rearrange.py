@@ -9,6 +9,10 @@ from cache.semantic.english.tokens import Kind, Token
 __all__ = ["rearranged"]
 
 _SUBJECTS: Final = listed("i you we they he she it")
+_SUPERLATIVES: Final = listed(
+    "biggest largest smallest highest lowest longest shortest oldest youngest newest fastest slowest cheapest tallest"
+    " deepest hottest coldest nearest closest richest poorest strongest"
+)
 _NEEDED: Final = listed("necessary mandatory compulsory obligatory")
 _PAYMENTS: Final = listed(
     "card creditcard cash paypal cheque check klarna venmo giftcard bitcoin crypto amex mastercard visa"
@@ -20,6 +24,9 @@ _SERVICES: Final = listed("deliver ship post accept repair install cater refund 
 
 def rearranged(tokens: list[Token]) -> list[Token]:
     """Orders that say the same made one: *i can* is *can i*; *is X available* is *is there X*."""
+    for at in range(1, len(tokens) - 1):
+        if tokens[at].lemma == "not" and tokens[at + 1].lemma == "can" and tokens[at - 1].kind is Kind.PERSON:
+            tokens[at], tokens[at + 1] = tokens[at + 1], tokens[at]
     for at in range(len(tokens) - 1):
         if tokens[at].kind is Kind.PERSON and tokens[at + 1].kind is Kind.MODAL and tokens[at + 1].lemma != "past":
             tokens[at], tokens[at + 1] = tokens[at + 1], tokens[at]
@@ -28,6 +35,7 @@ def rearranged(tokens: list[Token]) -> list[Token]:
             tokens[at], tokens[at + 1] = tokens[at + 1], tokens[at]
     if not tokens:
         return tokens
+    tokens = _supposed(_purposed(_generally(tokens)))
     head = tokens[0].lemma
     if [token.lemma for token in tokens[::2]] == ["exist", "delivery"] and len(tokens) == 3:
         return [_frame("¿"), _word("you", Kind.PERSON), _word("deliver", Kind.CONTENT), tokens[1]]
@@ -46,8 +54,66 @@ def rearranged(tokens: list[Token]) -> list[Token]:
         return _counted(tokens)
     if head == "who":
         return _made(tokens)
-    if head == "what":
+    if head in {"what", "which"}:
         return _measured(tokens)
+    return tokens
+
+
+_ANYONES_DOINGS: Final = listed(
+    "boil poach fry bake cook roast grill steam simmer peel chop thaw defrost reverse sort convert install"
+    " solve factor multiply divide simplify integrate differentiate learn become tie fold knit crochet draw unclog"
+    " uninstall reset restart reboot configure compile debug declare iterate initialize concatenate rename clone merge"
+    " unzip compress extract overcome lose screenshot screenshare fix repair remove play write create delete"
+    " connect pair format partition mount copy paste undo crop resize spell improve"
+    " zip enable disable prune pronounce"
+)
+_MADE: Final = listed(
+    "cake bread pizza pancake rice pasta soup sauce tea coffee pie pudding cookie omelette omelet jam cheese yogurt"
+    " curry salad soap candle slime paper beer butter gravy hummus dough"
+)
+_TREATED: Final = listed("burn fever cold flu rash sunburn blister diabetes asthma migraine acne wart sprain")
+_COMPUTED: Final = listed(
+    "area volume perimeter percentage average mean median mode circumference gradient slope velocity density"
+)
+_WITH: Final = {"make": _MADE, "treat": _TREATED, "cure": _TREATED, "calculate": _COMPUTED}
+_ONES_OWN: Final = listed(
+    "customer client user staff employee order room account data payment record food product company card booking team"
+    " contract policy price site website complaint member guest patient student profile request"
+)
+"""Objects that a company is asked about: *how do you remove inactive accounts*."""
+
+
+def _generally(tokens: list[Token]) -> list[Token]:
+    """*how do you boil an egg* asks how I boil one, where it cannot ask what you do."""
+    if len(tokens) < 4 or [token.lemma for token in tokens[:2]] != ["how", "you"] or tokens[2].form is not Form.PLAIN:
+        return tokens
+    lemmas = {token.lemma for token in tokens[3:]}
+    done = tokens[2].lemma
+    if not (done in _ANYONES_DOINGS or lemmas & _WITH.get(done, frozenset())) or lemmas & _ONES_OWN:
+        return tokens
+    if any(token.kind is Kind.PERSON for token in tokens[3:]):
+        return tokens
+    return [tokens[0], _word("i", Kind.PERSON), *tokens[2:]]
+
+
+def _supposed(tokens: list[Token]) -> list[Token]:
+    """*what do I do if I lost, have lost, lose it*: when it happened changes nothing there."""
+    lemmas = [token.lemma for token in tokens]
+    if "if" not in lemmas[2:6] or lemmas[0] != "what" or not {"do", "happen"} & set(lemmas[1:4]):
+        return tokens
+    start = lemmas.index("if")
+    return tokens[:start] + [
+        token._replace(form=Form.PLAIN) if token.form is Form.PAST else token
+        for token in tokens[start:]
+        if token.lemma not in {"was", "perf", "past", "passive"}
+    ]
+
+
+def _purposed(tokens: list[Token]) -> list[Token]:
+    """*the fee for cancelling* is *the fee to cancel*."""
+    for at in range(1, len(tokens) - 1):
+        if tokens[at].lemma == "for" and tokens[at + 1].form is Form.ING and tokens[at + 1].kind is Kind.CONTENT:
+            tokens[at] = tokens[at]._replace(lemma="to")
     return tokens
 
 
@@ -98,6 +164,13 @@ def _measured(tokens: list[Token]) -> list[Token]:
         and tokens[2].lemma in {"my", "this", "it"}
     ):
         return [_frame("why"), *tokens[2:]]
+    if (
+        len(tokens) > 3
+        and tokens[2].lemma in _SUPERLATIVES
+        and tokens[1].kind is Kind.CONTENT
+        and tokens[3].kind is Kind.PREPOSITION
+    ):
+        return [_frame("what"), tokens[2], tokens[1], *tokens[3:]]
     if len(tokens) > 2 and tokens[-1].lemma == "cost" and tokens[1].lemma != "deadline":
         return [_frame("price"), *tokens[1:-1]]
     return tokens
@@ -167,7 +240,7 @@ def _active(tokens: list[Token]) -> list[Token]:
             verb = token._replace(form=Form.PLAIN)
             head = [tokens[0]] if tokens[0].lemma == "how" else [_word("can", Kind.MODAL)]
             return [*head, _word("i", Kind.PERSON), verb, *tokens[start:at], *tokens[at + 1 :]]
-        if token.kind not in {Kind.CONTENT, Kind.LIGHT} and token.lemma not in {"my", "this", "that"}:
+        if token.kind not in {Kind.CONTENT, Kind.LIGHT} and token.lemma not in {"my", "this", "that", "new", "old"}:
             break
     return tokens
 

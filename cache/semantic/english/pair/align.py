@@ -53,6 +53,7 @@ def aligned(
         _by_caseless_lemma(found)
     over = found.left_over(), found.right_over()
     if over[0] and over[1]:
+        _by_definition(found)
         _by_joining(found, *over)
         _by_synonym(found, same)
     return found
@@ -89,6 +90,24 @@ def _by_caseless_lemma(found: Alignment) -> None:
 def _one_name(one: Token, other: Token) -> bool:
     """A name keeps its plural, so that Windows is no window, but not where capitals tell nothing."""
     return one.kind is other.kind is Kind.CONTENT and inflected(one.lemma).lemma == inflected(other.lemma).lemma
+
+
+def _by_definition(found: Alignment) -> None:
+    """*define inflation*, *explain inflation* ask what *what is inflation* asks; *what is the capital* is no term."""
+    if not found.left or not found.right or found.partner[0] >= 0 or found.taken[0]:
+        return
+    for one, other in ((found.left, found.right), (found.right, found.left)):
+        if one[0].lemma != "what" or other[0].lemma not in {"define", "explain"}:
+            continue
+        if 1 < len(one) < 6 and one[1].kind is Kind.CONTENT and not any(map(_points, (*one, *other[1:]))):
+            found.pair(0, 0)
+            found.licences.add("frame")
+            return
+
+
+def _points(token: Token) -> bool:
+    """At one thing, of which no definition is asked."""
+    return token.the or token.name or token.kind not in {Kind.CONTENT, Kind.PREPOSITION, Kind.QUESTION}
 
 
 def _by_joining(found: Alignment, lefts: Sequence[int], rights: Sequence[int]) -> None:

@@ -11,7 +11,8 @@ __all__ = ["reordered"]
 
 _UNORDERED: Final = frozenset({Kind.MODAL, Kind.LIGHT})
 _COMPOUNDING: Final = frozenset({"of", "for", "on"})
-_SYMMETRIC: Final = listed("difference similarity distinction relationship comparison connection")
+_OWNERS: Final = listed("my your our his her their")
+_SYMMETRIC: Final = listed("difference similarity distinction relationship comparison connection distance far")
 _MEASURES: Final = listed(
     "glass cup bottle box pot bowl can tin jar packet bag plate piece pack bucket basket tank case"
 )
@@ -73,7 +74,7 @@ def _compound(found: Alignment, sequence: Sequence[tuple[int, int]]) -> int | No
 
 def _between(found: Alignment, firsts: Sequence[tuple[int, int]], seconds: Sequence[tuple[int, int]]) -> int | None:
     """The leftover preposition between the blocks: left index, or -1 - right index."""
-    if not all(found.left[at].kind is Kind.CONTENT for at, _ in (*firsts, *seconds)):
+    if not (_is_noun(found, firsts) and _is_noun(found, seconds)):
         return None
     heads = {found.left[firsts[-1][0]].lemma}
     left_gap = range(firsts[-1][0] + 1, seconds[0][0])
@@ -86,6 +87,14 @@ def _between(found: Alignment, firsts: Sequence[tuple[int, int]], seconds: Seque
         if not found.taken[at] and found.right[at].lemma in _COMPOUNDING and len(right_gap) == 1 and not left_gap:
             return None if heads & _MEASURES else -1 - at
     return None
+
+
+def _is_noun(found: Alignment, block: Sequence[tuple[int, int]]) -> bool:
+    """Words of content; *my* may lead: *the name on my ticket* is *my ticket's name*."""
+    first, *others = (found.left[at] for at, _ in block)
+    return (first.kind is Kind.CONTENT or (bool(others) and first.lemma in _OWNERS)) and all(
+        token.kind is Kind.CONTENT for token in others
+    )
 
 
 def _phrases_permuted(found: Alignment) -> bool:
