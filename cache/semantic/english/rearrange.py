@@ -102,10 +102,11 @@ def _supposed(tokens: list[Token]) -> list[Token]:
     if "if" not in lemmas[2:6] or lemmas[0] != "what" or not {"do", "happen"} & set(lemmas[1:4]):
         return tokens
     start = lemmas.index("if")
+    gets = {at for at in range(start, len(tokens) - 1) if lemmas[at] == "get" and tokens[at + 1].form is Form.PAST}
     return tokens[:start] + [
         token._replace(form=Form.PLAIN) if token.form is Form.PAST else token
-        for token in tokens[start:]
-        if token.lemma not in {"was", "perf", "past", "passive"}
+        for at, token in enumerate(tokens)
+        if at >= start and at not in gets and token.lemma not in {"was", "perf", "past", "passive"}
     ]
 
 
@@ -124,7 +125,7 @@ _MAKERS: Final = {
 }  # fmt: skip
 _MEASURES: Final = {
     "height": "tall", "length": "long", "depth": "deep", "weight": "heavy", "age": "old", "distance": "far",
-    "size": "big", "width": "wide", "thickness": "thick", "elevation": "high",
+    "size": "big", "speed": "fast", "duration": "long", "width": "wide", "thickness": "thick", "elevation": "high",
 }  # fmt: skip
 
 
@@ -197,7 +198,7 @@ _HAD: Final = listed(
     " statement insurance voucher sale promotion offer deal newsletter gluten vegan vegetarian halal"
     " kosher outlet socket charger chargers wheelchair ramp playground changing locker laundry kitchen"
     " garden minibar tv aircon heating reward loyalty membership pass franchise internship scholarship"
-    " installment"
+    " installment wrapping matching minimum maximum collection pickup financing lounge canteen dress"
 )
 """What an establishment may have, so that *do you have one* is *is there one*."""
 
@@ -218,7 +219,7 @@ def _owned(tokens: list[Token], at: int) -> list[Token]:
     owner, things = tokens[1:at], tokens[at + 1 :]
     if not any(token.lemma in _HAD for token in things[:4]) or things[0].kind not in {Kind.CONTENT, Kind.COMPARATIVE}:
         return tokens
-    if [token.lemma for token in owner] == ["you"]:
+    if [token.lemma for token in owner] in (["you"], ["we"]):
         return [_frame("exist"), *things]
     if owner[-1].kind is not Kind.CONTENT or any(
         each.kind in {Kind.PERSON, Kind.PREPOSITION, Kind.NEGATION} and each.lemma not in {"your", "this"}

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, final
 
 from cache.semantic.english.forms import inflected
+from cache.semantic.english.reading import Case
 from cache.semantic.english.tokens import Kind, Token
 
 __all__ = ["Alignment", "aligned"]
@@ -99,7 +100,7 @@ def _by_definition(found: Alignment) -> None:
     for one, other in ((found.left, found.right), (found.right, found.left)):
         if one[0].lemma != "what" or other[0].lemma not in {"define", "explain"}:
             continue
-        if 1 < len(one) < 6 and one[1].kind is Kind.CONTENT and not any(map(_points, (*one, *other[1:]))):
+        if 1 < len(one) < 6 and one[1].kind is Kind.CONTENT and not any(map(_points, one)) and _is_term(one[1]):
             found.pair(0, 0)
             found.licences.add("frame")
             return
@@ -107,7 +108,11 @@ def _by_definition(found: Alignment) -> None:
 
 def _points(token: Token) -> bool:
     """At one thing, of which no definition is asked."""
-    return token.the or token.name or token.kind not in {Kind.CONTENT, Kind.PREPOSITION, Kind.QUESTION}
+    return token.the or token.kind not in {Kind.CONTENT, Kind.PREPOSITION, Kind.QUESTION}
+
+
+def _is_term(token: Token) -> bool:
+    return not token.name or token.case is Case.CAPITALS
 
 
 def _by_joining(found: Alignment, lefts: Sequence[int], rights: Sequence[int]) -> None:
