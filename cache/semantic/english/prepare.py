@@ -178,7 +178,7 @@ def _is_stutter(words: Sequence[Word]) -> bool:
     return all(word.mark in {Mark.PLAIN, Mark.NAME} for word in words) and any(
         word.text in _STUTTERED
         for word in words
-        if word.text not in {"that", "had", "more", "no", "so", "again", "not"}
+        if word.text not in {"that", "had", "more", "no", "so", "again", "not", "without", "except"}
     )
 
 
