@@ -28,6 +28,7 @@ class Unfinished(enum.Enum):
     OTHERS = "workers_not_told"
     REDIS = "redis_not_searched"
     FILE = "snapshot_not_removed"
+    QUESTIONS = "questions_not_removed"
 
 
 @final
@@ -43,7 +44,9 @@ class Outcome:
 class Beyond(Protocol):
     """What is known of answers beside the answers themselves."""
 
-    async def purge(self, selector: Selector) -> None: ...
+    async def purge(self, selector: Selector) -> bool:
+        """False: something may be left."""
+
     async def hear(self, selector: Selector) -> None: ...
 
 
@@ -111,8 +114,7 @@ class Purger:
         heard_by = asyncio.get_running_loop().time() + SPREAD
         memory = await self._memory.purge(selector, begun)
         unlinked = await self._unlink()
-        if self.beyond is not None:
-            await self.beyond.purge(selector.here(begun))
+        beyond = self.beyond is None or await self.beyond.purge(selector.here(begun))
         redis = None if self._redis is None else await self._redis.purge(selector.here(begun))
         if not told:
             unfinished.append(Unfinished.OTHERS)
@@ -122,6 +124,8 @@ class Purger:
             unfinished.append(Unfinished.REDIS)
         if not unlinked:
             unfinished.append(Unfinished.FILE)
+        if not beyond:
+            unfinished.append(Unfinished.QUESTIONS)
         return Outcome(memory, redis, tuple(unfinished))
 
     def hear(self, selector: Selector) -> None:

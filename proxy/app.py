@@ -149,7 +149,9 @@ class App:
             wall=caches.wall,
             worker=worker,
         )
-        questions = QuestionRoutes(caches.semantics, self.log)
+        questions = QuestionRoutes(
+            caches.semantics, caches.purger if self._shared and self._link is None else None, self.log
+        )
         parts = self._accounts.routes(self.config.keys.grace)
         application = Admin(self.metrics, self.readiness, self._gate, routes, questions, *parts).application()
         self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=0.1)

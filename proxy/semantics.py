@@ -8,6 +8,7 @@ from contextlib import suppress
 from math import inf
 from pathlib import Path
 from typing import Final, final
+from weakref import WeakSet
 
 from cache.link import Link
 from cache.select import Purges, Selector
@@ -96,7 +97,7 @@ class Semantics:
         self._clock = clock
         self._own = own
         semantic = config.semantic
-        work, fingerprint, dimension = self._embedder(semantic)
+        work, fingerprint, dimension = self._embedder(config)
         self._work = work
         self.embedder = TimelyEmbedder(work, fingerprint, dimension, clock, deadline=semantic.deadline)
         self._patient = TimelyEmbedder(work, fingerprint, dimension, clock, deadline=PATIENCE)
@@ -114,7 +115,8 @@ class Semantics:
         self._spending = DailyBudget(int(semantic.judge.usd_per_day * NANO) // config.server.workers, wall)
         self._asked = 0
         """Questions that were looked for since the last label."""
-        self._made: list[Inquiries] = []
+        self._made: WeakSet[Inquiries] = WeakSet()
+        self._notes: set[asyncio.Task[None]] = set()
         self._keeper: asyncio.Task[None] | None = None
         metrics.semantic.stats = self._stats
 
@@ -123,12 +125,12 @@ class Semantics:
 
     # what it is made of
 
-    def _embedder(self, semantic: Semantic) -> tuple[Work, str, int]:
+    def _embedder(self, config: Config) -> tuple[Work, str, int]:
         """Raises ConfigError."""
-        chosen = semantic.embedder
+        chosen = config.semantic.embedder
         if chosen.kind == "upstream":
             ask = embeddings_call(self._own, chosen.model, chosen.dimension, seconds=PATIENCE)
-            fingerprint = fingerprint_of(b"upstream", chosen.model, chosen.dimension)
+            fingerprint = fingerprint_of(_places(config), chosen.model, chosen.dimension)
             return AskedWork(ask, chosen.dimension, most=chosen.queue), fingerprint, chosen.dimension
         try:
             files: ModelFiles = minilm() if chosen.kind == "minilm" else examine(Path(chosen.folder))
@@ -209,12 +211,14 @@ class Semantics:
             self._metrics.semantic,
             version=semantic.version,
             deadline=semantic.deadline,
-            padding=semantic.padding if config.cache.scope == "global" else 0.0,
+            padding=semantic.padding,
+            scope=config.cache.scope,
             wall=self._wall,
             on_served=self._on_served,
             on_bug=lambda error: self._log.failure("internal_error", error),
         )
-        self._made.append(inquiries)
+        self._made.add(inquiries)
+        self._config = config
         return inquiries
 
     def _thresholds(self, static: float, group: str) -> tuple[float, float]:
@@ -256,7 +260,7 @@ class Semantics:
             sample=settings.sample,
             draw=random.random,
             token=_token,
-            told=lambda why: self._metrics.semantic.labelled(why, "judge"),
+            told=self._metrics.semantic.not_judged,
         )
 
     def _on_served(self, exchange: Exchange, question: Question, sought: Sought) -> None:
@@ -272,11 +276,10 @@ class Semantics:
             tier=decision.tier.value,
             rule=decision.rule,
         )
-        self._made[-1].begin(
-            asyncio.get_running_loop().create_task(
-                self.served.note(match.record.key, served, match.record.expires - self._wall())
-            )
-        )
+        seconds = match.record.expires - self._wall()
+        note = asyncio.get_running_loop().create_task(self.served.note(match.record.key, served, seconds))
+        self._notes.add(note)
+        note.add_done_callback(self._notes.discard)
 
     # start and stop
 
@@ -305,7 +308,7 @@ class Semantics:
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
-        for inquiries in self._made:
+        for inquiries in [*self._made]:
             await inquiries.close(FLUSH)
         await self._learner.close()
         await self.labels.close()
@@ -329,7 +332,8 @@ class Semantics:
         while True:
             await asyncio.sleep(SWEEP)
             if self._follower is None:  # which sweeps on its way
-                await self.records.sweep()
+                with suppress(ConnectionError, TimeoutError):
+                    await self.records.sweep()
             if self._file is not None and self._clock() - saved >= SAVE:
                 saved = self._clock()
                 await self._save(self._file)
@@ -341,12 +345,13 @@ class Semantics:
 
     # purges
 
-    async def purge(self, selector: Selector) -> None:
-        """What somebody wants gone, wherever it is."""
-        await self.labels.drop(await self._meant(selector))
-        await self.records.purge(selector)
-        if self._file is not None:
-            await self._file.remove()
+    async def purge(self, selector: Selector) -> bool:
+        """What somebody wants gone, wherever it is. False: something may be left."""
+        keys = await self._meant(selector)
+        told = [await self.labels.drop(keys), await self.served.drop(keys)]
+        dropped = await self.records.purge(selector)
+        left = "" if self._file is None else await self._file.remove()
+        return all(told) and dropped.complete and not left
 
     async def _meant(self, selector: Selector) -> list[str]:
         """The keys of what there is, as far as the store can say."""
@@ -375,6 +380,11 @@ class Semantics:
             at_most=estimate.at_most,
             following=following,
         )
+
+
+def _places(config: Config) -> bytes:
+    """Who may make the vectors of a name: another upstream, another model."""
+    return repr(sorted((name, upstream.base_url) for name, upstream in config.upstreams.items())).encode()
 
 
 def _token() -> str:

@@ -71,6 +71,8 @@ class Question(NamedTuple):
     language: str
     group: str
     """Whose threshold counts."""
+    key: str = ""
+    """Of its own answer, which is none to another question."""
 
     def __repr__(self) -> str:
         return f"<Question of {len(self.text)} characters in {self.partition[:12]}>"
@@ -164,7 +166,7 @@ class Lookup:
         now, floor, matches = self._wall(), min(similarity for _, similarity in found), []
         for key in keys:
             record = records.get(key)
-            if record is None or record.partition != question.partition or record.expires <= now:
+            if key == question.key or record is None or record.partition != question.partition or record.expires <= now:
                 continue
             near = [
                 (min(float(np.dot(kept, vector)), 1.0), asked)

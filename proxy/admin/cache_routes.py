@@ -33,6 +33,7 @@ CONDITIONS: Final = frozenset(["key", "tag", "model", "team", "endpoint", "scope
 _WHY: Final = {
     Unfinished.OTHERS: "the other workers could not be told",
     Unfinished.REDIS: "Redis did not answer",
+    Unfinished.QUESTIONS: "what is known of its questions could not all be removed",
     Unfinished.FILE: "the snapshot could not be removed",
 }
 

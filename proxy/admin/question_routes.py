@@ -7,6 +7,8 @@ from typing import Final, Protocol, final
 import msgspec
 from aiohttp import web
 
+from cache.purge import Purger
+from cache.select import Selector
 from cache.semantic.decide import AUDIT
 from cache.semantic.learning.label_log import LabelLog
 from cache.semantic.store.record import EXACT_ONLY, Change, Record
@@ -34,10 +36,11 @@ class Questions(Protocol):
 
 @final
 class QuestionRoutes:
-    """`questions` is None where nothing is looked for."""
+    """`questions` is None where nothing is looked for. `purger` removes what each of several workers has of its own."""
 
-    def __init__(self, questions: Questions | None, log: Log) -> None:
+    def __init__(self, questions: Questions | None, purger: Purger | None, log: Log) -> None:
         self._questions = questions
+        self._purger = purger
         self._log = log
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -86,6 +89,9 @@ class QuestionRoutes:
 
     async def _distrust(self, request: web.Request) -> web.Response:
         questions, record = await self._found(request)
+        if self._purger is not None:
+            # The others would not hear of it.
+            await self._purger.purge(Selector(key=record.key))
         result = await questions.records.change(record.key, record.partition, Change(wrong=EXACT_ONLY))
         if result is Changed.DOWN:
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "Redis did not answer")

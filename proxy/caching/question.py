@@ -76,5 +76,5 @@ class Inquiries(Protocol):
     def inquire(self, exchange: Exchange, question: Question) -> Inquiry | None:
         """None where there is nothing to look for, or nobody who wants it."""
 
-    def unlike_others(self, exchange: Exchange, question: Question) -> bool:
-        """It may not be given what others who ask the same may be given."""
+    def serves(self, exchange: Exchange, question: Question) -> bool:
+        """It may be given an answer to another question, which others who ask the same may not."""

@@ -31,6 +31,8 @@ from proxy.upstream.call import Call
 __all__ = ["Found", "Question", "Recall"]
 
 LIST: Final = ("models", "/v1/models")
+ALIKE: Final = "alike"
+"""In the name of a call whose followers may be given an answer to another question."""
 
 
 @final
@@ -216,11 +218,7 @@ class Recall:
             or not (question.plan.may_read and question.plan.may_share)
         ):
             return
-        if (
-            exchange.note is None
-            or self._flights.under_way(key)
-            or self._tiers.memory.get(key, self._wall()) is not None
-        ):
+        if exchange.note is None or self._under_way(key) or self._tiers.memory.get(key, self._wall()) is not None:
             return
         exchange.note.early = self._loop.create_task(self._tiers.fetch(key))
 
@@ -234,7 +232,7 @@ class Recall:
         match seen.freshness:
             case Freshness.FRESH:
                 early = draw and self._early(note, entry, now) and not question.asked.only_if_cached
-                if early and not self._flights.under_way(question.key):
+                if early and not self._under_way(question.key):
                     note.status, note.handling = CacheStatus.REFRESH, Handling.FWD_REQUEST
                     return None
                 return _given(note, question, entry, seen, CacheStatus.HIT)
@@ -246,6 +244,9 @@ class Recall:
                 note.handling = Handling.FWD_REQUEST
         note.status = CacheStatus.MISS
         return None
+
+    def _under_way(self, key: str) -> bool:
+        return self._flights.under_way(key) or self._flights.under_way(f"{key} {ALIKE}")
 
     def _early(self, note: CacheNote, entry: Entry, now: float) -> bool:
         if note.status is CacheStatus.MISS:
@@ -333,8 +334,8 @@ class Recall:
     ) -> tuple[Reply | Entry | Alike, Role]:
         """`reason`: why what is stored won't do. Those who have the same share a call."""
         asked = question.asked
-        if not reason and self._keep.alikes is not None and self._keep.alikes.unlike_others(exchange, question):
-            reason = "exact"
+        if not reason and self._keep.alikes is not None and self._keep.alikes.serves(exchange, question):
+            reason = ALIKE
         return await self._flights.board(
             f"{question.key} {reason}" if reason else question.key,
             voyage,

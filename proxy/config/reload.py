@@ -15,7 +15,7 @@ _AT_START: Final = {
     "log": ("format", "level"),
     "metrics": ("max_models",),
     "cache": ("enabled", "memory_bytes", "snapshot"),
-    "semantic": ("engine", "memory_bytes", "deadline", "embedder"),
+    "semantic": ("engine", "memory_bytes", "deadline", "max_error_rate", "label_days", "embedder", "judge"),
     "data": ("directory",),
     "auth": ("mode",),
     "limits": ("count",),

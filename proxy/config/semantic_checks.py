@@ -16,7 +16,7 @@ ENDPOINTS: Final = ("chat/completions", "responses", "completions")
 """Those whose answers are text."""
 MODES: Final = ("off", "shadow", "on")
 MAX_PHRASE: Final = 64
-MAX_PHRASES: Final = 1_000
+MAX_PHRASES: Final = 200
 FILES: Final = ("model.onnx", "tokenizer.json")
 
 

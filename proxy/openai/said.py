@@ -11,13 +11,15 @@ from proxy.openai.events import Unconvertible
 __all__ = ["said"]
 
 _NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+CUT = ("length", "max_tokens", "model_length")
+"""Finish reasons of an answer that somebody's limit ended."""
 _CALLS = ("tool_calls", "function_call", "audio", "refusal")
 
 
 def said(endpoint: str, frames: Sequence[bytes], *, events: bool) -> str | None:
     """What a complete answer says. `events`: the frames are those of a stream.
 
-    None for one that calls tools, refuses, has several choices, or has anything beside its text.
+    None for one that calls tools, refuses, has several choices or anything beside its text, or was cut at its limit.
     """
     try:
         answer = msgspec.json.decode(assemble(endpoint, frames) if events else b"".join(frames))
@@ -35,6 +37,8 @@ def said(endpoint: str, frames: Sequence[bytes], *, events: bool) -> str | None:
 
 def _of_choice(choice: dict[str, Any]) -> str | None:
     message = choice.get("message")
+    if choice.get("finish_reason") in CUT:
+        return None
     if message is None:
         return _text(choice.get("text"))
     if not isinstance(message, dict) or any(message.get(name) for name in _CALLS):
@@ -44,6 +48,8 @@ def _of_choice(choice: dict[str, Any]) -> str | None:
 
 def _of_response(answer: dict[str, Any]) -> str | None:
     """One message, and how the model came to it."""
+    if answer.get("status") == "incomplete":
+        return None
     output = answer.get("output")
     if not isinstance(output, list) or not all(isinstance(item, dict) for item in output):
         return None

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, Protocol, final
 from cache.entry import Entry
 from cache.fingerprint import Unkeyable, digest_apart, quick_to_read
 from cache.freshness import Freshness, judge
+from cache.redis import Miss
 from cache.semantic.guard import MAX_TEXT
 from cache.semantic.language import language
 from cache.semantic.lookup import Lookup, Question, Result, Sought
@@ -21,6 +22,7 @@ from proxy.caching.question import Alike
 from proxy.caching.question import Question as Request
 from proxy.exchange import Exchange
 from proxy.openai.asked import Unasked, asked
+from proxy.semantic.answers import is_answer
 from proxy.semantic.modes import Mode, Modes, Never
 
 __all__ = ["Answered", "Inquiries", "Inquiry", "SemanticEvents"]
@@ -35,6 +37,10 @@ NEVER: Final = "never"
 """A result: the question is of one person, or of a moment."""
 GONE: Final = "gone"
 """A result: the answer is not there any more, or too old for this client."""
+
+
+SETTLED: Final = 10.0
+"""Seconds after which an answer has come to wherever it is kept."""
 
 
 class SemanticEvents(Protocol):
@@ -64,7 +70,10 @@ class Learns(Protocol):
 
 @final
 class Inquiries:
-    """Implements `keep.Inquiries`. `deadline` and `padding` are in seconds, `wall` since the epoch."""
+    """Implements `keep.Inquiries`. `deadline` and `padding` are in seconds, `wall` since the epoch.
+
+    `scope` is who shares answers where no key says so.
+    """
 
     def __init__(
         self,
@@ -78,6 +87,7 @@ class Inquiries:
         version: str,
         deadline: float,
         padding: float,
+        scope: str,
         wall: Callable[[], float],
         on_served: Callable[[Exchange, Question, Sought], object],
         on_bug: Callable[[BaseException], object],
@@ -91,6 +101,7 @@ class Inquiries:
         self.version = version
         self.deadline = deadline
         self.padding = padding
+        self.scope = scope
         self.wall = wall
         self.on_served = on_served
         self.on_bug = on_bug
@@ -104,8 +115,8 @@ class Inquiries:
         mode = self._mode(exchange, request)
         return None if mode is Mode.OFF else Inquiry(self, exchange, request, mode)
 
-    def unlike_others(self, exchange: Exchange, request: Request) -> bool:
-        return self._configured(exchange, None) is Mode.ON and self._mode(exchange, request) is not Mode.ON
+    def serves(self, exchange: Exchange, request: Request) -> bool:
+        return self._mode(exchange, request) is Mode.ON
 
     def _mode(self, exchange: Exchange, request: Request) -> Mode:
         plan = request.plan
@@ -191,10 +202,14 @@ class Inquiry:
         self._tell(alike is not None)
         if alike is None or self._mode is not Mode.ON:
             return None
-        if inquiries.padding:
+        if inquiries.padding and self._is_everybodys():
             # Else everybody could tell by its speed that somebody has asked the like.
             await asyncio.sleep(min(inquiries.padding, alike.entry.spent_ms / 1e3))
         return alike
+
+    def _is_everybodys(self) -> bool:
+        key = self._exchange.key
+        return ((key is not None and key.cache_scope) or self._inquiries.scope) == "global"
 
     async def _find(self) -> str:
         """What came of it, as the metrics call it."""
@@ -242,7 +257,7 @@ class Inquiry:
             embedder=self._inquiries.lookup.embedder.fingerprint,
             version=self._inquiries.version,
         )
-        return Question(text, partition, spoken, exchange.model)
+        return Question(text, partition, spoken, exchange.model, request.key)
 
     async def _entry(self) -> Alike | None:
         """The answer as it is stored now."""
@@ -252,6 +267,11 @@ class Inquiry:
         key, now = sought.served.record.key, self._inquiries.wall()
         entry = tiers.memory.get(key, now) or await tiers.fetch(key)
         if not isinstance(entry, Entry):
+            # It may still be on its way, or Redis may not say.
+            if entry is Miss.ABSENT and now - sought.served.record.created > SETTLED:
+                await self._inquiries.lookup.forget(key)
+            return None
+        if not is_answer(entry, sought.served):
             await self._inquiries.lookup.forget(key)
             return None
         seen = judge(entry.created, entry.expires, entry.stale_until, now, self._request.asked)

@@ -8,7 +8,7 @@ after two of them its own question; a right one is known by this question too.
 from collections.abc import Callable
 from typing import Final, Protocol, final
 
-from cache.entry import Entry, EntryKind
+from cache.entry import Entry
 from cache.semantic.decide import AUDIT, GRAY, VETOED, Decision
 from cache.semantic.embed import Vector
 from cache.semantic.learning.label_log import Label
@@ -18,7 +18,7 @@ from cache.semantic.store.record import Asked, Change
 from cache.semantic.store.records import Changed, Records
 from cache.semantic.store.vectors import pack_vector
 from cache.tiers import Tiers
-from proxy.openai.said import said
+from proxy.semantic.answers import text_of
 from proxy.semantic.inquiry import Answered
 from proxy.semantic.learning import Kin
 
@@ -41,7 +41,7 @@ class Judges(Protocol):
 
 @final
 class Labelling:
-    """`told` counts verdicts, and who gave them. `audit` is the part of what is served that is labelled.
+    """`told` counts verdicts, who gave them, and of what. `audit` is the part of what is served that is labelled.
 
     `wall` is in seconds since the epoch; `requests` gives how many there were since it was asked last.
     """
@@ -52,7 +52,7 @@ class Labelling:
         records: Records,
         tiers: Tiers,
         judge: Judges | None,
-        told: Callable[[str, str], object],
+        told: Callable[[str, str, str], object],
         *,
         audit: float,
         requests: Callable[[], int],
@@ -72,7 +72,8 @@ class Labelling:
 
     async def compare(self, answered: Answered, text: str, vector: Vector) -> Kin:
         """Implements `learning.Labels`."""
-        gray, decision = answered.sought.gray, answered.sought.decision
+        # What would have been served, had it not been in the shadow, is the most of interest.
+        gray, decision = answered.sought.served or answered.sought.gray, answered.sought.decision
         if gray is None or decision is None:
             return Kin()
         stored = await self._stored(gray.record.key)
@@ -81,7 +82,7 @@ class Labelling:
         verdict, by = compare_answers(stored, text), "answer"
         if verdict is Verdict.UNKNOWN and self._judge is not None:
             verdict, by = await self._judge.ask(answered.question.text, stored, text), "judge"
-        self._told(verdict.value, by)
+        self._told(verdict.value, by, "served" if answered.sought.served is not None else decision.rule)
         if verdict is Verdict.UNKNOWN:
             return Kin()
         right = verdict is Verdict.RIGHT
@@ -99,7 +100,7 @@ class Labelling:
         entry = self._tiers.memory.get(key, self._wall()) or await self._tiers.fetch(key)
         if not isinstance(entry, Entry):
             return None
-        return said(entry.endpoint, entry.frames, events=entry.kind is EntryKind.STREAM)
+        return text_of(entry)
 
     def _label(self, answered: Answered, gray: Match, decision: Decision, *, right: bool) -> Label:
         return Label(

@@ -4,13 +4,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol, final
 
-from cache.entry import Entry, EntryKind, OutOfBounds
+from cache.entry import Entry, OutOfBounds
 from cache.semantic.embed import Embedder, NotEmbedded, Vector
 from cache.semantic.store.record import Record
 from cache.semantic.store.records import Records
 from cache.semantic.store.vectors import pack_vector
 from limits.bucket import Bucket
-from proxy.openai.said import said
+from proxy.semantic.answers import digest_of, text_of
 from proxy.semantic.inquiry import Answered
 
 __all__ = ["Kin", "Learning", "Pace"]
@@ -71,7 +71,7 @@ class Learning:
     async def learn(self, answered: Answered) -> None:
         """Implements `inquiry.Learns`."""
         entry = answered.entry
-        text = said(entry.endpoint, entry.frames, events=entry.kind is EntryKind.STREAM)
+        text = text_of(entry)
         if text is None:
             # Of what calls a tool, another question is no repetition.
             self._learnt("no-text")
@@ -91,14 +91,18 @@ class Learning:
             self._learnt("too-fast")
             return
         try:
-            record = _record(answered, entry, vector, kin.family)
+            record = _record(answered, entry, vector, kin.family, digest_of(text))
         except OutOfBounds:
             self._learnt("out-of-bounds")
             return
+        before = (await self._records.get([record.key])).get(record.key)
+        if before is not None and before.answer != record.answer:
+            # What labels have said, they said of another answer.
+            await self._records.drop([record.key])
         self._learnt((await self._records.put(record)).value)
 
 
-def _record(answered: Answered, entry: Entry, vector: Vector, family: str) -> Record:
+def _record(answered: Answered, entry: Entry, vector: Vector, family: str, answer: bytes) -> Record:
     """Raises OutOfBounds."""
     return Record(
         key=entry.key,
@@ -115,4 +119,5 @@ def _record(answered: Answered, entry: Entry, vector: Vector, family: str) -> Re
         upstream=entry.upstream,
         tags=entry.tags,
         family=family,
+        answer=answer,
     )

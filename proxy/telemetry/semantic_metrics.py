@@ -79,8 +79,14 @@ class SemanticMetrics:
     def _define_labels(self, registry: CollectorRegistry) -> None:
         self._labels = Counter(
             "askonce_semantic_labels",
-            "Comparisons of a stored answer with a fresh one, by what they said and who said it.",
-            ["verdict", "by"],
+            "Comparisons of a stored answer with a fresh one, by what they said, who said it, and of what.",
+            ["verdict", "by", "of"],
+            registry=registry,
+        )
+        self._unjudged = Counter(
+            "askonce_semantic_unjudged",
+            "Comparisons that a judge was not asked about, or did not answer, by reason.",
+            ["reason"],
             registry=registry,
         )
         self._records = Counter(
@@ -124,8 +130,11 @@ class SemanticMetrics:
     def took(self, seconds: float) -> None:
         self._note_seconds(seconds)
 
-    def labelled(self, verdict: str, by: str) -> None:
-        self._count(self._labels, verdict, by)
+    def labelled(self, verdict: str, by: str, of: str) -> None:
+        self._count(self._labels, verdict, by, of)
+
+    def not_judged(self, why: str) -> None:
+        self._count(self._unjudged, why)
 
     def learnt(self, result: str) -> None:
         self._count(self._records, result)

@@ -84,8 +84,7 @@ async def test_in_the_shadow_nothing_is_served(start: StartGateway, upstream: Sc
         await ask(client, ASKED)
         await learnt(gateway)
         assert status_of(await ask(client, ALIKE)) == "MISS"
-        await learnt(gateway, 2)
-    assert await gateway.sample("askonce_semantic_hits_total", mode="shadow", tier="licensed") == 1
+        await counted(gateway, "askonce_semantic_hits_total", mode="shadow", tier="licensed")
 
 
 async def test_a_client_can_only_switch_it_off(start: StartGateway, upstream: ScriptedUpstream) -> None:
@@ -295,6 +294,84 @@ async def test_a_judge_is_asked_where_nobody_waits(start: StartGateway, upstream
     assert asked["model"] == "umpire"
     assert all(text in asked["messages"][-1]["content"] for text in (MONEY, "Look into your orders."))
     assert b"authorization" not in dict(upstream.requests[-1].headers)
+
+
+OFF = {"by its client": ("x-askonce-semantic", "off"), "by no-cache": ("cache-control", "no-cache")}
+
+
+@pytest.mark.parametrize("header", OFF.values(), ids=[*OFF])
+async def test_who_switched_it_off_follows_nobody_who_did_not(
+    start: StartGateway, upstream: ScriptedUpstream, header: tuple[str, str]
+) -> None:
+    """Though both ask the same at the same time."""
+    upstream.script(completion_answer())
+    gateway = await started(start)
+    async with gateway.client() as client, gateway.client() as other:
+        await ask(client, ASKED)
+        await learnt(gateway)
+        both = await asyncio.gather(ask(client, ALIKE), ask(other, ALIKE, header))
+    assert status_of(both[0]) == "SEMANTIC-HIT"
+    assert status_of(both[1]) in ("MISS", "REFRESH")
+
+
+REPLACED: dict[str, dict[str, Any]] = {
+    "a refusal": {"choices": [{"index": 0, "message": {"content": None, "refusal": "No."}, "finish_reason": "stop"}]},
+    "an answer that was cut": {"choices": [{"index": 0, "message": {"content": "In"}, "finish_reason": "length"}]},
+}
+
+
+@pytest.mark.parametrize("fields", REPLACED.values(), ids=[*REPLACED])
+async def test_what_is_served_is_looked_at_as_it_is_now(
+    start: StartGateway, upstream: ScriptedUpstream, fields: dict[str, Any]
+) -> None:
+    """The question may have been asked anew, and answered with what is no answer to another."""
+    upstream.script(completion_answer())
+    gateway = await started(start)
+    async with gateway.client() as client:
+        await ask(client, ASKED)
+        await learnt(gateway)
+        upstream.script(json_answer(completion(**fields)), completion_answer())
+        await ask(client, ASKED, ("cache-control", "no-cache"))
+        assert status_of(await ask(client, ALIKE)) == "MISS"
+
+
+async def test_an_alias_goes_with_the_answer_that_proved_it(start: StartGateway, upstream: ScriptedUpstream) -> None:
+    """Two questions had one answer, and the first has another now."""
+    upstream.script(completion_answer("Open your orders, and choose Refund."))
+    gateway = await started(start)
+    async with gateway.client() as client:
+        await ask(client, REFUND)
+        await learnt(gateway)
+        await ask(client, MONEY)
+        await counted(gateway, "askonce_semantic_records_total", result="alias")
+        upstream.script(completion_answer("Write to the support."))
+        await ask(client, REFUND, ("cache-control", "no-cache"))
+        assert status_of(await ask(client, MONEY + " Thanks!")) == "MISS"
+
+
+async def test_what_would_have_been_served_is_compared(start: StartGateway, upstream: ScriptedUpstream) -> None:
+    """So that the shadow tells how often it would have been wrong."""
+    upstream.script(completion_answer("It takes 5 days."), completion_answer("It takes 7 days."))
+    gateway = await started(start, semantic__mode="shadow")
+    async with gateway.client() as client:
+        await ask(client, ASKED)
+        await learnt(gateway)
+        await ask(client, ALIKE)
+        await counted(gateway, "askonce_semantic_labels_total", verdict="wrong", of="served")
+
+
+async def test_a_purge_takes_the_story_along(start: StartGateway, upstream: ScriptedUpstream) -> None:
+    """What an answer was served to is somebody's prompt."""
+    upstream.script(completion_answer())
+    gateway = await started(start)
+    async with gateway.client() as client:
+        key = told(await ask(client, ASKED), "cache-key")
+        await learnt(gateway)
+        await ask(client, ALIKE)
+        await Operator(gateway).purge(all=True)
+        await ask(client, ASKED)
+        await learnt(gateway)
+    assert (await Operator(gateway).get(f"cache/questions/{key}"))["served"] == []
 
 
 async def counted(gateway: Gateway, name: str, count: int = 1, **labels: str) -> None:

@@ -8,13 +8,15 @@ from itertools import islice
 from typing import Final, final
 
 from cache.semantic.learning.calibrate import Calibration, Estimate, Settings
-from cache.semantic.learning.label_log import PAGE, Label, LabelLog, Position
+from cache.semantic.learning.label_log import Label, LabelLog, Position
 
 __all__ = ["Learner"]
 
 EVERY: Final = 1.0
 """Seconds between two looks into the log."""
 TEND: Final = 600.0
+TOGETHER: Final = 100
+"""Labels that are written at once: as many as a log takes in one go, so that what fails fails as a whole."""
 MAX_WAITING: Final = 1_000
 CLOSING: Final = 2.0
 
@@ -91,7 +93,7 @@ class Learner:
             await asyncio.sleep(self._every)
 
     async def _flush(self) -> None:
-        some = [*islice(self._waiting, PAGE)]
+        some = [*islice(self._waiting, TOGETHER)]
         if some and await self._log.add(some):
             for _ in some:
                 self._waiting.popleft()

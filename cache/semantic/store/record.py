@@ -41,6 +41,7 @@ DIGEST: Final = 16
 MAX_TEXT: Final = 2_000
 MAX_VECTOR: Final = 1 << 14
 """Bytes: 4,096 dimensions of four bytes."""
+MAX_ANSWER: Final = 32
 MAX_ALIASES: Final = 8
 MAX_PACKED: Final = 1 << 18
 MAX_WRONG: Final = 1_000_000
@@ -97,12 +98,16 @@ class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     min_similarity: float = 0.0
     wrong: int = 0
     aliases: tuple[Asked, ...] = ()
+    answer: bytes = b""
+    """Digest of the answer that labels are about, 32 bytes; empty where it is not known."""
 
     def __post_init__(self) -> None:
         if len(self.partition) != 64 or self.partition.strip("0123456789abcdef"):
             raise OutOfBounds("partition")
         if self.family and (len(self.family) != 64 or self.family.strip("0123456789abcdef")):
             raise OutOfBounds("family")
+        if len(self.answer) > MAX_ANSWER:
+            raise OutOfBounds("answer")
         Asked(self.text, self.vector)
         _meta(self)
         _check_learnt(self.min_similarity, self.wrong)

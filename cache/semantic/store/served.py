@@ -16,6 +16,7 @@ __all__ = ["RedisServed", "Served", "ServedHere", "ServedLog"]
 
 MOST: Final = 16
 """Of one answer."""
+BATCH: Final = 500
 KEYS: Final = 4_096
 """Answers of which a process remembers it."""
 
@@ -45,6 +46,9 @@ class ServedLog(Protocol):
     async def of(self, key: str) -> Sequence[Served]:
         """The latest first. Raises ConnectionError or TimeoutError."""
 
+    async def drop(self, keys: Sequence[str]) -> bool:
+        """False: the store failed."""
+
 
 @final
 class ServedHere:
@@ -66,6 +70,11 @@ class ServedHere:
     async def of(self, key: str) -> Sequence[Served]:
         now = time.monotonic()
         return [served for until, served in self._held.get(key, ()) if until > now]
+
+    async def drop(self, keys: Sequence[str]) -> bool:
+        for key in keys:
+            self._held.pop(key, None)
+        return True
 
 
 @final
@@ -100,6 +109,14 @@ class RedisServed:
             except (msgspec.DecodeError, UnicodeDecodeError):
                 continue  # another program's, or another version's
         return notes
+
+    async def drop(self, keys: Sequence[str]) -> bool:
+        try:
+            for at in range(0, len(keys), BATCH):
+                await self._link.many([("DEL", self._prefix + key) for key in keys[at : at + BATCH]])
+        except (ConnectionError, TimeoutError):
+            return False
+        return True
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
