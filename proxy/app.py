@@ -1,7 +1,6 @@
 """The composition root: the only file that constructs things, and the order in which they start and stop."""
 
 import asyncio
-import itertools
 import os
 import secrets
 import socket
@@ -27,7 +26,7 @@ from proxy.http1.messages import Caps
 from proxy.http1.peers import Peers
 from proxy.http1.pool import Pool
 from proxy.http1.tunnel import TunnelLimits
-from proxy.own_calls import OwnCalls
+from proxy.own_calls import OwnCalls, call_ids
 from proxy.pipeline import Pipeline
 from proxy.shared import link_of
 from proxy.tee import Tee
@@ -93,7 +92,7 @@ class App:
         self._link = link_of(self.config, self.metrics, self.log)
         self._accounts = Accounts(self.config, self.metrics, self.log, CLOCK, self._link)
         self._accounting = Accounting(self._accounts.bills(self.config), self.metrics, self.log, CLOCK)
-        self._call_id = _call_ids()
+        self._call_id = call_ids()
         self._caches = self._make_caches()
         self._upstreams = Upstreams(self.metrics, self.log, CLOCK, self._link, self.config.redis.namespace)
         self.readiness.unserved = self._upstreams.unserved
@@ -343,13 +342,6 @@ async def _wait(something: "asyncio.Future[object] | object", seconds: float) ->
             await something  # type: ignore[misc]
     except TimeoutError:
         return
-
-
-def _call_ids() -> Callable[[], str]:
-    """Unique in the fleet: a random prefix for the process, and a counter."""
-    prefix = f"ask-{os.urandom(6).hex()}-"
-    numbers = itertools.count(1)
-    return lambda: f"{prefix}{next(numbers):08x}"
 
 
 def _caps(config: Config) -> Caps:

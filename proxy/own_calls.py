@@ -5,6 +5,8 @@ and stand in the ledger like any other request, under the name of the gateway.
 """
 
 import asyncio
+import itertools
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple, final
@@ -20,7 +22,7 @@ from proxy.upstream.call import Call
 from proxy.upstream.model_route import ModelRoute
 from proxy.upstream.router import Router
 
-__all__ = ["OwnCalls", "Told"]
+__all__ = ["OwnCalls", "Told", "call_ids"]
 
 JSON: Final = (b"content-type", b"application/json")
 
@@ -170,3 +172,10 @@ class _Collector:
 
     async def tunnel(self, reply: Reply, headers: Headers, observe: Observe) -> None:
         raise Failure(Kind.INTERNAL, detail="nobody asked for a tunnel")
+
+
+def call_ids() -> Callable[[], str]:
+    """Unique in the fleet: a random prefix for the process, and a counter."""
+    prefix = f"ask-{os.urandom(6).hex()}-"
+    numbers = itertools.count(1)
+    return lambda: f"{prefix}{next(numbers):08x}"

@@ -46,7 +46,7 @@ from proxy.semantic.inquiry import Inquiries
 from proxy.semantic.judge import DailyBudget, Judge
 from proxy.semantic.labelling import Labelling
 from proxy.semantic.learning import Learning, Pace
-from proxy.semantic.modes import USUAL, Mode, Modes, Never
+from proxy.semantic.modes import USUAL, Modes, Never
 from proxy.telemetry.log import Log
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.semantic_metrics import SemanticStats
@@ -179,7 +179,7 @@ class Semantics:
     def inquiries(self, config: Config) -> Inquiries | None:
         """None: nothing is looked for."""
         semantic = config.semantic
-        if not (modes := _modes(semantic)).any:
+        if not (modes := Modes.read(semantic.mode, semantic.models, semantic.endpoints)).any:
             return None
         guard = Guard(
             [_words(rule) for rule in semantic.synonyms],
@@ -389,15 +389,6 @@ def _places(config: Config) -> bytes:
 
 def _token() -> str:
     return secrets.token_hex(16)
-
-
-def _modes(semantic: Semantic) -> Modes:
-    return Modes(Mode(semantic.mode), [*map(_ruled, semantic.models)], [*map(_ruled, semantic.endpoints)])
-
-
-def _ruled(rule: str) -> tuple[str, Mode]:
-    name, _, mode = rule.rpartition("=")
-    return name.strip(), Mode(mode.strip())
 
 
 def _words(rule: str) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import enum
 import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
-from typing import Final, final
+from typing import Final, Self, final
 
 __all__ = ["USUAL", "Mode", "Modes", "Never"]
 
@@ -36,6 +36,11 @@ class Modes:
         self.any = {rest, *(mode for _, mode in models), *self._endpoints.values()} != {Mode.OFF}
         """It is on, or in the shadow, for somebody of whom a key does not say otherwise."""
 
+    @classmethod
+    def read(cls, rest: str, models: Sequence[str], endpoints: Sequence[str]) -> Self:
+        """Of rules such as `gpt-4o*=on`. Raises ValueError for what is no mode."""
+        return cls(Mode(rest), [*map(_ruled, models)], [*map(_ruled, endpoints)])
+
     def __repr__(self) -> str:
         return f"<Modes {self._rest.value} {len(self._models) + len(self._endpoints)} others>"
 
@@ -47,6 +52,11 @@ class Modes:
             if fnmatchcase(model, pattern):
                 return mode
         return self._endpoints.get(endpoint, self._rest)
+
+
+def _ruled(rule: str) -> tuple[str, Mode]:
+    name, _, mode = rule.rpartition("=")
+    return name.strip(), Mode(mode.strip())
 
 
 @final
