@@ -13,7 +13,7 @@ EMPTY: Final = listed("a an the some is are am be been being there . , s 's")
 """Says nothing between the other words; dropped when prepared."""
 HEDGES: Final = listed("please um uh er erm hmm kindly basically honestly frankly umm uhh err ah oh lol")
 """Colours a question without changing it; dropped when prepared."""
-NEGATIONS: Final = listed("not no never none nobody nothing nowhere neither nor non cannot hardly")
+NEGATIONS: Final = listed("not no never none nobody nothing nowhere neither nor non cannot hardly neednot")
 WH: Final = listed("how what when where who whom whose why which ¿ exist price deadline")
 MODALS: Final = listed("can could may might must shall should will would ought dare past was passive perf able_ may_")
 TIMES: Final = listed(

@@ -94,7 +94,7 @@ def framed(sentence: Sequence[Word], *, careful: bool = False) -> list[Word]:
         words = recast(words)
     if asks and len(words) > 2 and words[0].text == "i" and words[1].text == "could":
         words = [words[1], words[0], *words[2:]]
-    words = _in_frame(words)
+    words = _in_frame(_inverted(words) if asks else words)
     if [word.text for word in words[1:3]] == ["i", "like"] and len(words) > 4 and words[4].text in _DETERMINERS:
         words = [*words[:2], *words[3:]]
     return _asked(words, asks=asks)
@@ -102,6 +102,16 @@ def framed(sentence: Sequence[Word], *, careful: bool = False) -> list[Word]:
 
 _DETERMINERS: Final = listed("my a an the this that your our some any")
 """*how do i like reset my password*: such a *like* is no verb."""
+
+
+def _inverted(words: list[Word]) -> list[Word]:
+    """*if there is one* asks *is there one*, *if I have to* asks *must I*; without the *if* both only tell."""
+    texts = [word.text for word in words[:3]]
+    if texts[:1] == ["there"] and texts[1:2] in (["is"], ["are"]):
+        return [words[1], words[0], *words[2:]]
+    if texts in (["i", "have", "to"], ["i", "need", "to"]):
+        return [Word("must"), words[0], *words[3:]]
+    return words
 
 
 def is_wrapping(sentence: Sequence[Word]) -> bool:

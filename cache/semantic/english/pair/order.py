@@ -17,6 +17,14 @@ _MEASURES: Final = listed(
     "glass cup bottle box pot bowl can tin jar packet bag plate piece pack bucket basket tank case"
 )
 """A glass of wine is no wine glass."""
+_NO_HEADS: Final = _MEASURES | listed(
+    "number type kind sort function order version class method member object pointer reference level line row column"
+    " page index array list set group sum count total value key state stage side top end part half majority head field"
+    " property variable constant operator element block table view test case model form school law act board house"
+    " man woman king string interface instance thread process"
+)
+"""The number of rows is no row number, a function of a class no class function."""
+_JOINING: Final = frozenset({"and", "or", "versus", "but"})
 
 
 def reordered(found: Alignment) -> tuple[str | None, set[int]]:
@@ -81,11 +89,11 @@ def _between(found: Alignment, firsts: Sequence[tuple[int, int]], seconds: Seque
     right_gap = range(seconds[-1][1] + 1, firsts[0][1])
     for at in left_gap:
         if found.partner[at] < 0 and found.left[at].lemma in _COMPOUNDING and len(left_gap) == 1 and not right_gap:
-            return None if heads & _MEASURES else at
+            return None if heads & _NO_HEADS else at
     heads = {found.right[seconds[-1][1]].lemma}
     for at in right_gap:
         if not found.taken[at] and found.right[at].lemma in _COMPOUNDING and len(right_gap) == 1 and not left_gap:
-            return None if heads & _MEASURES else -1 - at
+            return None if heads & _NO_HEADS else -1 - at
     return None
 
 
@@ -103,7 +111,15 @@ def _phrases_permuted(found: Alignment) -> bool:
         return False
     left = _phrases(found.left, [token.lemma for token in found.left])
     right = _phrases(found.right, _names_of_partners(found))
-    return left[0] == right[0] and sorted(left[1:]) == sorted(right[1:])
+    return left[0] == right[0] and sorted(left[1:]) == sorted(right[1:]) and _apart(left[1:])
+
+
+def _apart(phrases: Sequence[tuple[str, ...]]) -> bool:
+    """Each says where it belongs: no two with one preposition, and none that joins what follows it to another."""
+    heads = [phrase[0] for phrase in phrases]
+    return len(set(heads)) == len(heads) and not any(
+        phrase[0] != "between" and _JOINING & set(phrase) for phrase in phrases
+    )
 
 
 def _names_of_partners(found: Alignment) -> list[str]:
