@@ -9,6 +9,7 @@ allowed order; and some leftovers veto whatever the similarity: a number, a nega
 from collections.abc import Iterable
 from typing import Final, final
 
+from cache.semantic.english.letters import difference
 from cache.semantic.english.pair.align import aligned
 from cache.semantic.english.pair.license import LESSER, RULES, Compared, Finding, cases_differ, judged
 from cache.semantic.english.pair.repair import repaired
@@ -53,6 +54,8 @@ class Guard:
 
     def compare(self, asked: Prepared, stored: Prepared) -> Compared:
         """Symmetric: the two are put in one order before they are looked at."""
+        if (rule := difference(asked.letters, stored.letters)) is not None:
+            return Compared(Finding.VETO if rule == "unit" else Finding.OPEN, rule)
         if asked.key == stored.key:
             return Compared(Finding.OPEN, "case") if cases_differ(asked.tokens, stored.tokens) else _SAME
         if max(len(asked.tokens), len(stored.tokens)) > MOST_TOKENS:

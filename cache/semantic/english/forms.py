@@ -66,6 +66,7 @@ as is us this his its yes bus gas plus thus always perhaps across towards afterw
 hers theirs news lens series species means headquarters physics mathematics maths economics politics statistics
 ethics athletics electronics mechanics dynamics genetics logistics analytics gymnastics aerobics graphics basics
 diabetes rabies herpes measles mumps molasses glasses sunglasses trousers pants jeans shorts scissors pliers
+damages weeds
 tweezers customs goods savings sales premises earnings arms thanks congratulations works whereas chess glass class
 virus status campus bonus focus menus canvas atlas alias bias christmas texas kansas arkansas paris athens brussels
 wales netherlands philippines maldives bahamas angeles vegas orleans windows kubernetes redis jenkins aws ios

@@ -17,6 +17,7 @@ from cache.semantic.english.closed import (
 )
 from cache.semantic.english.forms import Form, inflected
 from cache.semantic.english.frames import framed, is_wrapping
+from cache.semantic.english.letters import letters
 from cache.semantic.english.lexicon import HOMOGRAPHS, KNOWN, NAMES, listed
 from cache.semantic.english.numbers import one_form
 from cache.semantic.english.phrases import SEPARABLE, longest
@@ -109,13 +110,13 @@ def assembled(source: Read) -> Prepared:
         tokens = [_literally(word.text) for word in words if word.mark not in {Mark.STOP, Mark.COMMA}]
         tokens = tokens or [_literally(source.raw)]
     unknown = () if exact else tuple(at for at, word in enumerate(words) if _is_unknown(word))
-    return Prepared(tuple(tokens), _key(tokens), source, unknown, exact)
+    return Prepared(tuple(tokens), _key(tokens), source, unknown, letters(source), exact)
 
 
 def _verbatim(source: Read, tokens: list[Token], pieces: Sequence[str]) -> Prepared:
     """A question about a text: the text is compared as it stands."""
     tokens = [*tokens, *(Token(piece, Kind.QUOTED, Form.PLAIN, name=False) for piece in pieces)]
-    return Prepared(tuple(tokens), _key(tokens), source, (), exact=True)
+    return Prepared(tuple(tokens), _key(tokens), source, (), letters(source), exact=True)
 
 
 def _key(tokens: Sequence[Token]) -> tuple[str, ...]:

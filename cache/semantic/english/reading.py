@@ -59,6 +59,8 @@ class Read(NamedTuple):
     """That text as it stands."""
     laid_out: bool
     """There are indented lines: white space tells something."""
+    text: str = ""
+    """All of it, with its capitals and its accents."""
 
 
 _TOKEN: Final = re.compile(
@@ -84,7 +86,8 @@ _TOKEN: Final = re.compile(
 | (?P<dotted> \b[A-Za-z]{1,40}(?:\.[A-Za-z][A-Za-z0-9]{0,40}){1,5} )
 | (?P<word> [^\W\d_]{1,80}(?:'[^\W\d_]{1,8}){0,2}'? )
 | (?P<operator> (?<=\s)[?!.,]{1,3}(?=\s(?:mean|do|does|in|is|and|or|for|stand|sign|symbol|operator|character)\b)
-          | (?<=\d)\s[-–/]\s(?=\d) | (?<=\d)!(?=[^\s?!.]|\?)
+          | (?<=\s)[;:'"`](?=\s(?:mean|do|does|in|is|stand|sign|symbol|operator|character)\b)
+          | (?<=\s)['"`](?=\?) | (?<=\d)\s[-–/]\s(?=\d) | (?<=\d)!(?=[^\s?!.]|\?)
           | && | \|\| | [=!<>]= | [-=]> | <- | << | >> | \+\+ | \*\* | // )
 | (?P<stop> [.!?\n…]{1,40} | [;:](?=\s|$)[.!?;\n:]{0,40} | :(?=[A-Za-z]) )
 | (?P<comma> , | (?<!\S)\((?=[A-Za-z]) | (?<=[A-Za-z.])\)(?=[\s.,?!;:]|$) | \s[-–—]{1,3}\s )
@@ -121,7 +124,7 @@ def read(text: str) -> Read:
         reader.take(found)
     payload = reader.payload if reader.payload >= 0 else len(reader.words)
     laid_out = "```" in clean or _INDENTED.search(clean) is not None
-    return Read(tuple(reader.words), caseless, payload, clean if laid_out else clean[reader.raw :], laid_out)
+    return Read(tuple(reader.words), caseless, payload, clean if laid_out else clean[reader.raw :], laid_out, clean)
 
 
 def _titled(text: str) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, final
 
 from cache.semantic.english.forms import Form
+from cache.semantic.english.letters import Letters
 from cache.semantic.english.reading import Case, Read
 
 __all__ = ["Kind", "Prepared", "Token"]
@@ -56,5 +57,6 @@ class Prepared:
     """As it was read, for the repair of typos."""
     unknown: tuple[int, ...]
     """Which of the words read are in no list."""
+    letters: Letters
     exact: bool
     """The question is about words themselves: nothing in it may be dropped or repaired."""

@@ -14,7 +14,7 @@ from cache.semantic.english.closed import (
 from cache.semantic.english.forms import Form
 from cache.semantic.english.lexicon import HOMOGRAPHS, KNOWN, listed
 from cache.semantic.english.pair.align import Alignment
-from cache.semantic.english.pair.order import reordered
+from cache.semantic.english.pair.order import MEASURES, reordered
 from cache.semantic.english.pair.synonyms import CONTRASTS, opposite
 from cache.semantic.english.reading import Case
 from cache.semantic.english.tokens import Kind, Token
@@ -67,7 +67,7 @@ _ALTERNATE: Final = frozenset(
     frozenset(pair.split("/"))
     for pair in (
         "at/in in/inside in/within for/of about/regarding about/concerning regarding/concerning about/of"
-        " @/in @/at @/on @/for @/with via/through via/by with/via on/upon across/throughout in/across to/toward"
+        " @/in @/at @/on @/for @/with via/through via/by with/via on/upon across/throughout to/toward"
     ).split()
 )
 _ALTERNATE_NEAR: Final[dict[frozenset[str], frozenset[str]]] = {
@@ -103,6 +103,10 @@ _ALTERNATE_NEAR: Final[dict[frozenset[str], frozenset[str]]] = {
 }
 
 
+_OF_FOR: Final = frozenset({"of", "for"})
+_LOOKS: Final = listed("view see check read lookup monitor watch know show")
+"""What is only looked at has an owner: my credit score is not what a credit score is."""
+
 MOST_LEFT: Final = 24
 """With more words left over on a side nothing is licensed, so nothing is looked at."""
 
@@ -119,8 +123,16 @@ def judged(found: Alignment, *, exact: bool) -> Compared:
         return Compared(Finding.VETO, "order")
     if exact:
         return Compared(Finding.OPEN, "exact")
+    if "synonym" in found.licences and _is_about_meaning(found.left):
+        return Compared(Finding.OPEN, "exact")
     licences = found.licences | ({licence} if licence else set())
     return over.licensed(used, licences)
+
+
+def _is_about_meaning(tokens: Sequence[Token]) -> bool:
+    """*what does X mean*, *the difference between X and Y*: asked is about X, not about what is nearly the same."""
+    lemmas = {token.lemma for token in tokens}
+    return not lemmas.isdisjoint({"define", "meaning", "versus"}) or lemmas >= {"difference", "between"}
 
 
 class _Leftover:
@@ -204,7 +216,7 @@ class _Leftover:
             for at in over:
                 if at in gone:
                     continue
-                if tokens[at].lemma == "my" and at + 1 < len(tokens) and self._i_do():
+                if tokens[at].lemma == "my" and 0 < at < len(tokens) - 1 and self._i_do(tokens[at - 1]):
                     licences.add("light")
                 elif (licence := self._licence(tokens, at)) is not None:
                     licences.add(licence)
@@ -220,8 +232,10 @@ class _Leftover:
             return Compared(Finding.ONE, "content")
         return Compared(Finding.OPEN, "content")
 
-    def _i_do(self) -> bool:
+    def _i_do(self, before: Token) -> bool:
         """*how do I cancel a booking* is *… my booking*; *what is a credit score* is not *what is my credit score*."""
+        if before.lemma in _LOOKS:
+            return False
         return any(token.lemma == "i" for token in self.found.left) and self.found.left[0].lemma not in {"what", "who"}
 
     def _licence(self, tokens: tuple[Token, ...], at: int) -> str | None:
@@ -292,7 +306,7 @@ def _group(lemma: str) -> str:
 def _alternate(found: Alignment, at: int, to: int) -> bool:
     """The two stand before the same word, or after it, and may stand for each other there."""
     pair = frozenset({found.left[at].lemma, found.right[to].lemma})
-    if not _same_place(found, at, to):
+    if not _same_place(found, at, to) or (pair == _OF_FOR and at and found.left[at - 1].lemma in MEASURES):
         return False
     if pair in _ALTERNATE:
         return True

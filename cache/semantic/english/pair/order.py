@@ -7,17 +7,17 @@ from cache.semantic.english.lexicon import listed
 from cache.semantic.english.pair.align import Alignment
 from cache.semantic.english.tokens import Kind, Token
 
-__all__ = ["reordered"]
+__all__ = ["MEASURES", "reordered"]
 
 _UNORDERED: Final = frozenset({Kind.MODAL, Kind.LIGHT})
 _COMPOUNDING: Final = frozenset({"of", "for", "on"})
 _OWNERS: Final = listed("my your our his her their")
 _SYMMETRIC: Final = listed("difference similarity distinction relationship comparison connection distance far")
-_MEASURES: Final = listed(
+MEASURES: Final = listed(
     "glass cup bottle box pot bowl can tin jar packet bag plate piece pack bucket basket tank case"
 )
 """A glass of wine is no wine glass."""
-_NO_HEADS: Final = _MEASURES | listed(
+_NO_HEADS: Final = MEASURES | listed(
     "number type kind sort function order version class method member object pointer reference level line row column"
     " page index array list set group sum count total value key state stage side top end part half majority head field"
     " property variable constant operator element block table view test case model form school law act board house"
