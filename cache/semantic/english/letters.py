@@ -11,10 +11,15 @@ from cache.semantic.english.reading import Read
 __all__ = ["Letters", "difference", "letters"]
 
 _UNIT: Final = re.compile(r"(?<![\w.,])\d[\d.,]{0,20}\s?([A-Za-z]{1,3})(?![A-Za-z])")
-_ELEMENT: Final = re.compile(r"\b(?:C[oOsS]|H[fF]|N[oOiI]|P[oObBaA]|S[iInNcC]|O[sS]|B[iI]|I[nN])\b")
+_ELEMENT: Final = re.compile(r"\b(?:C[oOsS]|H[fF]|N[oOiI]|P[oObBaA]|S[iInNcC]|O[sS]|B[iI])\b")
 _WORD: Final = re.compile(r"[^\W\d_]{1,80}(?:'[^\W\d_]{1,8})?")
 _STANDARD: Final = listed("kw kwh ghz mhz khz hz mah db kg km cm ft")
 """However these are written, they are these."""
+_LOANS: Final = listed(
+    "cafe cafes creme brulee deja vu naive fiance fiancee cliche facade jalapeno souffle puree saute sauteed entree"
+    " decor debut pate matinee protege smorgasbord pinata voila uber seance soiree doppelganger risque creole a la"
+)
+"""English words that are as often written without their accents."""
 _MILLI_OR_MEGA: Final = listed("mw mv mj ma")
 _LIST: Final = "french german spanish italian portuguese dutch chinese japanese korean russian arabic hindi latin greek"
 _ASKS_FOR_A_WORD: Final = re.compile(
@@ -39,6 +44,8 @@ class Letters(NamedTuple):
     accents: frozenset[str]
     """Words written with accents."""
     words: frozenset[str]
+    names: frozenset[str]
+    """Of these the ones with a capital: Zürich is Zurich."""
     asks_for_a_word: bool
     careless: bool
 
@@ -50,7 +57,9 @@ def letters(read: Read) -> Letters:
     )
     words = frozenset(found.group() for found in _WORD.finditer(text.lower()))
     accents = frozenset(word for word in words if not word.isascii() and _bare(word) != word)
-    return Letters(units, accents, words, _ASKS_FOR_A_WORD.search(text.lower()) is not None, text[:1].islower())
+    names = frozenset(word for word in accents if word.capitalize() in text)
+    asks = _ASKS_FOR_A_WORD.search(text.lower()) is not None
+    return Letters(units, accents, words, names, asks, text[:1].islower())
 
 
 def _bare(word: str) -> str:
@@ -69,7 +78,7 @@ def difference(one: Letters, other: Letters) -> str | None:
 
 def _other_units(one: str, other: str) -> bool:
     low = one.lower()
-    if one == other or low != other.lower() or low in _STANDARD:
+    if one == other or low != other.lower() or low in _STANDARD or (len(low) > 2 and low in KNOWN):
         return False
     if low in _MILLI_OR_MEGA:
         return True
@@ -88,4 +97,4 @@ def _differing(word: str, one: Letters, other: Letters) -> bool:
     if bare not in other.words or bare in one.words:
         return False
     asked = one.asks_for_a_word or other.asks_for_a_word or bool({"mean", "meaning", "define"} & other.words)
-    return asked or not (bare in KNOWN or bare in NAMES or other.careless)
+    return asked or not (word in one.names or bare in _LOANS or bare in KNOWN or bare in NAMES or other.careless)
