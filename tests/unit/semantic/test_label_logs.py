@@ -14,7 +14,7 @@ import pytest
 from cache.semantic.decide import AUDIT, GRAY
 from cache.semantic.learning.calibrate import Settings
 from cache.semantic.learning.label_log import PAGE, BadLabel, Label, LabelLog, Position, bare, pack, unpack
-from cache.semantic.learning.learner import MAX_WAITING, Learner
+from cache.semantic.learning.learner import MAX_WAITING, TOGETHER, Learner
 from cache.semantic.learning.redis_labels import RedisLabels
 from cache.semantic.learning.sqlite_labels import SqliteLabels
 from proxy.redis_link import RedisLink
@@ -261,4 +261,4 @@ async def test_what_a_learner_can_not_keep(opened: Open, tmp_path: Path) -> None
     assert learner.lost == 3
     (tmp_path / "labels.sqlite3").rmdir()
     await learner.close()
-    assert learner.lost == 3 + MAX_WAITING - PAGE
+    assert learner.lost == 3 + MAX_WAITING - TOGETHER
