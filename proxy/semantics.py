@@ -62,6 +62,8 @@ RECORD: Final = 2_048
 SWEEP: Final = 30.0
 SAVE: Final = 60.0
 EXTENSION: Final = ".questions"
+EXAMPLES: Final = 20_000
+"""Labels with texts, of which a log keeps about half as many."""
 LABELS: Final = "labels.sqlite"
 NANO: Final = 1_000_000_000
 MAX_REPLY: Final = 1 << 18
@@ -355,10 +357,13 @@ class Semantics:
 
     async def _meant(self, selector: Selector) -> list[str]:
         """The keys of what there is, as far as the store can say."""
-        now = self._wall()
+        now, keys = self._wall(), [] if selector.key is None else [selector.key]
+        if selector.all:
+            # Texts may outlive the records that they were about. Too many go where there are other conditions.
+            keys += [label.key for label in await self.labels.examples(EXAMPLES) or ()]
         with suppress(ConnectionError, TimeoutError):
-            return [record.key async for record in self.records.all() if selector.matches(record.meta, now)]
-        return [] if selector.key is None else [selector.key]
+            keys += [record.key async for record in self.records.all() if selector.matches(record.meta, now)]
+        return keys
 
     async def hear(self, selector: Selector) -> None:
         """The same, of another worker, who has seen to what is shared."""

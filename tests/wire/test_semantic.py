@@ -261,7 +261,8 @@ async def test_a_right_label_makes_the_question_known(start: StartGateway, upstr
     assert json.loads(exported) == {
         "a": REFUND, "b": MONEY, "same_answer": True, "category": "content", "weight": 1.0, "audited": False,
     }  # fmt: skip
-    await Operator(gateway).purge(model="m")
+    await forgotten(gateway, told(first, "cache-key"))
+    await Operator(gateway).purge(all=True)
     assert (await run(gateway, "labels")).out == ""
 
 
@@ -372,6 +373,13 @@ async def test_a_purge_takes_the_story_along(start: StartGateway, upstream: Scri
         await ask(client, ASKED)
         await learnt(gateway)
     assert (await Operator(gateway).get(f"cache/questions/{key}"))["served"] == []
+
+
+async def forgotten(gateway: Gateway, key: str) -> None:
+    """As if the process had been started anew: its labels are there, and its questions are not."""
+    semantics = gateway.app._caches.semantics
+    assert semantics is not None
+    await semantics.records.drop([key])
 
 
 async def counted(gateway: Gateway, name: str, count: int = 1, **labels: str) -> None:

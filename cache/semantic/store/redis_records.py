@@ -49,10 +49,6 @@ RECORD_TYPES: Final = frozenset([b"hash", b"none"])
 FIELDS: Final = ("record", "least", "wrong", *[f"alias:{place}" for place in range(1, MAX_ALIASES + 1)])
 
 
-_CHANGED: Final = {1: Changed.CHANGED, 0: Changed.FULL, -1: Changed.ABSENT}
-"""By what the script answers."""
-
-
 class Names(NamedTuple):
     """What is called how in Redis. `record` stands before a key, `vector` before a name in an index."""
 

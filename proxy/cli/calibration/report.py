@@ -125,10 +125,6 @@ def _pair(found: Shares) -> list[str]:
     return [_share(found.served), _share(found.traps)]
 
 
-def _three(found: Shares) -> list[str]:
-    return [*_pair(found), _share(found.wrong)]
-
-
 def _share(found: Interval) -> str:
     """With between what it lies, at 95 %."""
     if not found.trials:
