@@ -1,22 +1,26 @@
-"""A model on onnxruntime and the tokenizer that belongs to it: texts in, vectors out, in whatever thread one likes.
+"""A model on onnxruntime that makes vectors of texts, in whatever thread one likes."""
 
-Nothing is fetched. Both files are read whole and checked against their digests before either is parsed, and what was
-checked is what is parsed. A model that keeps its weights in further files is refused.
-"""
-
-import ctypes
 import enum
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self, final
+from typing import Final, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cache.semantic.embed import Reason, Vector, unit
+from cache.semantic.embedders.network import (
+    ModelError,
+    Network,
+    checked,
+    digest,
+    give_back,
+    read,
+    session,
+    tokenizer_of,
+)
 
 __all__ = ["MAX_PIECES", "ModelError", "ModelFiles", "OnnxModel", "Pooling", "examine"]
 
@@ -26,14 +30,8 @@ TOLERANCE: Final = 1e-4
 """By which a component may change with what else is in the batch."""
 PROBES: Final = ("a", "what is said beside it does not change what is said")
 """Of very different lengths, so that one is padded."""
-IDS, MASK, TYPES = "input_ids", "attention_mask", "token_type_ids"
 PER_PIECE: Final = ("last_hidden_state", "token_embeddings")
 POOLED: Final = "sentence_embedding"
-
-
-@final
-class ModelError(Exception):
-    """A model cannot be had. The message names the file, and is the operator's to read."""
 
 
 class Pooling(enum.Enum):
@@ -66,32 +64,27 @@ class ModelFiles:
 def examine(folder: Path) -> ModelFiles:
     """What `model.onnx` and `tokenizer.json` in a folder are. Blocks for about a second. Raises ModelError."""
     paths = folder / "model.onnx", folder / "tokenizer.json"
-    model, tokenizer = (_read(path) for path in paths)
-    digests = hashlib.sha256(model).hexdigest(), hashlib.sha256(tokenizer).hexdigest()
-    session = _session(paths[0], model)
-    pooling = Pooling.OWN if POOLED in _names(session.get_outputs()) else Pooling.MEAN
+    model, tokenizer = (read(path) for path in paths)
+    network = Network(session(paths[0], model), tokenizer_of(paths[1], tokenizer))
+    pooling = Pooling.OWN if POOLED in network.outputs else Pooling.MEAN
     try:
-        made = OnnxModel(session, _tokenizer(paths[1], tokenizer), pooling, 0).raw(PROBES[:1])
+        made = OnnxModel(network, pooling, 0).raw(PROBES[:1])
     except Exception as error:  # the runtime has no base class of its own
         raise ModelError(f"{paths[0]} does not run: {error}") from error
-    return ModelFiles(*paths, *digests, pooling, made.shape[1])
+    return ModelFiles(*paths, digest(model), digest(tokenizer), pooling, made.shape[1])
 
 
 @final
 class OnnxModel:
     """A loaded model. May be used by several threads at once, each call on one core."""
 
-    def __init__(self, session: Any, tokenizer: Any, pooling: Pooling, dimension: int) -> None:
-        self._session = session
-        self._tokenizer = tokenizer
+    def __init__(self, network: Network, pooling: Pooling, dimension: int) -> None:
+        self._network = network
+        self._tokenizer = network.tokenizer
         self._pooling = pooling
         self._dimension = dimension
-        self._pad: int = (tokenizer.padding or {}).get("pad_id", 0)
-        self._added: int = tokenizer.num_special_tokens_to_add(is_pair=False)
-        self._inputs = _names(session.get_inputs())
-        self._output = _output(session, pooling)
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
+        self._added: int = network.tokenizer.num_special_tokens_to_add(is_pair=False)
+        self._output = _output(network.outputs, pooling)
         self.steady = True
         """A text's vector does not depend on what else is in the batch."""
 
@@ -101,11 +94,10 @@ class OnnxModel:
     @classmethod
     def load(cls, files: ModelFiles) -> Self:
         """Blocks for about half a second. Raises ModelError."""
-        model = _checked(files.model, files.model_sha256)
-        tokenizer = _checked(files.tokenizer, files.tokenizer_sha256)
-        loaded = cls(
-            _session(files.model, model), _tokenizer(files.tokenizer, tokenizer), files.pooling, files.dimension
-        )
+        model = checked(files.model, files.model_sha256)
+        tokenizer = checked(files.tokenizer, files.tokenizer_sha256)
+        network = Network(session(files.model, model), tokenizer_of(files.tokenizer, tokenizer))
+        loaded = cls(network, files.pooling, files.dimension)
         try:
             width = loaded.find_steady()
         except Exception as error:  # the runtime has no base class of its own
@@ -120,7 +112,7 @@ class OnnxModel:
         alone = np.concatenate([self.raw([text]) for text in PROBES])
         size = np.linalg.norm(alone, axis=1, keepdims=True)
         self.steady = bool((np.abs(together - alone) <= TOLERANCE * size).all())
-        _give_back()
+        give_back()
         return int(together.shape[1])
 
     def run(self, texts: Sequence[str]) -> list[Vector | Reason]:
@@ -145,14 +137,7 @@ class OnnxModel:
         return self._vectors([self._tokenizer.encode(text).ids for text in texts])
 
     def _vectors(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        ids = np.full((len(rows), max(map(len, rows))), self._pad, np.int64)
-        mask = np.zeros_like(ids)
-        for place, row in enumerate(rows):
-            ids[place, : len(row)] = row
-            mask[place, : len(row)] = 1
-        given = {IDS: ids, MASK: mask, TYPES: np.zeros_like(ids)}
-        made: NDArray[np.float32]
-        (made,) = self._session.run([self._output], {name: given[name] for name in self._inputs})
+        made, mask = self._network.run(rows, self._output)
         if self._pooling is Pooling.OWN:
             return made
         shown = mask[..., None].astype(np.float32)
@@ -160,62 +145,7 @@ class OnnxModel:
         return mean
 
 
-def _give_back() -> None:
-    """Loading takes 70 MB more than what stays; glibc keeps them unless it is told."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _checked(path: Path, sha256: str) -> bytes:
-    data = _read(path)
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != sha256:
-        raise ModelError(f"{path} is not what it should be: its sha256 is {digest}, not {sha256}")
-    return data
-
-
-def _session(path: Path, model: bytes) -> Any:
-    # Releases from 1.29 on report to their makers and keep a file for that, unless this is said before they load.
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    import onnxruntime  # type: ignore[import-untyped]
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False  # keeps 80 MB after one long batch, and saves nothing
-    options.log_severity_level = 4  # what is wrong is raised
-    try:
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the runtime has no base class of its own
-        raise ModelError(f"{path} is no model that can be loaded: {error}") from error
-    unknown = {*_names(session.get_inputs())} - {IDS, MASK, TYPES}
-    if unknown:
-        raise ModelError(f"{path} wants {', '.join(sorted(unknown))}, which is not known")
-    return session
-
-
-def _tokenizer(path: Path, data: bytes) -> Any:
-    import tokenizers
-
-    try:
-        return tokenizers.Tokenizer.from_buffer(data)
-    except Exception as error:  # the library raises nothing more special
-        raise ModelError(f"{path} is no tokenizer that can be loaded: {error}") from error
-
-
-def _output(session: Any, pooling: Pooling) -> str:
-    names = _names(session.get_outputs())
+def _output(names: Sequence[str], pooling: Pooling) -> str:
     if pooling is Pooling.OWN:
         return POOLED
     return next((name for name in PER_PIECE if name in names), names[0])
-
-
-def _names(values: Sequence[Any]) -> list[str]:
-    return [value.name for value in values]

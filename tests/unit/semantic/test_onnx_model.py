@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cache.semantic.embed import Reason, Vector
+from cache.semantic.embedders.network import Network
 from cache.semantic.embedders.onnx_model import MAX_PIECES, ModelError, OnnxModel, Pooling, examine
 from cache.semantic.minilm import minilm
 
@@ -86,7 +87,7 @@ class Words:
 def test_a_model_whose_batches_matter_is_given_one_text_at_a_time() -> None:
     """What a text means must not depend on who else asks."""
     session = Session()
-    model = OnnxModel(session, Words(), Pooling.OWN, 2)
+    model = OnnxModel(Network(session, Words()), Pooling.OWN, 2)
     assert (model.find_steady(), model.steady) == (2, False)
     session.batches.clear()
     assert len({vector.tobytes() for vector in vectors(model, "a", "b c", "d")}) == 1
