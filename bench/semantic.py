@@ -23,7 +23,7 @@ from rich.table import Table
 
 from bench.spec import percentile
 from cache.semantic.embed import TimelyEmbedder
-from cache.semantic.embedders.threads import ModelThreads
+from cache.semantic.embedders.threads import text_threads
 from cache.semantic.index import Index
 from cache.semantic.minilm import minilm
 from cache.semantic.segments.stores import Matrix
@@ -130,7 +130,7 @@ async def filled(index: Index, entries: int) -> float:
 
 async def looked_up(entries: int, lookups: int) -> Lookup:
     files = minilm()
-    work = ModelThreads(files, time.monotonic)
+    work = text_threads(files, time.monotonic)
     embedder = TimelyEmbedder(work, files.fingerprint, files.dimension, time.monotonic, deadline=DEADLINE)
     index = Index(files.dimension, max_bytes=GENEROUS)
     await embedder.warm()

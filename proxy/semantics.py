@@ -16,7 +16,7 @@ from cache.semantic.decide import Settings
 from cache.semantic.embed import TimelyEmbedder, Work
 from cache.semantic.embedders.asked import AskedWork, fingerprint_of
 from cache.semantic.embedders.onnx_model import ModelError, ModelFiles, examine
-from cache.semantic.embedders.threads import ModelThreads
+from cache.semantic.embedders.threads import text_threads
 from cache.semantic.guard import Guard
 from cache.semantic.index import Index
 from cache.semantic.indexing import Indexing
@@ -138,7 +138,7 @@ class Semantics:
             files: ModelFiles = minilm() if chosen.kind == "minilm" else examine(Path(chosen.folder))
         except ModelError as error:
             raise ConfigError(f"semantic.embedder: {error}") from None
-        threads = ModelThreads(files, self._clock, threads=chosen.threads, queue=chosen.queue)
+        threads = text_threads(files, self._clock, threads=chosen.threads, queue=chosen.queue)
         return threads, files.fingerprint, files.dimension
 
     def _records(

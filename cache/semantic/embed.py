@@ -10,7 +10,7 @@ import enum
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol, TypeAlias, final
+from typing import Final, Generic, Protocol, TypeAlias, TypeVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ __all__ = ["MAX_TEXT", "Embedder", "Job", "NotEmbedded", "Reason", "TimelyEmbedd
 
 Vector: TypeAlias = NDArray[np.float32]
 """Of length 1, and not to be written to."""
+T = TypeVar("T")
+R = TypeVar("R")
 
 MAX_TEXT: Final = 2_000
 """Characters: what is longer has more word pieces than any embedder takes, and is not looked at."""
@@ -68,22 +70,25 @@ class Embedder(Protocol):
 
 
 @final
-class Job:
-    """One text that is to become a vector. `due`: when the last caller gives up, by the clock of the embedder."""
+class Job(Generic[T, R]):
+    """One text that is to become a vector, or whatever else a model makes of what it is given.
 
-    __slots__ = ("due", "future", "text", "wanted")
+    `due`: when the last caller gives up, by the clock of who waits.
+    """
 
-    def __init__(self, text: str, future: "asyncio.Future[Vector | Reason]", due: float) -> None:
-        self.text = text
+    __slots__ = ("due", "future", "given", "wanted")
+
+    def __init__(self, given: T, future: "asyncio.Future[R | Reason]", due: float) -> None:
+        self.given = given
         self.future = future
         self.due = due
         self.wanted = 0
         """How many wait for it."""
 
     def __repr__(self) -> str:
-        return f"<Job of {len(self.text)} characters, wanted by {self.wanted}>"
+        return f"<Job wanted by {self.wanted}>"
 
-    def end(self, result: Vector | Reason) -> None:
+    def end(self, result: R | Reason) -> None:
         if not self.future.done():
             self.future.set_result(result)
 
@@ -91,7 +96,7 @@ class Job:
 class Work(Protocol):
     """Makes vectors. Called in the event loop."""
 
-    def take(self, job: Job) -> None:
+    def take(self, job: Job[str, Vector]) -> None:
         """Will end it, sooner or later; one that nobody wants any more, without working on it.
 
         Raises NotEmbedded: BUSY, FAILED.
@@ -121,7 +126,7 @@ class TimelyEmbedder:
         self._clock = clock
         self._deadline = deadline
         self._recent = _Recent(recent_bytes)
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str, Job[str, Vector]] = {}
 
     def __repr__(self) -> str:
         return f"<TimelyEmbedder {self.fingerprint[:12]} {len(self._jobs)} under way {self._recent!r} {self._work!r}>"
@@ -143,13 +148,13 @@ class TimelyEmbedder:
             raise NotEmbedded(result)
         return result
 
-    def _job(self, text: str) -> Job:
+    def _job(self, text: str) -> Job[str, Vector]:
         due = self._clock() + self._deadline
         job = self._jobs.get(text)
         if job is not None:
             job.due = due
             return job
-        job = Job(text, asyncio.get_running_loop().create_future(), due)
+        job = Job[str, Vector](text, asyncio.get_running_loop().create_future(), due)
         job.wanted = 1  # while it is handed over, nobody may take it for abandoned
         self._work.take(job)
         job.wanted = 0
@@ -157,7 +162,7 @@ class TimelyEmbedder:
         job.future.add_done_callback(lambda future: self._ended(job, future))
         return job
 
-    async def _in_time(self, job: Job) -> Vector | Reason:
+    async def _in_time(self, job: Job[str, Vector]) -> Vector | Reason:
         job.wanted += 1
         try:
             async with asyncio.timeout(self._deadline):
@@ -167,11 +172,11 @@ class TimelyEmbedder:
         finally:
             job.wanted -= 1
 
-    def _ended(self, job: Job, future: "asyncio.Future[Vector | Reason]") -> None:
-        if self._jobs.get(job.text) is job:
-            del self._jobs[job.text]
+    def _ended(self, job: Job[str, Vector], future: "asyncio.Future[Vector | Reason]") -> None:
+        if self._jobs.get(job.given) is job:
+            del self._jobs[job.given]
         if not future.cancelled() and not isinstance(result := future.result(), Reason):
-            self._recent.put(job.text, result)
+            self._recent.put(job.given, result)
 
 
 @final

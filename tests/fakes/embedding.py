@@ -45,13 +45,13 @@ class HeldModel:
         return [unit(np.array(self.numbers), DIMENSION) for _ in texts]
 
 
-def over(work: ModelThreads, deadline: float = 5.0, recent_bytes: int = 1 << 20) -> TimelyEmbedder:
+def over(work: ModelThreads[str, Vector], deadline: float = 5.0, recent_bytes: int = 1 << 20) -> TimelyEmbedder:
     loop = asyncio.get_running_loop()
     return TimelyEmbedder(work, "f" * 64, DIMENSION, loop.time, deadline=deadline, recent_bytes=recent_bytes)
 
 
-def job(text: str, due: float = 1e9) -> Job:
+def job(text: str, due: float = 1e9) -> Job[str, Vector]:
     """One that is wanted."""
-    made = Job(text, asyncio.get_running_loop().create_future(), due)
+    made = Job[str, Vector](text, asyncio.get_running_loop().create_future(), due)
     made.wanted = 1
     return made

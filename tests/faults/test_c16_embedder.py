@@ -12,7 +12,7 @@ import pytest
 from cache.semantic.embed import NotEmbedded, Reason, TimelyEmbedder
 from cache.semantic.embedders.asked import AskedWork
 from cache.semantic.embedders.onnx_model import ModelError
-from cache.semantic.embedders.threads import ModelThreads
+from cache.semantic.embedders.threads import text_threads
 from cache.semantic.minilm import minilm
 from tests.fakes.clock import Clock
 from tests.fakes.embedding import FILES, HeldModel, over
@@ -35,7 +35,7 @@ async def test_c16_a_torn_model_fails_every_question_and_says_why(tmp_path: Path
     """Whoever warms it up is told which file; whoever asks has a miss at once."""
     torn = tmp_path / "model.onnx"
     torn.write_bytes(b"torn")
-    work = ModelThreads(dataclasses.replace(minilm(), model=torn), Clock())
+    work = text_threads(dataclasses.replace(minilm(), model=torn), Clock())
     embedder = over(work)
     with pytest.raises(ModelError, match=str(torn)):
         await embedder.warm()
@@ -46,7 +46,7 @@ async def test_c16_a_torn_model_fails_every_question_and_says_why(tmp_path: Path
 async def test_c16_a_slow_embedder_is_late_and_then_itself_again() -> None:
     """What came too late for its caller is there for the next."""
     model = HeldModel()
-    work = ModelThreads(FILES, Clock(), load=model.load)
+    work = text_threads(FILES, Clock(), load=model.load)
     embedder = over(work, deadline=0.02)
     await embedder.warm()
     model.hold()
@@ -66,7 +66,7 @@ async def test_c16_a_slow_embedder_is_late_and_then_itself_again() -> None:
 async def test_c16_nonsense_is_no_vector(numbers: list[float]) -> None:
     """NaN, another dimension and nothing at all are never compared with anything, nor remembered."""
     model = HeldModel(numbers)
-    embedder = over(ModelThreads(FILES, Clock(), load=model.load))
+    embedder = over(text_threads(FILES, Clock(), load=model.load))
     assert await reason(embedder, "q") is Reason.BAD
     model.numbers = [0.0, 0.0, 1.0, 0.0]
     assert (await embedder.embed("q")).tolist() == [0.0, 0.0, 1.0, 0.0]
@@ -76,7 +76,7 @@ async def test_c16_nonsense_is_no_vector(numbers: list[float]) -> None:
 async def test_c16_a_model_that_breaks_is_told_of_once_and_tried_again() -> None:
     """A thousand failures are one line in the log, and the first good one ends them."""
     errors, model = told(), HeldModel()
-    embedder = over(ModelThreads(FILES, Clock(), load=model.load))
+    embedder = over(text_threads(FILES, Clock(), load=model.load))
     model.error = RuntimeError("of the runtime")
     for text in "abc":
         assert await reason(embedder, text) is Reason.FAILED

@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, final
 
-from cache.semantic.embed import Job, NotEmbedded, Reason, unit
+from cache.semantic.embed import Job, NotEmbedded, Reason, Vector, unit
 
 __all__ = ["AskedWork", "fingerprint_of"]
 
@@ -29,7 +29,7 @@ class AskedWork:
         self._ask = ask
         self._dimension = dimension
         self._most = most
-        self._tasks: dict[asyncio.Task[None], Job] = {}
+        self._tasks: dict[asyncio.Task[None], Job[str, Vector]] = {}
         self._shut = False
 
     def __repr__(self) -> str:
@@ -46,7 +46,7 @@ class AskedWork:
         if tasks:
             await asyncio.wait(tasks)
 
-    def take(self, job: Job) -> None:
+    def take(self, job: Job[str, Vector]) -> None:
         if self._shut:
             raise NotEmbedded(Reason.FAILED)
         if len(self._tasks) >= self._most:
@@ -55,9 +55,9 @@ class AskedWork:
         self._tasks[task] = job
         task.add_done_callback(self._over)
 
-    async def _call(self, job: Job) -> None:
+    async def _call(self, job: Job[str, Vector]) -> None:
         try:
-            job.end(unit(await self._ask(job.text), self._dimension))
+            job.end(unit(await self._ask(job.given), self._dimension))
         except NotEmbedded as no:
             job.end(no.reason)
 

@@ -1,9 +1,9 @@
-"""A model in a few threads, and what waits for them.
+"""A model in a few threads, and what waits for them: texts that become vectors, or pairs of texts that become scores.
 
 What comes while a thread is free goes to it alone and at once. What waits meanwhile goes together in the next batch,
 as much of it as can be done in time: a model of few layers gains a quarter by batches, and all of a batch end with its
 longest. Under pressure, what would be late anyway is told so without being worked on. Else, once the queue is as
-long as the deadline, every text would begin in time and end too late, and nothing would come of any work.
+long as the deadline, every job would begin in time and end too late, and nothing would come of any work.
 """
 
 import asyncio
@@ -11,16 +11,16 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Final, Protocol, final
+from typing import Final, Generic, Protocol, TypeVar, final
 
 from cache.semantic.embed import Job, NotEmbedded, Reason, Vector
 from cache.semantic.embedders.onnx_model import ModelError, ModelFiles, OnnxModel
 
-__all__ = ["Model", "ModelThreads"]
+__all__ = ["Model", "ModelThreads", "pieces_of", "text_threads"]
 
 BATCH: Final = 16
 ROOM: Final = 64
-"""Word pieces in one batch, padding included, unless one text alone has more: some 20 ms."""
+"""Word pieces in one batch, padding included, unless one job alone has more: some 20 ms."""
 CHARACTERS: Final = 4
 """A word piece has about as many."""
 ADDED: Final = 3
@@ -30,38 +30,42 @@ SECONDS_A_PIECE: Final = 0.0004
 LEARNING: Final = 0.1
 """The share that the last batch has in what is known of its time."""
 
-_Results = list[Vector | Reason]
+T = TypeVar("T")
+R = TypeVar("R")
+G_contra = TypeVar("G_contra", contravariant=True)
+M = TypeVar("M")
 
 
-class Model(Protocol):
-    def run(self, texts: Sequence[str]) -> list[Vector | Reason]:
-        """A vector for each, or why there is none. In any thread, and in several."""
+class Model(Protocol[G_contra, M]):
+    def run(self, given: Sequence[G_contra], /) -> list[M | Reason]:
+        """What it makes of each, or why nothing. In any thread, and in several."""
 
 
 @final
-class ModelThreads:
-    """Implements `embed.Work`. `queue`: texts that wait at most. The model is loaded at the first use or by `warm`, and
-    its first load holds the event loop up for 30 ms, wherever it happens: libraries are linked.
+class ModelThreads(Generic[T, R]):
+    """Implements `embed.Work` for texts and vectors. `queue`: jobs that wait at most; `pieces`: about how many word
+    pieces one has. The model is loaded at the first use or by `warm`, and its first load holds the event loop up for
+    30 ms, wherever it happens: libraries are linked.
     """
 
     def __init__(
         self,
-        files: ModelFiles,
+        load: Callable[[], Model[T, R]],
         clock: Callable[[], float],
+        pieces: Callable[[T], int],
         *,
         threads: int = 1,
         queue: int = 256,
-        load: Callable[[ModelFiles], Model] = OnnxModel.load,
     ) -> None:
         self._load_model = load
-        self._files = files
         self._clock = clock
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="embed")
+        self._pieces = pieces
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="model")
         self._free = threads
         self._queue = queue
-        self._waiting: deque[Job] = deque()
-        self._running: set[asyncio.Future[_Results]] = set()
-        self._model: Model | None = None
+        self._waiting: deque[Job[T, R]] = deque()
+        self._running: set[asyncio.Future[list[R | Reason]]] = set()
+        self._model: Model[T, R] | None = None
         self._loading: asyncio.Task[None] | None = None
         self._shut = False
         self._broke = False
@@ -87,7 +91,7 @@ class ModelThreads:
         if self._loading is not None:
             await asyncio.wait([self._loading])
 
-    def take(self, job: Job) -> None:
+    def take(self, job: Job[T, R]) -> None:
         if self._shut:
             raise NotEmbedded(Reason.FAILED)
         if len(self._waiting) >= self._queue:
@@ -106,7 +110,7 @@ class ModelThreads:
     async def _loaded(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            self._model = await loop.run_in_executor(self._executor, self._load_model, self._files)
+            self._model = await loop.run_in_executor(self._executor, self._load_model)
         finally:
             if self._model is None:
                 self._shut = True
@@ -122,24 +126,24 @@ class ModelThreads:
         while self._waiting:
             self._waiting.popleft().end(Reason.FAILED)
 
-    def _go_on(self, model: Model) -> None:
+    def _go_on(self, model: Model[T, R]) -> None:
         while self._free and not self._shut and (batch := self._next()):
             self._free -= 1
-            texts = [job.text for job in batch]
-            future = asyncio.get_running_loop().run_in_executor(self._executor, model.run, texts)
+            given = [job.given for job in batch]
+            future = asyncio.get_running_loop().run_in_executor(self._executor, model.run, given)
             self._running.add(future)
             future.add_done_callback(partial(self._over, model, batch, self._clock()))
 
-    def _next(self) -> list[Job]:
+    def _next(self) -> list[Job[T, R]]:
         """The first of those that wait, and with it what can be done in the same time as it is wanted in."""
-        batch: list[Job] = []
+        batch: list[Job[T, R]] = []
         longest, due, now = 0, 0.0, self._clock()
         while self._waiting and len(batch) < BATCH:
             job = self._waiting[0]
             if job.wanted <= 0 or self._is_hopeless(job, now):
                 self._waiting.popleft().end(Reason.LATE)
                 continue
-            longest = max(longest, _pieces(job.text))
+            longest = max(longest, self._pieces(job.given))
             due = min(due, job.due) if batch else job.due
             padded = longest * (len(batch) + 1)
             if batch and (padded > ROOM or now + padded * self._pace > due):
@@ -147,23 +151,25 @@ class ModelThreads:
             batch.append(self._waiting.popleft())
         return batch
 
-    def _is_hopeless(self, job: Job, now: float) -> bool:
+    def _is_hopeless(self, job: Job[T, R], now: float) -> bool:
         """It would be late, and another could be done instead. The last one is tried: it is how the pace is learned."""
-        return len(self._waiting) > 1 and now + _pieces(job.text) * self._pace > job.due
+        return len(self._waiting) > 1 and now + self._pieces(job.given) * self._pace > job.due
 
-    def _over(self, model: Model, batch: list[Job], began: float, future: "asyncio.Future[_Results]") -> None:
+    def _over(
+        self, model: Model[T, R], batch: list[Job[T, R]], began: float, future: "asyncio.Future[list[R | Reason]]"
+    ) -> None:
         self._free += 1
         self._running.discard(future)
         error = None if future.cancelled() else future.exception()
         if future.cancelled() or error is not None:
-            results: _Results = [Reason.FAILED] * len(batch)
+            results: list[R | Reason] = [Reason.FAILED] * len(batch)
             if error is not None and not self._broke:
                 self._tell(error)
             self._broke = error is not None
         else:
             results = future.result()
             self._broke = False
-            pieces = len(batch) * max(_pieces(job.text) for job in batch)
+            pieces = len(batch) * max(self._pieces(job.given) for job in batch)
             self._pace += LEARNING * ((self._clock() - began) / pieces - self._pace)
         for job, result in zip(batch, results, strict=True):
             job.end(result)
@@ -174,6 +180,18 @@ class ModelThreads:
         asyncio.get_running_loop().call_exception_handler({"message": repr(self), "exception": error})
 
 
-def _pieces(text: str) -> int:
-    """About as many has it."""
+def text_threads(
+    files: ModelFiles,
+    clock: Callable[[], float],
+    *,
+    threads: int = 1,
+    queue: int = 256,
+    load: Callable[[ModelFiles], Model[str, Vector]] = OnnxModel.load,
+) -> ModelThreads[str, Vector]:
+    """Those of an embedder: texts become vectors."""
+    return ModelThreads(partial(load, files), clock, pieces_of, threads=threads, queue=queue)
+
+
+def pieces_of(text: str) -> int:
+    """About as many word pieces has it."""
     return len(text) // CHARACTERS + ADDED

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cache.semantic.embed import MAX_TEXT, NotEmbedded, Reason, TimelyEmbedder, unit
+from cache.semantic.embed import MAX_TEXT, NotEmbedded, Reason, TimelyEmbedder, Vector, unit
 from cache.semantic.embedders.asked import AskedWork, fingerprint_of
-from cache.semantic.embedders.threads import ROOM, ModelThreads
+from cache.semantic.embedders.threads import ROOM, ModelThreads, text_threads
 from tests.fakes.clock import Clock
 from tests.fakes.embedding import DIMENSION, FILES, HeldModel, job, over
 from tests.fakes.polling import until
@@ -29,8 +29,10 @@ async def model() -> AsyncIterator[HeldModel]:
 
 
 @contextlib.asynccontextmanager
-async def threads(model: HeldModel, clock: Clock | None = None, **settings: int) -> AsyncIterator[ModelThreads]:
-    work = ModelThreads(FILES, clock or Clock(), load=model.load, **settings)
+async def threads(
+    model: HeldModel, clock: Clock | None = None, **settings: int
+) -> AsyncIterator[ModelThreads[str, Vector]]:
+    work = text_threads(FILES, clock or Clock(), load=model.load, **settings)
     await work.warm()
     try:
         yield work
@@ -103,9 +105,9 @@ async def test_what_waits_goes_together_in_the_next_batch(model: HeldModel) -> N
             work.take(each)
         model.release()
         await asyncio.gather(*(each.future for each in jobs))
-    longest = len(jobs[0].text) // 4 + 3
+    longest = len(jobs[0].given) // 4 + 3
     assert [len(batch) for batch in model.batches][:2] == [1, ROOM // longest]
-    assert [text for batch in model.batches for text in batch] == [each.text for each in jobs]
+    assert [text for batch in model.batches for text in batch] == [each.given for each in jobs]
 
 
 async def test_what_nobody_waits_for_any_more_is_not_computed(model: HeldModel) -> None:
