@@ -21,6 +21,7 @@ from cache.semantic.guard import Guard
 from cache.semantic.index import Index
 from cache.semantic.indexing import Indexing
 from cache.semantic.learning.calibrate import Settings as Limits
+from cache.semantic.learning.evidence import Party
 from cache.semantic.learning.label_log import LabelLog
 from cache.semantic.learning.learner import Learner
 from cache.semantic.learning.redis_labels import RedisLabels
@@ -193,7 +194,7 @@ class Semantics:
             self.records,
             guard,
             Settings(audit=semantic.audit),
-            lambda group: self._thresholds(semantic.threshold, group),
+            lambda group, party: self._thresholds(semantic.threshold, group, party),
             draw=random.random,
             wall=self._wall,
         )
@@ -223,19 +224,18 @@ class Semantics:
         self._config = config
         return inquiries
 
-    def _thresholds(self, static: float, group: str) -> tuple[float, float]:
+    def _thresholds(self, static: float, group: str, party: Party) -> tuple[float, float]:
         """Called once for each question that is looked for."""
         self._asked += 1
-        return (static, inf) if static else (self._learner.threshold(group), self._learner.witnessed(group))
+        return (static, inf) if static else self._learner.thresholds(group, party)
 
     def _labelling(self, semantic: Semantic) -> Labelling:
-        told = self._metrics.semantic.labelled
         return Labelling(
             self._learner,
             self.records,
             self._tiers,
             self._judge(semantic.judge) if semantic.judge.model else None,
-            told,
+            self._metrics.semantic.labelled,
             audit=semantic.audit,
             requests=self._since,
             wall=self._wall,
@@ -373,7 +373,7 @@ class Semantics:
             await self.purge(selector)
 
     def _stats(self) -> SemanticStats:
-        static, estimate = self._config.semantic.threshold, self._learner.estimate()
+        static, estimate = self._config.semantic.threshold, self._learner.lowest()
         following = self._follower is None or self._follower.state is Following.CAUGHT_UP
         return SemanticStats(
             questions=len(self.index),

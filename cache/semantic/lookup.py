@@ -18,6 +18,7 @@ from cache.semantic import foreign
 from cache.semantic.decide import Candidate, Deciding, Decision, Settings
 from cache.semantic.embed import Embedder, NotEmbedded
 from cache.semantic.guard import Compared, Guard, Prepared
+from cache.semantic.learning.evidence import NOBODY, Party
 from cache.semantic.store.record import EXACT_ONLY, Asked, Record, place_of
 from cache.semantic.store.records import Records
 from cache.semantic.store.vectors import unpack_vector
@@ -70,9 +71,11 @@ class Question(NamedTuple):
     partition: str
     language: str
     group: str
-    """Whose threshold counts."""
+    """Of the thresholds of who asks, which counts."""
     key: str = ""
     """Of its own answer, which is none to another question."""
+    party: Party = NOBODY
+    """Who asks."""
 
     def __repr__(self) -> str:
         return f"<Question of {len(self.text)} characters in {self.partition[:12]}>"
@@ -113,7 +116,7 @@ class Sought(NamedTuple):
 
 @final
 class Lookup:
-    """`threshold` gives those of a group: the plain one, and that of what has witnesses.
+    """`threshold` gives those of who asks: the plain one, and that of what has witnesses.
 
     `draw` is uniform in [0, 1).
     """
@@ -125,7 +128,7 @@ class Lookup:
         records: Records,
         guard: Guard,
         settings: Settings,
-        threshold: Callable[[str], tuple[float, float]],
+        threshold: Callable[[str, Party], tuple[float, float]],
         *,
         draw: Callable[[], float],
         wall: Callable[[], float],
@@ -181,7 +184,7 @@ class Lookup:
 
     async def _decide(self, question: Question, vector: Vector, matches: list[Match]) -> Sought:
         guarded = question.language == "en"
-        plain, witnessed = self._threshold(question.group)
+        plain, witnessed = self._threshold(question.group, question.party)
         deciding = Deciding(self._settings, plain, self._draw, witnessed=witnessed, guarded=guarded)
         decision = None
         if guarded:

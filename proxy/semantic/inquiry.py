@@ -24,6 +24,7 @@ from proxy.exchange import Exchange
 from proxy.openai.asked import Unasked, asked
 from proxy.semantic.answers import is_answer
 from proxy.semantic.modes import Mode, Modes, Never
+from proxy.semantic.parties import party_of
 
 __all__ = ["Answered", "Inquiries", "Inquiry", "SemanticEvents"]
 
@@ -257,7 +258,8 @@ class Inquiry:
             embedder=self._inquiries.lookup.embedder.fingerprint,
             version=self._inquiries.version,
         )
-        return Question(text, partition, spoken, exchange.model, request.key)
+        party = party_of(exchange.key, exchange.account, self._inquiries.scope)
+        return Question(text, partition, spoken, exchange.model, request.key, party)
 
     async def _entry(self) -> Alike | None:
         """The answer as it is stored now."""

@@ -116,6 +116,7 @@ class Labelling:
             asked=answered.question.text,
             stored=gray.asked.text,
             witnessed=decision.witnessed,
+            party=answered.question.party,
         )
 
     async def _lead(self, answered: Answered, gray: Match, vector: Vector) -> bool:

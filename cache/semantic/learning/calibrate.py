@@ -23,24 +23,25 @@ Old labels lose weight, half of it every 20,000 requests. What was seen of late 
 which late labels prove that too much is wrong are passed over, so that a change is noticed that thousands of good old
 labels would hide. A wrong audit is evaluated at once, and may only raise the threshold.
 
+A party is served by what its own labels prove, and while they are few, by what those of all prove without any one of
+them (`evidence.Pooled`): no client can feed what opens the tier for another. Who is not vouched for, and so may be
+many, feeds only itself.
+
 The state is a fold over the labels in their order, one at a time: who reads the same log has the same thresholds.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Final, NamedTuple, final
 
 from cache.semantic.learning.bounds import beta_cdf, upper
+from cache.semantic.learning.evidence import EDGES, NOBODY, Counts, Evidence, Party, Pooled, Sample, Seen
 
-__all__ = ["EDGES", "Calibration", "Estimate", "Seen", "Settings"]
+__all__ = ["EDGES", "Calibration", "Estimate", "Party", "Seen", "Settings"]
 
-EDGES: Final = tuple([round(0.75 + 0.02 * step, 2) for step in range(13)])
 STARTS: Final = (0.0, 2 / 3)
 """Of the allowed error, what labels must be able to prove where a sequence begins."""
-MAX_HALVINGS: Final = 40
-VANISHED: Final = 1_000
 GLOBAL: Final = ""
 """The group of what has no group of its own."""
 
@@ -62,22 +63,11 @@ class Settings:
     late: float = 4_000.0
     """The half-life of what was seen of late."""
     groups: int = 256
-    """That have thresholds of their own; what more there are counts for all alone."""
-
-
-class Seen(NamedTuple):
-    """What a label says to a threshold. `weight` questions were as this one, and one of them was drawn to be labelled:
-    1, or for an audit the inverse of its share. `requests` is the number of requests since the label before it.
-    """
-
-    group: str
-    similarity: float
-    right: bool
-    audited: bool = False
-    vetoed: bool = False
-    weight: float = 1.0
-    requests: int = 1
-    witnessed: bool = False
+    """That have thresholds of their own; what more there are counts for its party alone."""
+    parties: int = 256
+    """That have such; labels of more count for what is pooled alone."""
+    groups_each: int = 16
+    """Of one party."""
 
 
 class Estimate(NamedTuple):
@@ -92,70 +82,15 @@ class Estimate(NamedTuple):
     """Of those, the guard refused these in vain."""
 
 
-class _Sample(NamedTuple):
-    """As many labels, drawn evenly, as would say as much, and how many of them are wrong."""
-
-    total: float
-    wrong: float
-
-
-@final
-class _Counts:
-    """By bin: labels, wrong ones, and the questions that they stand for. New ones weigh ever more, which comes to the
-    same as if the old ones weighed ever less. `_base`: the requests there had been when a label weighed 1.
-    """
-
-    __slots__ = ("_base", "_half_life", "_questions", "_total", "_wrong")
-
-    def __init__(self, half_life: float) -> None:
-        self._half_life = half_life
-        self._base = 0
-        self._total = [0.0] * len(EDGES)
-        self._wrong = [0.0] * len(EDGES)
-        self._questions = [0.0] * len(EDGES)
-
-    def add(self, seen: Seen, at: int) -> None:
-        weight = self._weight(at)
-        number = min(bisect_right(EDGES, seen.similarity), len(EDGES)) - 1
-        self._total[number] += weight
-        self._wrong[number] += 0.0 if seen.right else weight
-        self._questions[number] += weight * seen.weight
-
-    def above(self, at: int) -> list[_Sample]:
-        """For each edge, what is known from it on."""
-        samples = []
-        now = self._weight(at)
-        questions = wrong = spread = 0.0
-        for total, bad, stood in zip(
-            reversed(self._total), reversed(self._wrong), reversed(self._questions), strict=True
-        ):
-            if total > 0:
-                questions += stood
-                wrong += stood * bad / total
-                spread += stood * stood / total
-            even = questions * questions / spread / now if spread else 0.0
-            samples.append(_Sample(even, even * wrong / questions if questions else 0.0))
-        return samples[::-1]
-
-    def _weight(self, at: int) -> float:
-        """Of a label of now."""
-        if at - self._base > self._half_life * MAX_HALVINGS:
-            left = 0.5 ** min((at - self._base) / self._half_life, VANISHED)
-            for counts in (self._total, self._wrong, self._questions):
-                counts[:] = [count * left for count in counts]
-            self._base = at
-        return float(2 ** ((at - self._base) / self._half_life))
-
-
 @final
 class _Group:
     """`floor`: below it, what was seen of late is proof enough against serving."""
 
     __slots__ = ("all", "floor", "labels", "late", "threshold", "vetoed", "vetoed_right")
 
-    def __init__(self, settings: Settings) -> None:
-        self.all = _Counts(settings.half_life)
-        self.late = _Counts(settings.late)
+    def __init__(self, settings: Settings, *, pooled: bool = False) -> None:
+        self.all: Evidence = Pooled(settings.half_life) if pooled else Counts(settings.half_life)
+        self.late: Evidence = Pooled(settings.late) if pooled else Counts(settings.late)
         self.labels = 0
         self.floor = 0.0
         self.threshold = inf
@@ -164,33 +99,49 @@ class _Group:
 
 
 @final
-class Calibration:
-    """Thresholds by group, as the labels so far have them."""
+class _Known:
+    """What the labels of one party say: of each model, and of all."""
 
-    __slots__ = ("_groups", "_requests", "_settings", "_whole")
+    __slots__ = ("groups", "whole")
+
+    def __init__(self, settings: Settings) -> None:
+        self.whole = {witnessed: _Group(settings) for witnessed in (False, True)}
+        self.groups: dict[tuple[str, bool], _Group] = {}
+
+
+@final
+class Calibration:
+    """Thresholds by party and group, as the labels so far have them."""
+
+    __slots__ = ("_groups", "_known", "_pool", "_requests", "_settings")
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._whole = {witnessed: _Group(settings) for witnessed in (False, True)}
-        self._groups: dict[tuple[str, bool], _Group] = {}
+        self._pool = {witnessed: _Group(settings, pooled=True) for witnessed in (False, True)}
+        self._known: dict[Party, _Known] = {}
+        self._groups = 0
         self._requests = 0
 
     def __repr__(self) -> str:
-        plain, witnessed = (f"{whole.threshold:.2f} of {whole.labels}" for whole in self._whole.values())
-        return f"<Calibration {plain}, with witnesses {witnessed}, {len(self._groups)} groups>"
+        plain, witnessed = (f"{each.threshold:.2f} of {each.labels}" for each in map(self._lowest, (False, True)))
+        return f"<Calibration {plain}, with witnesses {witnessed}, {len(self._known)} parties>"
 
-    def threshold(self, group: str = GLOBAL, *, witnessed: bool = False) -> float:
-        """inf: nothing is served for its similarity. A group with few labels has the threshold of all."""
-        whole = self._whole[witnessed]
-        own = self._groups.get((group, witnessed), whole)
-        if own.labels >= self._settings.first:
-            return own.threshold
-        return max(own.floor, whole.threshold)
+    def threshold(self, group: str = GLOBAL, party: Party = NOBODY, *, witnessed: bool = False) -> float:
+        """inf: nothing is served for its similarity. A group with few labels has the threshold of its party, and a
+        party with few that of all parties, unless its few speak against it.
+        """
+        threshold = self._pool[witnessed].threshold if party.vouched else inf
+        known = self._known.get(party)
+        for own in () if known is None else (known.whole[witnessed], known.groups.get((group, witnessed))):
+            if own is not None:
+                enough = own.labels >= self._settings.first
+                threshold = own.threshold if enough else max(own.floor, threshold)
+        return threshold
 
     def add(self, seen: Seen) -> None:
         """The next label of the log."""
         self._requests += max(0, seen.requests)
-        for group in self._counted(seen.group, seen.witnessed):
+        for group in self._counted(seen):
             if seen.vetoed:
                 group.vetoed += 1
                 group.vetoed_right += seen.right
@@ -201,31 +152,47 @@ class Calibration:
         for seen in labels:
             self.add(seen)
 
-    def estimate(self, group: str = GLOBAL, *, witnessed: bool = False) -> Estimate:
+    def estimate(self, group: str = GLOBAL, party: Party = NOBODY, *, witnessed: bool = False) -> Estimate:
         """Of its own labels, if it has any."""
-        own = self._groups.get((group, witnessed), self._whole[witnessed])
-        threshold = self.threshold(group, witnessed=witnessed)
+        known = self._known.get(party)
+        own = self._pool[witnessed] if known is None else known.groups.get((group, witnessed), known.whole[witnessed])
+        return self._estimate(own, self.threshold(group, party, witnessed=witnessed))
+
+    def lowest(self, *, witnessed: bool = False) -> Estimate:
+        """Of who is served from the lowest threshold; where nobody is, of who has most labels."""
+        own = self._lowest(witnessed)
+        return self._estimate(own, own.threshold)
+
+    def _lowest(self, witnessed: bool) -> _Group:  # noqa: FBT001
+        found = [self._pool[witnessed], *(known.whole[witnessed] for known in self._known.values())]
+        return min(found, key=lambda group: (group.threshold, -group.labels))
+
+    def _estimate(self, own: _Group, threshold: float) -> Estimate:
         above = [sample for edge, sample in zip(EDGES, own.all.above(self._requests), strict=True) if edge >= threshold]
-        total, wrong = above[0] if above else _Sample(0.0, 0.0)
+        total, wrong = above[0] if above else Sample(0.0, 0.0)
         rate = wrong / total if total else 0.0
         at_most = upper(wrong, total, self._settings.error) if total else 1.0
         return Estimate(threshold, own.labels, rate, at_most, own.vetoed, own.vetoed_right)
 
-    def groups(self) -> list[str]:
-        """That have labels of their own."""
-        return sorted({name for name, _ in self._groups})
-
-    def _counted(self, name: str, witnessed: bool) -> list[_Group]:  # noqa: FBT001
-        """Which count it: its own, if there may be one, and that of all."""
-        whole = self._whole[witnessed]
-        if name == GLOBAL:
-            return [whole]
-        own = self._groups.get((name, witnessed))
+    def _counted(self, seen: Seen) -> Iterator[_Group]:
+        """Which count it: that of all, its party's, and its own, if there may be one."""
+        if seen.party.vouched:
+            yield self._pool[seen.witnessed]
+        known = self._known.get(seen.party)
+        if known is None:
+            if len(self._known) >= self._settings.parties:
+                return
+            known = self._known[seen.party] = _Known(self._settings)
+        yield known.whole[seen.witnessed]
+        name = seen.group, seen.witnessed
+        own = known.groups.get(name)
         if own is None:
-            if len(self._groups) >= self._settings.groups:
-                return [whole]
-            own = self._groups[name, witnessed] = _Group(self._settings)
-        return [whole, own]
+            full = self._groups >= self._settings.groups or len(known.groups) >= self._settings.groups_each
+            if seen.group == GLOBAL or full:
+                return
+            own = known.groups[name] = _Group(self._settings)
+            self._groups += 1
+        yield own
 
     def _count(self, group: _Group, seen: Seen) -> None:
         group.all.add(seen, self._requests)
@@ -240,12 +207,12 @@ class Calibration:
 
     def _proven(self, group: _Group) -> float:
         """The lowest edge that a sequence has proven, inf for none."""
-        if group.labels < self._settings.first:
+        if group.all.proving < self._settings.first:
             return inf
         samples = [*zip(EDGES, group.all.above(self._requests), strict=True)]
         return min(self._sequence(samples, group.floor, start) for start in STARTS)
 
-    def _sequence(self, samples: Sequence[tuple[float, _Sample]], floor: float, start: float) -> float:
+    def _sequence(self, samples: Sequence[tuple[float, Sample]], floor: float, start: float) -> float:
         allowed, error = self._settings.max_error_rate, self._settings.error / len(STARTS)
         proven = inf
         begun = False

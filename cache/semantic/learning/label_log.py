@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Protocol, final
 import msgspec
 
 from cache.semantic.decide import AUDIT, VETOED
-from cache.semantic.learning.calibrate import Seen
+from cache.semantic.learning.evidence import NOBODY, Party, Seen
 
 __all__ = ["MAX_TEXT", "PAGE", "BadLabel", "Label", "LabelLog", "Page", "Position", "bare", "pack", "unpack"]
 
@@ -49,13 +49,15 @@ class Label(msgspec.Struct, frozen=True, gc=False, array_like=True):
     asked: str = ""
     stored: str = ""
     witnessed: bool = False
+    party: Party = NOBODY
+    """That asked."""
 
     def __post_init__(self) -> None:
         if _KEY(self.key) is None or not -1.01 <= self.similarity <= 1.01 or not 0 <= self.at < 1e12:
             raise BadLabel("key, similarity or time")
         if not 0 < self.weight <= MAX_WEIGHT or not 0 <= self.requests <= MAX_REQUESTS:
             raise BadLabel("weight or requests")
-        if max(len(self.group), len(self.standing), len(self.rule)) > MAX_NAME:
+        if max(len(self.group), len(self.standing), len(self.rule), len(self.party.name)) > MAX_NAME:
             raise BadLabel("a name")
         if max(len(self.asked), len(self.stored)) > MAX_TEXT:
             raise BadLabel("a text")
@@ -79,6 +81,7 @@ class Label(msgspec.Struct, frozen=True, gc=False, array_like=True):
             self.weight,
             self.requests,
             self.witnessed,
+            self.party,
         )
 
 
@@ -102,7 +105,7 @@ class LabelLog(Protocol):
     """No method raises for a store that fails."""
 
     async def add(self, labels: Sequence[Label]) -> bool:
-        """All of them, or none."""
+        """False: nobody knows whether they are in it. The next call begins with the same, and none is in it twice."""
 
     async def read(self, position: Position) -> Page | None:
         """Those behind a position, PAGE at most; None while there is no telling."""

@@ -7,7 +7,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import Final, final
 
-from cache.semantic.learning.calibrate import Calibration, Estimate, Settings
+from cache.semantic.learning.calibrate import Calibration, Estimate, Party, Settings
 from cache.semantic.learning.label_log import Label, LabelLog, Position
 
 __all__ = ["Learner"]
@@ -44,15 +44,17 @@ class Learner:
     def __repr__(self) -> str:
         return f"<Learner {self._calibration!r} waiting={len(self._waiting)} lost={self.lost}>"
 
-    def threshold(self, group: str) -> float:
-        return self._calibration.threshold(group)
+    def thresholds(self, group: str, party: Party) -> tuple[float, float]:
+        """The plain one, and that of what has witnesses."""
+        threshold = self._calibration.threshold
+        return threshold(group, party), threshold(group, party, witnessed=True)
 
-    def witnessed(self, group: str) -> float:
-        """The threshold of what has witnesses."""
-        return self._calibration.threshold(group, witnessed=True)
+    def estimate(self, group: str, party: Party, *, witnessed: bool = False) -> Estimate:
+        return self._calibration.estimate(group, party, witnessed=witnessed)
 
-    def estimate(self, group: str = "", *, witnessed: bool = False) -> Estimate:
-        return self._calibration.estimate(group, witnessed=witnessed)
+    def lowest(self) -> Estimate:
+        """Of who is served from the lowest threshold."""
+        return self._calibration.lowest()
 
     def add(self, label: Label) -> None:
         if len(self._waiting) >= MAX_WAITING:

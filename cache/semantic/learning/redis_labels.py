@@ -18,6 +18,8 @@ LUA: Final = Path(__file__).parent.with_name("lua")
 DAY: Final = 86_400.0
 BATCH: Final = 100
 """Labels that one script adds, and texts that one answer has."""
+REMEMBERED: Final = 3_600_000
+"""Milliseconds for which a writer may wonder whether its labels are there."""
 
 
 def _script(name: str) -> Script:
@@ -49,6 +51,9 @@ class RedisLabels:
         self._link = link
         tag = f"{{{namespace}:labels}}"
         self._name, self._labels, self._texts = f"{tag}:name", f"{tag}:numbers", f"{tag}:texts"
+        self._writer = f"{tag}:of:{token()}"
+        self._added = 0
+        """Labels of which it is known that they are there."""
         self._wall = wall
         self._token = token
         self._days = days
@@ -59,15 +64,16 @@ class RedisLabels:
         return f"<RedisLabels {self._labels}>"
 
     async def add(self, labels: Sequence[Label]) -> bool:
-        """Those of a batch all or none; what was added before a failure stays."""
+        names = [self._name, self._labels, self._texts, self._writer]
         for start in range(0, len(labels), BATCH):
-            words: list[Word] = [self._token(), self._most, self._most_texts]
+            words: list[Word] = [self._token(), self._most, self._most_texts, self._added + start, REMEMBERED]
             for label in labels[start : start + BATCH]:
                 words += (pack(bare(label)), label.key, pack(label) if label.asked or label.stored else b"")
             try:
-                await self._link.script(ADD, [self._name, self._labels, self._texts], words)
+                await self._link.script(ADD, names, words)
             except (ConnectionError, TimeoutError):
                 return False
+        self._added += len(labels)
         return True
 
     async def read(self, position: Position) -> Page | None:

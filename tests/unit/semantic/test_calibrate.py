@@ -1,6 +1,7 @@
 """A threshold is what labels prove: not before there are enough, never more than the error that is allowed."""
 
 from collections.abc import Iterable
+from itertools import product
 from math import inf
 from random import Random
 
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cache.semantic.learning.calibrate import EDGES, Calibration, Seen, Settings
+from cache.semantic.learning.calibrate import EDGES, Calibration, Party, Seen, Settings
+from cache.semantic.learning.evidence import NOBODY
 
 RATE = 0.03
 
@@ -99,11 +101,13 @@ def test_groups() -> None:
 
 
 def test_groups_are_bounded() -> None:
-    """Labels of what more there are count for all alone."""
-    calibration = Calibration(Settings(groups=2))
-    calibration.fold(Seen(name, 0.9, True) for name in "abc")
-    assert calibration.groups() == ["a", "b"]
-    assert calibration.estimate().labels == 3
+    """Labels of what more there are count for their party alone; nobody takes all the room."""
+    calibration = Calibration(Settings(groups=4, groups_each=2))
+    for party in map(Party, ("one", "two", "three")):
+        calibration.fold(Seen(name, 0.9, True, party=party) for name in "abc")
+        assert calibration.estimate("", party).labels == 3
+    found = [calibration.estimate(name, Party(each)).labels for each in ("one", "two", "three") for name in "abc"]
+    assert found == [1, 1, 3, 1, 1, 3, 3, 3, 3]
 
 
 def test_a_wrong_audit_counts_at_once() -> None:
@@ -154,6 +158,7 @@ SEEN = st.lists(
         st.sampled_from([1.0, 50.0]),
         st.integers(0, 500),
         st.booleans(),
+        st.sampled_from([NOBODY, Party("one", vouched=True), Party("two", vouched=True), Party("three", vouched=True)]),
     ),
     max_size=60,
 )
@@ -168,9 +173,10 @@ def test_however_it_is_cut(seen: list[Seen], at: int, more: int) -> None:
     whole.fold(seen * more)
     pieces.fold((seen * more)[:at])
     pieces.fold((seen * more)[at:])
-    for group in ("", "a", "b", "other"):
-        for witnessed in (False, True):
-            assert whole.estimate(group, witnessed=witnessed) == pieces.estimate(group, witnessed=witnessed)
+    for group, witnessed in product(("", "a", "b", "other"), (False, True)):
+        for party in (NOBODY, Party("one", vouched=True), Party("new", vouched=True)):
+            expected = whole.estimate(group, party, witnessed=witnessed)
+            assert pieces.estimate(group, party, witnessed=witnessed) == expected
 
 
 @pytest.mark.parametrize("true", [0.015, 0.05])

@@ -3,8 +3,9 @@
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from itertools import count
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from cache.semantic.decide import AUDIT, GRAY
 from cache.semantic.learning.calibrate import Settings
+from cache.semantic.learning.evidence import NOBODY, Party
 from cache.semantic.learning.label_log import PAGE, BadLabel, Label, LabelLog, Position, bare, pack, unpack
 from cache.semantic.learning.learner import MAX_WAITING, TOGETHER, Learner
 from cache.semantic.learning.redis_labels import RedisLabels
@@ -70,6 +72,23 @@ async def everything(log: LabelLog, position: Position | None = None) -> list[La
     raise AssertionError("the log does not answer")
 
 
+class Deaf:
+    """A link whose answers to scripts are lost, though they were run."""
+
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
+        self.deaf = True
+
+    async def script(self, *words: Any) -> object:
+        answer = await self._link.script(*words)
+        if self.deaf:
+            raise TimeoutError
+        return answer
+
+    async def call(self, *words: Any) -> object:
+        return await self._link.call(*words)
+
+
 def written(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.iterdir())
 
@@ -102,6 +121,41 @@ async def test_in_pages(opened: Open) -> None:
     assert page is not None
     assert (len(page.labels), page.more) == (PAGE, True)
     assert len(await everything(log)) == PAGE + 1
+
+
+async def test_a_lost_reply_counts_nothing_twice(redis_server: RedisServer) -> None:
+    """What was added and not heard of is not added again; what came after it is."""
+    link = RedisLink(redis_server.url, deadline=1.0)
+    deaf = Deaf(link)
+    log = RedisLabels(deaf, "t", wall=lambda: NOW, token=lambda: "writer", days=30.0)  # type: ignore[arg-type]
+    assert not await log.add([label(0), label(1)])
+    assert not await log.add([label(0), label(1), label(2)])
+    deaf.deaf = False
+    assert await log.add([label(number) for number in range(4)])
+    assert await log.add([label(4)])
+    assert [each.at for each in await everything(log)] == [NOW + number for number in range(5)]
+    await link.close()
+
+
+@pytest.mark.parametrize("store", ["sqlite"])
+async def test_a_slow_disk_counts_nothing_twice(opened: Open, tmp_path: Path) -> None:
+    """What is written after its caller has gone is not written again."""
+    patient, hasty = await opened(), await opened(deadline=0.05)
+    assert await patient.add([label(0)])
+    with closing(sqlite3.connect(tmp_path / "labels.sqlite3", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert not await hasty.add([label(1)])
+        other.execute("COMMIT")
+    while not await hasty.add([label(1), label(2)]):
+        pass
+    assert [each.at for each in await everything(patient)] == [NOW, NOW + 1, NOW + 2]
+
+
+async def test_it_tells_whose_they_are(opened: Open) -> None:
+    """Thresholds count them for who fed them."""
+    log, whose = await opened(), Party("team:blue", vouched=True)
+    await log.add([label(1, party=whose), label(2)])
+    assert [each.seen.party for each in await everything(log)] == [whose, NOBODY]
 
 
 async def test_purged_texts_are_gone(opened: Open, store: str, tmp_path: Path, redis_server: RedisServer) -> None:
@@ -239,12 +293,12 @@ async def test_learners_agree(opened: Open) -> None:
     for number in range(400):
         (one, other)[number % 2].add(label(number, similarity=0.95, witnessed=number % 2 == 0))
         one.add(label(number, similarity=0.95, standing=AUDIT))
-    await until(lambda: one.estimate("gpt").labels == other.estimate("gpt").labels == 600)
-    assert one.threshold("gpt") == 0.75
-    assert one.estimate("gpt") == other.estimate("gpt")
+    await until(lambda: one.estimate("gpt", NOBODY).labels == other.estimate("gpt", NOBODY).labels == 600)
+    assert one.thresholds("gpt", NOBODY) == (0.75, inf)
+    assert one.estimate("gpt", NOBODY) == other.estimate("gpt", NOBODY)
     later = Learner(await opened(days=3_000.0), settings, clock=clock)
     await later.turn()
-    assert later.estimate("gpt", witnessed=True) == one.estimate("gpt", witnessed=True)
+    assert later.estimate("gpt", NOBODY, witnessed=True) == one.estimate("gpt", NOBODY, witnessed=True)
     for learner in (one, other, later):
         await learner.close()
         assert learner.lost == 0
