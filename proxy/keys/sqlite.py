@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar, final
 
+from cache.database import transaction
 from proxy.keys.key import Pepper
 from proxy.keys.store import BEGINNING, MAX_RECORDS, Changes, NotPut, Position, WrongPepper, name_of, pack, unpack
 from proxy.keys.table import Record
@@ -127,7 +128,7 @@ class SqliteStore:
             return database
 
     def _prepare(self, database: sqlite3.Connection) -> None:
-        with _transaction(database):
+        with transaction(database):
             (version,) = database.execute("PRAGMA user_version").fetchone()
             if version > SCHEMA:
                 raise sqlite3.DatabaseError("written by a later version")
@@ -145,7 +146,7 @@ class SqliteStore:
             self._database = None
 
     def _changes(self, database: sqlite3.Connection, since: Position) -> Changes:
-        with _transaction(database, "DEFERRED"):
+        with transaction(database, "DEFERRED"):
             *position, mark = database.execute("SELECT epoch, generation, revision, pepper FROM state").fetchone()
             if mark != self._pepper.mark:
                 raise WrongPepper
@@ -158,7 +159,7 @@ class SqliteStore:
         return Changes(now, whole, records, len(found) - len(records))
 
     def _put(self, database: sqlite3.Connection, name: str, data: bytes, expected: int) -> int | NotPut:
-        with _transaction(database):
+        with transaction(database):
             row = database.execute("SELECT revision FROM records WHERE name = ?", (name,)).fetchone()
             if (row[0] if row else 0) != expected:
                 return NotPut.CONFLICT
@@ -170,7 +171,7 @@ class SqliteStore:
 
 
 def _remove(database: sqlite3.Connection, name: str, revision: int) -> bool:
-    with _transaction(database):
+    with transaction(database):
         gone = database.execute("DELETE FROM records WHERE name = ? AND revision = ?", (name, revision)).rowcount
         if gone:
             database.execute("DELETE FROM used WHERE id = ?", (name.partition(":")[2],))
@@ -180,7 +181,7 @@ def _remove(database: sqlite3.Connection, name: str, revision: int) -> bool:
 
 def _touch(database: sqlite3.Connection, rows: Sequence[tuple[str, int]]) -> None:
     later = "INSERT INTO used VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET at = max(at, excluded.at)"
-    with _transaction(database):
+    with transaction(database):
         database.executemany(later, rows)
 
 
@@ -202,15 +203,3 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def _transaction(database: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
-    database.execute(f"BEGIN {kind}")
-    try:
-        yield
-        database.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):
-            database.execute("ROLLBACK")
-        raise

@@ -6,10 +6,11 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from cache.database import transaction
 from proxy.ledger.fold import DIMENSIONS, MEASURES
 from proxy.ledger.mark import private_folder
 from proxy.ledger.row import KINDS, Row
@@ -109,19 +110,13 @@ def _prepare(connection: sqlite3.Connection) -> None:
     """Makes the tables, or adds what this version has more columns for."""
     if _version(connection) == VERSION and not _missing(connection):
         return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         if _known(connection) == 0:
             for statement in _TABLES:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {VERSION}")
         for table, name in _missing(connection):
             connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0")
-        connection.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _known(connection: sqlite3.Connection) -> int:

@@ -16,6 +16,7 @@ from typing import Final, TypeAlias, TypeVar, final
 
 import msgspec
 
+from cache.database import transaction
 from proxy.ledger.fold import DAY, DIMENSIONS, MAX_GROUPS, MEASURES, OTHER, Group, add, day_of, folded
 from proxy.ledger.row import KINDS, MICROSECONDS, Row, bounded, cleaned
 from proxy.ledger.schema import BUSY, COLUMNS, USED, connect, same_file, trouble
@@ -252,15 +253,8 @@ class SqliteSink:
         if self._connection is None:
             self._connection = connect(self._path, self._busy)
             self._inode = self._path.stat().st_ino
-        db = self._connection
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            yield db
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
+        with transaction(self._connection):
+            yield self._connection
 
     def _shut(self) -> None:
         """The next transaction opens it anew: it may have been moved, mended or given room."""
