@@ -8,7 +8,6 @@ oldest rows.
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, final
 
@@ -17,7 +16,7 @@ import numpy as np
 from cache.semantic.embed import Vector
 from cache.semantic.segments.growth import Sizes, plan, rebuilt, replace
 from cache.semantic.segments.places import Place, Places
-from cache.semantic.segments.segment import Hit, Segment, locate, ordered, search
+from cache.semantic.segments.segment import Hit, Segment, locate, search
 from cache.semantic.segments.stores import GraphStore, Stopped, load
 
 __all__ = ["MAX_ALIASES", "Index"]
@@ -61,22 +60,11 @@ class _Partition:
 
 @final
 class Index:
-    """Vectors of length 1 by partition and key. `max_bytes` of memory; `on_evicted` is told how many keys had to go.
+    """Vectors of length 1 by partition and key, in `max_bytes` of memory. Is used in the event loop."""
 
-    Is used in the event loop.
-    """
-
-    def __init__(
-        self,
-        dimension: int,
-        *,
-        max_bytes: int,
-        on_evicted: Callable[[int], object] = lambda _: None,
-        sizes: Sizes | None = None,
-    ) -> None:
+    def __init__(self, dimension: int, *, max_bytes: int, sizes: Sizes | None = None) -> None:
         self._dimension = dimension
         self._max_bytes = max_bytes
-        self._on_evicted = on_evicted
         self._sizes = Sizes() if sizes is None else sizes
         self._bytes = 0
         self._keys = 0
@@ -207,16 +195,9 @@ class Index:
         if found.is_quick(self._sizes) or self._shut:
             hits = search(segments, query, least, most)
         else:
-            hits = await self._search_behind(segments, query, least, most)
+            run = asyncio.get_running_loop().run_in_executor
+            hits = await run(self._searcher, search, segments, query, least, most)
         return self._keys_of(found, hits, k)
-
-    async def _search_behind(self, segments: Sequence[Segment], query: Vector, least: float, most: int) -> list[Hit]:
-        """In threads; in two where there is much, so that it takes half as long where a core is free."""
-        large = sum(len(segment.keys) for segment in segments) > self._sizes.half
-        shares = [segments[0::2], segments[1::2]] if large else [segments]
-        run = asyncio.get_running_loop().run_in_executor
-        found = await asyncio.gather(*(run(self._searcher, search, share, query, least, most) for share in shares))
-        return ordered([hit for hits in found for hit in hits], most)
 
     def _keys_of(self, partition: _Partition, hits: list[Hit], k: int) -> list[tuple[str, float]]:
         best: dict[str, float] = {}
@@ -294,18 +275,14 @@ class Index:
         return keys
 
     def _make_room(self, used: _Partition) -> None:
-        evicted = 0
         while self._bytes > self._max_bytes and self._partitions:
             oldest = next(iter(self._partitions.values()))
             if oldest is used and len(oldest.segments) > 1:
                 first = oldest.segments[0]
-                evicted += first.living_bases()
                 self._keys -= first.living_bases()
                 self._forget(oldest, first)
             else:
-                evicted += self._drop(oldest)
-        if evicted:
-            self._on_evicted(evicted)
+                self._drop(oldest)
 
     # behind the back of whoever asks
 

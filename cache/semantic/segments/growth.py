@@ -7,6 +7,7 @@ added behind them; rows that die meanwhile are marked when the new segment takes
 import enum
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import compress, pairwise
 from typing import Final, NamedTuple, final
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.semantic.segments.segment import Segment
-from cache.semantic.segments.stores import SLICE, ExactStore, GraphStore, HalfStore, Matrix, Store
+from cache.semantic.segments.stores import SLICE, CoarseStore, ExactStore, GraphStore, Matrix, Store
 
 __all__ = ["Form", "Rebuild", "Sizes", "plan", "rebuilt", "replace"]
 
@@ -24,19 +25,21 @@ FULL: Final = 0.75
 
 class Form(enum.Enum):
     EXACT = ExactStore
-    HALF = HalfStore
+    COARSE = CoarseStore
     GRAPH = GraphStore
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """In rows. `segment`: of one that grows. Partitions with more than `half` keep float16, and those with more than
-    `graph` have graphs of at least `graph_segment` rows each. Up to `inline` are searched in the event loop.
+    """In rows. `segment`: of one that grows. Partitions with more than `coarse` keep two bytes a component, in the end
+    in blocks of `block` or more, and those with more than `graph` have graphs of at least `graph_segment` rows each. Up
+    to `inline` are searched in the event loop.
     """
 
     segment: int = 4_096
-    half: int = 50_000
+    coarse: int = 8_192
+    block: int = 16_384
     graph: int = 200_000
     graph_segment: int = 65_536
     inline: int = 4_096
@@ -55,10 +58,12 @@ def plan(segments: Sequence[Segment], sizes: Sizes) -> Rebuild | None:
     sealed = segments[:-1]
     rows = sum(segment.living for segment in segments)
     chosen = _dead(sealed, sizes) or _neighbours(sealed, sizes)
-    if chosen is None and rows > sizes.half:
-        chosen = next((([each], Form.HALF) for each in sealed if isinstance(each.store, ExactStore)), None)
+    if chosen is None and rows > sizes.coarse:
+        chosen = next((([each], Form.COARSE) for each in sealed if isinstance(each.store, ExactStore)), None)
+    if chosen is None:
+        chosen = _run(sealed, sizes.block, sizes.block, Form.COARSE)
     if chosen is None and rows > sizes.graph:
-        chosen = _run(sealed, sizes)
+        chosen = _run(sealed, sizes.graph, sizes.graph_segment, Form.GRAPH)
     if chosen is None:
         return None
     meant, form = chosen
@@ -69,10 +74,11 @@ _Chosen = tuple[Sequence[Segment], Form]
 
 
 def _dead(sealed: Sequence[Segment], sizes: Sizes) -> _Chosen | None:
-    """A graph of which too much is dead."""
+    """One that was made of several, and of which too much is dead."""
     for segment in sealed:
-        if isinstance(segment.store, GraphStore) and segment.is_thin:
-            return [segment], Form.GRAPH if segment.living * 2 >= sizes.graph_segment else Form.HALF
+        if segment.is_thin and len(segment.keys) > sizes.segment:
+            stays = isinstance(segment.store, GraphStore) and segment.living * 2 >= sizes.graph_segment
+            return [segment], Form.GRAPH if stays else Form.COARSE
     return None
 
 
@@ -85,26 +91,26 @@ def _neighbours(sealed: Sequence[Segment], sizes: Sizes) -> _Chosen | None:
     return None
 
 
-def _run(sealed: Sequence[Segment], sizes: Sizes) -> _Chosen | None:
-    """Neighbours that are enough for a graph."""
+def _run(sealed: Sequence[Segment], below: int, enough: int, form: Form) -> _Chosen | None:
+    """Coarse neighbours of fewer rows than `below` each, and `enough` together."""
     run: list[Segment] = []
     for segment in sealed:
-        run = [*run, segment] if isinstance(segment.store, HalfStore) else []
-        if sum(each.living for each in run) >= sizes.graph_segment:
-            return run, Form.GRAPH
+        run = [*run, segment] if isinstance(segment.store, CoarseStore) and segment.living < below else []
+        if sum(each.living for each in run) >= enough:
+            return run, form
     return None
 
 
 def rebuilt(work: Rebuild, dimension: int, stopped: Callable[[], bool]) -> Segment:
     """The new segment, of what lived when it was decided. Blocks. Raises Stopped."""
     offsets = [np.flatnonzero(living) for living in work.living]
-    parts = _parts(work.segments, offsets)
+    parts = partial(_parts, work.segments, offsets)
     store: Store
     match work.form:
         case Form.EXACT:
-            store = ExactStore.of(parts, dimension)
-        case Form.HALF:
-            store = HalfStore.of(parts, dimension)
+            store = ExactStore.of(parts(), dimension)
+        case Form.COARSE:
+            store = CoarseStore.of(parts, dimension, stopped)
         case Form.GRAPH:
             store = GraphStore.of(parts, dimension, stopped)
     keys: list[str] = []

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cache.semantic.embed import Vector
 from cache.semantic.segments.stores import FIRST, ExactStore, Matrix, Store
 
-__all__ = ["ROW_COST", "Hit", "Segment", "locate", "ordered", "search"]
+__all__ = ["ROW_COST", "Hit", "Segment", "locate", "search"]
 
 ROW_COST: Final = 290
 """Bytes that a row takes beside its numbers: its key, its number, its place in the table of keys."""
@@ -136,10 +136,6 @@ def locate(segments: Sequence[Segment], number: int) -> Segment | None:
 
 def search(segments: Sequence[Segment], query: Vector, least: float, most: int) -> list[Hit]:
     """The best rows, the older first among equals. In any thread."""
-    return ordered([hit for segment in segments for hit in segment.search(query, least, most)], most)
-
-
-def ordered(hits: list[Hit], most: int) -> list[Hit]:
-    """The best, the older first among equals."""
+    hits = [hit for segment in segments for hit in segment.search(query, least, most)]
     hits.sort(key=lambda hit: (-hit.similarity, hit.number))
     return hits[:most]

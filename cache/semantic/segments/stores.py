@@ -1,8 +1,10 @@
 """The numbers of a segment, in three forms.
 
 Exact ones are searched by numpy: for segments of this size it is as quick as FAISS, and FAISS is 25 MB and a tenth of
-a second that most processes never need. A stored half (float16) moves a cosine by 0.0001 at most. The graph (HNSW,
-Malkov and Yashunin 2016) looks at a few hundred vectors of tens of thousands.
+a second that most processes never need. Coarse ones have two bytes a component, of which a search reads the upper one
+of all rows and the lower one of those that come out best: what they are off by is less than float16 would be, and no
+row is looked for in more memory than a question's model leaves in the processor's cache. The graph (HNSW, Malkov and
+Yashunin 2016) looks at a few hundred vectors of tens of thousands.
 
 A row is never written to twice, so that any thread may search while the event loop appends.
 """
@@ -16,9 +18,23 @@ from numpy.typing import NDArray
 
 from cache.semantic.embed import Vector
 
-__all__ = ["FIRST", "SLICE", "ExactStore", "Found", "GraphStore", "HalfStore", "Matrix", "Stopped", "Store", "load"]
+__all__ = [
+    "FIRST",
+    "SLICE",
+    "CoarseStore",
+    "ExactStore",
+    "Found",
+    "GraphStore",
+    "Matrix",
+    "Parts",
+    "Stopped",
+    "Store",
+    "load",
+]
 
 Matrix = NDArray[np.float32]
+Parts = Callable[[], Iterator[Matrix]]
+"""Rows, a few at a time; once more from the beginning with each call."""
 
 DECIMALS: Final = 6
 """To which similarities are told: beyond them, equal vectors differ by the order of additions."""
@@ -33,7 +49,13 @@ CARE: Final = 80
 EFFORT: Final = 128
 """Candidates that a search keeps."""
 SLICE: Final = 256
-"""Rows that are made part of a graph before it is asked whether to go on."""
+"""Rows that are made part of a store before it is asked whether to go on."""
+LARGEST: Final = 127
+PARTS: Final = 254
+"""Of a step, so that half a step comes to LARGEST of them."""
+WINDOW: Final = 64
+MARGIN: Final = 0.02
+"""By which no coarse similarity is off: it is some 0.001."""
 
 
 @final
@@ -117,77 +139,128 @@ class ExactStore:
 
 
 @final
-class HalfStore:
-    """float16."""
+class CoarseStore:
+    """Two bytes a component. FAISS looks through all of the upper ones, which takes a fifth of the time that float32
+    would, and the few rows that come out best are compared with the lower ones too.
+    """
 
-    __slots__ = ("_index",)
+    __slots__ = ("_rows",)
 
-    def __init__(self, index: Any) -> None:
-        self._index = index
+    def __init__(self, rows: "_Rows") -> None:
+        self._rows = rows
 
     @property
     def bytes(self) -> int:
-        return int(self._index.ntotal * self._index.d * 2)
+        return self._rows.bytes
 
     def search(self, query: Vector, rows: int, alive: NDArray[np.bool_], least: float, most: int) -> Found:
-        library = load()
-        living = _living(library, alive)
-        parameters = None if living is None else library.SearchParameters(sel=living)
-        similarities, offsets = self._index.search(query[None], min(most, rows), params=parameters)
-        return _found(similarities[0], offsets[0], least)
+        living = _living(load(), alive)
+        parameters = None if living is None else load().SearchParameters(sel=living)
+        return self._rows.search(query, parameters, least, most)
 
     def take(self, offsets: NDArray[np.int64]) -> Matrix:
-        taken: Matrix = self._index.reconstruct_batch(offsets)
-        return taken
+        return self._rows.take(offsets)
 
     @classmethod
-    def of(cls, parts: Iterator[Matrix], dimension: int) -> Self:
+    def of(cls, parts: Parts, dimension: int, stopped: Callable[[], bool]) -> Self:
+        """Raises Stopped."""
         library = load()
-        kind = library.ScalarQuantizer.QT_fp16
-        index = library.IndexScalarQuantizer(dimension, kind, library.METRIC_INNER_PRODUCT)
-        for part in parts:
-            index.add(part)
-        return cls(index)
+        index = library.IndexScalarQuantizer(
+            dimension, library.ScalarQuantizer.QT_8bit_direct_signed, library.METRIC_INNER_PRODUCT
+        )
+        return cls(_Rows(index, parts, stopped))
 
 
 @final
 class GraphStore:
-    """float16 with a graph above it. It finds nearly all of the best."""
+    """The same with a graph above the upper bytes. It finds nearly all of the best."""
 
-    __slots__ = ("_index",)
+    __slots__ = ("_rows",)
 
-    def __init__(self, index: Any) -> None:
-        self._index = index
+    def __init__(self, rows: "_Rows") -> None:
+        self._rows = rows
 
     @property
     def bytes(self) -> int:
-        return int(self._index.ntotal * (self._index.d * 2 + LINK_BYTES))
+        return self._rows.bytes + self._rows.count * LINK_BYTES
 
     def search(self, query: Vector, rows: int, alive: NDArray[np.bool_], least: float, most: int) -> Found:
         library = load()
-        living = _living(library, alive)
-        parameters = library.SearchParametersHNSW(efSearch=max(EFFORT, 2 * most), sel=living)
-        similarities, offsets = self._index.search(query[None], min(most, rows), params=parameters)
-        return _found(similarities[0], offsets[0], least)
+        parameters = library.SearchParametersHNSW(efSearch=max(EFFORT, 2 * window(most)), sel=_living(library, alive))
+        return self._rows.search(query, parameters, least, most)
+
+    def take(self, offsets: NDArray[np.int64]) -> Matrix:
+        return self._rows.take(offsets)
+
+    @classmethod
+    def of(cls, parts: Parts, dimension: int, stopped: Callable[[], bool]) -> Self:
+        """Takes about a tenth of a millisecond a row. Raises Stopped."""
+        library = load()
+        index = library.IndexHNSWSQ(
+            dimension, library.ScalarQuantizer.QT_8bit_direct_signed, LINKS, library.METRIC_INNER_PRODUCT
+        )
+        index.hnsw.efConstruction = CARE
+        index.is_trained = True  # bytes have nothing to learn
+        return cls(_Rows(index, parts, stopped))
+
+
+@final
+class _Rows:
+    """Rows in whole steps, which a FAISS index has, and the rest of each in parts of a step.
+
+    `step` is such that the largest component that there is comes to LARGEST of them.
+    """
+
+    __slots__ = ("_index", "_rests", "_step")
+
+    def __init__(self, index: Any, parts: Parts, stopped: Callable[[], bool]) -> None:
+        """Raises Stopped."""
+        largest, count = 0.0, 0
+        for part in parts():
+            largest, count = max(largest, float(np.abs(part).max())), count + len(part)
+        self._index = index
+        self._step = np.float32(largest / LARGEST or 1.0)
+        self._rests = np.empty((count, index.d), np.int8)
+        start = 0
+        for part in parts():
+            if stopped():
+                raise Stopped
+            scaled = part / self._step
+            whole = np.rint(scaled)
+            index.add(whole)
+            self._rests[start : start + len(part)] = np.rint((scaled - whole) * PARTS)
+            start += len(part)
+
+    @property
+    def count(self) -> int:
+        return len(self._rests)
+
+    @property
+    def bytes(self) -> int:
+        return 2 * self._rests.nbytes
+
+    def search(self, query: Vector, parameters: Any, least: float, most: int) -> Found:
+        """Coarsely for more than are wanted, then these as they are."""
+        step = np.float32(np.abs(query).max() / LARGEST or 1.0)
+        coarse, found = self._index.search(
+            np.rint(query / step)[None], min(window(most), self.count), params=parameters
+        )
+        # -1 stands where there is no row
+        offsets = np.sort(found[(found >= 0) & (coarse >= (least - MARGIN) / (step * self._step))])
+        similarities = np.vecdot(self.take(offsets), query)
+        near = similarities >= least
+        return _best(similarities[near], offsets[near], most)
 
     def take(self, offsets: NDArray[np.int64]) -> Matrix:
         taken: Matrix = self._index.reconstruct_batch(offsets)
+        taken += self._rests[offsets] / np.float32(PARTS)
+        taken *= self._step
         return taken
 
-    @classmethod
-    def of(cls, parts: Iterator[Matrix], dimension: int, stopped: Callable[[], bool]) -> Self:
-        """Takes about a tenth of a millisecond a row. Raises Stopped."""
-        library = load()
-        kind = library.ScalarQuantizer.QT_fp16
-        index = library.IndexHNSWSQ(dimension, kind, LINKS, library.METRIC_INNER_PRODUCT)
-        index.hnsw.efConstruction = CARE
-        index.is_trained = True  # float16 has nothing to learn
-        for part in parts:
-            for start in range(0, len(part), SLICE):
-                if stopped():
-                    raise Stopped
-                index.add(part[start : start + SLICE])
-        return cls(index)
+
+def window(most: int) -> int:
+    """Rows that are compared as they are where `most` are wanted."""
+    return max(WINDOW, 4 * most)
 
 
 def load() -> Any:
@@ -203,13 +276,6 @@ def load() -> Any:
 def _living(library: Any, alive: NDArray[np.bool_]) -> Any:
     """What a search may find; None for all of it."""
     return None if alive.all() else library.IDSelectorBitmap(np.packbits(alive, bitorder="little"))
-
-
-def _found(similarities: Matrix, offsets: NDArray[np.int64], least: float) -> Found:
-    """-1 stands where there is no row."""
-    order = np.argsort(offsets)
-    order = order[(offsets[order] >= 0) & (similarities[order] >= least)]
-    return _best(similarities[order], offsets[order], len(order))
 
 
 def _best(similarities: Matrix, offsets: NDArray[np.int64], most: int) -> Found:
