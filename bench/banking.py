@@ -23,7 +23,18 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from cache.semantic.decide import AUDIT, GRAY, VETOED, Candidate, Deciding, Decision, Settings, Tier, decide
+from cache.semantic.decide import (
+    AUDIT,
+    GRAY,
+    VETOED,
+    Candidate,
+    Deciding,
+    Decision,
+    Settings,
+    Thresholds,
+    Tier,
+    decide,
+)
 from cache.semantic.embed import Reason
 from cache.semantic.embedders.onnx_model import OnnxModel
 from cache.semantic.guard import Compared, Guard, Prepared
@@ -137,7 +148,7 @@ class Stream:
 
     def _decide(self, asked: int, near: Sequence[tuple[int, float]]) -> Decision:
         plain, witnessed = (self._calibration.threshold(witnessed=each) for each in (False, True))
-        deciding = Deciding(self._settings, plain, self._random.random, witnessed=witnessed)
+        deciding = Deciding(self._settings, Thresholds(plain, witnessed), self._random.random)
         candidates = [self._candidates[stored]._replace(similarity=similarity) for stored, similarity in near]
         return decide(deciding, candidates, lambda at: self._corpus.compare(asked, near[at][0]))
 

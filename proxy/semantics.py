@@ -12,11 +12,9 @@ from weakref import WeakSet
 
 from cache.link import Link
 from cache.select import Purges, Selector
-from cache.semantic.decide import Settings
-from cache.semantic.embed import TimelyEmbedder, Work
-from cache.semantic.embedders.asked import AskedWork, fingerprint_of
-from cache.semantic.embedders.onnx_model import ModelError, ModelFiles, examine
-from cache.semantic.embedders.threads import text_threads
+from cache.semantic.decide import Settings, Thresholds
+from cache.semantic.embed import TimelyEmbedder
+from cache.semantic.embedders.network import ModelError
 from cache.semantic.guard import Guard
 from cache.semantic.index import Index
 from cache.semantic.indexing import Indexing
@@ -25,9 +23,9 @@ from cache.semantic.learning.evidence import Party
 from cache.semantic.learning.label_log import LabelLog
 from cache.semantic.learning.learner import Learner
 from cache.semantic.learning.redis_labels import RedisLabels
+from cache.semantic.learning.scores import Scores
 from cache.semantic.learning.sqlite_labels import SqliteLabels
 from cache.semantic.lookup import Lookup, Question, Sought
-from cache.semantic.minilm import minilm
 from cache.semantic.store.file_records import FileRecords, RecordFile
 from cache.semantic.store.redis_engine import NoSearch, RedisEngine
 from cache.semantic.store.redis_follow import Following, RedisFollower
@@ -41,8 +39,8 @@ from proxy.config.semantic import Semantic
 from proxy.errors import Failure
 from proxy.exchange import Exchange
 from proxy.keys.pepper import data_directory
+from proxy.local_models import PATIENCE, embedder, verifier
 from proxy.own_calls import OwnCalls
-from proxy.semantic.embeddings_call import embeddings_call
 from proxy.semantic.inquiry import Inquiries
 from proxy.semantic.judge import DailyBudget, Judge
 from proxy.semantic.labelling import Labelling
@@ -54,8 +52,6 @@ from proxy.telemetry.semantic_metrics import SemanticStats
 
 __all__ = ["Semantics"]
 
-PATIENCE: Final = 10.0
-"""Seconds that an embedder has where nobody waits."""
 FLUSH: Final = 0.2
 """Seconds that the end of the process leaves to what is being learnt."""
 RECORD: Final = 2_048
@@ -100,8 +96,8 @@ class Semantics:
         self._clock = clock
         self._own = own
         semantic = config.semantic
-        work, fingerprint, dimension = self._embedder(config)
-        self._work = work
+        work, fingerprint, dimension = embedder(config, own, clock)
+        self._verifier = verifier(semantic, clock)
         self.embedder = TimelyEmbedder(work, fingerprint, dimension, clock, deadline=semantic.deadline)
         self._patient = TimelyEmbedder(work, fingerprint, dimension, clock, deadline=PATIENCE)
         self.index = Index(dimension, max_bytes=semantic.memory_bytes)
@@ -113,7 +109,9 @@ class Semantics:
         self.records = self._records(config, purges, link, slot, dimension)
         self.labels = self._label_log(config, link)
         limits = Limits(max_error_rate=semantic.max_error_rate)
-        self._learner = Learner(self.labels, limits, clock=clock)
+        self._scores = None if self._verifier is None else Scores(limits, semantic.verifier.min_score)
+        self._whose = "" if self._verifier is None else self._verifier.fingerprint
+        self._learner = Learner(self.labels, limits, self._scores, self._whose, clock=clock)
         # Each worker has its part.
         self._spending = DailyBudget(int(semantic.judge.usd_per_day * NANO) // config.server.workers, wall)
         self._asked = 0
@@ -127,20 +125,6 @@ class Semantics:
         return f"<Semantics {self.embedder!r} {self.index!r} {self.records!r}>"
 
     # what it is made of
-
-    def _embedder(self, config: Config) -> tuple[Work, str, int]:
-        """Raises ConfigError."""
-        chosen = config.semantic.embedder
-        if chosen.kind == "upstream":
-            ask = embeddings_call(self._own, chosen.model, chosen.dimension, seconds=PATIENCE)
-            fingerprint = fingerprint_of(_places(config), chosen.model, chosen.dimension)
-            return AskedWork(ask, chosen.dimension, most=chosen.queue), fingerprint, chosen.dimension
-        try:
-            files: ModelFiles = minilm() if chosen.kind == "minilm" else examine(Path(chosen.folder))
-        except ModelError as error:
-            raise ConfigError(f"semantic.embedder: {error}") from None
-        threads = text_threads(files, self._clock, threads=chosen.threads, queue=chosen.queue)
-        return threads, files.fingerprint, files.dimension
 
     def _records(
         self, config: Config, purges: Purges, link: Link | None, slot: str, dimension: int
@@ -193,8 +177,9 @@ class Semantics:
             self._engine or self.index,
             self.records,
             guard,
-            Settings(audit=semantic.audit),
+            Settings(audit=semantic.audit, read=0 if self._verifier is None else semantic.verifier.candidates),
             lambda group, party: self._thresholds(semantic.threshold, group, party),
+            self._verifier,
             draw=random.random,
             wall=self._wall,
         )
@@ -224,10 +209,11 @@ class Semantics:
         self._config = config
         return inquiries
 
-    def _thresholds(self, static: float, group: str, party: Party) -> tuple[float, float]:
+    def _thresholds(self, static: float, group: str, party: Party) -> Thresholds:
         """Called once for each question that is looked for."""
         self._asked += 1
-        return (static, inf) if static else self._learner.thresholds(group, party)
+        found = self._learner.thresholds(group, party)
+        return found._replace(plain=static, witnessed=inf) if static else found
 
     def _labelling(self, semantic: Semantic) -> Labelling:
         return Labelling(
@@ -236,6 +222,7 @@ class Semantics:
             self._tiers,
             self._judge(semantic.judge) if semantic.judge.model else None,
             self._metrics.semantic.labelled,
+            self._whose,
             audit=semantic.audit,
             requests=self._since,
             wall=self._wall,
@@ -277,6 +264,7 @@ class Semantics:
             similarity=match.similarity,
             tier=decision.tier.value,
             rule=decision.rule,
+            score=0.0 if decision.reading is None else decision.reading.score,
         )
         seconds = match.record.expires - self._wall()
         note = asyncio.get_running_loop().create_task(self.served.note(match.record.key, served, seconds))
@@ -319,6 +307,8 @@ class Semantics:
         if self._file is not None:
             await self._save(self._file)
         await self.embedder.close()
+        if self._verifier is not None:
+            await self._verifier.close()
         await self.index.close()
 
     async def _warm(self) -> None:
@@ -326,6 +316,8 @@ class Semantics:
         try:
             await self.index.warm()
             await self.embedder.warm()
+            if self._verifier is not None:
+                await self._verifier.warm()
         except ModelError as error:
             self._log.warning("embedder_failed", reason=str(error))
 
@@ -375,7 +367,7 @@ class Semantics:
     def _stats(self) -> SemanticStats:
         static, estimate = self._config.semantic.threshold, self._learner.lowest()
         following = self._follower is None or self._follower.state is Following.CAUGHT_UP
-        return SemanticStats(
+        stats = SemanticStats(
             questions=len(self.index),
             bytes=self.index.bytes + (self.records.bytes if isinstance(self.records, FileRecords) else 0),
             threshold=static or estimate.threshold,
@@ -385,11 +377,15 @@ class Semantics:
             at_most=estimate.at_most,
             following=following,
         )
-
-
-def _places(config: Config) -> bytes:
-    """Who may make the vectors of a name: another upstream, another model."""
-    return repr(sorted((name, upstream.base_url) for name, upstream in config.upstreams.items())).encode()
+        if self._scores is None:
+            return stats
+        verified = self._scores.lowest()
+        return stats._replace(
+            verified_from=verified.threshold,
+            verifier_labels=verified.labels,
+            verified_wrong=verified.wrong,
+            verified_at_most=verified.at_most,
+        )
 
 
 def _token() -> str:

@@ -14,9 +14,16 @@ have one answer, and nothing with another is near, they are witnesses that a dif
 changes nothing there. What has witnesses is calibrated by itself, by labels of its like and with a threshold of its
 own. Numbers, dates, units, negations, opposites, names, order, code and quotations are never overruled.
 
+Where all of that is a miss, a verifier may read: a model that is shown both questions at once. It is shown the best
+that no veto met, and serves the one that it scores highest, if that is enough and it scores no other answer nearly as
+high. A veto holds against it, and so does all that labels have taught of a candidate. Where no guard knows the language
+nobody has looked for negations and opposites, and a model does not say which languages it was taught: so it is asked
+there about nothing that is not as similar as the calibrated tier wants it.
+
 After a miss the answer of one gray candidate is compared with the fresh one. `rule` says what its label counts for:
 GRAY and AUDIT are what the calibrated tier serves or would serve from a lower threshold on, and so what thresholds are
-made of; CONTESTED and VETOED teach which answers say the same, and what the guard refuses in vain.
+made of; CONTESTED and VETOED teach which answers say the same, and what the guard refuses in vain. What a verifier has
+read is compared beside it: such labels are what the verifier's own threshold is made of.
 """
 
 import enum
@@ -33,13 +40,18 @@ __all__ = [
     "CONTESTED",
     "GRAY",
     "NOTHING",
+    "READ",
+    "READ_AUDIT",
     "THRESHOLD",
+    "VERIFIER",
     "VETOED",
     "WITNESSES",
     "Candidate",
     "Deciding",
     "Decision",
+    "Reading",
     "Settings",
+    "Thresholds",
     "Tier",
     "decide",
 ]
@@ -56,8 +68,14 @@ VETOED: Final = "vetoed"
 """what the guard refused,"""
 NOTHING: Final = "nothing"
 """and nothing."""
+READ: Final = "read"
+"""Beside that: what a verifier has read, and did not score high enough;"""
+READ_AUDIT: Final = "read-audit"
+"""what would have been a hit for its score."""
 WITNESSES: Final = "witnesses"
 """The rule of what is served because its like have one answer."""
+VERIFIER: Final = "verifier"
+"""The rule of what is served because a verifier has read it."""
 
 
 @final
@@ -70,6 +88,8 @@ class Tier(enum.Enum):
     """One word more or less, which restricts nothing."""
     CALIBRATED = "calibrated"
     """As similar as labels have shown to be enough."""
+    VERIFIED = "verified"
+    """Read by a verifier, whose score is enough."""
 
 
 @final
@@ -85,13 +105,25 @@ class Settings:
     witnesses: int = 3
     """Questions of one family that are enough, with the one that is served."""
     other_language: float = 0.97
-    """What the calibrated tier takes at least where no guard knows the language."""
+    """What the calibrated tier takes at least where no guard knows the language, and the verifier."""
+    read: int = 0
+    """Candidates that a verifier reads; 0 where there is none."""
+
+
+class Thresholds(NamedTuple):
+    """Of who asks: the plain one, that of what has witnesses, and the score of a verifier that is enough. inf: none."""
+
+    plain: float = inf
+    witnessed: float = inf
+    verified: float = inf
 
 
 class Candidate(NamedTuple):
     """What is known of a question that was answered. `min_similarity`, `exact_only` and `family` are what labels have
     taught: below the first it is no hit for its similarity, and with the second none at all; candidates of one
     `family` have answers that say the same, and "" is nobody's. `voices`: so many of the nearest questions are its own.
+    `refused`: its answer was found wrong for this very question. It is not served, nor compared again, and others that
+    are hardly nearer are as doubtful.
     """
 
     similarity: float
@@ -99,6 +131,17 @@ class Candidate(NamedTuple):
     exact_only: bool = False
     family: str = ""
     voices: int = 1
+    refused: bool = False
+
+
+@final
+class Reading(NamedTuple):
+    """What a verifier made of the candidate that it scores highest, and does not confuse with another answer."""
+
+    at: int
+    score: float
+    enough: bool
+    """It is served, or would have been but for the audit."""
 
 
 class Decision(NamedTuple):
@@ -106,7 +149,8 @@ class Decision(NamedTuple):
     -1 for none.
 
     `rule` is the guard's, or one of this module's. `vetoes` are the guard's rules that refused, one for each candidate
-    that they met, in order. `witnessed`: it is served, or would be labelled, as one that has witnesses.
+    that they met, in order. `witnessed`: it is served, or would be labelled, as one that has witnesses. `unread` is
+    what a verifier may still read, the best first; `reading` what it has made of that.
     """
 
     tier: Tier | None
@@ -116,6 +160,8 @@ class Decision(NamedTuple):
     audited: bool
     vetoes: tuple[str, ...]
     witnessed: bool = False
+    unread: tuple[int, ...] = ()
+    reading: Reading | None = None
 
 
 class _Near(NamedTuple):
@@ -129,27 +175,28 @@ class _Near(NamedTuple):
 
 @final
 class Deciding:
-    """About one question. `threshold` is that of its group, inf where the calibrated tier is shut; `witnessed` that of
-    what has witnesses; `draw` is uniform in [0, 1); `guarded` is False where no guard knows the language.
+    """About one question. `draw` is uniform in [0, 1); `guarded` is False where no guard knows the language.
 
     `next` takes candidates by falling similarity until it returns a decision, and `end` is asked where it did not.
+    `read` is told the scores of what that decision leaves `unread`.
     """
 
-    __slots__ = ("_at", "_draw", "_near", "_settings", "_threshold", "_witnessed")
+    __slots__ = ("_at", "_draw", "_least", "_near", "_settings", "_threshold", "_verified", "_witnessed")
 
     def __init__(
         self,
         settings: Settings,
-        threshold: float,
+        thresholds: Thresholds,
         draw: Callable[[], float],
         *,
-        witnessed: float = inf,
         guarded: bool = True,
     ) -> None:
         least = 0.0 if guarded else settings.other_language
         self._settings = settings
-        self._threshold = max(threshold, least)
-        self._witnessed = max(witnessed, least)
+        self._least = least
+        self._threshold = max(thresholds.plain, least)
+        self._witnessed = max(thresholds.witnessed, least)
+        self._verified = thresholds.verified
         self._draw = draw
         self._at = -1
         self._near: list[_Near] = []
@@ -163,6 +210,9 @@ class Deciding:
         if candidate.similarity < self._settings.least:
             return self.end()
         if candidate.exact_only:
+            return None
+        if candidate.refused:
+            self._near.append(_Near(self._at, candidate._replace(family=""), ""))
             return None
         finding, rule = compare()
         match finding:
@@ -181,13 +231,39 @@ class Deciding:
                 if self._draw() < self._settings.audit:
                     return self._miss(AUDIT, best, witnessed=rule == WITNESSES)
                 return self._hit(Tier.CALIBRATED, best.at, rule, witnessed=rule == WITNESSES)
+        return self._gray(witnessed, plain)._replace(unread=self._unread())
+
+    def read(self, miss: Decision, scores: Sequence[float | None]) -> Decision:
+        """`scores` are those of `miss.unread`, from 0 to 1, None for what can't be read."""
+        miss = miss._replace(unread=())
+        near = {each.at: each for each in self._near}
+        found = [(score, near[at]) for at, score in zip(self._unread(), scores, strict=True) if score is not None]
+        if not found:
+            return miss
+        score, best = max(found, key=_score)
+        rivals = [each for beside, each in found if beside > score - self._settings.margin]
+        if any(each is not best and _differ(each, best) for each in rivals):
+            return miss
+        reading = Reading(best.at, score, score >= self._verified)
+        if not reading.enough or self._draw() < self._settings.audit:
+            return miss._replace(reading=reading)
+        return self._hit(Tier.VERIFIED, best.at, VERIFIER)._replace(reading=reading)
+
+    def _gray(self, witnessed: _Near | None, plain: _Near | None) -> Decision:
         if witnessed is not None or plain is not None:
             return self._miss(GRAY, witnessed or plain, witnessed=witnessed is not None)
-        opened = [near for near in self._near if not near.veto]
+        left = [near for near in self._near if not near.candidate.refused]
+        opened = [near for near in left if not near.veto]
         if opened:
             return self._miss(CONTESTED, _first(opened) or opened[0])
-        lesser = [near for near in self._near if near.veto in LESSER]
-        return self._miss(VETOED if self._near else NOTHING, next(iter(lesser or self._near), None))
+        lesser = [near for near in left if near.veto in LESSER]
+        return self._miss(VETOED if left else NOTHING, next(iter(lesser or left), None))
+
+    def _unread(self) -> tuple[int, ...]:
+        """The best that neither a veto nor their own labels bar."""
+        fit = [near for near in self._near if not near.veto and not _is_barred(near.candidate)]
+        near = [each.at for each in fit if each.candidate.similarity >= self._least]
+        return tuple(near[: self._settings.read])
 
     def _with_witnesses(self) -> _Near | None:
         """The best but for what is never overruled, if its like have one answer and nothing near has another."""
@@ -204,12 +280,8 @@ class Deciding:
         return None if best is None or self._is_contested(best, opened) else best
 
     def _is_contested(self, best: _Near, among: Sequence[_Near]) -> bool:
-        family, bar = best.candidate.family, best.candidate.similarity - self._settings.margin
-        return any(
-            near.candidate.similarity > bar and (not family or near.candidate.family != family)
-            for near in among
-            if near is not best
-        )
+        bar = best.candidate.similarity - self._settings.margin
+        return any(near.candidate.similarity > bar and _differ(near, best) for near in among if near is not best)
 
     def _hit(self, tier: Tier, served: int, rule: str, *, witnessed: bool = False) -> Decision:
         return Decision(tier, served, rule, -1, False, self._vetoes(), witnessed)
@@ -227,8 +299,17 @@ def _first(found: Sequence[_Near]) -> _Near | None:
     return next((near for near in found if not _is_barred(near.candidate)), None)
 
 
+def _differ(one: _Near, other: _Near) -> bool:
+    """Their answers are not known to say the same."""
+    return not one.candidate.family or one.candidate.family != other.candidate.family
+
+
+def _score(found: tuple[float, _Near]) -> float:
+    return found[0]
+
+
 def _is_barred(candidate: Candidate) -> bool:
-    return candidate.similarity < candidate.min_similarity
+    return candidate.refused or candidate.similarity < candidate.min_similarity
 
 
 def decide(deciding: Deciding, candidates: Sequence[Candidate], compare: Callable[[int], Compared]) -> Decision:

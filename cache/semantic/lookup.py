@@ -15,15 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.semantic import foreign
-from cache.semantic.decide import Candidate, Deciding, Decision, Settings
-from cache.semantic.embed import Embedder, NotEmbedded
+from cache.semantic.decide import Candidate, Deciding, Decision, Settings, Thresholds
+from cache.semantic.embed import Embedder, NotEmbedded, Reason
 from cache.semantic.guard import Compared, Guard, Prepared
 from cache.semantic.learning.evidence import NOBODY, Party
 from cache.semantic.store.record import EXACT_ONLY, Asked, Record, place_of
 from cache.semantic.store.records import Records
 from cache.semantic.store.vectors import unpack_vector
+from cache.semantic.verify import Verifier
 
-__all__ = ["Lookup", "Match", "Question", "Result", "Search", "Sought"]
+__all__ = ["Lookup", "Match", "Question", "Read", "Result", "Search", "Sought"]
 
 NEAREST: Final = 8
 QUICK: Final = 300
@@ -66,6 +67,21 @@ class Result(enum.Enum):
     FAILED = "failed"
 
 
+@final
+class Read(enum.Enum):
+    """What came of what a verifier was asked. The values are those of a metric's label."""
+
+    SERVED = "served"
+    AUDIT = "audit"
+    LOW = "low"
+    """No score is enough."""
+    UNCLEAR = "unclear"
+    """Another answer has as good a score, or there is none."""
+    LATE = "late"
+    BUSY = "busy"
+    FAILED = "failed"
+
+
 class Question(NamedTuple):
     text: str
     partition: str
@@ -103,6 +119,13 @@ class Match(NamedTuple):
         )
 
 
+class _Open(NamedTuple):
+    """What a verifier may still read."""
+
+    deciding: Deciding
+    matches: Sequence[Match]
+
+
 class Sought(NamedTuple):
     result: Result
     vector: Vector | None = None
@@ -112,14 +135,16 @@ class Sought(NamedTuple):
     """What a fresh answer is to be compared with."""
     nearest: float = 0.0
     """The cosine of the best candidate."""
+    unread: _Open | None = None
+    """It is a miss unless `Lookup.read` says otherwise."""
+    read: Read | None = None
+    scored: Match | None = None
+    """What `decision.reading` is of."""
 
 
 @final
 class Lookup:
-    """`threshold` gives those of who asks: the plain one, and that of what has witnesses.
-
-    `draw` is uniform in [0, 1).
-    """
+    """`threshold` gives those of who asks. `draw` is uniform in [0, 1)."""
 
     def __init__(
         self,
@@ -128,7 +153,8 @@ class Lookup:
         records: Records,
         guard: Guard,
         settings: Settings,
-        threshold: Callable[[str, Party], tuple[float, float]],
+        threshold: Callable[[str, Party], Thresholds],
+        verifier: Verifier | None = None,
         *,
         draw: Callable[[], float],
         wall: Callable[[], float],
@@ -139,6 +165,7 @@ class Lookup:
         self._guard = guard
         self._settings = settings
         self._threshold = threshold
+        self._verifier = verifier
         self._draw = draw
         self._wall = wall
         self._prepared: OrderedDict[str, Prepared] = OrderedDict()
@@ -147,6 +174,7 @@ class Lookup:
         return f"<Lookup {self._search!r} {len(self._prepared)} prepared>"
 
     async def find(self, question: Question) -> Sought:
+        """By all that is quick."""
         if not self._search.holds(question.partition):
             return Sought(Result.EMPTY)
         try:
@@ -161,6 +189,25 @@ class Lookup:
             return Sought(Result.NOTHING, vector)
         matches = await self._matches(question, vector, found)
         return await self._decide(question, vector, matches)
+
+    async def read(self, question: Question, sought: Sought) -> Sought:
+        """What a verifier says to a miss that it may read. Where it fails, that is what it was."""
+        miss, unread = sought.decision, sought.unread
+        if self._verifier is None or miss is None or unread is None:
+            return sought
+        matches = unread.matches
+        scores = await self._verifier.scores(question.text, [matches[at].asked.text for at in miss.unread])
+        if isinstance(scores, Reason):
+            return sought._replace(unread=None, read=_FAILURES.get(scores, Read.FAILED))
+        decision = unread.deciding.read(miss, scores)
+        reading = decision.reading
+        found = sought._replace(unread=None, read=Read.UNCLEAR, decision=decision)
+        if reading is None:
+            return found
+        match = matches[reading.at]
+        if decision.served >= 0:
+            return found._replace(result=Result.HIT, read=Read.SERVED, served=match, gray=None, scored=match)
+        return found._replace(read=Read.AUDIT if reading.enough else Read.LOW, scored=match)
 
     async def _matches(self, question: Question, vector: Vector, found: Sequence[tuple[str, float]]) -> list[Match]:
         """Of records that are there now, in this partition; each once, by its nearest question."""
@@ -184,8 +231,9 @@ class Lookup:
 
     async def _decide(self, question: Question, vector: Vector, matches: list[Match]) -> Sought:
         guarded = question.language == "en"
-        plain, witnessed = self._threshold(question.group, question.party)
-        deciding = Deciding(self._settings, plain, self._draw, witnessed=witnessed, guarded=guarded)
+        deciding = Deciding(
+            self._settings, self._threshold(question.group, question.party), self._draw, guarded=guarded
+        )
         decision = None
         if guarded:
             await self._prepare_long([question.text, *(match.asked.text for match in matches)])
@@ -202,7 +250,8 @@ class Lookup:
         served = matches[decision.served] if decision.served >= 0 else None
         gray = matches[decision.gray] if decision.gray >= 0 else None
         result = Result.HIT if served is not None else Result.GRAY if gray is not None else Result.NOTHING
-        return Sought(result, vector, decision, served, gray, nearest)
+        unread = _Open(deciding, matches) if decision.unread else None
+        return Sought(result, vector, decision, served, gray, nearest, unread)
 
     async def forget(self, key: str) -> None:
         """Its answer is gone."""
@@ -261,3 +310,4 @@ _RESULTS: Final[dict[Any, Result]] = {
     "late": Result.LATE,
     "busy": Result.BUSY,
 }
+_FAILURES: Final = {Reason.LATE: Read.LATE, Reason.BUSY: Read.BUSY}

@@ -134,7 +134,8 @@ def _told(story: dict[str, Any]) -> Iterable[list[str]]:
     if story["own_question_only"]:
         yield ["served to", "its own question alone"]
     for served in story["served"]:
-        why = f"{served['similarity']:.4f} {served['tier']}/{served['rule']}"
+        score = f" {served['score']:.4f}" if served["score"] else ""
+        why = f"{served['similarity']:.4f} {served['tier']}/{served['rule']}{score}"
         yield [f"served {when(served['time'])}", f"{served['asked']}  ({why}, {served['call_id']})"]
         if served["stored"] != story["question"]:
             yield ["", f"as it was like: {served['stored']}"]

@@ -15,7 +15,7 @@ _AT_START: Final = {
     "log": ("format", "level"),
     "metrics": ("max_models",),
     "cache": ("enabled", "memory_bytes", "snapshot"),
-    "semantic": ("engine", "memory_bytes", "deadline", "max_error_rate", "label_days", "embedder", "judge"),
+    "semantic": ("engine", "memory_bytes", "deadline", "max_error_rate", "label_days", "embedder", "verifier", "judge"),
     "data": ("directory",),
     "auth": ("mode",),
     "limits": ("count",),

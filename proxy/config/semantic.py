@@ -6,7 +6,7 @@ from msgspec import Meta
 
 from proxy.config.section import Count, Section
 
-__all__ = ["Embedder", "Judge", "Semantic"]
+__all__ = ["Embedder", "Judge", "Semantic", "Verifier"]
 
 
 class Embedder(Section, frozen=True):
@@ -18,6 +18,19 @@ class Embedder(Section, frozen=True):
     dimension: Annotated[int, Meta(ge=0, le=4_096)] = 0
     threads: Annotated[int, Meta(ge=1, le=16)] = 1
     queue: Annotated[int, Meta(ge=1, le=10_000)] = 256
+
+
+class Verifier(Section, frozen=True):
+    """A cross-encoder that reads what is near beside what is asked; none where there is no path."""
+
+    path: str = ""
+    sha256: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")] = ""
+    label: Annotated[int, Meta(ge=-1, le=99)] = -1
+    min_score: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    candidates: Annotated[int, Meta(ge=1, le=8)] = 3
+    max_tokens: Annotated[int, Meta(ge=16, le=512)] = 256
+    threads: Annotated[int, Meta(ge=1, le=16)] = 1
+    queue: Annotated[int, Meta(ge=1, le=10_000)] = 64
 
 
 class Judge(Section, frozen=True):
@@ -49,4 +62,5 @@ class Semantic(Section, frozen=True):
     padding: Annotated[float, Meta(ge=0, le=60)] = 0.0
     label_days: Annotated[float, Meta(gt=0, le=3_650)] = 90.0
     embedder: Embedder = Embedder()
+    verifier: Verifier = Verifier()
     judge: Judge = Judge()

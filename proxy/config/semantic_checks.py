@@ -38,6 +38,7 @@ def check_semantic(config: Config, called: _Called) -> None:
     if semantic.engine == "redis" and not config.redis.url:
         raise ConfigError(f'{called("semantic.engine")}: "redis" needs redis.url')
     _check_embedder(config, called)
+    _check_verifier(config, called)
 
 
 def _check_phrases(called: str, phrases: tuple[str, ...]) -> None:
@@ -66,3 +67,13 @@ def _check_embedder(config: Config, called: _Called) -> None:
         missing = [name for name in FILES if not embedder.folder or not (folder / name).is_file()]
         if missing:
             raise ConfigError(f"{called('semantic.embedder.folder')}: it has no {' and no '.join(missing)}")
+
+
+def _check_verifier(config: Config, called: _Called) -> None:
+    verifier = config.semantic.verifier
+    said = {"sha256": verifier.sha256, "label": verifier.label >= 0, "min_score": verifier.min_score}
+    if not verifier.path:
+        for name in (name for name, value in said.items() if value):
+            raise ConfigError(f"{called(f'semantic.verifier.{name}')}: there is no {called('semantic.verifier.path')}")
+    elif not Path(verifier.path).is_dir():
+        raise ConfigError(f"{called('semantic.verifier.path')}: it is no directory")

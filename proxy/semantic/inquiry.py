@@ -14,7 +14,7 @@ from cache.freshness import Freshness, judge
 from cache.redis import Miss
 from cache.semantic.guard import MAX_TEXT
 from cache.semantic.language import language
-from cache.semantic.lookup import Lookup, Question, Result, Sought
+from cache.semantic.lookup import Lookup, Question, Read, Result, Sought
 from cache.semantic.partition import partition_of
 from cache.tiers import Tiers
 from proxy.caching.meaning import left_out
@@ -53,6 +53,7 @@ class SemanticEvents(Protocol):
     def nearest(self, similarity: float) -> None: ...
     def took(self, seconds: float) -> None: ...
     def learnt(self, result: str) -> None: ...
+    def read(self, result: str, score: float | None) -> None: ...
 
 
 class Answered(NamedTuple):
@@ -218,8 +219,10 @@ class Inquiry:
         if isinstance(question, str):
             return question
         self._question = question
-        self._sought = sought = await self._inquiries.lookup.find(question)
-        return sought.result.value
+        self._sought = await self._inquiries.lookup.find(question)
+        if self._sought.unread is not None:
+            self._sought = await self._inquiries.lookup.read(question, self._sought)
+        return self._sought.result.value
 
     async def _understood(self) -> Question | str:
         """Why there is no question, if there is none."""
@@ -290,6 +293,10 @@ class Inquiry:
             events.nearest(sought.nearest)
         for rule in sought.decision.vetoes:
             events.vetoed(rule)
+        if sought.unread is not None or sought.read is not None:
+            # What is still unread, the deadline has overtaken.
+            reading = sought.decision.reading
+            events.read((sought.read or Read.LATE).value, None if reading is None else reading.score)
         if found and sought.decision.tier is not None and self._question is not None:
             events.hit(self._mode.value, sought.decision.tier.value, sought.decision.rule)
             if self._mode is Mode.ON:

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from typing import Final, Protocol, final
 
 from cache.entry import Entry
-from cache.semantic.decide import AUDIT, GRAY, VETOED, Decision
 from cache.semantic.embed import Vector
-from cache.semantic.learning.label_log import Label
+from cache.semantic.learning.label_log import Label, bare
 from cache.semantic.learning.labels import Verdict, compare_answers
 from cache.semantic.lookup import Match
 from cache.semantic.store.record import Asked, Change
@@ -21,11 +20,10 @@ from cache.tiers import Tiers
 from proxy.semantic.answers import text_of
 from proxy.semantic.inquiry import Answered
 from proxy.semantic.learning import Kin
+from proxy.semantic.targets import Standing, Target, targets
 
 __all__ = ["Judges", "Labelling"]
 
-COUNTED: Final = frozenset([GRAY, AUDIT, VETOED])
-"""Rules of decisions whose labels say something to a threshold, or of the guard."""
 ABOVE: Final = 1e-6
 """By which a similarity that was wrong is not enough any more."""
 
@@ -41,7 +39,9 @@ class Judges(Protocol):
 
 @final
 class Labelling:
-    """`told` counts verdicts, who gave them, and of what. `audit` is the part of what is served that is labelled.
+    """`told` counts verdicts, who gave them, and of what. `verifier` is whose scores there are, "" for nobody's.
+
+    `audit` is the part of what is served that is labelled.
 
     `wall` is in seconds since the epoch; `requests` gives how many there were since it was asked last.
     """
@@ -53,6 +53,7 @@ class Labelling:
         tiers: Tiers,
         judge: Judges | None,
         told: Callable[[str, str, str], object],
+        verifier: str = "",
         *,
         audit: float,
         requests: Callable[[], int],
@@ -63,6 +64,7 @@ class Labelling:
         self._tiers = tiers
         self._judge = judge
         self._told = told
+        self._verifier = verifier
         self._audit = audit
         self._requests = requests
         self._wall = wall
@@ -72,29 +74,34 @@ class Labelling:
 
     async def compare(self, answered: Answered, text: str, vector: Vector) -> Kin:
         """Implements `learning.Labels`."""
-        # What would have been served, had it not been in the shadow, is the most of interest.
-        gray, decision = answered.sought.served or answered.sought.gray, answered.sought.decision
-        if gray is None or decision is None:
-            return Kin()
-        stored = await self._stored(gray.record.key)
+        kin = Kin()
+        for target in targets(answered.sought, self._verifier):
+            found = await self._compare(answered, target, text, vector)
+            kin = kin if kin.family else found
+        return kin
+
+    async def _compare(self, answered: Answered, target: Target, text: str, vector: Vector) -> Kin:
+        match = target.match
+        stored = await self._stored(match.record.key)
         if stored is None:
             return Kin()
         verdict, by = compare_answers(stored, text), "answer"
         if verdict is Verdict.UNKNOWN and self._judge is not None:
             verdict, by = await self._judge.ask(answered.question.text, stored, text), "judge"
-        self._told(verdict.value, by, "served" if answered.sought.served is not None else decision.rule)
+        self._told(verdict.value, by, target.told)
         if verdict is Verdict.UNKNOWN:
             return Kin()
         right = verdict is Verdict.RIGHT
-        if decision.rule in COUNTED:
-            self._log.add(self._label(answered, gray, decision, right=right))
-        vetoed = decision.rule == VETOED
+        for place, standing in enumerate(target.standings):
+            label = self._label(answered, match, standing, right=right)
+            self._log.add(bare(label) if place else label)
         if not right:
-            if not vetoed:  # what the guard refuses was not going to be served
-                change = Change(min_similarity=min(gray.similarity + ABOVE, 2.0), wrong=1)
-                await self._records.change(gray.record.key, gray.record.partition, change)
+            if not target.refused:  # what the guard refuses was not going to be served
+                change = Change(min_similarity=min(match.similarity + ABOVE, 2.0), wrong=1)
+                await self._records.change(match.record.key, match.record.partition, change)
             return Kin()
-        return Kin(gray.record.family or gray.record.key, not vetoed and await self._lead(answered, gray, vector))
+        known = not target.refused and await self._lead(answered, match, vector)
+        return Kin(match.record.family or match.record.key, known)
 
     async def _stored(self, key: str) -> str | None:
         entry = self._tiers.memory.get(key, self._wall()) or await self._tiers.fetch(key)
@@ -102,20 +109,21 @@ class Labelling:
             return None
         return text_of(entry)
 
-    def _label(self, answered: Answered, gray: Match, decision: Decision, *, right: bool) -> Label:
+    def _label(self, answered: Answered, match: Match, standing: Standing, *, right: bool) -> Label:
+        decision = answered.sought.decision
         return Label(
             at=self._wall(),
             group=answered.question.group[:256],
-            similarity=gray.similarity,
+            similarity=standing.measure,
             right=right,
-            standing=decision.rule,
-            rule=gray.compared.rule if gray.compared is not None else "",
-            weight=1 / self._audit if decision.audited and self._audit else 1.0,
+            standing=standing.name,
+            rule=match.compared.rule if match.compared is not None else "",
+            weight=1 / self._audit if standing.drawn and self._audit else 1.0,
             requests=self._requests(),
-            key=gray.record.key,
+            key=match.record.key,
             asked=answered.question.text,
-            stored=gray.asked.text,
-            witnessed=decision.witnessed,
+            stored=match.asked.text,
+            witnessed=decision is not None and decision.witnessed,
             party=answered.question.party,
         )
 

@@ -11,6 +11,7 @@ from proxy.telemetry.due import Due
 __all__ = ["SemanticMetrics", "SemanticStats"]
 
 _COSINES: Final = (0.60, 0.65, 0.70, 0.75, 0.80, 0.85, 0.90, 0.92, 0.94, 0.96, 0.98, 0.99, 1.0)
+_SCORES: Final = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999, 1.0)
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25)
 
 
@@ -28,6 +29,11 @@ class SemanticStats(NamedTuple):
     at_most: float
     following: bool
     """What other workers know is known here."""
+    verified_from: float | None = None
+    """The score from which a verifier is believed; None where there is none."""
+    verifier_labels: int = 0
+    verified_wrong: float = 0.0
+    verified_at_most: float = 1.0
 
 
 @final
@@ -73,8 +79,21 @@ class SemanticMetrics:
         self._duration = Histogram(
             "askonce_semantic_lookup_seconds", "What a look took.", registry=registry, buckets=_SECONDS
         )
+        self._readings = Counter(
+            "askonce_semantic_readings",
+            "Looks that a verifier was asked about, by what came of it.",
+            ["result"],
+            registry=registry,
+        )
+        self._score = Histogram(
+            "askonce_semantic_verifier_score",
+            "The score that the verifier gave the question that it holds for the same.",
+            registry=registry,
+            buckets=_SCORES,
+        )
         self._note_similarity = self._due.noting(self._similarity, _COSINES)
         self._note_seconds = self._due.noting(self._duration, _SECONDS)
+        self._note_score = self._due.noting(self._score, _SCORES)
 
     def _define_labels(self, registry: CollectorRegistry) -> None:
         self._labels = Counter(
@@ -107,6 +126,16 @@ class SemanticMetrics:
         self._known = gauge("labels_counted", "Labels that the threshold stands on.", "livemax")
         self._wrong = gauge("wrong_ratio", "Part of what the threshold lets through that labels find wrong.", "livemax")
         self._at_most = gauge("wrong_ratio_upper", "Its upper bound, with 95 % confidence.", "livemax")
+        self._verified_from = gauge(
+            "verifier_threshold", "Score from which a verifier is believed; +Inf: nothing is served for it.", "livemax"
+        )
+        self._verifier_labels = gauge("verifier_labels_counted", "Labels of what the verifier has read.", "livemax")
+        self._verified_wrong = gauge(
+            "verifier_wrong_ratio", "Part of what that score lets through that labels find wrong.", "livemax"
+        )
+        self._verified_at_most = gauge(
+            "verifier_wrong_ratio_upper", "Its upper bound, with 95 % confidence.", "livemax"
+        )
         self._following = gauge("in_step", "1 while a worker knows what others remember.", "livemin")
 
     def _count(self, family: Counter, *labels: str) -> None:
@@ -136,6 +165,11 @@ class SemanticMetrics:
     def not_judged(self, why: str) -> None:
         self._count(self._unjudged, why)
 
+    def read(self, result: str, score: float | None) -> None:
+        self._count(self._readings, result)
+        if score is not None:
+            self._note_score(score)
+
     def learnt(self, result: str) -> None:
         self._count(self._records, result)
 
@@ -151,3 +185,7 @@ class SemanticMetrics:
         self._wrong.set(stats.wrong if stats.threshold < inf else 0.0)
         self._at_most.set(stats.at_most if stats.threshold < inf else 1.0)
         self._following.set(int(stats.following))
+        self._verified_from.set(inf if stats.verified_from is None else stats.verified_from)
+        self._verifier_labels.set(stats.verifier_labels)
+        self._verified_wrong.set(stats.verified_wrong)
+        self._verified_at_most.set(stats.verified_at_most)

@@ -1,6 +1,6 @@
 import pytest
 
-from cache.semantic.decide import Candidate, Deciding, Settings, Tier, decide
+from cache.semantic.decide import Candidate, Deciding, Settings, Thresholds, Tier, decide
 from tests.unit.semantic.served import Pair, compared, pairs, told
 
 SHUT, WIDE_OPEN = float("inf"), 0.75
@@ -17,7 +17,7 @@ def of(category: str) -> list[Pair]:
 
 
 def tier(asked: str, kept: str, threshold: float) -> Tier | None:
-    deciding = Deciding(Settings(), threshold, lambda: 1.0)
+    deciding = Deciding(Settings(), Thresholds(threshold), lambda: 1.0)
     return decide(deciding, [NEAR], lambda _: compared(asked, kept)).tier
 
 
@@ -46,7 +46,7 @@ def test_the_repeat_is_found_behind_lookalikes() -> None:
         "Hello, how do I transfer money from savings to checking, please?",
     ]
     candidates = [Candidate(0.99 - at / 100) for at in range(len(kept))]
-    deciding = Deciding(Settings(), SHUT, lambda: 1.0)
+    deciding = Deciding(Settings(), Thresholds(SHUT), lambda: 1.0)
     decision = decide(deciding, candidates, lambda index: compared(asked, kept[index]))
     assert (decision.tier, decision.served) == (Tier.LICENSED, 3)
     assert len(decision.vetoes) == 3

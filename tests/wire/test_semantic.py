@@ -8,39 +8,16 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.fakes.admin import TOKEN, Operator
+from tests.fakes.alike import ask, counted, learnt, started, told
 from tests.fakes.answers import json_answer
-from tests.fakes.asking import KEY, completion, completion_answer, status_of
+from tests.fakes.asking import completion, completion_answer, status_of
 from tests.fakes.command import Printed, askonce
 from tests.fakes.gateway import Gateway, StartGateway, environment
-from tests.fakes.raw import RawClient, Response
 from tests.fakes.upstream import ScriptedUpstream
 
 ASKED = "How do I reset my password?"
 ALIKE = "Hi, how can I reset my password please?"
 OTHER = "How do I reset my username?"
-
-
-async def ask(client: RawClient, question: str, *headers: tuple[str, str], **members: Any) -> Response:
-    body = {"model": "m", "messages": [{"role": "user", "content": question}], **members}
-    return await client.ask(body=body, headers=[KEY, *headers])
-
-
-def told(response: Response, name: str) -> str:
-    return (response.header(f"x-askonce-{name}".encode()) or b"").decode()
-
-
-async def started(start: StartGateway, **settings: Any) -> Gateway:
-    patient = {"semantic__deadline": 5.0, "cache__enabled": True, "semantic__mode": "on", "admin__token": TOKEN}
-    return await start(**{**patient, **settings})
-
-
-async def learnt(gateway: Gateway, count: int = 1) -> None:
-    """Until so many questions can be found."""
-    for _ in range(500):
-        if await gateway.sample("askonce_semantic_questions") >= count:
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("it was not learnt")
 
 
 async def test_a_question_that_means_the_same_has_the_same_answer(
@@ -380,12 +357,3 @@ async def forgotten(gateway: Gateway, key: str) -> None:
     semantics = gateway.app._caches.semantics
     assert semantics is not None
     await semantics.records.drop([key])
-
-
-async def counted(gateway: Gateway, name: str, count: int = 1, **labels: str) -> None:
-    """Until a metric says so."""
-    for _ in range(500):
-        if await gateway.sample(name, **labels) >= count:
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError(f"{name}{labels} never was {count}: {await gateway.samples()}")

@@ -138,9 +138,19 @@ class Calibration:
                 threshold = own.threshold if enough else max(own.floor, threshold)
         return threshold
 
+    def floor(self, group: str = GLOBAL, party: Party = NOBODY) -> float:
+        """Against all below it, what was seen of late is proof enough; 0 where there is none."""
+        known = self._known.get(party)
+        found = () if known is None else (known.whole[False], known.groups.get((group, False)))
+        return max([own.floor for own in found if own is not None], default=0.0)
+
+    def age(self, requests: int) -> None:
+        """There were so many more."""
+        self._requests += max(0, requests)
+
     def add(self, seen: Seen) -> None:
         """The next label of the log."""
-        self._requests += max(0, seen.requests)
+        self.age(seen.requests)
         for group in self._counted(seen):
             if seen.vetoed:
                 group.vetoed += 1
@@ -152,11 +162,14 @@ class Calibration:
         for seen in labels:
             self.add(seen)
 
-    def estimate(self, group: str = GLOBAL, party: Party = NOBODY, *, witnessed: bool = False) -> Estimate:
-        """Of its own labels, if it has any."""
+    def estimate(
+        self, group: str = GLOBAL, party: Party = NOBODY, *, witnessed: bool = False, threshold: float | None = None
+    ) -> Estimate:
+        """Of its own labels, if it has any. `threshold` is another than the one they prove."""
         known = self._known.get(party)
         own = self._pool[witnessed] if known is None else known.groups.get((group, witnessed), known.whole[witnessed])
-        return self._estimate(own, self.threshold(group, party, witnessed=witnessed))
+        proven = self.threshold(group, party, witnessed=witnessed)
+        return self._estimate(own, proven if threshold is None else threshold)
 
     def lowest(self, *, witnessed: bool = False) -> Estimate:
         """Of who is served from the lowest threshold; where nobody is, of who has most labels."""

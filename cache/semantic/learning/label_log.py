@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, Protocol, final
 
 import msgspec
 
-from cache.semantic.decide import AUDIT, VETOED
+from cache.semantic.decide import AUDIT, READ, READ_AUDIT, VETOED
 from cache.semantic.learning.evidence import NOBODY, Party, Seen
 
 __all__ = ["MAX_TEXT", "PAGE", "BadLabel", "Label", "LabelLog", "Page", "Position", "bare", "pack", "unpack"]
@@ -33,7 +33,8 @@ class Label(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """`at` is in seconds since the epoch, `key` that of the entry whose answer was compared, `similarity` a cosine.
 
     `standing` and `witnessed` are the `rule` and the like of the decision that asked for it (`cache.semantic.decide`),
-    and `rule` is the guard's. `weight` and `requests` are those of `calibrate.Seen`. Making one that is out of bounds
+    and `rule` is the guard's; READ and READ_AUDIT are followed by a colon and the verifier, of whose score `similarity`
+    tells then. `weight` and `requests` are those of `calibrate.Seen`. Making one that is out of bounds
     raises BadLabel.
     """
 
@@ -70,13 +71,19 @@ class Label(msgspec.Struct, frozen=True, gc=False, array_like=True):
         return [("key", self.key), ("standing", self.standing)]
 
     @property
+    def verifier(self) -> str:
+        """Whose score `similarity` is; "" where it is a cosine."""
+        standing, _, whose = self.standing.partition(":")
+        return whose if standing in (READ, READ_AUDIT) else ""
+
+    @property
     def seen(self) -> Seen:
         """What it says to a threshold."""
         return Seen(
             self.group,
             self.similarity,
             self.right,
-            self.standing == AUDIT,
+            self.standing == AUDIT or self.standing.startswith(READ_AUDIT),
             self.standing == VETOED,
             self.weight,
             self.requests,

@@ -5,10 +5,13 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import islice
+from math import inf
 from typing import Final, final
 
+from cache.semantic.decide import Thresholds
 from cache.semantic.learning.calibrate import Calibration, Estimate, Party, Settings
 from cache.semantic.learning.label_log import Label, LabelLog, Position
+from cache.semantic.learning.scores import Scores
 
 __all__ = ["Learner"]
 
@@ -25,10 +28,20 @@ CLOSING: Final = 2.0
 class Learner:
     """Labels wait here until they are in the log, and count once they are read from it: for every worker in one order.
 
-    `clock` in seconds. While the log is away, the thresholds stay as they are.
+    `scores` is what they say of the verifier of that name. `clock` in seconds. While the log is away, the thresholds
+    stay as they are.
     """
 
-    def __init__(self, log: LabelLog, settings: Settings, *, clock: Callable[[], float], every: float = EVERY) -> None:
+    def __init__(
+        self,
+        log: LabelLog,
+        settings: Settings,
+        scores: Scores | None = None,
+        verifier: str = "",
+        *,
+        clock: Callable[[], float],
+        every: float = EVERY,
+    ) -> None:
         self.lost = 0
         """Labels for which there was no room, or no log."""
         self._log = log
@@ -36,6 +49,8 @@ class Learner:
         self._clock = clock
         self._every = every
         self._calibration = Calibration(settings)
+        self._scores = scores
+        self._verifier = verifier
         self._position = Position()
         self._waiting: deque[Label] = deque()
         self._tend_at = clock()
@@ -44,10 +59,10 @@ class Learner:
     def __repr__(self) -> str:
         return f"<Learner {self._calibration!r} waiting={len(self._waiting)} lost={self.lost}>"
 
-    def thresholds(self, group: str, party: Party) -> tuple[float, float]:
-        """The plain one, and that of what has witnesses."""
+    def thresholds(self, group: str, party: Party) -> Thresholds:
         threshold = self._calibration.threshold
-        return threshold(group, party), threshold(group, party, witnessed=True)
+        verified = inf if self._scores is None else self._scores.threshold(group, party)
+        return Thresholds(threshold(group, party), threshold(group, party, witnessed=True), verified)
 
     def estimate(self, group: str, party: Party, *, witnessed: bool = False) -> Estimate:
         return self._calibration.estimate(group, party, witnessed=witnessed)
@@ -81,11 +96,27 @@ class Learner:
         while (page := await self._log.read(self._position)) is not None:
             if page.anew:
                 self._calibration = Calibration(self._settings)
-            self._calibration.fold(label.seen for label in page.labels)
+                if self._scores is not None:
+                    self._scores.forget()
+            for label in page.labels:
+                self._count(label)
             self._position = page.position
             if not page.more:
                 break
             await asyncio.sleep(0)
+
+    def _count(self, label: Label) -> None:
+        """Whatever kind it is of, it tells how many requests there were."""
+        if not label.verifier:
+            self._calibration.add(label.seen)
+        else:
+            self._calibration.age(label.requests)
+        if self._scores is None:
+            return
+        if self._verifier and label.verifier == self._verifier:
+            self._scores.add(label.seen)
+        else:
+            self._scores.age(label.requests)
 
     async def _run(self) -> None:
         while True:

@@ -34,6 +34,8 @@ class Served(msgspec.Struct, frozen=True, gc=False):
     similarity: float
     tier: str
     rule: str
+    score: float = 0.0
+    """Of a verifier; 0 where none was asked."""
 
     def __repr__(self) -> str:
         return f"<Served {self.call_id} {self.similarity:.4f} {self.tier}/{self.rule}>"

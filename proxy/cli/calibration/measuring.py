@@ -5,7 +5,7 @@ from math import inf
 from typing import Final, NamedTuple, final
 
 from cache.semantic import foreign
-from cache.semantic.decide import AUDIT, GRAY, VETOED, Candidate, Deciding, Decision, Settings, Tier
+from cache.semantic.decide import AUDIT, GRAY, VETOED, Candidate, Deciding, Decision, Settings, Thresholds, Tier
 from cache.semantic.guard import Compared, Finding, Guard
 from cache.semantic.learning import calibrate
 from cache.semantic.learning.bounds import Interval, interval
@@ -31,7 +31,7 @@ class Judged(NamedTuple):
         if compared is None:
             return None
         guarded = self.pair.language == GUARDED
-        deciding = Deciding(settings, threshold, _never, guarded=guarded)
+        deciding = Deciding(settings, Thresholds(threshold), _never, guarded=guarded)
         return deciding.next(Candidate(self.similarity), lambda: compared) or deciding.end()
 
     def tier(self, settings: Settings, threshold: float) -> Tier | None:

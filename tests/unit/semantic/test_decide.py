@@ -21,6 +21,7 @@ from cache.semantic.decide import (
     Deciding,
     Decision,
     Settings,
+    Thresholds,
     Tier,
     decide,
 )
@@ -42,7 +43,7 @@ Near = tuple[Candidate, Compared]
 def made(
     *near: Near, threshold: float = inf, witnessed: float = inf, draw: float = 1.0, guarded: bool = True
 ) -> Decision:
-    deciding = Deciding(Settings(), threshold, lambda: draw, witnessed=witnessed, guarded=guarded)
+    deciding = Deciding(Settings(), Thresholds(threshold, witnessed), lambda: draw, guarded=guarded)
     return decide(deciding, [candidate for candidate, _ in near], lambda at: near[at][1])
 
 
@@ -90,9 +91,9 @@ def test_compared_only_where_it_matters() -> None:
         return OPEN if index == 1 else LICENSED
 
     candidates = [Candidate(0.99, exact_only=True), Candidate(0.98), Candidate(0.97), Candidate(0.96)]
-    assert decide(Deciding(Settings(), inf, lambda: 1.0), candidates, compare).served == 2
+    assert decide(Deciding(Settings(), Thresholds(), lambda: 1.0), candidates, compare).served == 2
     assert seen == [1, 2]
-    assert decide(Deciding(Settings(), inf, lambda: 1.0), [Candidate(0.59)], compare).rule == NOTHING
+    assert decide(Deciding(Settings(), Thresholds(), lambda: 1.0), [Candidate(0.59)], compare).rule == NOTHING
     assert seen == [1, 2]
 
 
@@ -240,7 +241,7 @@ def test_a_lower_threshold_takes_nothing_away(near: Sequence[Near], threshold: f
 
 def test_hidden() -> None:
     """How far it is, and nothing of a question."""
-    deciding = Deciding(Settings(), inf, lambda: 1.0)
+    deciding = Deciding(Settings(), Thresholds(), lambda: 1.0)
     compare: Callable[[], Compared] = lambda: OPEN  # noqa: E731
     deciding.next(Candidate(0.9), compare)
     assert repr(deciding) == "<Deciding 1 seen, 1 near>"

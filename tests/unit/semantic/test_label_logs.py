@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from cache.semantic.decide import AUDIT, GRAY
+from cache.semantic.decide import AUDIT, GRAY, Thresholds
 from cache.semantic.learning.calibrate import Settings
 from cache.semantic.learning.evidence import NOBODY, Party
 from cache.semantic.learning.label_log import PAGE, BadLabel, Label, LabelLog, Position, bare, pack, unpack
@@ -294,7 +294,7 @@ async def test_learners_agree(opened: Open) -> None:
         (one, other)[number % 2].add(label(number, similarity=0.95, witnessed=number % 2 == 0))
         one.add(label(number, similarity=0.95, standing=AUDIT))
     await until(lambda: one.estimate("gpt", NOBODY).labels == other.estimate("gpt", NOBODY).labels == 600)
-    assert one.thresholds("gpt", NOBODY) == (0.75, inf)
+    assert one.thresholds("gpt", NOBODY) == Thresholds(0.75, inf)
     assert one.estimate("gpt", NOBODY) == other.estimate("gpt", NOBODY)
     later = Learner(await opened(days=3_000.0), settings, clock=clock)
     await later.turn()

@@ -1,0 +1,67 @@
+"""What of a look is compared with the fresh answer, and what the labels of that count for.
+
+The candidate that the calibrated tier would take, and the one that a verifier scores highest, may be two. Each is
+compared: a label that is left out where they differ would make one of the thresholds too good. Where they are one, its
+comparison counts for both.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from cache.semantic.decide import AUDIT, GRAY, READ, READ_AUDIT, VETOED, Decision
+from cache.semantic.learning.scores import SCORES
+from cache.semantic.lookup import Match, Sought
+
+__all__ = ["Standing", "Target", "targets"]
+
+COUNTED: Final = frozenset([GRAY, AUDIT, VETOED])
+"""Rules of decisions whose labels say something to a threshold, or of the guard."""
+SERVED: Final = "served"
+"""Would have been, had it not been in the shadow."""
+
+
+class Standing(NamedTuple):
+    """Of a label: `measure` is a cosine, or a verifier's score. `drawn`: all of its like but a few are served."""
+
+    name: str
+    measure: float
+    drawn: bool
+
+
+class Target(NamedTuple):
+    """`told` is what the metrics call it. `refused`: the guard has, and nobody was going to be served."""
+
+    match: Match
+    told: str
+    standings: Sequence[Standing]
+    refused: bool = False
+
+
+def targets(sought: Sought, verifier: str) -> Iterator[Target]:
+    """`verifier` tells whose scores they are."""
+    decision, match = sought.decision, sought.served or sought.gray
+    if decision is None:
+        return
+    scored, read = _read(sought, decision, verifier)
+    drawn = read is not None and read.drawn
+    own = [Standing(decision.rule, match.similarity, decision.audited or drawn)] if match is not None else []
+    counted = [standing for standing in own if standing.name in COUNTED]
+    if match is not None:
+        both = scored is not None and scored.record.key == match.record.key
+        told = SERVED if sought.served is not None else AUDIT if drawn and both else decision.rule
+        here = [*counted, read] if both and read is not None else counted
+        yield Target(match, told, here, refused=decision.rule == VETOED)
+        if both:
+            return
+    if scored is not None and read is not None:
+        yield Target(scored, AUDIT if drawn else READ, [read])
+
+
+def _read(sought: Sought, decision: Decision, verifier: str) -> tuple[Match | None, Standing | None]:
+    """What has a score that may count for a threshold."""
+    reading = decision.reading
+    if reading is None or reading.score < SCORES[0]:
+        return None, None
+    name = READ_AUDIT if reading.enough else READ
+    # In the shadow every one is compared, not only those that were drawn.
+    return sought.scored, Standing(f"{name}:{verifier}", reading.score, reading.enough and sought.served is None)
