@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
@@ -20,11 +19,8 @@ from cache.semantic.index import Index
 from cache.semantic.indexing import Indexing
 from cache.semantic.learning.calibrate import Settings as Limits
 from cache.semantic.learning.evidence import Party
-from cache.semantic.learning.label_log import LabelLog
 from cache.semantic.learning.learner import Learner
-from cache.semantic.learning.redis_labels import RedisLabels
 from cache.semantic.learning.scores import Scores
-from cache.semantic.learning.sqlite_labels import SqliteLabels
 from cache.semantic.lookup import Lookup, Question, Sought
 from cache.semantic.store.file_records import FileRecords, RecordFile
 from cache.semantic.store.redis_engine import NoSearch, RedisEngine
@@ -38,11 +34,11 @@ from proxy.config.semantic import Judge as JudgeSettings
 from proxy.config.semantic import Semantic
 from proxy.errors import Failure
 from proxy.exchange import Exchange
-from proxy.keys.pepper import data_directory
+from proxy.label_stores import judge_budget, label_log, token
 from proxy.local_models import PATIENCE, embedder, verifier
 from proxy.own_calls import OwnCalls
 from proxy.semantic.inquiry import Inquiries
-from proxy.semantic.judge import DailyBudget, Judge
+from proxy.semantic.judge import Judge
 from proxy.semantic.labelling import Labelling
 from proxy.semantic.learning import Learning, Pace
 from proxy.semantic.modes import USUAL, Modes, Never
@@ -61,7 +57,6 @@ SAVE: Final = 60.0
 EXTENSION: Final = ".questions"
 EXAMPLES: Final = 20_000
 """Labels with texts, of which a log keeps about half as many."""
-LABELS: Final = "labels.sqlite"
 NANO: Final = 1_000_000_000
 MAX_REPLY: Final = 1 << 18
 JUDGE_PATIENCE: Final = 60.0
@@ -107,13 +102,12 @@ class Semantics:
         self._engine: RedisEngine | None = None
         self.served: ServedLog = ServedHere()
         self.records = self._records(config, purges, link, slot, dimension)
-        self.labels = self._label_log(config, link)
+        self.labels = label_log(config, link, wall)
         limits = Limits(max_error_rate=semantic.max_error_rate)
         self._scores = None if self._verifier is None else Scores(limits, semantic.verifier.min_score)
         self._whose = "" if self._verifier is None else self._verifier.fingerprint
         self._learner = Learner(self.labels, limits, self._scores, self._whose, clock=clock)
-        # Each worker has its part.
-        self._spending = DailyBudget(int(semantic.judge.usd_per_day * NANO) // config.server.workers, wall)
+        self._spending = judge_budget(config, link, wall)
         self._asked = 0
         """Questions that were looked for since the last label."""
         self._made: WeakSet[Inquiries] = WeakSet()
@@ -154,12 +148,6 @@ class Semantics:
         else:
             self._follower = RedisFollower(shared, self._indexing, clock=self._clock, draw=random.random)
         return shared
-
-    def _label_log(self, config: Config, link: Link | None) -> LabelLog:
-        days, wall = config.semantic.label_days, self._wall
-        if link is not None:
-            return RedisLabels(link, config.redis.namespace, wall=wall, token=_token, days=days)
-        return SqliteLabels(data_directory(Path(config.data.directory)) / LABELS, wall=wall, token=_token, days=days)
 
     # what a pipeline is given
 
@@ -246,9 +234,10 @@ class Semantics:
             ask,
             settings.model,
             self._spending,
+            limit=int(settings.usd_per_day * NANO),
             sample=settings.sample,
             draw=random.random,
-            token=_token,
+            token=token,
             told=self._metrics.semantic.not_judged,
         )
 
@@ -302,6 +291,7 @@ class Semantics:
             await inquiries.close(FLUSH)
         await self._learner.close()
         await self.labels.close()
+        await self._spending.close()
         if self._follower is not None:
             await self._follower.close()
         if self._file is not None:
@@ -386,10 +376,6 @@ class Semantics:
             verified_wrong=verified.wrong,
             verified_at_most=verified.at_most,
         )
-
-
-def _token() -> str:
-    return secrets.token_hex(16)
 
 
 def _words(rule: str) -> tuple[str, ...]:

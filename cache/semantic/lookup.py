@@ -19,7 +19,7 @@ from cache.semantic.decide import Candidate, Deciding, Decision, Settings, Thres
 from cache.semantic.embed import Embedder, NotEmbedded, Reason
 from cache.semantic.guard import Compared, Guard, Prepared
 from cache.semantic.learning.evidence import NOBODY, Party
-from cache.semantic.store.record import EXACT_ONLY, Asked, Record, place_of
+from cache.semantic.store.record import EXACT_ONLY, Asked, Record, place_of, refusal
 from cache.semantic.store.records import Records
 from cache.semantic.store.vectors import unpack_vector
 from cache.semantic.verify import Verifier
@@ -106,6 +106,8 @@ class Match(NamedTuple):
     """How many questions of the record are near."""
     compared: Compared | None
     """None where nobody had to look."""
+    refused: bool
+    """The record was found wrong for what is asked."""
 
     @property
     def candidate(self) -> Candidate:
@@ -116,6 +118,7 @@ class Match(NamedTuple):
             record.wrong >= EXACT_ONLY,
             record.family or record.key,
             self.voices,
+            self.refused,
         )
 
 
@@ -213,6 +216,7 @@ class Lookup:
         """Of records that are there now, in this partition; each once, by its nearest question."""
         keys = [*dict.fromkeys(place_of(name)[0] for name, _ in found)]
         records = await self._records.get(keys)
+        refused = refusal(question.text)
         now, floor, matches = self._wall(), min(similarity for _, similarity in found), []
         for key in keys:
             record = records.get(key)
@@ -226,7 +230,7 @@ class Lookup:
             if near:
                 similarity, asked = max(near, key=_first)
                 voices = sum(each >= floor for each, _ in near)
-                matches.append(Match(record, asked, similarity, max(1, voices), None))
+                matches.append(Match(record, asked, similarity, max(1, voices), None, record.refuses(refused)))
         return sorted(matches, key=_similarity, reverse=True)
 
     async def _decide(self, question: Question, vector: Vector, matches: list[Match]) -> Sought:

@@ -1,9 +1,9 @@
 """A model that is asked whether two answers say the same, where comparing them does not tell.
 
-It is asked where nobody waits, as often as its budget of the day allows, and its word is a label: what it is not sure
-of counts as wrong, and what it was not asked, or did not answer, counts as nothing. The texts are a stranger's: they
-stand between marks that nobody can guess, cut to a length, and all that is understood of the reply is one of three
-words.
+It is asked where nobody waits, as often as the gateway's budget of the day allows, and its word is a label: what it is
+not sure of proves nothing right, and what it was not asked, or did not answer, counts as nothing. The texts are a
+stranger's: they stand between marks that nobody can guess, cut to a length, and all that is understood of the reply is
+one of three words.
 """
 
 import asyncio
@@ -13,8 +13,9 @@ from typing import Any, Final, final
 import msgspec
 
 from cache.semantic.learning.labels import Verdict
+from proxy.semantic.budget import Budget, Held
 
-__all__ = ["DailyBudget", "Judge"]
+__all__ = ["Judge"]
 
 MAX_TEXT: Final = 4_000
 """Characters of a text that are shown: most of its beginning, and its end."""
@@ -27,8 +28,9 @@ WAITING: Final = 64
 DEADLINE: Final = 60.0
 RESERVED: Final = 5_000_000
 """Nano-dollars that a question counts for until its price is known, and afterwards if it is not."""
-DAY: Final = 86_400.0
-SAMPLED_OUT, FULL, SPENT, FAILED = "sampled-out", "full", "spent", "failed"
+SAMPLED_OUT, FULL, FAILED = "sampled-out", "full", "failed"
+
+_WORDS: Final = {"YES": Verdict.RIGHT, "NO": Verdict.WRONG}
 
 TASK: Final = """You check a cache of answers. You are given a question, the answer that was just made for it, and an \
 answer that was stored for a similar question.
@@ -44,48 +46,22 @@ Reply with one word and nothing else: YES, NO or UNSURE."""
 
 
 @final
-class DailyBudget:
-    """Nano-dollars from midnight to midnight, UTC. `wall` is in seconds since the epoch; `spent` that of today."""
-
-    def __init__(self, limit: int, wall: Callable[[], float], spent: int = 0) -> None:
-        self._limit = limit
-        self._wall = wall
-        self._spent = spent
-        self._day = int(wall() // DAY)
-
-    def __repr__(self) -> str:
-        return f"<DailyBudget {self._spent:,} of {self._limit:,} nano-dollars>"
-
-    def reserve(self, amount: int) -> bool:
-        """What is reserved counts as spent until it is settled."""
-        today = int(self._wall() // DAY)
-        if today != self._day:
-            self._day, self._spent = today, 0
-        if self._spent + amount > self._limit:
-            return False
-        self._spent += amount
-        return True
-
-    def settle(self, reserved: int, cost: int) -> None:
-        self._spent = max(0, self._spent + cost - reserved)
-
-
-@final
 class Judge:
     """Implements `labelling.Judges`.
 
     `ask` sends a chat completion's body and gives that of the answer, and what it cost in nano-dollars, None where that
-    is not known; it raises ConnectionError or TimeoutError where there is none. `sample` is the part of
-    what it could be asked that it is, `draw` uniform in [0, 1), `token` a text that nobody guesses. `told` counts what
-    it was not asked, or did not answer, by reason.
+    is not known; it raises ConnectionError or TimeoutError where there is none. `limit` nano-dollars of `budget` may be
+    spent on a day. `sample` is the part of what it could be asked that it is, `draw` uniform in [0, 1), `token` a text
+    that nobody guesses. `told` counts what it was not asked, or did not answer, by reason.
     """
 
     def __init__(
         self,
         ask: Callable[[bytes], Awaitable[tuple[bytes, int | None]]],
         model: str,
-        budget: DailyBudget,
+        budget: Budget,
         *,
+        limit: int,
         sample: float,
         draw: Callable[[], float],
         token: Callable[[], str],
@@ -96,6 +72,7 @@ class Judge:
         self._ask = ask
         self._model = model
         self._budget = budget
+        self._limit = limit
         self._sample = sample
         self._draw = draw
         self._token = token
@@ -110,31 +87,37 @@ class Judge:
 
     async def ask(self, question: str, stored: str, fresh: str) -> Verdict:
         """UNKNOWN where it was not asked, or did not answer."""
-        why = self._why_not()
-        if why is None:
-            cost = 0
-            self._count += 1
-            try:
-                async with asyncio.timeout(self._deadline), self._free:
-                    # Whatever becomes of it, it may have to be paid for.
-                    cost = RESERVED
-                    reply, known = await self._ask(self._body(question, stored, fresh))
-                    cost = cost if known is None else known
-                    return _understood(reply)
-            except (ConnectionError, TimeoutError):
-                why = FAILED
-            finally:
-                self._count -= 1
-                self._budget.settle(RESERVED, cost)
+        if self._draw() >= self._sample:
+            return self._not_asked(SAMPLED_OUT)
+        if self._count >= AT_ONCE + self._waiting:
+            return self._not_asked(FULL)
+        self._count += 1
+        try:
+            held = await self._budget.take(RESERVED, self._limit)
+            if isinstance(held, Held):
+                return await self._paid(held, question, stored, fresh)
+            return self._not_asked(held.value)
+        finally:
+            self._count -= 1
+
+    async def _paid(self, held: Held, question: str, stored: str, fresh: str) -> Verdict:
+        cost = 0
+        try:
+            async with asyncio.timeout(self._deadline), self._free:
+                # Whatever becomes of it, it may have to be paid for.
+                cost = held.amount
+                reply, known = await self._ask(self._body(question, stored, fresh))
+                cost = cost if known is None else known
+                return _understood(reply)
+        except (ConnectionError, TimeoutError):
+            return self._not_asked(FAILED)
+        finally:
+            if cost != held.amount:
+                await asyncio.shield(self._budget.settle(held, cost))
+
+    def _not_asked(self, why: str) -> Verdict:
         self._told(why)
         return Verdict.UNKNOWN
-
-    def _why_not(self) -> str | None:
-        if self._draw() >= self._sample:
-            return SAMPLED_OUT
-        if self._count >= AT_ONCE + self._waiting:
-            return FULL
-        return None if self._budget.reserve(RESERVED) else SPENT
 
     def _body(self, question: str, stored: str, fresh: str) -> bytes:
         mark = self._token()
@@ -160,11 +143,11 @@ def _cut(text: str) -> str:
 
 
 def _understood(reply: bytes) -> Verdict:
-    """Anything but a plain YES is wrong. Raises ConnectionError for what is no answer."""
+    """Anything but a plain YES or NO is unsure. Raises ConnectionError for what is no answer."""
     word = _said(reply)
     if not word:
         raise ConnectionError("no answer")
-    return Verdict.RIGHT if word.removesuffix(".").upper() == "YES" else Verdict.WRONG
+    return _WORDS.get(word.removesuffix(".").upper(), Verdict.UNSURE)
 
 
 def _said(reply: bytes) -> str:

@@ -1,8 +1,10 @@
 """After a miss: was the answer that was near right for this question as well?
 
 What the comparison of the answers does not tell, a judge is asked, if there is one. What is found goes into the log of
-labels, from which thresholds come, and into the record: a wrong answer takes a higher similarity from then on, and
-after two of them its own question; a right one is known by this question too.
+labels, from which thresholds come, and into the record: a wrong answer takes a higher similarity from then on, and is
+never served to that question again, nor that question's to its own; a right one is known by this question too. What was
+plainly wrong for two questions is served to its own alone: the answers contradict each other, or a judge says NO. One
+question does not count twice, and what nobody is sure of counts for thresholds only.
 """
 
 from collections.abc import Callable
@@ -13,7 +15,7 @@ from cache.semantic.embed import Vector
 from cache.semantic.learning.label_log import Label, bare
 from cache.semantic.learning.labels import Verdict, compare_answers
 from cache.semantic.lookup import Match
-from cache.semantic.store.record import Asked, Change
+from cache.semantic.store.record import Asked, Change, refusal
 from cache.semantic.store.records import Changed, Records
 from cache.semantic.store.vectors import pack_vector
 from cache.tiers import Tiers
@@ -77,7 +79,8 @@ class Labelling:
         kin = Kin()
         for target in targets(answered.sought, self._verifier):
             found = await self._compare(answered, target, text, vector)
-            kin = kin if kin.family else found
+            better = kin if kin.family else found
+            kin = better._replace(refuses=(*kin.refuses, *found.refuses))
         return kin
 
     async def _compare(self, answered: Answered, target: Target, text: str, vector: Vector) -> Kin:
@@ -97,11 +100,15 @@ class Labelling:
             self._log.add(bare(label) if place else label)
         if not right:
             if not target.refused:  # what the guard refuses was not going to be served
-                change = Change(min_similarity=min(match.similarity + ABOVE, 2.0), wrong=1)
-                await self._records.change(match.record.key, match.record.partition, change)
-            return Kin()
+                await self._blame(match, answered.question.text, plainly=verdict is Verdict.WRONG)
+            return Kin(refuses=() if target.refused else (refusal(match.asked.text),))
         known = not target.refused and await self._lead(answered, match, vector)
         return Kin(match.record.family or match.record.key, known)
+
+    async def _blame(self, match: Match, asked: str, *, plainly: bool) -> None:
+        """For this question it is never served again, and for none that is as far away for its similarity."""
+        change = Change(min(match.similarity + ABOVE, 2.0), int(plainly), refused=refusal(asked))
+        await self._records.change(match.record.key, match.record.partition, change)
 
     async def _stored(self, key: str) -> str | None:
         entry = self._tiers.memory.get(key, self._wall()) or await self._tiers.fetch(key)

@@ -6,8 +6,8 @@ from typing import Final, NamedTuple, Protocol, final
 
 from cache.entry import Entry, OutOfBounds
 from cache.semantic.embed import Embedder, NotEmbedded, Vector
-from cache.semantic.store.record import Record
-from cache.semantic.store.records import Records
+from cache.semantic.store.record import Change, Record
+from cache.semantic.store.records import Kept, Records
 from cache.semantic.store.vectors import pack_vector
 from limits.bucket import Bucket
 from proxy.semantic.answers import digest_of, text_of
@@ -46,6 +46,8 @@ class Kin(NamedTuple):
     """Of the answer that says the same; "" where none does."""
     known: bool = False
     """The question leads to that answer now, and needs no record of its own."""
+    refuses: tuple[bytes, ...] = ()
+    """Of questions whose answers were found wrong for this one, as this one's is for them."""
 
 
 class Labels(Protocol):
@@ -99,7 +101,10 @@ class Learning:
         if before is not None and before.answer != record.answer:
             # What labels have said, they said of another answer.
             await self._records.drop([record.key])
-        self._learnt((await self._records.put(record)).value)
+        kept = await self._records.put(record)
+        for refused in kin.refuses if kept is Kept.STORED else ():
+            await self._records.change(record.key, record.partition, Change(refused=refused))
+        self._learnt(kept.value)
 
 
 def _record(answered: Answered, entry: Entry, vector: Vector, family: str, answer: bytes) -> Record:

@@ -35,6 +35,8 @@ class Verdict(enum.Enum):
 
     RIGHT = "right"
     WRONG = "wrong"
+    UNSURE = "unsure"
+    """Somebody who was asked could not say that it is right. `compare_answers` never says this."""
     UNKNOWN = "unknown"
 
 

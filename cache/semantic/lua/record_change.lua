@@ -1,9 +1,10 @@
 -- Similarities are decimal numbers from 0 to 2. A record that has gone stays so. An alias begins with sixteen bytes by
--- which it is known again, and has its place for good.
+-- which it is known again, and has its place for good. Questions that were refused are known by sixteen bytes each.
 -- KEYS: record, changes. ARGV: key, partition, similarity, wrong labels more, alias or nothing, most aliases,
--- changes to keep, prefix of vectors, vector of the alias or nothing.
+-- changes to keep, prefix of vectors, vector of the alias or nothing, a question that was refused or nothing, most of
+-- them. Of a question that is known to be refused wrong labels are not counted again.
 -- Returns 1 if all of it holds now, 0 if the alias found no place, -1 if there is no such record in this partition.
-local there = redis.call('HMGET', KEYS[1], 'partition', 'least', 'aliases')
+local there = redis.call('HMGET', KEYS[1], 'partition', 'least', 'aliases', 'refused')
 if there[1] ~= ARGV[2] then
   return -1
 end
@@ -12,7 +13,17 @@ if tonumber(ARGV[3]) > tonumber(there[2] or 0) then
   redis.call('HSET', KEYS[1], 'least', ARGV[3])
   news = true
 end
-if tonumber(ARGV[4]) > 0 then
+local refused, again = there[4] or '', false
+if ARGV[10] ~= '' then
+  for at = 1, #refused, 16 do
+    again = again or string.sub(refused, at, at + 15) == ARGV[10]
+  end
+  if not again and #refused < 16 * ARGV[11] then
+    redis.call('HSET', KEYS[1], 'refused', refused .. ARGV[10])
+    news = true
+  end
+end
+if tonumber(ARGV[4]) > 0 and not again then
   redis.call('HINCRBY', KEYS[1], 'wrong', ARGV[4])
   news = true
 end

@@ -144,9 +144,9 @@ class FileRecords:
 def _with_learnt(record: Record, before: Record | None) -> Record:
     """Of another partition, or another vector, it would be of another kind."""
     if before is None or before.partition != record.partition or len(before.vector) != len(record.vector):
-        return msgspec.structs.replace(record, min_similarity=0.0, wrong=0, aliases=())
+        return msgspec.structs.replace(record, min_similarity=0.0, wrong=0, aliases=(), refused=b"")
     learnt = {"min_similarity": before.min_similarity, "wrong": before.wrong, "aliases": before.aliases}
-    return msgspec.structs.replace(record, **learnt)
+    return msgspec.structs.replace(record, **learnt, refused=before.refused)
 
 
 @final

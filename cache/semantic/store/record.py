@@ -5,6 +5,7 @@ outlives it costs a miss. Sans-IO.
 """
 
 import hashlib
+import re
 import struct
 from sys import getsizeof
 from typing import Final, final
@@ -17,6 +18,7 @@ __all__ = [
     "EXACT_ONLY",
     "MAX_ALIASES",
     "MAX_PACKED",
+    "MAX_REFUSED",
     "MAX_TEXT",
     "MAX_VECTOR",
     "MAX_WRONG",
@@ -29,6 +31,7 @@ __all__ = [
     "pack",
     "pack_asked",
     "place_of",
+    "refusal",
     "unpack",
     "unpack_asked",
 ]
@@ -46,9 +49,11 @@ MAX_ALIASES: Final = 8
 MAX_PACKED: Final = 1 << 18
 MAX_WRONG: Final = 1_000_000
 EXACT_ONLY: Final = 2
-"""Wrong labels after which a record is no candidate any more."""
+"""Questions that it was plainly wrong for, after which a record is no candidate any more."""
+MAX_REFUSED: Final = 16
 MAX_SIMILARITY: Final = 2.0
 """Above any there is, so that a threshold can stand above all of them."""
+_WORDS: Final = re.compile(r"[^\s.,;:!?…]+").findall
 
 
 class Asked(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -100,6 +105,8 @@ class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     aliases: tuple[Asked, ...] = ()
     answer: bytes = b""
     """Digest of the answer that labels are about, 32 bytes; empty where it is not known."""
+    refused: bytes = b""
+    """`refusal` of each question that its answer was found wrong for, one after the other."""
 
     def __post_init__(self) -> None:
         if len(self.partition) != 64 or self.partition.strip("0123456789abcdef"):
@@ -111,6 +118,8 @@ class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
         Asked(self.text, self.vector)
         _meta(self)
         _check_learnt(self.min_similarity, self.wrong)
+        if len(self.refused) % DIGEST or len(self.refused) > MAX_REFUSED * DIGEST:
+            raise OutOfBounds("refused")
         if len(self.aliases) > MAX_ALIASES or any(len(each.vector) != len(self.vector) for each in self.aliases):
             raise OutOfBounds("aliases")
 
@@ -130,11 +139,17 @@ class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
         """The question, and those that are known to mean the same. A place in here is one for good."""
         return (Asked(self.text, self.vector), *self.aliases)
 
+    def refuses(self, refusal: bytes) -> bool:
+        """Its answer was found wrong for this question."""
+        return refusal in _refusals(self.refused)
+
     @property
     def size(self) -> int:
         """Bytes of memory that it holds, as if it shared none of them."""
         texts = self.key, self.partition, self.scope, self.endpoint, self.model, self.served_model, self.team
-        own = RECORD_COST + sum(map(getsizeof, (*texts, self.upstream, *self.tags, self.text, self.vector)))
+        own = RECORD_COST + sum(
+            map(getsizeof, (*texts, self.upstream, *self.tags, self.text, self.vector, self.refused))
+        )
         return own + sum(ASKED_COST + getsizeof(each.text) + len(each.vector) for each in self.aliases)
 
 
@@ -145,7 +160,8 @@ ASKED_COST: Final = 16 + 8 * len(Asked.__struct_fields__) + 8 + getsizeof(b"")
 
 @final
 class Change(msgspec.Struct, frozen=True, gc=False):
-    """What was learnt of a record, all of it or part of it. The larger similarity holds; wrong labels add up.
+    """What was learnt of a record, all of it or part of it. The larger similarity holds; wrong labels add up, once for
+    each question that is `refused`, and always where that is left open.
 
     Making one that is out of bounds raises OutOfBounds.
     """
@@ -153,9 +169,13 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     min_similarity: float = 0.0
     wrong: int = 0
     alias: Asked | None = None
+    refused: bytes = b""
+    """`refusal` of a question."""
 
     def __post_init__(self) -> None:
         _check_learnt(self.min_similarity, self.wrong)
+        if len(self.refused) not in (0, DIGEST):
+            raise OutOfBounds("refused")
 
 
 def changed(record: Record, change: Change) -> Record:
@@ -163,11 +183,14 @@ def changed(record: Record, change: Change) -> Record:
     aliases, alias = record.aliases, change.alias
     if alias is not None and len(aliases) < MAX_ALIASES and len(alias.vector) == len(record.vector):
         aliases = aliases if alias.text in {each.text for each in aliases} else (*aliases, alias)
+    known = bool(change.refused) and record.refuses(change.refused)
+    room = len(record.refused) < MAX_REFUSED * DIGEST and not known
     return msgspec.structs.replace(
         record,
         min_similarity=max(record.min_similarity, change.min_similarity),
-        wrong=min(record.wrong + change.wrong, MAX_WRONG),
+        wrong=record.wrong if known else min(record.wrong + change.wrong, MAX_WRONG),
         aliases=aliases,
+        refused=record.refused + change.refused if room else record.refused,
     )
 
 
@@ -221,6 +244,15 @@ def unpack_asked(data: bytes) -> Asked:
 def mark(text: str) -> bytes:
     """Sixteen bytes, by which a store knows an alias again."""
     return hashlib.sha256(text.encode()).digest()[:DIGEST]
+
+
+def refusal(text: str) -> bytes:
+    """Sixteen bytes, by which a question is known again however it is written: case, space and stops do not count."""
+    return mark(" ".join(_WORDS(text.casefold())))
+
+
+def _refusals(marks: bytes) -> set[bytes]:
+    return {marks[at : at + DIGEST] for at in range(0, len(marks), DIGEST)}
 
 
 def _meta(record: Record) -> Meta:

@@ -20,7 +20,17 @@ import msgspec
 from cache.entry import Meta, Reason, Unreadable
 from cache.link import Link, Script, Word
 from cache.select import Purges, Selector
-from cache.semantic.store.record import MAX_ALIASES, MAX_WRONG, Change, Record, pack, pack_asked, unpack, unpack_asked
+from cache.semantic.store.record import (
+    MAX_ALIASES,
+    MAX_REFUSED,
+    MAX_WRONG,
+    Change,
+    Record,
+    pack,
+    pack_asked,
+    unpack,
+    unpack_asked,
+)
 from cache.semantic.store.records import Changed, Dropped, Kept
 from cache.semantic.store.vectors import unpack_vector
 
@@ -46,7 +56,7 @@ RECENT: Final = 5.0
 """Seconds in which every worker has heard of a purge, with plenty to spare."""
 MAX_RECENT: Final = 1_024
 RECORD_TYPES: Final = frozenset([b"hash", b"none"])
-FIELDS: Final = ("record", "least", "wrong", *[f"alias:{place}" for place in range(1, MAX_ALIASES + 1)])
+FIELDS: Final = ("record", "least", "wrong", "refused", *[f"alias:{place}" for place in range(1, MAX_ALIASES + 1)])
 
 
 class Names(NamedTuple):
@@ -106,7 +116,7 @@ class RedisRecords:
         if self._purges.forbid(meta, now):
             return Kept.PURGED
         self._recent.append((now, meta))
-        data = pack(msgspec.structs.replace(record, min_similarity=0.0, wrong=0, aliases=()))
+        data = pack(msgspec.structs.replace(record, min_similarity=0.0, wrong=0, aliases=(), refused=b""))
         names = [self.names.record + record.key, self.names.keys, self.names.changes]
         words: list[Word] = [record.key, record.partition, repr(record.created), life, data, self._changes]
         try:
@@ -152,7 +162,7 @@ class RedisRecords:
         if change.alias is not None:
             alias, vector = pack_asked(change.alias), self._single(change.alias.vector)
         words: list[Word] = [key, partition, repr(change.min_similarity), change.wrong, alias, MAX_ALIASES]
-        words += [self._changes, self.names.vector, vector]
+        words += [self._changes, self.names.vector, vector, change.refused, MAX_REFUSED]
         try:
             done = await self.link.script(CHANGE, [self.names.record + key, self.names.changes], words)
         except (ConnectionError, TimeoutError):
@@ -255,11 +265,11 @@ def _record(key: str, answer: Any) -> Record | None:
     match answer:
         case [None, *_]:
             return None
-        case [bytes(data), least, wrong, *aliases]:
+        case [bytes(data), least, wrong, refused, *aliases]:
             record = unpack(data, key)
         case _:
             raise Unreadable(Reason.FOREIGN)
-    if least is None and wrong is None and aliases[0] is None:
+    if all(each is None for each in (least, wrong, refused, aliases[0])):
         return record
     try:
         return msgspec.structs.replace(
@@ -267,6 +277,7 @@ def _record(key: str, answer: Any) -> Record | None:
             min_similarity=float(least or 0),
             wrong=min(int(wrong or 0), MAX_WRONG),
             aliases=tuple(unpack_asked(each) for each in aliases if each is not None),
+            refused=refused or b"",
         )
     except ValueError:
         raise Unreadable(Reason.TORN) from None

@@ -239,6 +239,19 @@ def test_a_lower_threshold_takes_nothing_away(near: Sequence[Near], threshold: f
         assert low.served == high.gray
 
 
+def test_refused_for_this_question() -> None:
+    """It is not served again, by whatever rule, nor compared again; and what is not much nearer is as doubtful."""
+    refused = at(0.97, LICENSED, refused=True)
+    assert made(refused, threshold=0.80).rule == NOTHING
+    assert made(refused, threshold=0.80).gray == -1
+    assert made(refused, at(0.95), threshold=0.80).rule == CONTESTED
+    assert made(refused, at(0.95, family="f"), threshold=0.80).gray == 1
+    assert made(at(0.99), refused, threshold=0.80).rule == CONTESTED
+    assert made(at(0.99), at(0.95, refused=True), threshold=0.80).tier is Tier.CALIBRATED
+    assert made(refused, at(0.70, LICENSED)).tier is Tier.LICENSED
+    assert made(refused, at(0.70, VETO)).gray == 1
+
+
 def test_hidden() -> None:
     """How far it is, and nothing of a question."""
     deciding = Deciding(Settings(), Thresholds(), lambda: 1.0)

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from cache.semantic.learning.labels import Verdict
-from proxy.semantic.judge import RESERVED, DailyBudget, Judge
-from tests.fakes.clock import Clock
+from proxy.semantic.budget import Held, Refused
+from proxy.semantic.judge import RESERVED, Judge
 
-DAY = 86_400.0
 MARK = "m" * 32
 
 
@@ -40,6 +39,25 @@ class Model:
         return str(self.bodies[-1]["messages"][1]["content"])
 
 
+class Purse:
+    """A budget of which it is known what was taken, and given back."""
+
+    def __init__(self, refused: Refused | None = None) -> None:
+        self.refused = refused
+        self.spent = 0
+
+    async def take(self, amount: int, limit: int) -> Held | Refused:
+        if self.refused is not None or self.spent + amount > limit:
+            return self.refused or Refused.SPENT
+        self.spent += amount
+        return Held(1, amount)
+
+    async def settle(self, held: Held, cost: int) -> None:
+        self.spent += cost - held.amount
+
+    async def close(self) -> None: ...
+
+
 def judge(
     model: Model,
     told: list[str],
@@ -48,11 +66,11 @@ def judge(
     sample: float = 1.0,
     **options: Any,
 ) -> Judge:
-    budget = DailyBudget(limit, options.pop("wall", Clock()))
     return Judge(
         model,
         "judge-1",
-        budget,
+        options.pop("purse", None) or Purse(),
+        limit=limit,
         sample=sample,
         draw=lambda: 0.5,
         token=lambda: MARK,
@@ -67,14 +85,15 @@ def judge(
         ("YES", Verdict.RIGHT),
         (" yes.\n", Verdict.RIGHT),
         ("NO", Verdict.WRONG),
-        ("UNSURE", Verdict.WRONG),
-        ("YES, because both say so", Verdict.WRONG),
-        ("NO. Not YES", Verdict.WRONG),
-        ("The answer is YES", Verdict.WRONG),
+        ("no.", Verdict.WRONG),
+        ("UNSURE", Verdict.UNSURE),
+        ("YES, because both say so", Verdict.UNSURE),
+        ("NO. Not YES", Verdict.UNSURE),
+        ("The answer is YES", Verdict.UNSURE),
     ],
 )
 async def test_words(reply: str, verdict: Verdict) -> None:
-    """A plain YES is right; whatever else it says is wrong."""
+    """A plain YES is right, a plain NO is wrong; of whatever else it says it is not sure."""
     assert await judge(Model(said(reply)), []).ask("q", "a", "b") is verdict
 
 
@@ -129,25 +148,30 @@ async def test_it_ends() -> None:
     assert told == ["failed"]
 
 
-async def test_a_budget_of_a_day() -> None:
-    """What it cost counts; where no price is known, what was reserved; and with a new day it begins anew."""
-    model, told, wall = Model(said("YES")), list[str](), Clock(DAY * 20_000)
-    cheap = judge(model, told, limit=RESERVED + 1_500, wall=wall)
+async def test_what_it_costs() -> None:
+    """Counts, once it is known; where no price is known, what was reserved; and of what is over nobody is asked."""
+    told, purse = list[str](), Purse()
+    cheap = judge(Model(said("YES")), told, limit=RESERVED + 1_500, purse=purse)
     assert [await cheap.ask("q", "a", "b") for _ in range(3)] == [Verdict.RIGHT, Verdict.RIGHT, Verdict.UNKNOWN]
-    unpriced = judge(Model(said("YES"), cost=None), told, limit=2 * RESERVED - 1, wall=wall)
+    assert purse.spent == 2_000
+    unpriced = judge(Model(said("YES"), cost=None), told, limit=2 * RESERVED - 1)
     assert [await unpriced.ask("q", "a", "b") for _ in range(2)] == [Verdict.RIGHT, Verdict.UNKNOWN]
     assert told == ["spent", "spent"]
-    wall.advance(DAY)
-    assert await cheap.ask("q", "a", "b") is Verdict.RIGHT
-    assert await unpriced.ask("q", "a", "b") is Verdict.RIGHT
+
+
+async def test_nobody_knows_what_was_spent() -> None:
+    """Then nothing is."""
+    model, told = Model(said("YES")), list[str]()
+    assert await judge(model, told, purse=Purse(Refused.AWAY)).ask("q", "a", "b") is Verdict.UNKNOWN
+    assert (model.bodies, told) == ([], ["away"])
 
 
 async def test_what_is_broken_off_is_paid_for() -> None:
-    """Nobody knows what it cost, so it counts as what was reserved."""
-    model, told = Model(said("YES")), list[str]()
+    """Nobody knows what it cost, so it counts as what was reserved; what was never sent costs nothing."""
+    model, told, purse = Model(said("YES")), list[str](), Purse()
     model.let.clear()
-    asked = judge(model, told, limit=2 * RESERVED - 1, deadline=0.01)
-    await asked.ask("q", "a", "b")
-    model.let.set()
-    await asked.ask("q", "a", "b")
-    assert told == ["failed", "spent"]
+    asked = judge(model, told, deadline=0.01, purse=purse)
+    await asyncio.gather(*[asked.ask("q", "a", "b") for _ in range(3)])
+    assert len(model.bodies) == 2
+    assert purse.spent == 2 * RESERVED
+    assert told == ["failed"] * 3

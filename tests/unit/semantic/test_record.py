@@ -13,6 +13,7 @@ from cache.select import Selector
 from cache.semantic.store.record import (
     MAX_ALIASES,
     MAX_PACKED,
+    MAX_REFUSED,
     MAX_TEXT,
     MAX_VECTOR,
     MAX_WRONG,
@@ -26,6 +27,7 @@ from cache.semantic.store.record import (
     pack,
     pack_asked,
     place_of,
+    refusal,
     unpack,
     unpack_asked,
 )
@@ -42,6 +44,7 @@ RECORDS = st.builds(
     min_similarity=st.floats(0, 2),
     wrong=st.integers(0, MAX_WRONG),
     aliases=st.lists(st.builds(asked, TEXTS), max_size=MAX_ALIASES).map(tuple),
+    refused=st.binary(max_size=MAX_REFUSED).map(lambda some: some * 16),
 )
 CHANGES = st.builds(
     Change,
@@ -78,6 +81,7 @@ def test_the_largest_there_is_fits() -> None:
         ("tags", [("t",) * 33, ("t" * 129,)]),
         ("min_similarity", [-0.1, 2.1, float("nan")]),
         ("wrong", [-1, MAX_WRONG + 1]),
+        ("refused", [b"x", bytes(16 * MAX_REFUSED + 16)]),
         ("aliases", [(asked(1),) * 9, (Asked("short", bytes(8)),)]),
     ],
 )
@@ -92,7 +96,7 @@ def test_nothing_is_out_of_bounds(field: str, values: list[Any]) -> None:
 
 def test_a_change_has_bounds() -> None:
     """As what comes of it."""
-    for change in ({"min_similarity": float("nan")}, {"min_similarity": 3.0}, {"wrong": -1}):
+    for change in ({"min_similarity": float("nan")}, {"min_similarity": 3.0}, {"wrong": -1}, {"refused": b"x"}):
         with pytest.raises(OutOfBounds):
             Change(**change)
 
@@ -188,6 +192,17 @@ def test_names_in_an_index() -> None:
     for wrong in ("a.", "a.0", "a.9", "a.11", "a.x", "a.1.2", "a.\N{SUPERSCRIPT TWO}"):
         with pytest.raises(ValueError):
             place_of(wrong)
+
+
+def test_what_is_refused_is_remembered_up_to_a_number() -> None:
+    """The first of them; and what is not remembered counts each time."""
+    known = record()
+    for number in range(MAX_REFUSED + 2):
+        known = changed(known, Change(wrong=1, refused=refusal(f"question {number}")))
+    assert len(known.refused) == 16 * MAX_REFUSED
+    assert known.wrong == MAX_REFUSED + 2
+    assert changed(known, Change(wrong=1, refused=refusal("Question 3?"))) == known
+    assert refusal("What is C++?") != refusal("What is C?")
 
 
 def test_an_alias_is_known_by_its_text() -> None:

@@ -12,7 +12,7 @@ from redis.crc import key_slot
 from cache.entry import Reason
 from cache.select import Purges, Selector
 from cache.semantic.store.file_records import FileRecords
-from cache.semantic.store.record import MAX_ALIASES, Change, Record, changed
+from cache.semantic.store.record import MAX_ALIASES, Change, Record, changed, refusal
 from cache.semantic.store.records import Changed, Dropped, Kept, Records
 from cache.semantic.store.redis_records import Names, RedisRecords
 from proxy.redis_link import RedisLink
@@ -86,7 +86,7 @@ async def test_what_was_learnt_outlives_the_answer(store: Store) -> None:
     """A fresh answer to the same question brings nothing of its own, and takes nothing away."""
     await store.records.put(record(min_similarity=1.5, wrong=7, aliases=(asked(9),)))
     assert await store.one() == record()
-    learnt = Change(0.9, 1, asked(2))
+    learnt = Change(0.9, 1, asked(2), refusal("why?"))
     assert await store.records.change(key(1), PARTITION, learnt) is Changed.CHANGED
     fresh = record(created=NOW + 1, expires=NOW + 90)
     assert await store.records.put(fresh) is Kept.STORED
@@ -96,7 +96,7 @@ async def test_what_was_learnt_outlives_the_answer(store: Store) -> None:
 async def test_what_was_learnt_holds_in_its_partition(store: Store) -> None:
     """In another, similarities and vectors are of another kind: it is learnt anew, and what comes late is absent."""
     await store.records.put(record())
-    await store.records.change(key(1), PARTITION, Change(0.9, 1, asked(2)))
+    await store.records.change(key(1), PARTITION, Change(0.9, 1, asked(2), refusal("why?")))
     moved = record(partition=key("another"))
     await store.records.put(moved)
     assert await store.one() == moved
@@ -126,6 +126,21 @@ async def test_all_that_is_learnt_at_once_counts(store: Store) -> None:
     assert found is not None
     assert (found.min_similarity, found.wrong) == (0.91, 12)
     assert {alias.text for alias in found.aliases} == {asked(n).text for n in range(4)}
+
+
+async def test_wrong_labels_of_one_question_count_once(store: Store) -> None:
+    """However it is written; and whoever wants an answer gone says so without one."""
+    await store.records.put(record())
+    for text in ("Is it open?", "is it  open", "IS IT OPEN!"):
+        await store.records.change(key(1), PARTITION, Change(wrong=1, refused=refusal(text)))
+    found = await store.one()
+    assert found is not None
+    assert (found.wrong, found.refuses(refusal("is it open"))) == (1, True)
+    await store.records.change(key(1), PARTITION, Change(wrong=1, refused=refusal("Is it shut?")))
+    await store.records.change(key(1), PARTITION, Change(wrong=2))
+    found = await store.one()
+    assert found is not None
+    assert found.wrong == 4
 
 
 async def test_nothing_comes_back_late(store: Store) -> None:
@@ -161,6 +176,7 @@ MOVES = st.builds(record, NAMES, partition=st.just(key("another")))
 LEARNT = st.one_of(
     st.builds(Change, st.floats(0, 2), st.integers(0, 2)),
     st.builds(Change, alias=st.builds(asked, st.integers(0, 9))),
+    st.builds(Change, wrong=st.integers(0, 1), refused=st.integers(0, 20).map(str).map(refusal)),
     st.builds(Change, st.floats(0.7, 1), alias=st.builds(asked, st.integers(0, 9))),
 )
 CHANGES = st.tuples(st.just("change"), st.tuples(NAMES, LEARNT))
