@@ -1,0 +1,115 @@
+"""A look, taken apart: each seam notes how long what is behind it took."""
+
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Final, final
+
+from cache.select import Selector
+from cache.semantic.embed import Embedder, Reason, Vector
+from cache.semantic.embedders.onnx_model import OnnxModel
+from cache.semantic.index import Index
+from cache.semantic.store.file_records import FileRecords
+from cache.semantic.store.record import Change, Record
+from cache.semantic.store.records import Changed, Dropped, Kept
+
+__all__ = ["NAMES", "Noted", "TimedEmbedder", "TimedIndex", "TimedModel", "TimedRecords"]
+
+NAMES: Final = ("model", "hops", "search", "records", "decide")
+
+
+@final
+class Noted:
+    """Seconds of the look that is under way."""
+
+    def __init__(self) -> None:
+        self.model = self.embed = self.search = self.records = 0.0
+        self.found = 0
+        """Candidates."""
+
+    def parts(self, whole: float) -> tuple[float, ...]:
+        """By NAMES. `hops` is what it takes to get to the model's thread and back, `decide` all that is left."""
+        decide = whole - self.embed - self.search - self.records
+        return self.model, self.embed - self.model, self.search, self.records, decide
+
+
+@final
+class TimedModel:
+    def __init__(self, model: OnnxModel, noted: Noted) -> None:
+        self._model = model
+        self._noted = noted
+
+    def run(self, texts: Sequence[str]) -> list[Vector | Reason]:
+        begun = time.perf_counter()
+        made = self._model.run(texts)
+        self._noted.model = time.perf_counter() - begun
+        return made
+
+
+@final
+class TimedEmbedder:
+    def __init__(self, embedder: Embedder, noted: Noted) -> None:
+        self._embedder = embedder
+        self._noted = noted
+        self.fingerprint = embedder.fingerprint
+        self.dimension = embedder.dimension
+
+    async def warm(self) -> None:
+        await self._embedder.warm()
+
+    async def embed(self, text: str) -> Vector:
+        begun = time.perf_counter()
+        made = await self._embedder.embed(text)
+        self._noted.embed = time.perf_counter() - begun
+        return made
+
+    async def close(self) -> None:
+        await self._embedder.close()
+
+
+@final
+class TimedIndex:
+    def __init__(self, index: Index, noted: Noted) -> None:
+        self._index = index
+        self._noted = noted
+
+    def holds(self, partition: str) -> bool:
+        return self._index.holds(partition)
+
+    async def search(
+        self, partition: str, vector: Vector, *, k: int = 8, least: float = 0.60
+    ) -> list[tuple[str, float]]:
+        begun = time.perf_counter()
+        found = await self._index.search(partition, vector, k=k, least=least)
+        self._noted.search = time.perf_counter() - begun
+        self._noted.found = len(found)
+        return found
+
+
+@final
+class TimedRecords:
+    """Implements `Records`."""
+
+    def __init__(self, records: FileRecords, noted: Noted) -> None:
+        self._records = records
+        self._noted = noted
+
+    async def get(self, keys: Sequence[str]) -> Mapping[str, Record]:
+        begun = time.perf_counter()
+        found = await self._records.get(keys)
+        self._noted.records = time.perf_counter() - begun
+        return found
+
+    async def put(self, record: Record) -> Kept:
+        return await self._records.put(record)
+
+    async def change(self, key: str, partition: str, change: Change) -> Changed:
+        return await self._records.change(key, partition, change)
+
+    async def drop(self, keys: Sequence[str]) -> Dropped:
+        return await self._records.drop(keys)
+
+    async def purge(self, selector: Selector) -> Dropped:
+        return await self._records.purge(selector)
+
+    def all(self) -> AsyncIterator[Record]:
+        return self._records.all()
