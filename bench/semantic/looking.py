@@ -17,7 +17,7 @@ from typing import Final, final
 import numpy as np
 
 from bench.semantic.entries import PARTITION, Site, nearest, record
-from bench.semantic.parts import NAMES, Noted, TimedEmbedder, TimedIndex, TimedModel, TimedRecords
+from bench.semantic.parts import NAMES, Noted, TimedEmbedder, TimedIndex, TimedModel
 from bench.spec import percentile
 from cache.semantic.decide import Settings, Thresholds
 from cache.semantic.embed import TimelyEmbedder, Vector
@@ -122,7 +122,7 @@ class Bench:
         self.lookup = Lookup(
             TimedEmbedder(self.embedder, self.noted),
             TimedIndex(self.index, self.noted),
-            TimedRecords(self.records, self.noted),
+            self.records,
             Guard(),
             Settings(),
             lambda _group, _party: Thresholds(),
