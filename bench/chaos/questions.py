@@ -39,6 +39,7 @@ __all__ = [
     "calmed",
     "errand_of",
     "judge",
+    "judge_neither",
     "judge_outage",
     "judge_probe",
     "judge_unheard",
@@ -348,6 +349,16 @@ def judge_outage(answer: Answer, *, left: bool) -> bool:
     if answer.status in (502, 503) and answer.whole:
         return _code(answer.body) in _OUT | {f"as_asked_{_OUTAGE}"}
     return answer.status == 200 and not answer.whole and not left
+
+
+def judge_neither(question: Question, answer: Answer) -> bool:
+    """Whether this may be what a request came to that the first upstream has no time for, while the other is left alone
+    for what was asked of it in an outage: questions that it is silent at fail two seconds later, one after another.
+    """
+    if question.errand is not Errand.ELSEWHERE or not answer.whole:
+        return False
+    refused = f"as_asked_{question.order.status}"
+    return (answer.status, _code(answer.body)) in {(question.order.status, refused), (_OUTAGE, "upstream_unavailable")}
 
 
 def judge_unheard(answer: Answer) -> bool:
