@@ -204,11 +204,7 @@ def _weather_laws(
     return [
         one_call_each(soaked.herds, weather.spells, watched, told),
         in_time(soaked.prompt, weather.spells),
-        Law(
-            "an upstream takes few requests with it",
-            (soaked.outages + soaked.neither) * 100 <= soaked.record.requests,
-            outages,
-        ),
+        Law("an upstream takes few requests with it", taken * 100 <= soaked.record.requests, outages),
         weathered(weather),
     ]
 
