@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bench.chaos.canary import Order
+from bench.chaos.excuses import judge_neither, judge_outage, judge_unheard
 from bench.chaos.questions import (
     ALL_KEYS,
     OUT_OF_ORDER,
@@ -22,10 +23,7 @@ from bench.chaos.questions import (
     calmed,
     errand_of,
     judge,
-    judge_neither,
-    judge_outage,
     judge_probe,
-    judge_unheard,
     outcomes,
 )
 from bench.chaos.record import Record

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bench.chaos.calls import Call, Ended, serial_of, usage_of
 from bench.chaos.canary import Order
 from bench.chaos.endure import at_rest, unaffected
+from bench.chaos.excuses import judge_neither, judge_outage
 from bench.chaos.money import (
     Books,
     Lines,
@@ -31,8 +32,6 @@ from bench.chaos.questions import (
     calmed,
     errand_of,
     judge,
-    judge_neither,
-    judge_outage,
     outcomes,
 )
 from bench.chaos.weather import ENDURED, Spell, Trouble
