@@ -37,6 +37,7 @@ __all__ = [
     "PhaseTimeouts",
     "Reply",
     "Sink",
+    "field_lines",
     "header",
 ]
 
@@ -50,6 +51,11 @@ def header(headers: Headers, name: bytes) -> bytes:
         if key == name:
             return value
     return b""
+
+
+def field_lines(headers: Headers) -> bytes:
+    """As HTTP/1.1 writes them (RFC 9112 §5)."""
+    return b"".join([b"%b: %b\r\n" % line for line in headers])
 
 
 class Outcome(enum.Enum):
@@ -205,8 +211,8 @@ class Ask:
     method: str
     target: bytes
     """Path and query as they go on the wire."""
-    headers: Headers
-    """End-to-end fields; the transport adds host and framing."""
+    lines: bytes
+    """End-to-end fields as they go on the wire; the transport adds host and framing."""
     body: bytes | Body
     timeouts: PhaseTimeouts
     upload_limit: int

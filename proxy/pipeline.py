@@ -134,7 +134,11 @@ class Pipeline:
         exchange.identified_at = self._clock()
         body = await self._understand.body(exchange, route)
         exchange.received_at = self._clock()
-        body = await self._resolve(exchange, route, body)
+        model = self._router.resolve(exchange.model)
+        if model == exchange.model:
+            self._auth.permit(exchange, route)
+        else:
+            body = await self._rename(exchange, route, body, model)
         model_route = self._router.pick(exchange.model)
         if route.name in LISTS:
             listed(exchange, exchange.key, self._router.aliases)
@@ -153,12 +157,8 @@ class Pipeline:
             finally:
                 answer.abort()
 
-    async def _resolve(self, exchange: Exchange, route: Route, body: bytes | Body) -> bytes | Body:
+    async def _rename(self, exchange: Exchange, route: Route, body: bytes | Body, model: str) -> bytes | Body:
         """An alias becomes the model that it stands for. Raises Failure."""
-        model = self._router.resolve(exchange.model)
-        if model == exchange.model:
-            self._auth.permit(exchange, route)
-            return body
         # Who may use it by either name may.
         try:
             self._auth.permit(exchange, route)

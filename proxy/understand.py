@@ -68,7 +68,8 @@ class Understand:
         return body if body.length != 0 else b""
 
     async def _json(self, exchange: Exchange, route: Route) -> bytes:
-        body = await exchange.body.read(self._json_limit)
+        whole = exchange.body.whole()
+        body = await exchange.body.read(self._json_limit) if whole is None or len(whole) > self._json_limit else whole
         coding = header(exchange.headers, b"content-encoding").strip().lower()
         if coding and coding != b"identity":
             body = await self._inflate(coding, body)

@@ -161,6 +161,8 @@ def _endure(shaken: Rig, weather: Weather, seconds: float, seed: int, told: Call
     usage = _summed_up(shaken, weather)
     ended = gateway.end()
     laws, _ = outcome_laws(soaked.record, counted, gateway.log, told, skip=skip, kills=weather.kills)
+    if soaked.record.wrong:
+        _tell_of_breakers(gateway.log, told)
     return [
         *laws,
         *answer_laws(soaked, weather),
@@ -196,11 +198,13 @@ def _weather_laws(
     told: Callable[[str], None],
 ) -> list[Law]:
     outages = f"{soaked.outages} of {soaked.record.requests:,} in the first second of an outage; "
+    outages += f"{soaked.neither} that neither took soon after one; "
     outages += f"{soaked.unheard} refused by new workers without Redis"
+    taken = soaked.outages + soaked.neither
     return [
         one_call_each(soaked.herds, weather.spells, watched, told),
         in_time(soaked.prompt, weather.spells),
-        Law("an upstream takes few requests with it", soaked.outages * 100 <= soaked.record.requests, outages),
+        Law("an upstream takes few requests with it", taken * 100 <= soaked.record.requests, outages),
         weathered(weather),
     ]
 
@@ -217,6 +221,14 @@ def unaffected(
     figures += f"and {percentile(calm, 0.5) * 1e3:.1f} ms"
     promise = f"p99 of unaffected requests ≤ {_SLOWER} × the calm run's"
     return Law(promise, bool(fair) and bool(calm) and now <= _SLOWER * then, figures)
+
+
+def _tell_of_breakers(log: Path, told: Callable[[str], None]) -> None:
+    """When an upstream was left alone, which explains much of what its clients got."""
+    with log.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            if '"event":"breaker"' in line:
+                told(f"log: {line.strip()}")
 
 
 def _resting(shaken: Rig, weather: Weather) -> Iterator[dict[str, float]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from bench.chaos.canary import Order
+from bench.chaos.excuses import judge_neither, judge_outage, judge_unheard
 from bench.chaos.questions import (
     ALL_KEYS,
     OUT_OF_ORDER,
@@ -22,9 +23,7 @@ from bench.chaos.questions import (
     calmed,
     errand_of,
     judge,
-    judge_outage,
     judge_probe,
-    judge_unheard,
     outcomes,
 )
 from bench.chaos.record import Record
@@ -78,6 +77,8 @@ class Soaked:
     """The same, of those of them that the upstream is asked for, and answers at once."""
     outages: int = 0
     """Requests that an upstream took with it when it went away."""
+    neither: int = 0
+    """Requests that the first upstream had no time for while the other was left alone, soon after an outage."""
     unheard: int = 0
     """Requests refused by a worker that had never heard what is left of a budget, as Redis was away."""
     asked: Iterator[int] = field(default_factory=itertools.count)
@@ -202,7 +203,7 @@ class _Soaker:
         record.saw("probe", answer.call_id, frozenset(["relayed"] if wrong else ["refused"]))
         if wrong:
             self._soaked.torn += 1
-            record.complain(f"probe {index}", wrong, answer.call_id)
+            record.complain(f"probe {index}", wrong, answer.call_id, kind="probe")
 
     async def _ask(self, client: _Client, index: int, question: Question, leave_after: float = 0.0) -> int:
         """The serial of the call that answered; -1 for none."""
@@ -220,10 +221,12 @@ class _Soaker:
         unsettled = self._weather.unsettled(asked, ended)
         outage = unsettled and judge_outage(answer, left=left)
         unheard = judge_unheard(answer) and self._weather.unheard(asked, ended)
-        if (outage or unheard) and judge(question, answer)[1]:
+        neither = judge_neither(question, answer) and self._weather.recovering(asked, ended)
+        if (outage or unheard or neither) and judge(question, answer)[1]:
             soaked.record.saw(errand, answer.call_id, OUT_OF_ORDER)
             soaked.outages += outage
             soaked.unheard += unheard
+            soaked.neither += neither and not outage
             return -1
         soaked.record.saw(errand, answer.call_id, outcomes(errand, answer, left=left, outage=unsettled))
         if errand is Errand.HERD and left and not answer.whole:
@@ -239,12 +242,14 @@ class _Soaker:
         soaked, label = self._soaked, f"errand {index} ({question.errand}, {self._weather.now})"
         serial, wrong = judge(question, answer)
         if wrong:
-            soaked.record.complain(label, wrong, answer.call_id)
+            soaked.record.complain(label, wrong, answer.call_id, kind=f"{question.errand} {answer.cache}")
             soaked.foreign += "another" in wrong or "not the whole answer to this question" in wrong
-            soaked.torn += answer.cache in _STORED
+            soaked.torn += answer.status == 200 and answer.cache in _STORED
         if answer.cache in ("HIT", "STALE") and 0 <= serial <= purged:
             soaked.purged += 1
-            soaked.record.complain(label, f"call {serial} was purged with all up to {purged}", answer.call_id)
+            soaked.record.complain(
+                label, f"call {serial} was purged with all up to {purged}", answer.call_id, kind="purged"
+            )
         return serial
 
     def _died(self) -> bool:
@@ -258,7 +263,7 @@ class _Soaker:
             record.saw_cut(kind, "")
             return
         record.saw(kind, "", frozenset())
-        record.complain(f"errand {index} ({kind}, {self._weather.now})", repr(error))
+        record.complain(f"errand {index} ({kind}, {self._weather.now})", repr(error), kind=kind)
 
     async def _herd(self, index: int, question: Question) -> None:
         clients = [_Client(self._port) for _ in range(_HERD)]

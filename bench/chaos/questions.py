@@ -27,6 +27,7 @@ __all__ = [
     "ALL_KEYS",
     "ENDURE",
     "KEYS",
+    "OUTAGE",
     "OUT_OF_ORDER",
     "PROMPT",
     "SOAK",
@@ -37,11 +38,10 @@ __all__ = [
     "Errand",
     "Question",
     "calmed",
+    "code_of",
     "errand_of",
     "judge",
-    "judge_outage",
     "judge_probe",
-    "judge_unheard",
     "outcomes",
 ]
 
@@ -151,8 +151,7 @@ _STATUSES_OF_ERRORS: Final = (400, 404, 500, 503)
 _STATUSES_ELSEWHERE: Final = (429, 503)
 _USED_UP: Final = frozenset(["rate_limit_exceeded", "insufficient_quota", "limits_unavailable"])
 """The last: while Redis is away, a worker spends no money that it has not heard of."""
-_OUT: Final = frozenset(["upstream_unreachable", "upstream_error", "upstream_disconnected", "upstream_unavailable"])
-_OUTAGE: Final = 503
+OUTAGE: Final = 503
 OUT_OF_ORDER: Final = frozenset(["relayed", "refused", "failed", "broken"])
 """What the log may say of a request that an outage took along."""
 _SHARED: Final = frozenset(["HIT", "MISS", "COALESCED", "REFRESH"])
@@ -258,7 +257,7 @@ def errand_of(seed: int, index: int, shares: Mapping[Errand, int] = SOAK) -> Que
         case Errand.SLOW:
             return Question(errand, key, _SETS[errand] + dice.randrange(_BIG), stream=True)
         case Errand.FLAKY:
-            order = Order(status=_OUTAGE if dice.random() < 0.4 else 200)
+            order = Order(status=OUTAGE if dice.random() < 0.4 else 200)
             return Question(errand, key, _SETS[errand] + dice.randrange(_FLAKY), order=order)
         case Errand.HERD | Errand.LEAVE | Errand.ERROR | Errand.RESET | Errand.STALL:
             return _trouble(errand, key, index, dice)
@@ -321,16 +320,16 @@ def judge(question: Question, answer: Answer) -> tuple[int, str]:
     if errand in _FAULTS:
         return -1, _judge_broken(question, answer)
     if errand is Errand.TIGHT and answer.status in (429, 503) and answer.whole:
-        code = _code(answer.body)
+        code = code_of(answer.body)
         return -1, "" if code in _USED_UP else f"refused with {code}"
-    failed = errand is Errand.ERROR or (errand is Errand.FLAKY and answer.status == _OUTAGE)
+    failed = errand is Errand.ERROR or (errand is Errand.FLAKY and answer.status == OUTAGE)
     if not answer.whole or (answer.status != 200 and not failed):
         return -1, f"status {answer.status}, whole {answer.whole}, {answer.body[:120]!r}"
     if answer.cache not in _STATUSES[errand]:
         return -1, f"x-cache-status {answer.cache}"
     if failed:
-        asked = question.order.status if errand is Errand.ERROR else _OUTAGE
-        same = answer.status == asked and _code(answer.body) == f"as_asked_{asked}"
+        asked = question.order.status if errand is Errand.ERROR else OUTAGE
+        same = answer.status == asked and code_of(answer.body) == f"as_asked_{asked}"
         return -1, "" if same else f"not the upstream's error: {answer.status}, {answer.body[:120]!r}"
     if question.texts:
         return -1, read_embeddings(answer.body, question.key, question.texts, packed=question.packed)
@@ -338,21 +337,6 @@ def judge(question: Question, answer: Answer) -> tuple[int, str]:
     # What was asked both ways may be made of the other form.
     reading = read(answer.body, question.key, question.number, exact=errand is not Errand.EITHER)
     return reading.serial, reading.wrong and f"{answer.cache}: {reading.wrong}"
-
-
-def judge_outage(answer: Answer, *, left: bool) -> bool:
-    """Whether this may be what a request came to whose upstream went away under it, while no other was asked.
-
-    Who has `left` has cut the answer himself.
-    """
-    if answer.status in (502, 503) and answer.whole:
-        return _code(answer.body) in _OUT | {f"as_asked_{_OUTAGE}"}
-    return answer.status == 200 and not answer.whole and not left
-
-
-def judge_unheard(answer: Answer) -> bool:
-    """Whether this is what a worker says that has never heard how much a key may spend."""
-    return answer.status == 503 and answer.whole and _code(answer.body) == "limits_unavailable"
 
 
 def _judge_left(question: Question, answer: Answer) -> str:
@@ -369,18 +353,18 @@ def _judge_broken(question: Question, answer: Answer) -> str:
     status, codes = _FAULTS[question.errand]
     order = question.order
     if answer.status == status and answer.whole:
-        return "" if _code(answer.body) in codes else f"expected {sorted(codes)}: {answer.body[:120]!r}"
+        return "" if code_of(answer.body) in codes else f"expected {sorted(codes)}: {answer.body[:120]!r}"
     if answer.status != 200 or 0 in (order.reset_at, order.stall_at):
         return f"expected {status}: status {answer.status}, {answer.body[:120]!r}"
     if not question.stream:
         return "half a body, and no sign of that" if answer.whole else ""
     events = answer.body.strip().split(b"\n\n")
-    if _code(events[-1].removeprefix(b"data: ")) not in codes:
+    if code_of(events[-1].removeprefix(b"data: ")) not in codes:
         return f"a broken stream without an error: {events[-1][:120]!r}"
     return read_beginning(answer.body, question.key, question.number)
 
 
-def _code(body: bytes) -> str:
+def code_of(body: bytes) -> str:
     try:
         return str(msgspec.json.decode(body)["error"]["code"])
     except (msgspec.DecodeError, LookupError, TypeError):
@@ -389,5 +373,5 @@ def _code(body: bytes) -> str:
 
 def judge_probe(answer: Answer) -> str:
     """Of an answer that broke nothing is stored: who asks for that alone gets `cache_miss`."""
-    missed = answer.status == 504 and answer.whole and _code(answer.body) == "cache_miss"
+    missed = answer.status == 504 and answer.whole and code_of(answer.body) == "cache_miss"
     return "" if missed else f"of a broken answer something is stored: {answer.status}, {answer.body[:120]!r}"

@@ -11,7 +11,8 @@ from bench.chaos.laws import Audit, Law, audit
 
 __all__ = ["Record", "outcome_laws"]
 
-_COMPLAINTS: Final = 10
+_COMPLAINTS: Final = 3
+"""Of each kind; the rest are counted."""
 _ACCOUNTING: Final = 0.2
 """Seconds of finished requests that a killed worker may take with it: it accounts every 100 ms and gathers lines for
 50 ms, and a busy loop is late."""
@@ -38,6 +39,8 @@ class Record:
     """The same, of which not even the head came."""
     wrong: int = 0
     complaints: list[str] = field(default_factory=list)
+    complained: Counter[str] = field(default_factory=Counter)
+    """By kind."""
     suspects: dict[str, str] = field(default_factory=dict)
     """By call id: whose answer is complained about."""
     twice: int = 0
@@ -62,10 +65,11 @@ class Record:
         else:
             self.cut_unseen += 1
 
-    def complain(self, label: str, wrong: str, call_id: str = "") -> None:
+    def complain(self, label: str, wrong: str, call_id: str = "", *, kind: str = "") -> None:
         """An answer is not what had to come back."""
         self.wrong += 1
-        if len(self.complaints) < _COMPLAINTS:
+        self.complained[kind] += 1
+        if self.complained[kind] <= _COMPLAINTS:
             self.complaints.append(f"{label}: {wrong}")
             if call_id:
                 self.suspects[call_id] = label

@@ -35,6 +35,8 @@ _YOUNG: Final = 40.0
 _TROUBLE: Final = 3.0
 _UP_WITHIN: Final = 15.0
 _PURGE_TRIES: Final = 3
+_PURGED_WITHIN: Final = 120.0
+"""Seconds: Redis is searched a slice at a time, between the requests of a busy worker."""
 _PURGES: Final[tuple[dict[str, object], ...]] = (
     {"model": MODELS[0]},
     {"model": MODELS[1]},
@@ -178,6 +180,10 @@ class Weather:
             spell.what in _OUTAGES and spell.began <= ended and began <= spell.began + _NOTICED for spell in self.spells
         )
 
+    def recovering(self, began: float, ended: float) -> bool:
+        """An upstream went away, or had done so shortly before: what it left undone may yet speak against the other."""
+        return any(spell.what in _OUTAGES and spell.touches(began, ended) for spell in self.spells)
+
     def _run(self, gateway: servers.Server, upstream: servers.Server, eldest: int) -> None:
         selectors = itertools.cycle(_PURGES)
         try:
@@ -262,7 +268,7 @@ class Weather:
             self.unfinished += 1
 
     def _post(self, port: int, path: str, body: dict[str, object]) -> tuple[int, dict[str, dict[str, int]]]:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PURGED_WITHIN)
         with contextlib.closing(connection):
             headers = {"authorization": f"Bearer {servers.ADMIN_TOKEN}", "content-type": "application/json"}
             connection.request("POST", path, json.dumps(body), headers)

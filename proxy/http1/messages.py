@@ -271,17 +271,10 @@ _STATUS_LINES = {code: b"HTTP/1.1 %d %b\r\n" % (code, reason) for code, reason i
 
 def response_head_bytes(status: int, headers: Headers, framing: bytes) -> bytes:
     """`framing` is zero or more whole field lines."""
-    parts = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
-    parts += [b"%b: %b\r\n" % line for line in headers]
-    parts.append(framing)
-    parts.append(b"\r\n")
-    return b"".join(parts)
+    start = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+    return b"".join([start, *[b"%b: %b\r\n" % line for line in headers], framing, b"\r\n"])
 
 
-def request_head_bytes(method: str, target: bytes, host: bytes, headers: Headers, framing: bytes) -> bytes:
-    """`framing` is zero or more whole field lines."""
-    parts = [b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (method.encode("ascii"), target, host)]
-    parts += [b"%b: %b\r\n" % line for line in headers]
-    parts.append(framing)
-    parts.append(b"\r\n")
-    return b"".join(parts)
+def request_head_bytes(method: str, target: bytes, host: bytes, lines: bytes, framing: bytes) -> bytes:
+    """`lines` and `framing` are each zero or more whole field lines."""
+    return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b\r\n" % (method.encode("ascii"), target, host, lines, framing)

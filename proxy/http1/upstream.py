@@ -84,7 +84,7 @@ class UpstreamConnection(asyncio.Protocol):
             framing += b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length
         elif body or ask.method not in BODILESS:
             framing += b"content-length: %d\r\n" % len(body)
-        head = request_head_bytes(ask.method, ask.target, self._pool.host, ask.headers, framing)
+        head = request_head_bytes(ask.method, ask.target, self._pool.host, ask.lines, framing)
         self._sent = False
         if isinstance(body, bytes):
             if len(body) <= JOIN_LIMIT:
@@ -133,7 +133,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _enter(self, phase: str, seconds: float) -> None:
         self._phase = phase
-        self.deadline = min(self._loop.time() + seconds, self._hard_deadline)
+        deadline = self._loop.time() + seconds
+        self.deadline = min(self._hard_deadline, deadline)
 
     def pause_writing(self) -> None:
         self._gate.close()

@@ -57,10 +57,16 @@ NANO: Final = 1_000_000_000
 MAX_TICKS: Final = MAX_DOLLARS * 10_000_000_000
 NANO_PER_TICK: Final = 10  # xAI's: 10,000,000,000 a dollar
 _NONE: Final[Mapping[str, object]] = MappingProxyType({})
+_USUAL: Final = frozenset(
+    ["prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details"]
+)
+"""All that most answers tell."""
 
 
 def tokens_of(usage: Mapping[str, object]) -> dict[str, int]:
     """Tokens by kind (`TOKENS`), each above 0; the parts of a whole together are no more than it."""
+    if _is_plain(usage):
+        return {"input": usage["prompt_tokens"], "output": usage["completion_tokens"]}  # type: ignore[dict-item]
     tokens: dict[str, int] = {}
     taken = _input(usage, tokens)
     made = _output(usage, tokens)
@@ -70,6 +76,21 @@ def tokens_of(usage: Mapping[str, object]) -> dict[str, int]:
     if len(tokens) > ("input" in tokens) + ("output" in tokens):
         _fit(tokens)
     return tokens
+
+
+def _is_plain(usage: Mapping[str, object]) -> bool:
+    """Two wholes that add up, of which nothing is told but noughts: as nearly all are, so that it pays to ask first."""
+    asked, made = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    return (
+        type(asked) is int
+        and type(made) is int
+        and 0 < asked <= MAX_COUNT
+        and 0 < made <= MAX_COUNT
+        and usage.get("total_tokens") == asked + made
+        and usage.keys() <= _USUAL
+        and not any(_details(usage, "prompt_tokens_details").values())
+        and not any(_details(usage, "completion_tokens_details").values())
+    )
 
 
 def units_of(usage: Mapping[str, object]) -> dict[str, int]:

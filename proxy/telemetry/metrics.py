@@ -215,10 +215,13 @@ class Metrics:
         note(seconds)
 
     def tokens(self, model: str, kind: str, amount: int) -> None:
-        key = (self.model_label(model), kind)
-        count = self._tokens.get(key)
+        count = self._tokens.get((model, kind))
         if count is None:
-            count = self._tokens[key] = self._model_tokens.labels(*key)
+            # A name that is no label yet may become one.
+            key = (self.model_label(model), kind)
+            count = self._tokens.get(key)
+            if count is None:
+                count = self._tokens[key] = self._model_tokens.labels(*key)
         self._due.add(count, amount)
 
     def upstream_connected(self, upstream: str, *, reused: bool) -> None:

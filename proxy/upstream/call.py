@@ -8,9 +8,9 @@ from typing import Final, Protocol, final
 from urllib.parse import quote, unquote_to_bytes
 
 from cache.directives import DIRECTIVE_FIELDS
-from proxy.auth import without_credentials
+from proxy.auth import Heads, without_credentials
 from proxy.errors import Failure, Kind
-from proxy.exchange import Ask, Body, Exchange, Headers, LiveReply, Reply, header
+from proxy.exchange import Ask, Body, Exchange, Headers, LiveReply, Reply, field_lines, header
 from proxy.openai.rename import INLINE, edited, form_with_model, query_with_model, with_model
 from proxy.upstream.deadlines import OURS, CallTimeouts
 from proxy.upstream.retry import plainly
@@ -26,6 +26,8 @@ DEPLOYMENT: Final = "/deployments/{model}"
 """Where Azure's paths name the model; what concerns no model stands beside it."""
 DOTS: Final = frozenset([".", ".."])
 MAX_PATHS: Final = 256
+MAX_LINES: Final = 4_096
+"""Bytes of field lines that are worth remembering."""
 FORM_HEAD: Final = 65_536
 """Bytes of a form in which its model is looked for."""
 FORM_LIMIT: Final = 1 << 40
@@ -105,6 +107,7 @@ class UpstreamCall:
         self._key_prefix = b"Bearer " if target.key_field == b"authorization" else b""
         self._path = _path_to(target.base_path)
         self._in_path = "{model}" in target.base_path
+        self._written: Heads[tuple[tuple[bytes, bytes, bool, bytes], bytes]] = Heads()
         self._transport = transport
         self._upload_limit = upload_limit
         self._clock = clock
@@ -136,7 +139,7 @@ class UpstreamCall:
         ask = Ask(
             method=exchange.method,
             target=path + b"?" + query if query else path,
-            headers=self._headers(exchange, key),
+            lines=self._lines(exchange, key),
             body=body,
             timeouts=timeouts.of(exchange.headers, streams=streams, spent=now - exchange.started_at),
             upload_limit=self._upload_limit,
@@ -156,6 +159,18 @@ class UpstreamCall:
         exchange.upstream_status = reply.status
         exchange.upstream_id = header(reply.headers, b"x-request-id")
         return reply
+
+    def _lines(self, exchange: Exchange, key: bytes) -> bytes:
+        """Clients send the same few heads over and over: what goes upstream is written once for each."""
+        route = exchange.route
+        asked = key, exchange.credential, route is not None and route.cacheable, exchange.upgrade
+        found = self._written.get(exchange.headers)
+        if found is not None and found[0] == asked:
+            return found[1]
+        lines = field_lines(self._headers(exchange, key))
+        if len(lines) <= MAX_LINES:
+            self._written.put(exchange.headers, (asked, lines))
+        return lines
 
     def _headers(self, exchange: Exchange, key: bytes) -> Headers:
         headers = exchange.headers

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final, final
 
 from proxy.errors import Failure
-from proxy.exchange import Ask, Headers, PhaseTimeouts
+from proxy.exchange import Ask, Headers, PhaseTimeouts, field_lines
 from proxy.upstream.breaker import Result, State
 from proxy.upstream.call import Transport
 from proxy.upstream.endpoint import Endpoint
@@ -86,8 +86,7 @@ class Probe:
 
     async def _answers(self) -> bool:
         """Anything but a failure will do: who refuses a key lives."""
-        headers = list(self._headers)
-        ask = Ask("GET", self._target, headers, b"", self._timeouts, 0)
+        ask = Ask("GET", self._target, field_lines(list(self._headers)), b"", self._timeouts, 0)
         try:
             reply = await self._transport.send(ask)
         except Failure:

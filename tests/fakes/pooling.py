@@ -111,7 +111,7 @@ async def pool_of(port: int) -> AsyncIterator[Pool]:
 
 
 def ask(method: str = "POST", body: bytes | Body = b"{}", **fields: Any) -> Ask:
-    return Ask(method, b"/v1/x", [], body, replace(TIMEOUTS, **fields), 1 << 30)
+    return Ask(method, b"/v1/x", b"", body, replace(TIMEOUTS, **fields), 1 << 30)
 
 
 async def fetch(pool: Pool, asked: Ask | None = None) -> bytes:

@@ -338,4 +338,9 @@ def house(path: Path, **options: Any) -> Iterator[House]:
 
 
 def sent_header(ask: Ask, name: bytes) -> bytes:
-    return header(ask.headers, name)
+    return header([_field(line) for line in ask.lines.split(b"\r\n")], name)
+
+
+def _field(line: bytes) -> tuple[bytes, bytes]:
+    name, _, value = line.partition(b": ")
+    return name, value

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bench.chaos.calls import Call, Ended, serial_of, usage_of
 from bench.chaos.canary import Order
 from bench.chaos.endure import at_rest, unaffected
+from bench.chaos.excuses import judge_neither, judge_outage
 from bench.chaos.money import (
     Books,
     Lines,
@@ -22,6 +23,7 @@ from bench.chaos.money import (
 )
 from bench.chaos.questions import (
     ENDURE,
+    KEYS,
     SOAK,
     TIGHT,
     Answer,
@@ -30,7 +32,6 @@ from bench.chaos.questions import (
     calmed,
     errand_of,
     judge,
-    judge_outage,
     outcomes,
 )
 from bench.chaos.weather import ENDURED, Spell, Trouble
@@ -220,3 +221,14 @@ def test_who_leaves_during_an_outage_has_left() -> None:
     assert "abandoned" in outcomes(Errand.HERD, half, left=True, outage=True)
     assert outcomes(Errand.HERD, half, left=True) == {"abandoned", "relayed"}
     assert outcomes(Errand.LEAVE, half, left=True) == {"abandoned"}
+
+
+def test_who_needs_both_upstreams_may_be_told_that_there_is_neither() -> None:
+    """Of errands that the first upstream has no time for, and in its words or those for an upstream left alone."""
+    elsewhere = Question(Errand.ELSEWHERE, KEYS[0], 1, order=Order(status=429, first_alone=True))
+    assert judge_neither(elsewhere, Answer(429, whole=True, body=error("as_asked_429")))
+    assert judge_neither(elsewhere, Answer(503, whole=True, body=error("upstream_unavailable")))
+    assert not judge_neither(elsewhere, Answer(500, whole=True, body=error("internal_error")))
+    assert not judge_neither(elsewhere, Answer(503, whole=False, body=error("upstream_unavailable")))
+    other = Question(Errand.NEW, KEYS[0], 1)
+    assert not judge_neither(other, Answer(503, whole=True, body=error("upstream_unavailable")))

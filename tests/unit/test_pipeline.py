@@ -50,7 +50,7 @@ async def test_what_is_asked(home: House) -> None:
     await _serve(home, b'{"model":"m"}', headers=[(b"x", b"y"), (b"accept-encoding", b"gzip")])
     (ask,) = home.transport.asks
     assert (ask.method, ask.target, ask.body) == ("POST", b"/base/chat/completions", b'{"model":"m"}')
-    assert ask.headers == [(b"x", b"y"), (b"accept-encoding", b"identity")]
+    assert ask.lines == b"x: y\r\naccept-encoding: identity\r\n"
     assert ask.timeouts.total == 5.0
 
 
@@ -71,7 +71,7 @@ async def test_the_operators_key(tmp_path: Path) -> None:
         await _serve(home, headers=[(b"authorization", b"Bearer sk-theirs"), (b"x-api-key", b"sk-theirs")])
         (ask,) = home.transport.asks
         assert sent_header(ask, b"authorization") == b"Bearer sk-ours"
-        assert "theirs" not in repr(ask.headers)
+        assert b"theirs" not in ask.lines
 
 
 REFUSALS = [
