@@ -26,6 +26,10 @@ def calibrate(
         Path | None,
         typer.Option(metavar="DIR", help="Of model.onnx and tokenizer.json. Default: that of the configuration."),
     ] = None,
+    verifier: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Of a cross-encoder. Default: that of the configuration, if there is one."),
+    ] = None,
     config: ConfigFile = None,
     *,
     as_json: Json = False,
@@ -40,13 +44,15 @@ def calibrate(
     from math import inf
 
     from cache.semantic.decide import Settings
-    from cache.semantic.embedders.onnx_model import ModelError
+    from cache.semantic.embedders.cross_encoder import find
+    from cache.semantic.embedders.network import ModelError
     from cache.semantic.guard import Guard
     from cache.semantic.learning import calibrate as learning
     from proxy import config as configuration
     from proxy.cli.calibration.measuring import judge
     from proxy.cli.calibration.pairs import BadPairs, read_pairs
     from proxy.cli.calibration.plot import NoPlot, draw
+    from proxy.cli.calibration.reading import ALONE, read
     from proxy.cli.calibration.report import report
     from proxy.cli.calibration.vectors import files_of, similarities
     from proxy.semantic.modes import USUAL, Never
@@ -61,9 +67,14 @@ def calibrate(
         pairs = read_pairs(file, Never((*(USUAL if semantic.never_usual else ()), *semantic.never)))
         guard = Guard(synonyms, [(one, other) for one, other in others])
         judged = judge(pairs, similarities(pairs, files_of(embedder)), guard)
-        rate = max_error_rate or semantic.max_error_rate
+        rate, reads = max_error_rate or semantic.max_error_rate, semantic.verifier
+        settings = Settings(audit=0.0)
+        if folder := verifier or (Path(reads.path) if reads.path else None):
+            sha256 = "" if verifier else reads.sha256
+            judged = read(judged, find(folder, sha256=sha256, label=reads.label, max_tokens=reads.max_tokens))
+            settings = ALONE
         limits = learning.Settings(max_error_rate=rate)
-        found = report(judged, Settings(audit=0.0), semantic.threshold or inf, limits)
+        found = report(judged, settings, semantic.threshold or inf, limits, reads.min_score or inf)
         if plot is not None:
             draw(found.ways, plot, rate)
     except (BadPairs, ModelError, NoPlot) as error:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from proxy import config as configuration
 from proxy.cli import explain, explain_routes
+from proxy.cli.check_models import load_models
 from proxy.cli.explain_semantic import explain_semantic
 from proxy.cli.units import duration, size
 from proxy.config import Config, ConfigError, Loaded, resolved_routes
@@ -28,7 +29,8 @@ def check(option: Path | None, *, as_json: bool) -> None:
     if loaded.config.auth.mode == "keys":
         check_pepper(os.environ)
     redis = _redis(loaded)
-    warnings = configuration.advice(loaded, os.environ, len(os.sched_getaffinity(0)))
+    models = load_models(loaded.config)
+    warnings = [*configuration.advice(loaded, os.environ, len(os.sched_getaffinity(0))), *models.warnings]
     if as_json:
         typer.echo(_document(loaded, warnings))
         return
@@ -42,7 +44,7 @@ def check(option: Path | None, *, as_json: bool) -> None:
         ("Breaker", explain_routes.breaker(loaded.config)),
         ("Admission", explain_routes.admission(loaded.config)),
         ("Cache", _cache(loaded.config, redis)),
-        ("Questions that mean the same", explain_semantic(loaded.config)),
+        ("Questions that mean the same", explain_semantic(loaded.config, models)),
         ("Keys", explain.keys(loaded.config, redis)),
         ("Limits", explain.limits(loaded.config, redis)),
         ("Prices, in USD", explain.prices(loaded.config)),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from proxy.cli.check_models import Models
 from proxy.cli.units import size
 from proxy.config import Config
 from proxy.config.semantic import Semantic
@@ -20,7 +21,7 @@ _EMBEDDERS = {
 }
 
 
-def explain_semantic(config: Config) -> Iterator[tuple[str, str]]:
+def explain_semantic(config: Config, models: Models) -> Iterator[tuple[str, str]]:
     """Names and what is to be said of them."""
     semantic = config.semantic
     if not config.cache.enabled:
@@ -33,12 +34,13 @@ def explain_semantic(config: Config) -> Iterator[tuple[str, str]]:
     if semantic.mode == "off" and not (semantic.models or semantic.endpoints):
         return
     yield "threshold", _threshold(semantic)
-    yield (
-        "embedder",
-        _EMBEDDERS[semantic.embedder.kind].format(folder=semantic.embedder.folder, model=semantic.embedder.model),
-    )
+    embedder = _EMBEDDERS[semantic.embedder.kind].format(folder=semantic.embedder.folder, model=semantic.embedder.model)
+    yield "embedder", f"{embedder}: {models.embedder}" if models.embedder else embedder
     searched = "by the Redis with FT.SEARCH" if semantic.engine == "redis" else "in memory"
     yield "searched", f"{searched}, up to {size(semantic.memory_bytes)}, within {semantic.deadline * 1e3:g} ms"
+    if semantic.verifier.path:
+        yield "verifier", f"the model in {semantic.verifier.path}: {models.verifier}"
+        yield "", f"it is believed {_score(semantic)}"
     if semantic.judge.model:
         yield "judge", f"{semantic.judge.model}, for up to ${semantic.judge.usd_per_day:g} a day"
 
@@ -47,3 +49,9 @@ def _threshold(semantic: Semantic) -> str:
     if semantic.threshold:
         return f"{semantic.threshold:g} for reworded questions, which no label has proven"
     return f"as labels prove it, for at most {semantic.max_error_rate:.1%} wrong"
+
+
+def _score(semantic: Semantic) -> str:
+    if semantic.verifier.min_score:
+        return f"from {semantic.verifier.min_score:g} on, which no label has proven, until labels disprove it"
+    return f"from where labels prove it, for at most {semantic.max_error_rate:.1%} wrong"

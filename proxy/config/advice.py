@@ -66,6 +66,8 @@ def _semantic(config: Config) -> Iterator[str]:
             yield f"{dotted('keys.declared', name)}.semantic: has no effect, because semantic.mode is off for everybody"
     if semantic.threshold and not off:
         yield "semantic.threshold: serves reworded questions that no label has proven; 0 lets labels decide"
+    if semantic.verifier.min_score and not off:
+        yield "semantic.verifier.min_score: serves for a score that no label has proven; 0 lets labels decide"
     if semantic.padding and config.cache.scope != "global":
         yield 'semantic.padding: has no effect, because cache.scope is not "global"'
 

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from cache.semantic.learning.bounds import interval
+from cache.semantic.learning.scores import SCORES
 from proxy.cli.calibration.measuring import Shares, Way
 from proxy.cli.calibration.plot import NoPlot, draw
 from tests.fakes.command import Printed, askonce
+from tests.fakes.cross_encoder import cross_encoder
 
 SAME = [("How do I reset my password?", "how can i reset my password"), ("Where is the museum?", "Where's the museum?")]
 TRAPS = [
@@ -65,7 +67,7 @@ async def test_json(run: Run) -> None:
     found = json.loads(printed.out)
     assert (found["pairs"], found["should_hit"], found["traps"]) == (5, 2, 3)
     assert found["as_set"]["hits"] == found["tiers"]["licensed"]["hits"] == 2
-    assert found["settings"] == {"threshold": None, "max_error_rate": 0.02}
+    assert found["settings"] == {"threshold": None, "min_score": None, "max_error_rate": 0.02}
     assert found["learned"]["threshold"] is None
     alone = [way["cosine"]["traps_wrong"]["share"] for way in found["thresholds"]]
     assert alone == sorted(alone, reverse=True)
@@ -161,3 +163,20 @@ async def test_no_matplotlib(run: Run, tmp_path: Path, monkeypatch: pytest.Monke
     printed = await run([*PAIRS[:1]], "--plot", str(tmp_path / "out.png"))
     assert printed.code == 1
     assert "pip install 'askonce[plot]'" in printed.err
+
+
+async def test_a_verifier_is_measured_too(run: Run, tmp_path: Path) -> None:
+    """By its score, with all that is served without it; and asked about nothing that a veto met."""
+    folder = str(cross_encoder(tmp_path / "verifier"))
+    pairs = [
+        {"a": "How do I get a refund?", "b": "How do I get my money back as a refund?", "same_answer": True},
+        {"a": "How do I get a refund?", "b": "How do I get no refund?", "same_answer": False},
+    ]
+    config = f'[semantic.verifier]\npath = "{folder}"\nmin_score = 0.95'
+    found = json.loads((await run(pairs, "--json", config=config)).out)
+    assert (found["as_set"]["hits"], found["tiers"]["verified"]["hits"]) == (1, 1)
+    assert [each["min_score"] for each in found["scores"] if each["full"]["hits"]] == [*SCORES[:8]]
+    assert found["learned_score"]["labels"] == 1
+    unset = await run(pairs, "--verifier", folder)
+    assert "By score of the verifier" in unset.out
+    assert "score by labels" in unset.out

@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 
+from cache.semantic.minilm import minilm
 from proxy.cli.check import check
 from proxy.config import ConfigError
+from tests.fakes.cross_encoder import cross_encoder
 
 DIGEST = "8f2c61d07b9e4a35c0d1e2f3a4b5968778695a4b3c2d1e0f534ae9b70d16c2f8"
 KEY = "sk-canary-8d17"
@@ -290,3 +293,28 @@ def test_the_same_is_told_as_json(routed: Explained) -> None:
     assert document["secrets"]["upstreams.openai.keys"] == "$UPSTREAM_KEY, $OTHER_KEY"
     assert document["routes"][0]["groups"] == [[["openai", 3], ["azure", 1]], [["local", 1]]]
     assert [route["name"] for route in document["routes"]] == ["four", "order", "openai", "local"]
+
+
+def test_models_are_loaded(explained: Explained, tmp_path: Path) -> None:
+    """As the start does; and the verifier's time is held against the deadline."""
+    model = minilm()
+    (tmp_path / "model.onnx").symlink_to(model.model)
+    (tmp_path / "tokenizer.json").symlink_to(model.tokenizer)
+    embedder = f'[semantic.embedder]\nkind = "onnx"\nfolder = "{tmp_path}"\n'
+    verifier = f'[semantic.verifier]\npath = "{cross_encoder(tmp_path / "v")}"\nmin_score = 0.9\n'
+    lines = explained(f"[semantic]\ndeadline = 0.00001\n{embedder}{verifier}")
+    assert f"embedder the model in {tmp_path}: 384 numbers, sha256 {model.model_sha256}" in lines
+    (told,) = [line for line in lines if line.startswith("verifier ")]
+    assert re.fullmatch(rf"verifier the model in {tmp_path}/v: \S+ ms for 3 questions of 72 characters", told)
+    assert any(line.startswith("warning: semantic.deadline: 0.01 ms for all of a look, of which") for line in lines)
+    assert any(line.startswith("warning: semantic.verifier.min_score: serves for a score") for line in lines)
+
+
+@pytest.mark.parametrize("kind", ["embedder", "verifier"])
+def test_a_model_that_cannot_be_used_is_named(explained: Explained, tmp_path: Path, kind: str) -> None:
+    """With the file, and what is wrong with it."""
+    (cross_encoder(tmp_path) / "model.onnx").write_bytes(b"?")
+    settings = {"embedder": f'kind = "onnx"\nfolder = "{tmp_path}"', "verifier": f'path = "{tmp_path}"'}[kind]
+    with pytest.raises(ConfigError, match=rf"semantic\.{kind}: .*model\.onnx is no model that can be loaded"):
+        explained(f"[semantic.{kind}]\n{settings}")
+    assert explained(f'[semantic]\nmode = "off"\n[semantic.{kind}]\n{settings}')

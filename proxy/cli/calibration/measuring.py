@@ -19,23 +19,29 @@ GUARDED: Final = "en"
 
 
 class Judged(NamedTuple):
-    """A pair, how similar its questions are, and what the guard says; None for what is never compared."""
+    """A pair, how similar its questions are, and what the guard says; None for what is never compared. `score` is a
+    verifier's, None where it was not asked or can't read them.
+    """
 
     pair: Pair
     similarity: float
     compared: Compared | None
+    score: float | None = None
 
-    def decision(self, settings: Settings, threshold: float) -> Decision | None:
-        """As if nothing else had been answered."""
+    def decision(self, settings: Settings, threshold: float, verified: float = inf) -> Decision | None:
+        """As if nothing else had been answered. `verified` is the score that is enough."""
         compared = self.compared
         if compared is None:
             return None
         guarded = self.pair.language == GUARDED
-        deciding = Deciding(settings, Thresholds(threshold), _never, guarded=guarded)
-        return deciding.next(Candidate(self.similarity), lambda: compared) or deciding.end()
+        deciding = Deciding(settings, Thresholds(threshold, verified=verified), _never, guarded=guarded)
+        decision = deciding.next(Candidate(self.similarity), lambda: compared) or deciding.end()
+        if self.score is None or not decision.unread:
+            return decision
+        return deciding.read(decision, [self.score])
 
-    def tier(self, settings: Settings, threshold: float) -> Tier | None:
-        decision = self.decision(settings, threshold)
+    def tier(self, settings: Settings, threshold: float, verified: float = inf) -> Tier | None:
+        decision = self.decision(settings, threshold, verified)
         return None if decision is None else decision.tier
 
 
@@ -77,9 +83,9 @@ def shares(judged: Sequence[Judged], serves: Callable[[Judged], bool]) -> Shares
     return Shares(interval(sum(right), len(right)), interval(sum(wrong), len(wrong)), interval(sum(wrong), hits), hits)
 
 
-def ways(judged: Sequence[Judged], settings: Settings) -> list[Way]:
+def ways(judged: Sequence[Judged], settings: Settings, verified: float = inf) -> list[Way]:
     """At every threshold."""
-    return [_way(judged, settings, threshold) for threshold in THRESHOLDS]
+    return [_way(judged, settings, threshold, verified) for threshold in THRESHOLDS]
 
 
 def lowest(found: Sequence[Way], rate: float) -> Way | None:
@@ -99,7 +105,7 @@ def calibrated(judged: Sequence[Judged], settings: Settings, limits: calibrate.S
     return calibration.estimate()
 
 
-def _way(judged: Sequence[Judged], settings: Settings, threshold: float) -> Way:
+def _way(judged: Sequence[Judged], settings: Settings, threshold: float, verified: float) -> Way:
     def unvetoed(each: Judged) -> bool:
         return each.compared is not None and each.compared.finding is not Finding.VETO and each.similarity >= threshold
 
@@ -107,7 +113,7 @@ def _way(judged: Sequence[Judged], settings: Settings, threshold: float) -> Way:
         threshold,
         shares(judged, lambda each: each.similarity >= threshold),
         shares(judged, unvetoed),
-        shares(judged, lambda each: each.tier(settings, threshold) is not None),
+        shares(judged, lambda each: each.tier(settings, threshold, verified) is not None),
     )
 
 

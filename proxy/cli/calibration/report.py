@@ -9,6 +9,7 @@ from cache.semantic.decide import Settings, Tier
 from cache.semantic.learning import calibrate
 from cache.semantic.learning.bounds import Interval
 from proxy.cli.calibration.measuring import Judged, Shares, Way, calibrated, lowest, shares, ways
+from proxy.cli.calibration.reading import by_score, learned_score
 
 __all__ = ["Report", "report"]
 
@@ -17,7 +18,7 @@ Rows = list[list[str]]
 
 @final
 class Report(NamedTuple):
-    """`threshold` is what the settings say, inf for none."""
+    """`threshold` and `verified` are what the settings say, inf for none. `scores` is empty without a verifier."""
 
     judged: Sequence[Judged]
     settings: Settings
@@ -25,6 +26,9 @@ class Report(NamedTuple):
     limits: calibrate.Settings
     ways: list[Way]
     learned: calibrate.Estimate
+    verified: float
+    scores: list[tuple[float, Shares]]
+    learned_score: calibrate.Estimate
 
     @property
     def hindsight(self) -> Way | None:
@@ -37,18 +41,27 @@ class Report(NamedTuple):
             "should_hit": same,
             "traps": len(self.judged) - same,
             "not_looked_for": dict(Counter(each.pair.barred for each in self.judged if each.pair.barred)),
-            "settings": {"threshold": _number(self.threshold), "max_error_rate": self.limits.max_error_rate},
+            "settings": {
+                "threshold": _number(self.threshold),
+                "min_score": _number(self.verified),
+                "max_error_rate": self.limits.max_error_rate,
+            },
             "as_set": _document(self._as_set()),
             "tiers": {name: _document(found) for name, found in self._tiers()},
             "categories": {name: _document(found) for name, found in self._categories()},
             "thresholds": [_of_way(way) for way in self.ways],
             "hindsight": None if self.hindsight is None else _of_way(self.hindsight),
-            "learned": {
-                "threshold": _number(self.learned.threshold),
-                "labels": self.learned.labels,
-                "labels_needed": self.limits.first,
-                "wrong_at_most": self.learned.at_most,
-            },
+            "learned": self._learned(self.learned),
+            "scores": [{"min_score": score, "full": _document(found)} for score, found in self.scores],
+            "learned_score": self._learned(self.learned_score) if self.scores else None,
+        }
+
+    def _learned(self, found: calibrate.Estimate) -> dict[str, Any]:
+        return {
+            "threshold": _number(found.threshold),
+            "labels": found.labels,
+            "labels_needed": self.limits.first,
+            "wrong_at_most": found.at_most,
         }
 
     def tables(self) -> Iterator[tuple[str, Rows]]:
@@ -74,6 +87,12 @@ class Report(NamedTuple):
                 ),
             ],
         )
+        if self.scores:
+            rows = [[f"{score:g}", *_pair(found), _share(found.wrong)] for score, found in self.scores]
+            yield (
+                "By score of the verifier, with all that is served without it",
+                [["min_score", "served", "traps", "wrong of the hits"], *rows],
+            )
         yield "Which threshold", [*self._advice()]
 
     def _advice(self) -> Iterator[list[str]]:
@@ -84,14 +103,17 @@ class Report(NamedTuple):
         else:
             of = f"serves {_share(best.full.served)} and answers {_share(best.full.traps)} of the traps wrongly"
             yield ["in hindsight", f"{best.threshold:.2f} {of}"]
-        labels = self.learned.labels
-        if labels < self.limits.first:
-            yield ["by labels", f"none yet: {labels:,} of {self.limits.first:,} that it takes to begin with"]
-        elif isinf(self.learned.threshold):
-            yield ["by labels", f"none: {labels:,} do not prove of any that at most {allowed} would be wrong"]
-        else:
-            proven = f"at most {self.learned.at_most:.2%} would be wrong, as {labels:,} labels prove"
-            yield ["by labels", f"{self.learned.threshold:.2f}: {proven}"]
+        yield ["by labels", self._proven(self.learned, allowed)]
+        if self.scores:
+            yield ["score by labels", self._proven(self.learned_score, allowed)]
+
+    def _proven(self, found: calibrate.Estimate, allowed: str) -> str:
+        if found.labels < self.limits.first:
+            return f"none yet: {found.labels:,} of {self.limits.first:,} that it takes to begin with"
+        if isinf(found.threshold):
+            return f"none: {found.labels:,} do not prove of any that at most {allowed} would be wrong"
+        proven = f"at most {found.at_most:.2%} would be wrong, as {found.labels:,} labels prove"
+        return f"{found.threshold:g}: {proven}"
 
     def _as_set(self) -> Shares:
         return self._shares(self.judged)
@@ -108,12 +130,23 @@ class Report(NamedTuple):
 
     def _shares(self, judged: Sequence[Judged], tiers: Iterable[Tier] = Tier) -> Shares:
         counted = frozenset(tiers)
-        return shares(judged, lambda each: each.tier(self.settings, self.threshold) in counted)
+        return shares(judged, lambda each: each.tier(self.settings, self.threshold, self.verified) in counted)
 
 
-def report(judged: Sequence[Judged], settings: Settings, threshold: float, limits: calibrate.Settings) -> Report:
-    found = ways(judged, settings)
-    return Report(judged, settings, threshold, limits, found, calibrated(judged, settings, limits))
+def report(
+    judged: Sequence[Judged], settings: Settings, threshold: float, limits: calibrate.Settings, verified: float = inf
+) -> Report:
+    return Report(
+        judged,
+        settings,
+        threshold,
+        limits,
+        ways(judged, settings, verified),
+        calibrated(judged, settings, limits),
+        verified,
+        by_score(judged, settings, threshold) if settings.read else [],
+        learned_score(judged, settings, limits),
+    )
 
 
 def _row(name: str, found: Shares) -> list[str]:

@@ -15,11 +15,13 @@ from cache.semantic.decide import (
     GRAY,
     NOTHING,
     THRESHOLD,
+    VERIFIER,
     VETOED,
     WITNESSES,
     Candidate,
     Deciding,
     Decision,
+    Reading,
     Settings,
     Thresholds,
     Tier,
@@ -258,3 +260,77 @@ def test_hidden() -> None:
     compare: Callable[[], Compared] = lambda: OPEN  # noqa: E731
     deciding.next(Candidate(0.9), compare)
     assert repr(deciding) == "<Deciding 1 seen, 1 near>"
+
+
+def read(*near: Near, scores: Sequence[float | None], verified: float = 0.9, **how: Any) -> Decision:
+    """What a verifier that may read three makes of a miss."""
+    guarded = how.pop("guarded", True)
+    draw = how.pop("draw", 1.0)
+    deciding = Deciding(Settings(read=3), Thresholds(verified=verified, **how), lambda: draw, guarded=guarded)
+    miss = decide(deciding, [candidate for candidate, _ in near], lambda at: near[at][1])
+    return deciding.read(miss, scores) if miss.unread else miss
+
+
+def test_a_verifier_reads_the_best_that_no_veto_met() -> None:
+    """Nor their own labels bar; and serves the one that it scores highest."""
+    barred, quarantined = at(0.97, min_similarity=0.98), at(0.96, exact_only=True)
+    near = at(0.99, VETO), at(0.98, LESSER_VETO), barred, quarantined, at(0.89, ONE), at(0.88), at(0.8), at(0.7)
+    decision = read(*near, scores=[0.2, None, 0.95])
+    assert (decision.tier, decision.served, decision.rule) == (Tier.VERIFIED, 6, VERIFIER)
+    assert decision.reading == Reading(6, 0.95, enough=True)
+    assert decision.vetoes == ("number", "modal")
+
+
+@pytest.mark.parametrize("scores", [[0.89, 0.1], [None, None], [0.99, 0.97]])
+def test_a_verifier_that_is_not_sure_changes_nothing(scores: list[float | None]) -> None:
+    """No score is enough, or another answer has nearly as good a one."""
+    near = at(0.9), at(0.8)
+    decision = read(*near, scores=scores)
+    assert decision._replace(reading=None) == made(*near)
+
+
+def test_answers_that_say_the_same_do_not_make_it_unsure() -> None:
+    """Each of them will do."""
+    decision = read(at(0.9, family="f"), at(0.8, family="f"), scores=[0.97, 0.99])
+    assert (decision.tier, decision.served) == (Tier.VERIFIED, 1)
+
+
+def test_a_verifier_is_audited() -> None:
+    """What would have been its hit is compared as such, beside what is gray for its similarity."""
+    decision = read(at(0.9), at(0.7), scores=[0.1, 0.99], draw=0.0199)
+    assert (decision.tier, decision.gray, decision.rule) == (None, 0, GRAY)
+    assert decision.reading == Reading(1, 0.99, enough=True)
+
+
+def test_what_the_calibrated_tier_audits_is_not_read() -> None:
+    """Else the verifier would serve what is to be compared."""
+    decision = read(at(0.9), scores=[], plain=0.8, draw=0.0)
+    assert (decision.rule, decision.unread) == (AUDIT, ())
+
+
+def test_where_no_guard_knows_the_language_a_verifier_reads_what_is_very_near() -> None:
+    """Nobody has looked for negations there."""
+    assert made(at(0.98)).unread == ()
+    near = at(0.98), at(0.96)
+    deciding = Deciding(Settings(read=3), Thresholds(), lambda: 1.0, guarded=False)
+    assert decide(deciding, [candidate for candidate, _ in near], lambda at: near[at][1]).unread == (0,)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.6, 1), st.sampled_from([OPEN, ONE, VETO, LESSER_VETO])), max_size=8),
+    st.lists(st.none() | st.floats(0, 1), min_size=3, max_size=3),
+)
+def test_a_verifier_never_serves_what_was_vetoed(
+    found: list[tuple[float, Compared]], scores: list[float | None]
+) -> None:
+    """Nor anything below its score, nor anything that it was not shown."""
+    near = [at(similarity, compared) for similarity, compared in sorted(found, key=lambda each: -each[0])]
+    unread = decide(
+        Deciding(Settings(read=3), Thresholds(), lambda: 1.0), [each for each, _ in near], lambda at: near[at][1]
+    ).unread
+    decision = read(*near, scores=scores[: len(unread)])
+    if decision.tier is Tier.VERIFIED:
+        assert near[decision.served][1].finding is not Finding.VETO
+        score = scores[unread.index(decision.served)]
+        assert score is not None
+        assert score >= 0.9

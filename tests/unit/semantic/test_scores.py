@@ -1,0 +1,75 @@
+"""From which score on a verifier is believed."""
+
+from math import inf
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cache.semantic.learning.calibrate import Settings
+from cache.semantic.learning.evidence import EDGES, NOBODY, Party, Seen
+from cache.semantic.learning.scores import SCORES, Scores, edge_of, score_of
+
+LIMITS = Settings(max_error_rate=0.05)
+ONE, OTHER = Party("key:one", vouched=True), Party("key:other", vouched=True)
+
+
+def fed(scores: Scores, count: int, score: float, *, right: bool = True, **more: Any) -> Scores:
+    for _ in range(count):
+        scores.add(Seen("gpt", score, right, **more))
+    return scores
+
+
+@given(st.floats(0, 1))
+def test_a_score_has_the_place_of_the_edge_below_it(score: float) -> None:
+    """Each edge of scores is one of similarities, and no score counts for an edge above it."""
+    assert score_of(edge_of(score)) <= score
+    assert [score_of(edge) for edge in EDGES] == [*SCORES]
+    assert edge_of(score) == max([EDGES[at] for at, edge in enumerate(SCORES) if edge <= score], default=0.0)
+
+
+def test_without_labels_it_is_not_believed() -> None:
+    """Nor with fewer than it takes."""
+    assert fed(Scores(LIMITS), 399, 0.999).threshold("gpt", NOBODY) == inf
+
+
+def test_labels_prove_a_score() -> None:
+    """The lowest above which few enough are wrong; what is read and scored low teaches nothing of what is above."""
+    scores = fed(fed(Scores(LIMITS), 400, 0.96), 200, 0.75, right=False)
+    assert scores.threshold("gpt", NOBODY) == pytest.approx(0.8)
+    found = scores.lowest()
+    assert (found.threshold, found.labels, found.wrong) == (0.8, 600, 0)
+    assert found.at_most < 0.05
+
+
+def test_a_score_that_is_set_holds_without_labels() -> None:
+    """It is the operator's; and what lies below it says nothing against it."""
+    scores = fed(Scores(LIMITS, 0.92), 500, 0.91, right=False)
+    assert scores.threshold("gpt", NOBODY) == scores.lowest().threshold == 0.92
+
+
+def test_a_wrong_audit_shuts_what_was_set() -> None:
+    """At once, and for everybody, whoever asked; the estimate is that of what was let through."""
+    scores = fed(Scores(LIMITS, 0.9), 1, 0.96, right=False, audited=True, weight=50, party=ONE)
+    assert scores.threshold("gpt", ONE) == scores.threshold("gpt", OTHER) == inf
+    assert scores.lowest()[1:4] == (1, 1, 1)
+
+
+def test_among_many_right_ones_a_wrong_audit_is_borne() -> None:
+    """What is allowed to be wrong may be."""
+    scores = fed(Scores(LIMITS, 0.9), 200, 0.96, audited=True)
+    assert fed(scores, 1, 0.96, right=False, audited=True).threshold("gpt", NOBODY) == 0.9
+
+
+def test_what_was_shut_opens_again() -> None:
+    """When labels of what is asked upstream meanwhile have shown that it is right."""
+    scores = fed(Scores(LIMITS, 0.9), 1, 0.96, right=False, audited=True)
+    assert fed(scores, 149, 0.96).threshold("gpt", NOBODY) == 0.9
+
+
+def test_a_party_proves_nothing_for_another() -> None:
+    """Nobody feeds what opens the verifier for others."""
+    scores = fed(Scores(LIMITS), 500, 0.999, party=ONE)
+    assert scores.threshold("gpt", ONE) < inf
+    assert scores.threshold("gpt", OTHER) == inf
