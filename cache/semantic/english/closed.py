@@ -15,7 +15,9 @@ HEDGES: Final = listed("please um uh er erm hmm kindly basically honestly frankl
 """Colours a question without changing it; dropped when prepared."""
 NEGATIONS: Final = listed("not no never none nobody nothing nowhere neither nor non cannot hardly neednot")
 WH: Final = listed("how what when where who whom whose why which ¿ exist price deadline")
-MODALS: Final = listed("can could may might must shall should will would ought dare past was passive perf able_ may_")
+MODALS: Final = listed(
+    "can could may might must shall should will would ought dare past was passive perf able_ may_ safe_"
+)
 TIMES: Final = listed(
     "today tomorrow yesterday tonight now before after since until till during while when ago later early"
     " earlier soon still already yet again once twice always ever often sometimes usually rarely seldom"

@@ -14,7 +14,7 @@ SEPARABLE: Final = {
         "turn": "on off up down", "switch": "on off", "set": "up", "back": "up", "fill": "in out", "pick": "up",
         "cut": "off", "shut": "down off", "get": "back", "pay": "back off", "send": "back", "call": "off back",
         "take": "off out", "put": "on off", "log": "in out", "sign": "up in out", "look": "up", "give": "up back",
-        "drop": "off", "throw": "away out", "write": "down", "bring": "back", "hook": "up", "top": "up",
+        "drop": "off", "throw": "away out", "write": "down", "bring": "back down", "hook": "up", "top": "up",
     }.items()
 }  # fmt: skip
 

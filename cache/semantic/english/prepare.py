@@ -45,7 +45,9 @@ _LANGUAGES: Final = listed(
     " gaelic esperanto urdu bengali farsi persian swahili tagalog cantonese romanian catalan"
 )
 _ABOUT_MEANING: Final = listed("mean means meaning meanings definition define defined stand")
-_INDIRECT: Final = listed("check see know findout tell ask confirm determine verify")
+_INDIRECT: Final = listed(
+    "check see know findout tell ask confirm determine verify notify remind alert warn inform wonder sure"
+)
 """After these *if* is *whether*."""
 _LONGEST: Final = 400
 """Words; a longer text is compared as it stands, so that preparing has a bound."""
@@ -236,7 +238,7 @@ def _lemma(word: Word, before: str, after: Word | None) -> tuple[str, Form]:
 
 _WEAKLY: Final = listed("price is are be") | {""}
 _OPENS_AN_OBJECT: Final = listed("a an the my your this that")
-_IS_SUBJECT: Final = listed("i you we they he she it not start stop keep")
+_IS_SUBJECT: Final = listed("i you we they he she it not start stop keep begin continue")
 _GOVERNS_A_GERUND: Final = listed(
     "for of to by before after without from avoid go while when in about consider recommend mind like"
 )

@@ -35,7 +35,7 @@ def rearranged(tokens: list[Token]) -> list[Token]:
             tokens[at], tokens[at + 1] = tokens[at + 1], tokens[at]
     if not tokens:
         return tokens
-    tokens = _supposed(_purposed(_generally(tokens)))
+    tokens = _between(_supposed(_purposed(_generally(tokens))))
     head = tokens[0].lemma
     if [token.lemma for token in tokens[::2]] == ["exist", "delivery"] and len(tokens) == 3:
         return [_frame("¿"), _word("you", Kind.PERSON), _word("deliver", Kind.CONTENT), tokens[1]]
@@ -116,6 +116,19 @@ def _purposed(tokens: list[Token]) -> list[Token]:
         if tokens[at].lemma == "for" and tokens[at + 1].form is Form.ING and tokens[at + 1].kind is Kind.CONTENT:
             tokens[at] = tokens[at]._replace(lemma="to")
     return tokens
+
+
+def _between(tokens: list[Token]) -> list[Token]:
+    """*the difference between B and A* is that between A and B."""
+    lemmas = [token.lemma for token in tokens]
+    if "difference" not in lemmas or lemmas.count("and") != 1 or lemmas.count("between") != 1:
+        return tokens
+    start, middle = lemmas.index("between") + 1, lemmas.index("and")
+    one, other = tokens[start:middle], tokens[middle + 1 :]
+    if not one or not other or any(token.kind is not Kind.CONTENT for token in (*one, *other)):
+        return tokens
+    one, other = sorted((one, other), key=lambda side: [token.lemma for token in side])
+    return [*tokens[:start], *one, tokens[middle], *other]
 
 
 _MAKERS: Final = {

@@ -1,11 +1,13 @@
 r"""A whole sentence said in other words of the same English, so that the frames after it find it in one form.
 
 A rule of tables/recasts.txt is a pattern over the words of a sentence, joined by blanks, and the sentence that
-stands for it: `\1` is what its first group took, `~1` the same with the -ing of its first word undone.
+stands for it: `\1` is what its first group took, `~1` the same with the inflection of its first word undone, `%1`
+the verb of a noun of doing (*cancellation*: cancel), of which `{DOING}` is any.
 """
 
 import re
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final
 
 from cache.semantic.english.forms import Form, inflected
@@ -17,14 +19,22 @@ __all__ = ["recast", "run_on"]
 _LONGEST: Final = 40
 """Words; a longer sentence stays as it is, so that the patterns have a bound."""
 _VISIBLE: Final = frozenset({Mark.PLAIN, Mark.NAME, Mark.COMMA, Mark.STOP, Mark.FRAME})
-_PASSES: Final = 4
+_PASSES: Final = 6
+
+
+_VERBS: Final = {
+    noun: tuple(verb.split())
+    for nouns, _, verb in (line.partition(" > ") for line in rows("nominals.txt"))
+    for noun in nouns.split(", ")
+}
+"""Of a noun of doing, in the singular, the verb."""
 
 
 def _rules() -> list[tuple[str, tuple[str, ...]]]:
     """Macros put in, indented lines joined to the ones before."""
     lines: list[str] = []
-    macros: list[tuple[str, str]] = []
-    for line in rows("recasts.txt"):
+    macros: list[tuple[str, str]] = [("{DOING}", f"(?:{'|'.join(_VERBS)})")]
+    for line in chain(rows("macros.txt"), rows("wordings.txt"), rows("recasts.txt")):
         if line.startswith("    "):
             lines[-1] += line[4:]
         else:
@@ -83,7 +93,7 @@ def _instead(words: list[Word], text: str, found: re.Match[str]) -> list[Word]:
     base = next(at for at in _INSTEAD if found.group(at) is not None)
     out: list[Word] = []
     for piece in _INSTEAD[base]:
-        if piece[0] not in "\\~":
+        if piece[0] not in "\\~%":
             out.append(Word(piece))
             continue
         start, end = found.span(base + int(piece[1:]))
@@ -94,6 +104,9 @@ def _instead(words: list[Word], text: str, found: re.Match[str]) -> list[Word]:
         taken = words[first : first + text.count(" ", start, end)]
         if piece[0] == "~" and (done := inflected(taken[0].text)).form is not Form.PLAIN:
             taken = [Word(done.lemma), *taken[1:]]
+        elif piece[0] == "%":
+            noun = " ".join(word.text for word in taken)
+            taken = [Word(verb) for verb in _VERBS.get(noun) or _VERBS[inflected(noun).lemma]]
         out.extend(taken)
     return out
 
@@ -105,7 +118,7 @@ _RUN_ON: Final = re.compile(
     r"what (?:are my options|to do))"
 )
 """A sentence that only asks about the one before it."""
-_TELLS: Final = listed("i my the we our someone somebody")
+_TELLS: Final = listed("i my the we our someone somebody something there")
 _ASKS: Final = listed("how what can where who do will should am is could when does are which")
 
 

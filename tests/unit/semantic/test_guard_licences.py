@@ -24,7 +24,7 @@ LICENSED = {
     "spelling": [("How do I make a flow chart?", "How do I make a flowchart?")],
     "head": [("What is an ISBN number?", "What is an ISBN?")],
     "preposition": [
-        ("Does the hotel have a gym?", "Is there a gym at the hotel?"),
+        ("Does the train have a gym?", "Is there a gym on the train?"),
         ("Is a limit set for transfers within a day?", "Is a limit set for transfers in a day?"),
     ],
     "order": [("What is the wifi password for guests?", "What is the guest wifi password?")],

@@ -104,6 +104,9 @@ _ALTERNATE_NEAR: Final[dict[frozenset[str], frozenset[str]]] = {
 
 
 _OF_FOR: Final = frozenset({"of", "for"})
+_NAMING: Final = listed("what who which where when price")
+_HERE: Final = listed("my our")
+_SERVICES: Final = listed("newsletter app site website service team support store shop api platform product list blog")
 _LOOKS: Final = listed("view see check read lookup monitor watch know show")
 """What is only looked at has an owner: my credit score is not what a credit score is."""
 
@@ -216,7 +219,11 @@ class _Leftover:
             for at in over:
                 if at in gone:
                     continue
-                if tokens[at].lemma == "my" and 0 < at < len(tokens) - 1 and self._i_do(tokens[at - 1]):
+                if (
+                    tokens[at].kind is Kind.PERSON
+                    and 0 < at < len(tokens) - 1
+                    and ((tokens[at].lemma == "my" and self._i_do(tokens[at - 1])) or self._pointed_at(tokens, at))
+                ):
                     licences.add("light")
                 elif (licence := self._licence(tokens, at)) is not None:
                     licences.add(licence)
@@ -231,6 +238,19 @@ class _Leftover:
         if len(rest) == 1 and rest[0].lemma in NOTHING_ADDED and not _tenses_differ(self.found):
             return Compared(Finding.ONE, "content")
         return Compared(Finding.OPEN, "content")
+
+    def _pointed_at(self, tokens: tuple[Token, ...], at: int) -> bool:
+        """*the router* is *my router*, but not in *what is the password*."""
+        if tokens[0].lemma == "exist" and tokens[at].lemma == "your" and tokens[at - 1].kind is Kind.PREPOSITION:
+            return True
+        here = tokens[at].lemma in _HERE or (tokens[at].lemma == "your" and tokens[at + 1].lemma in _SERVICES)
+        if tokens[0].lemma in _NAMING or not here:
+            return False
+        found = self.found
+        if tokens is found.left:
+            to = found.partner[at + 1]
+            return to >= 0 and found.right[to].the
+        return any(to == at + 1 and found.left[other].the for other, to in enumerate(found.partner))
 
     def _i_do(self, before: Token) -> bool:
         """*how do I cancel a booking* is *… my booking*; *what is a credit score* is not *what is my credit score*."""

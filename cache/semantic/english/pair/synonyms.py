@@ -95,6 +95,12 @@ def _near(context: frozenset[str], tokens: Sequence[Token], at: int) -> bool:
     return any(token.lemma in context for token in tokens[max(0, at - _NEAR) : at + _NEAR + 1])
 
 
+def _both(word: str) -> tuple[str, ...]:
+    """*shipping* is a noun with its ending and a verb without it."""
+    lemma = _lemma(word)
+    return (lemma, word) if word.endswith("ing") and lemma != word else (lemma,)
+
+
 def _read() -> tuple[dict[str, tuple[int, ...]], tuple[frozenset[str], ...]]:
     """Lines `word word … [| context …]`; `@name = words` defines a context to be used as `@name`."""
     sets: dict[str, list[str]] = {}
@@ -103,12 +109,13 @@ def _read() -> tuple[dict[str, tuple[int, ...]], tuple[frozenset[str], ...]]:
     for line in rows("synonyms.txt"):
         if line.startswith("@"):
             name, _, words = line.partition("=")
-            sets[name.strip()] = [_lemma(word) for word in words.split()]
+            sets[name.strip()] = [each for word in words.split() for each in _both(word)]
             continue
         members, _, near = line.partition("|")
-        contexts.append(frozenset(word for item in near.split() for word in sets.get(item, [_lemma(item)])))
-        for word in map(_lemma, members.split()):
-            table.setdefault(word, []).append(len(contexts) - 1)
+        contexts.append(frozenset(word for item in near.split() for word in sets.get(item, _both(item))))
+        for member in members.split():
+            for word in _both(member):
+                table.setdefault(word, []).append(len(contexts) - 1)
     return {word: tuple(numbers) for word, numbers in table.items()}, tuple(contexts)
 
 
