@@ -12,7 +12,7 @@ import time
 import msgspec
 import uvloop
 
-from bench.asking import closed_loop, herds, paced
+from bench.asking import alike, closed_loop, herds, paced
 from bench.client import Connection, End, connect
 from bench.payload import Frames, Plan, chat_body, head
 from bench.spec import CHAT, Result, Spec, percentile
@@ -101,7 +101,14 @@ async def _upload(spec: Spec) -> Result:
 
 def main() -> None:
     spec = msgspec.json.decode(sys.argv[1], type=Spec)
-    kinds = {"requests": closed_loop, "streams": _streams, "upload": _upload, "herds": herds, "paced": paced}
+    kinds = {
+        "requests": closed_loop,
+        "streams": _streams,
+        "upload": _upload,
+        "herds": herds,
+        "paced": paced,
+        "alike": alike,
+    }
     run = kinds[spec.kind]
     result = uvloop.run(run(spec))
     print(msgspec.json.encode(result).decode())

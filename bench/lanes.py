@@ -32,6 +32,11 @@ class Lane(enum.StrEnum):
     PRICED = "askonce-priced"
     """The cache is off, prices are on, as they are where nobody says otherwise."""
     CACHE = "askonce-cache"
+    """With nothing but exact questions, as all that follow but two."""
+    SEMANTIC = "askonce-semantic"
+    """The same, and questions that mean the same are one."""
+    SHADOW = "askonce-shadow"
+    """The same, looked for and not served, as it is where nobody says otherwise."""
     REDIS = "askonce-redis"
     """The cache is in Redis alone."""
     TEAM = "askonce-team"
@@ -67,6 +72,10 @@ class Measure(enum.StrEnum):
     """A hundred identical requests at once, while the upstream takes 50 ms; each herd another question."""
     REPLAY = "replay"
     """A frame of a stream that is stored."""
+    ALIKE = "alike"
+    """One of twenty questions that were answered, in other words each time."""
+    NEW = "new"
+    """Fifty questions a second that nobody has asked, near to others."""
 
 
 _RELAYS: Final = (Lane.NGINX, Lane.AIOHTTP_ASYNCIO, Lane.AIOHTTP_UVLOOP, Lane.BARE, Lane.ASKONCE)
@@ -77,14 +86,16 @@ TAKES: Final[Mapping[Measure, tuple[Lane, ...]]] = {
     Measure.UPLOAD: _RELAYS,
     Measure.BYPASS: (Lane.PRICED, Lane.CACHE),
     Measure.MISSES: (Lane.PRICED, Lane.CACHE),
-    Measure.HITS: (Lane.NGINX_CACHE, Lane.AIOHTTP_HANDLER, Lane.CACHE, Lane.TEAM_CACHE),
+    Measure.HITS: (Lane.NGINX_CACHE, Lane.AIOHTTP_HANDLER, Lane.CACHE, Lane.SEMANTIC, Lane.TEAM_CACHE),
     Measure.REDIS: (Lane.REDIS, Lane.TEAM_REDIS),
     Measure.LATENCY: (Lane.CACHE,),
     Measure.COALESCED: (Lane.PRICED, Lane.CACHE),
     Measure.REPLAY: (Lane.NGINX_CACHE, Lane.CACHE),
+    Measure.ALIKE: (Lane.SEMANTIC,),
+    Measure.NEW: (Lane.CACHE, Lane.SHADOW),
 }
 """Which lanes a measure compares."""
-MEMORY_HITS: Final = (Measure.HITS, Measure.REDIS, Measure.REPLAY)
+MEMORY_HITS: Final = (Measure.HITS, Measure.REDIS, Measure.REPLAY, Measure.ALIKE)
 """Measures in which a lane with a cache asks the upstream nothing."""
 REPLAYED: Final = 150
 """Frames of the stream that is replayed, but for the two that end it."""
@@ -93,6 +104,7 @@ _STREAMED: Final = 5_000
 """The question that is asked as a stream: another one than is asked for JSON."""
 _HERD: Final = 100
 _HERDS_A_SECOND: Final = 10
+_NEW_A_SECOND: Final = 50.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +155,10 @@ def spec_of(plan: Plan, measure: Measure, port: int, first: int = 1) -> Spec:
             return Spec("herds", port, connections=_HERD, herds=herds, gap=0.05, questions=0, first=first)
         case Measure.REPLAY:
             return Spec("requests", port, 8, plan.seconds, frames=REPLAYED, stream=True, first=_STREAMED)
+        case Measure.ALIKE:
+            return Spec("alike", port, 4, plan.seconds, questions=0, first=first, words="reworded")
+        case Measure.NEW:
+            return Spec("paced", port, 8, plan.seconds, first=first, words="fresh", rate=_NEW_A_SECOND, new_every=1)
 
 
 def units_of(measure: Measure, done: int) -> int:

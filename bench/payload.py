@@ -60,10 +60,11 @@ QUESTION = "#%012d"
 """How the number of a question stands in it, once."""
 
 
-def chat_body(plan: Plan, padding: int = 0, question: int = 0) -> bytes:
+def chat_body(plan: Plan, padding: int = 0, question: int = 0, text: str = "") -> bytes:
     """A chat request of about half a KiB, and `padding` more; its metadata tells the upstream what to do.
 
-    Metadata are no part of what is asked: to a cache, requests differ by their question's number.
+    Metadata are no part of what is asked: to a cache, requests differ by their question's number, or by the `text` that
+    stands in its place.
     """
     metadata = {
         "frames": str(plan.frames),
@@ -78,7 +79,7 @@ def chat_body(plan: Plan, padding: int = 0, question: int = 0) -> bytes:
             "model": MODEL,
             "messages": [
                 {"role": "system", "content": "You are a helpful assistant. " + _PROSE},
-                {"role": "user", "content": "Why is the sky blue? " + QUESTION % question + "x" * padding},
+                {"role": "user", "content": text or "Why is the sky blue? " + QUESTION % question + "x" * padding},
             ],
             "temperature": 0.2,
             "max_tokens": 256,

@@ -66,8 +66,9 @@ REFERENCES: Final[Mapping[Measure, tuple[Lane, ...]]] = {
         (Lane.NGINX, Lane.AIOHTTP_ASYNCIO, Lane.AIOHTTP_UVLOOP),
     ),
     **dict.fromkeys((Measure.BYPASS, Measure.MISSES, Measure.COALESCED), (Lane.PRICED,)),
-    Measure.HITS: (Lane.NGINX_CACHE, Lane.AIOHTTP_HANDLER),
+    Measure.HITS: (Lane.NGINX_CACHE, Lane.AIOHTTP_HANDLER, Lane.CACHE),
     Measure.REPLAY: (Lane.NGINX_CACHE,),
+    Measure.NEW: (Lane.CACHE,),
 }
 
 
@@ -109,6 +110,9 @@ TARGETS: Final = (
     Target(Measure.REDIS, Lane.TEAM_REDIS, Bound.MORE, 150.0, (Measure.HITS, Lane.CACHE)),
     Target(Measure.COALESCED, Lane.CACHE, Bound.CALLS, 1.0),
     Target(Measure.REPLAY, Lane.CACHE, Bound.MICROSECONDS, 10.0),
+    Target(Measure.HITS, Lane.SEMANTIC, Bound.TIMES, 1.05, (Measure.HITS, Lane.CACHE)),
+    Target(Measure.ALIKE, Lane.SEMANTIC, Bound.MICROSECONDS, 10_000.0),
+    Target(Measure.NEW, Lane.SHADOW, Bound.MORE, 15_000.0, (Measure.NEW, Lane.CACHE)),
 )
 
 

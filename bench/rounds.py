@@ -13,6 +13,7 @@ from bench import cpu, servers
 from bench.lanes import MEMORY_HITS, Lane, Measure, Plan, slices_of, spec_of, units_of
 from bench.load import drive
 from bench.routed import routed
+from bench.semantic.settings import semantic
 from bench.spec import Result, Spec
 from bench.team import team
 
@@ -24,6 +25,7 @@ _FRESH = 10_000_000
 """Between the first questions of two slices."""
 _CACHE_OFF = "[cache]\nenabled = false\n"
 _PRICES_OFF = "[prices]\nenabled = false\n"
+_EXACT = '[semantic]\nmode = "off"\n'
 
 
 class Slice(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,15 +152,18 @@ def _start(lane: Lane, rig: _Rig, stack: ExitStack) -> servers.Server:
         case Lane.PRICED:
             return servers.askonce(port, scratch, under_test, _CACHE_OFF, name=lane.value)
         case Lane.CACHE:
-            return servers.askonce(port, scratch, under_test, "", name=lane.value)
+            return servers.askonce(port, scratch, under_test, _EXACT, name=lane.value)
+        case Lane.SEMANTIC | Lane.SHADOW:
+            mode = "on" if lane is Lane.SEMANTIC else "shadow"
+            return servers.askonce(port, scratch, under_test, semantic(scratch, lane, mode), name=lane.value)
         case Lane.TEAM:
             return servers.askonce(port, scratch, under_test, _CACHE_OFF + team(scratch, lane), name=lane.value)
         case Lane.TEAM_CACHE:
-            return servers.askonce(port, scratch, under_test, team(scratch, lane), name=lane.value)
+            return servers.askonce(port, scratch, under_test, _EXACT + team(scratch, lane), name=lane.value)
         case Lane.REDIS | Lane.TEAM_REDIS:
             redis = servers.valkey(scratch, driver)
             stack.callback(redis.end)
-            settings = "[cache]\nmemory_bytes = 0\n" + (team(scratch, lane) if lane is Lane.TEAM_REDIS else "")
+            settings = _EXACT + "[cache]\nmemory_bytes = 0\n" + (team(scratch, lane) if lane is Lane.TEAM_REDIS else "")
             return servers.askonce(port, scratch, under_test, settings, name=lane.value, redis=redis.port)
 
 

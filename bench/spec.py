@@ -3,10 +3,12 @@
 import msgspec
 
 from bench.payload import Plan, chat_body, head
+from bench.semantic.questions import fresh, known, reworded
 
 __all__ = ["CHAT", "Result", "Spec", "percentile"]
 
 CHAT = "/v1/chat/completions"
+_WORDINGS = {"known": known, "reworded": reworded, "fresh": fresh}
 _NO_STORE = b"cache-control: no-store\r\n\r\n"
 
 
@@ -14,7 +16,7 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What to drive, and how hard."""
 
     kind: str
-    """requests | streams | upload | herds | paced"""
+    """requests | streams | upload | herds | paced | alike"""
     port: int
     connections: int = 32
     seconds: float = 2.0
@@ -31,6 +33,8 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """1: the same again and again; more: as many by turns; 0: never one twice."""
     first: int = 0
     """The number of the first question."""
+    words: str = ""
+    """"": questions differ by a number; known | reworded | fresh: as `bench.semantic.questions` has them."""
     no_store: bool = False
     herds: int = 0
     """Rounds of one question on all connections at once."""
@@ -48,7 +52,7 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.stream:
             return chat_body(Plan(stream=True, frames=self.frames), self.body_bytes, question)
         waits = Plan(gap=self.gap) if self.kind == "herds" else Plan()
-        return chat_body(waits, self.body_bytes, question)
+        return chat_body(waits, self.body_bytes, question, _WORDINGS[self.words](question) if self.words else "")
 
     def request(self, question: int) -> bytes:
         """A whole chat request."""

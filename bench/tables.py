@@ -24,6 +24,8 @@ _TITLES: Final = {
     Measure.REDIS: ("Hits in Redis and nowhere else: 1,000 chat requests by turns", "request"),
     Measure.LATENCY: ("Hits at half load, one request in 50 a miss", "request"),
     Measure.COALESCED: ("Herds: 100 identical requests at once, the upstream takes 50 ms", "request"),
+    Measure.ALIKE: ("Hits by meaning: twenty questions, in other words each time, 4 connections", "request"),
+    Measure.NEW: ("Misses, looked for by meaning beside: 50 a second, each another question", "request"),
     Measure.REPLAY: (f"Replayed streams: {REPLAYED} frames and the two that end it, 8 connections", "frame"),
 }
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-__all__ = ["Wish", "asked", "near", "wishes"]
+__all__ = ["KNOWN", "Wish", "asked", "fresh", "known", "near", "reworded", "wishes"]
 
 FRAMES: Final = (
     *("how do I {}?", "how can I {}?", "how to {}", "what is the way to {}?", "can you tell me how to {}?"),
@@ -51,6 +51,18 @@ CASES: Final = (
 )
 
 
+KNOWN: Final = 20
+"""Questions that `reworded` has other words for."""
+SAME: Final = (
+    *("how can I {}?", "how to {}", "what is the way to {}?", "can you tell me how to {}?", "do you know how to {}?"),
+    *("could you explain how to {}?", "please tell me how I can {}", "what are the steps to {}?", "how do I {}?"),
+)
+BEFORE: Final = ("please, ", "hello, ", "hi, ", "good morning, ", "excuse me, ", "hey, ", "hello there, ", "hi there, ")
+AFTER: Final = ("", " please", " thanks", " thank you", " many thanks", " thanks in advance")
+STRIDE: Final = 48_271
+"""Has no divisor in common with the number of wishes, so that neighbours have little in common."""
+
+
 class Wish(NamedTuple):
     action: str
     thing: str
@@ -79,4 +91,32 @@ def near(wish: Wish, draw: random.Random) -> Wish:
 
 def asked(wish: Wish, draw: random.Random) -> str:
     """In any words."""
-    return draw.choice(FRAMES).format(f"{wish.action} my {wish.thing} {wish.case}".strip())
+    return draw.choice(FRAMES).format(_words(wish))
+
+
+def known(number: int) -> str:
+    """One of KNOWN."""
+    return f"how do I {_words(_wish(number % KNOWN))}?"
+
+
+def reworded(number: int) -> str:
+    """`known(number)` in words that mean the same, whatever similarity they have; none of them is known."""
+    rest, at = divmod(number, KNOWN)
+    rest, before = divmod(rest, len(BEFORE))
+    rest, after = divmod(rest, len(AFTER))
+    return f"{BEFORE[before]}{SAME[rest % len(SAME)].format(_words(_wish(at)))}{AFTER[after]}"
+
+
+def fresh(number: int) -> str:
+    """One that has another number is another question, for a hundred thousand of them."""
+    return FRAMES[number % len(FRAMES)].format(_words(_wish(number)))
+
+
+def _wish(number: int) -> Wish:
+    rest, action = divmod(number * STRIDE, len(ACTIONS))
+    rest, thing = divmod(rest, len(THINGS))
+    return Wish(ACTIONS[action], THINGS[thing], CASES[3 + rest % (len(CASES) - 3)])
+
+
+def _words(wish: Wish) -> str:
+    return f"{wish.action} my {wish.thing} {wish.case}".strip()
