@@ -366,6 +366,7 @@ class Semantics:
             wrong=estimate.wrong,
             at_most=estimate.at_most,
             following=following,
+            lag=0.0 if self._follower is None else self._follower.lag,
         )
         if self._scores is None:
             return stats

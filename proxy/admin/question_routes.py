@@ -15,11 +15,14 @@ from cache.semantic.store.record import EXACT_ONLY, Change, Record
 from cache.semantic.store.records import Changed, Records
 from cache.semantic.store.served import ServedLog
 from proxy.admin.problems import Problem
+from proxy.redis_link import LinkDown, LinkRefused
 from proxy.telemetry.log import Log
 
 __all__ = ["QuestionRoutes", "Questions"]
 
 MAX_LABELS: Final = 10_000
+UNKNOWN: Final = "nothing is known of the question of this key"
+DOWN: Final = Changed.DOWN.value
 KEY: Final = re.compile("[0-9a-f]{64}")
 
 
@@ -52,8 +55,8 @@ class QuestionRoutes:
         questions, record = await self._found(request)
         try:
             served = await questions.served.of(record.key)
-        except (ConnectionError, TimeoutError):
-            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "Redis did not answer") from None
+        except (ConnectionError, TimeoutError) as error:
+            raise _away(error) from None
         story = {
             "key": record.key,
             "question": record.text,
@@ -73,7 +76,7 @@ class QuestionRoutes:
             raise Problem(HTTPStatus.BAD_REQUEST, f"limit: a whole number from 1 to {MAX_LABELS}", {"field": "limit"})
         found = [] if self._questions is None else await self._questions.labels.examples(int(limit))
         if found is None:
-            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "the labels can't be read now")
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "the labels can't be read now", {"reason": DOWN})
         pairs = [
             {
                 "a": label.stored,
@@ -82,29 +85,54 @@ class QuestionRoutes:
                 "category": label.rule or label.standing,
                 "weight": label.weight,
                 "audited": label.standing == AUDIT,
+                "party": label.party.name,
             }
             for label in found
         ]
         return web.Response(content_type="application/json", body=msgspec.json.encode({"labels": pairs}))
 
     async def _distrust(self, request: web.Request) -> web.Response:
-        questions, record = await self._found(request)
         if self._purger is not None:
-            # The others would not hear of it.
-            await self._purger.purge(Selector(key=record.key))
-        result = await questions.records.change(record.key, record.partition, Change(wrong=EXACT_ONLY))
-        if result is Changed.DOWN:
-            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "Redis did not answer")
-        self._log.info("answer_distrusted", key=record.key)
-        return web.Response(content_type="application/json", body=msgspec.json.encode({"key": record.key}))
+            # Each worker has questions of its own, and this one need not be who serves it.
+            if (await self._purger.purge(Selector(key=_key(request)))).unfinished:
+                raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "not every worker has heard of it; ask again")
+        else:
+            questions, record = await self._found(request)
+            result = await questions.records.change(record.key, record.partition, Change(wrong=EXACT_ONLY))
+            if result is Changed.DOWN:
+                raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "Redis did not answer", {"reason": DOWN})
+            if result is Changed.ABSENT:
+                raise Problem(HTTPStatus.NOT_FOUND, UNKNOWN)
+        self._log.info("answer_distrusted", key=_key(request))
+        return web.Response(content_type="application/json", body=msgspec.json.encode({"key": _key(request)}))
 
     async def _found(self, request: web.Request) -> tuple[Questions, Record]:
-        key = request.match_info["key"]
-        if not KEY.fullmatch(key):
-            raise Problem(HTTPStatus.BAD_REQUEST, "key: 64 hexadecimal digits, lower case", {"field": "key"})
-        record = None
-        if self._questions is not None:
-            record = (await self._questions.records.get([key])).get(key)
-        if self._questions is None or record is None:
-            raise Problem(HTTPStatus.NOT_FOUND, "nothing is known of the question of this key")
+        key = _key(request)
+        if self._questions is None:
+            raise Problem(HTTPStatus.NOT_FOUND, UNKNOWN)
+        try:
+            record = (await self._questions.records.read([key])).get(key)
+        except (ConnectionError, TimeoutError) as error:
+            raise _away(error) from None
+        if record is None:
+            raise Problem(HTTPStatus.NOT_FOUND, UNKNOWN)
         return self._questions, record
+
+
+def _key(request: web.Request) -> str:
+    key = request.match_info["key"]
+    if not KEY.fullmatch(key):
+        raise Problem(HTTPStatus.BAD_REQUEST, "key: 64 hexadecimal digits, lower case", {"field": "key"})
+    return key
+
+
+def _away(error: ConnectionError | TimeoutError) -> Problem:
+    """By the name that the metrics of Redis have for it."""
+    match error:
+        case LinkDown():
+            reason = error.fault.value
+        case LinkRefused():
+            reason = error.refusal.value
+        case _:
+            reason = DOWN
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "Redis did not answer", {"reason": reason})

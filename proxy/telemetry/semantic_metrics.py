@@ -29,6 +29,8 @@ class SemanticStats(NamedTuple):
     at_most: float
     following: bool
     """What other workers know is known here."""
+    lag: float
+    """Seconds since that was so; 0 where nobody else is followed."""
     verified_from: float | None = None
     """The score from which a verifier is believed; None where there is none."""
     verifier_labels: int = 0
@@ -136,6 +138,7 @@ class SemanticMetrics:
         self._verified_at_most = gauge(
             "verifier_wrong_ratio_upper", "Its upper bound, with 95 % confidence.", "livemax"
         )
+        self._lag = gauge("lag_seconds", "Since a worker knew all that others remember.", "livemax")
         self._following = gauge("in_step", "1 while a worker knows what others remember.", "livemin")
 
     def _count(self, family: Counter, *labels: str) -> None:
@@ -185,6 +188,7 @@ class SemanticMetrics:
         self._wrong.set(stats.wrong if stats.threshold < inf else 0.0)
         self._at_most.set(stats.at_most if stats.threshold < inf else 1.0)
         self._following.set(int(stats.following))
+        self._lag.set(stats.lag)
         self._verified_from.set(inf if stats.verified_from is None else stats.verified_from)
         self._verifier_labels.set(stats.verifier_labels)
         self._verified_wrong.set(stats.verified_wrong)

@@ -8,7 +8,12 @@ from tests.fakes.asking import KEY
 from tests.fakes.gateway import Gateway, StartGateway
 from tests.fakes.raw import RawClient, Response
 
-__all__ = ["ask", "counted", "learnt", "started", "told"]
+__all__ = ["BREAD", "LOAVES", "ROLLS", "ask", "counted", "learnt", "started", "told"]
+
+BREAD = "How do I bake sourdough bread?"
+ROLLS = "How do I bake sourdough bread rolls?"
+LOAVES = "How do I bake rye sourdough bread loaves?"
+"""They are near and not the same, of which no rule says that it matters: answers tell."""
 
 
 async def ask(client: RawClient, question: str, *headers: tuple[str, str], **members: Any) -> Response:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.fakes.admin import TOKEN, Operator
-from tests.fakes.alike import ask, counted, learnt, started, told
+from tests.fakes.alike import BREAD, LOAVES, ROLLS, ask, counted, learnt, started, told
 from tests.fakes.answers import json_answer
 from tests.fakes.asking import completion, completion_answer, status_of
 from tests.fakes.command import Printed, askonce
@@ -213,30 +213,27 @@ async def run(gateway: Gateway, *arguments: str) -> Printed:
     return await askonce("cache", *arguments, environ=settings | {"ASKONCE_ADMIN_TOKEN": TOKEN})
 
 
-REFUND = "How do I get a refund?"
-MONEY = "What is the procedure for getting my money back?"
-
-
 async def test_a_right_label_makes_the_question_known(start: StartGateway, upstream: ScriptedUpstream) -> None:
     """What was answered alike once leads to that answer from then on, and so does what means the same."""
-    upstream.script(completion_answer("Open your orders, and choose Refund."))
+    upstream.script(completion_answer("Fold it, and let it rest."))
     gateway = await started(start)
     async with gateway.client() as client:
-        first = await ask(client, REFUND)
+        first = await ask(client, BREAD)
         await learnt(gateway)
-        assert status_of(await ask(client, MONEY)) == "MISS"
+        assert status_of(await ask(client, ROLLS)) == "MISS"
         await counted(gateway, "askonce_semantic_records_total", result="alias")
-        hit = await ask(client, MONEY + " Thanks!")
+        hit = await ask(client, ROLLS + " Thanks!")
     assert status_of(hit) == "SEMANTIC-HIT"
     assert told(hit, "similar-key") == told(first, "cache-key")
     assert await gateway.sample("askonce_semantic_labels_total", verdict="right", by="answer") == 1
-    assert MONEY in (await run(gateway, "show", told(first, "cache-key"))).out
+    assert ROLLS in (await run(gateway, "show", told(first, "cache-key"))).out
     for _ in range(100):
         if exported := (await run(gateway, "labels")).out:
             break
         await asyncio.sleep(0.05)
     assert json.loads(exported) == {
-        "a": REFUND, "b": MONEY, "same_answer": True, "category": "content", "weight": 1.0, "audited": False,
+        "a": BREAD, "b": ROLLS, "same_answer": True, "category": "content", "weight": 1.0, "audited": False,
+        "party": "~91f88544c8c6b20a",
     }  # fmt: skip
     await forgotten(gateway, told(first, "cache-key"))
     await Operator(gateway).purge(all=True)
@@ -248,9 +245,9 @@ async def test_wrong_labels_end_in_the_own_question_alone(start: StartGateway, u
     upstream.script(*[completion_answer(f"It takes {days} days.") for days in (5, 7, 9)])
     gateway = await started(start)
     async with gateway.client() as client:
-        key = told(await ask(client, REFUND), "cache-key")
+        key = told(await ask(client, BREAD), "cache-key")
         await learnt(gateway)
-        for count, question in enumerate([MONEY, "How can I have my cash returned for a refund?"], 1):
+        for count, question in enumerate([LOAVES, ROLLS], 1):
             assert status_of(await ask(client, question)) == "MISS"
             await counted(gateway, "askonce_semantic_labels_total", count, verdict="wrong")
     story = await Operator(gateway).get(f"cache/questions/{key}")
@@ -260,17 +257,17 @@ async def test_wrong_labels_end_in_the_own_question_alone(start: StartGateway, u
 
 async def test_a_judge_is_asked_where_nobody_waits(start: StartGateway, upstream: ScriptedUpstream) -> None:
     """By a call that stands in the ledger under the gateway's own name."""
-    upstream.script(completion_answer("Open your orders, and choose Refund."), completion_answer("In your orders."))
+    upstream.script(completion_answer("Fold it, and let it rest."), completion_answer("Fold and rest it."))
     gateway = await started(start, semantic__judge__model="umpire")
     async with gateway.client() as client:
-        await ask(client, REFUND)
+        await ask(client, BREAD)
         await learnt(gateway)
-        upstream.script(completion_answer("Look into your orders."), completion_answer("YES"))
-        assert status_of(await ask(client, MONEY)) == "MISS"
+        upstream.script(completion_answer("Let it rest when it is folded."), completion_answer("YES"))
+        assert status_of(await ask(client, ROLLS)) == "MISS"
         await counted(gateway, "askonce_semantic_labels_total", verdict="right", by="judge")
     asked = upstream.requests[-1].json()
     assert asked["model"] == "umpire"
-    assert all(text in asked["messages"][-1]["content"] for text in (MONEY, "Look into your orders."))
+    assert all(text in asked["messages"][-1]["content"] for text in (ROLLS, "Let it rest when it is folded."))
     assert b"authorization" not in dict(upstream.requests[-1].headers)
 
 
@@ -315,16 +312,16 @@ async def test_what_is_served_is_looked_at_as_it_is_now(
 
 async def test_an_alias_goes_with_the_answer_that_proved_it(start: StartGateway, upstream: ScriptedUpstream) -> None:
     """Two questions had one answer, and the first has another now."""
-    upstream.script(completion_answer("Open your orders, and choose Refund."))
+    upstream.script(completion_answer("Fold it, and let it rest."))
     gateway = await started(start)
     async with gateway.client() as client:
-        await ask(client, REFUND)
+        await ask(client, BREAD)
         await learnt(gateway)
-        await ask(client, MONEY)
+        await ask(client, ROLLS)
         await counted(gateway, "askonce_semantic_records_total", result="alias")
-        upstream.script(completion_answer("Write to the support."))
-        await ask(client, REFUND, ("cache-control", "no-cache"))
-        assert status_of(await ask(client, MONEY + " Thanks!")) == "MISS"
+        upstream.script(completion_answer("Leave it alone."))
+        await ask(client, BREAD, ("cache-control", "no-cache"))
+        assert status_of(await ask(client, ROLLS + " Thanks!")) == "MISS"
 
 
 async def test_what_would_have_been_served_is_compared(start: StartGateway, upstream: ScriptedUpstream) -> None:

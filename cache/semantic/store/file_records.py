@@ -68,6 +68,9 @@ class FileRecords:
         found = {key: self._held[key] for key in keys if key in self._held}
         return {key: record for key, record in found.items() if record.expires > now}
 
+    async def read(self, keys: Sequence[str]) -> Mapping[str, Record]:
+        return await self.get(keys)
+
     async def change(self, key: str, partition: str, change: Change) -> Changed:
         before = self._held.get(key)
         if before is None or before.partition != partition or before.expires <= self._wall():

@@ -60,7 +60,7 @@ class Hears(Protocol):
 
 
 class Records(Protocol):
-    """No method raises for a store that fails."""
+    """No method raises for a store that fails, but where it says so."""
 
     async def put(self, record: Record) -> Kept:
         """Until it expires. What was learnt of the record of this key in this partition stays; of what `record`
@@ -69,6 +69,9 @@ class Records(Protocol):
 
     async def get(self, keys: Sequence[str]) -> Mapping[str, Record]:
         """Those that are there."""
+
+    async def read(self, keys: Sequence[str]) -> Mapping[str, Record]:
+        """The same, for whoever has to know whether they are. Raises ConnectionError or TimeoutError."""
 
     async def change(self, key: str, partition: str, change: Change) -> Changed:
         """At once or not at all, whoever else does so: `cache.semantic.store.record.changed` says what comes of it."""
