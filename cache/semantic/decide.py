@@ -242,7 +242,8 @@ class Deciding:
             return miss
         score, best = max(found, key=_score)
         rivals = [each for beside, each in found if beside > score - self._settings.margin]
-        if any(each is not best and _differ(each, best) for each in rivals):
+        doubts = [each for each in self._near if each.candidate.refused]
+        if any(each is not best and _differ(each, best) for each in rivals) or self._is_contested(best, doubts):
             return miss
         reading = Reading(best.at, score, score >= self._verified)
         if not reading.enough or self._draw() < self._settings.audit:

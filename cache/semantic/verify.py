@@ -52,6 +52,8 @@ class ThreadedVerifier:
         await self._work.close()
 
     async def scores(self, asked: str, stored: Sequence[str]) -> Sequence[float | None] | Reason:
+        if not stored:
+            return []
         pairs = questions_in_pairs(asked, stored)
         job = Job[Pairs, Scores](pairs, asyncio.get_running_loop().create_future(), self._clock() + self._deadline)
         job.wanted = 1

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.cli.check_models import Models
 from proxy.cli.explain_semantic import explain_semantic
 from proxy.config import Config, ConfigError, advice, load, read
 
@@ -18,6 +19,11 @@ REFUSED = {
     'embedder = { kind = "onnx", folder = "/nowhere" }': "semantic.embedder.folder",
     'embedder = { kind = "upstream" }': "semantic.embedder.model",
     'embedder = { kind = "upstream", model = "e" }': "semantic.embedder.dimension",
+    'verifier = { path = "/nowhere" }': "semantic.verifier.path",
+    "verifier = { min_score = 0.9 }": "semantic.verifier.min_score",
+    "verifier = { label = 0 }": "semantic.verifier.label",
+    "verifier = { candidates = 9 }": "semantic.verifier.candidates",
+    'verifier = { sha256 = "f" }': "semantic.verifier.sha256",
 }
 
 
@@ -64,7 +70,7 @@ EXPLAINED = {
 @pytest.mark.parametrize(("line", "told"), EXPLAINED.items())
 def test_check_says_what_it_comes_to(tmp_path: Path, line: str, told: str) -> None:
     """In words."""
-    assert told in [text for _, text in explain_semantic(configured(tmp_path, f"[semantic]\n{line}\n"))]
+    assert told in [text for _, text in explain_semantic(configured(tmp_path, f"[semantic]\n{line}\n"), Models())]
 
 
 ADVISED = {

@@ -334,3 +334,11 @@ def test_a_verifier_never_serves_what_was_vetoed(
         score = scores[unread.index(decision.served)]
         assert score is not None
         assert score >= 0.9
+
+
+def test_a_verifier_does_not_serve_beside_what_was_wrong() -> None:
+    """What is hardly nearer than an answer that was found wrong for this very question is as doubtful."""
+    wrong = at(0.9, refused=True)
+    assert read(wrong, at(0.88), scores=[0.99]).tier is None
+    assert read(wrong, at(0.8), scores=[0.99]).tier is None
+    assert read(at(0.9), at(0.8, refused=True), scores=[0.99]).tier is Tier.VERIFIED
