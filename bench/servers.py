@@ -36,6 +36,7 @@ __all__ = [
     "nginx_path",
     "raw_upstream",
     "relay",
+    "reloaded_since",
     "scratch_folder",
     "soak_upstream",
     "valkey",
@@ -65,6 +66,8 @@ class Server:
     port: int
     log: Path
     admin_port: int = 0
+    config: Path = Path()
+    """Of the gateway."""
 
     @property
     def pid(self) -> int:
@@ -284,7 +287,7 @@ base_url = "http://127.0.0.1:{upstream}/v1"
     if redis:
         env["ASKONCE_REDIS__URL"] = f"redis://127.0.0.1:{redis}"
     command = [sys.executable, "-m", module, "serve", "--config", str(config), "--workers", str(workers)]
-    server = Server(name, _spawn(name, command, log, on, env), 0, log)
+    server = Server(name, _spawn(name, command, log, on, env), 0, log, config=config)
     with _ended_on_error(server):
         for text in _poll(server):
             told = _listening(text)
@@ -299,6 +302,13 @@ def listening_since(server: Server, position: int) -> bool:
     with server.log.open("rb") as log:
         log.seek(position)
         return any(b'"listening"' in line for line in log)
+
+
+def reloaded_since(server: Server, position: int) -> int:
+    """How many workers have taken new settings over since its log was so many bytes long."""
+    with server.log.open("rb") as log:
+        log.seek(position)
+        return sum(b'"event":"reloaded"' in line for line in log)
 
 
 def _listening(log: str) -> list[tuple[int, int]]:

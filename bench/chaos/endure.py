@@ -10,6 +10,7 @@ import uvloop
 
 from bench import cpu, servers
 from bench.chaos.calls import Call
+from bench.chaos.canary import EMBEDDER, MODELS
 from bench.chaos.errands import Course, Soaked, soak_for
 from bench.chaos.laws import Law, metric
 from bench.chaos.money import accounts_of, billed_once, each_a_row, lines_of, not_repeated, within
@@ -31,7 +32,7 @@ _LINKS: Final = 4
 _REDIS_MEMORY: Final = 256 << 20
 _EVERY: Final = 10.0
 """Seconds from one trouble to the next."""
-_TROUBLES: Final = 7
+_TROUBLES: Final = 8
 """At least so many in a short run: each kind once."""
 _CALM: Final = 60.0
 _CALM_SHARE: Final = 0.25
@@ -73,6 +74,14 @@ cool_down = 2.0
 [routes.all]
 models = ["*"]
 groups = ["openai", "second"]
+[routes.spread]
+models = ["{embedder}"]
+groups = ["openai=2 second=1"]
+strategy = "weighted"
+[routes.balanced]
+models = ["{balanced}"]
+groups = ["openai second"]
+strategy = "least_busy"
 """
 _OF_KEY: Final = """
 [keys.declared.{name}]
@@ -135,7 +144,9 @@ def _settings(scratch: Path) -> str:
         )
         for name, secret in _PEOPLE.items()
     ]
-    return _SETTINGS.format(scratch=scratch, links=_LINKS, stalled=STALLED) + "".join(keys)
+    return _SETTINGS.format(
+        scratch=scratch, links=_LINKS, stalled=STALLED, embedder=EMBEDDER, balanced=MODELS[1]
+    ) + "".join(keys)
 
 
 def _endure(shaken: Rig, weather: Weather, seconds: float, seed: int, told: Callable[[str], None]) -> list[Law]:

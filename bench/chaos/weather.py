@@ -53,6 +53,7 @@ class Trouble(enum.StrEnum):
     REDIS_FROZEN = "Redis frozen"
     REDIS_FLUSHED = "Redis flushed"
     WORKER_KILLED = "a worker killed"
+    RELOADED = "settings reloaded"
     UPSTREAM_REFUSES = "the first upstream refuses connections"
     UPSTREAM_FAILS = "the first upstream has no time"
 
@@ -62,9 +63,11 @@ _OUTAGES: Final = {Trouble.UPSTREAM_REFUSES: "refuse", Trouble.UPSTREAM_FAILS: "
 SOAKED: Final = (Trouble.REDIS_KILLED, Trouble.REDIS_FROZEN, Trouble.REDIS_FLUSHED, Trouble.WORKER_KILLED)
 ENDURED: Final = (
     *(Trouble.REDIS_KILLED, Trouble.UPSTREAM_REFUSES, Trouble.REDIS_FROZEN, Trouble.WORKER_KILLED),
-    *(Trouble.REDIS_KILLED, Trouble.UPSTREAM_FAILS),
+    *(Trouble.REDIS_KILLED, Trouble.UPSTREAM_FAILS, Trouble.RELOADED),
 )
-"""Every sixth of a minute one of them: what Redis holds is not lost, or nothing would add up."""
+"""One after another: what Redis holds is not lost, or nothing would add up."""
+_IDLE: Final = ("idle_timeout = 1.0\n", "idle_timeout = 1.5\n")
+"""A setting of either kind, so that each reload brings another."""
 
 
 @dataclass(slots=True)
@@ -235,6 +238,8 @@ class Weather:
                     client.flushall()
             case Trouble.WORKER_KILLED:
                 self._kill(gateway, eldest)
+            case Trouble.RELOADED:
+                self._reload(gateway)
             case Trouble.UPSTREAM_REFUSES | Trouble.UPSTREAM_FAILS:
                 servers.ask(upstream.admin_port, f"/outage/{_OUTAGES[trouble]}")
                 self._over.wait(seconds)
@@ -243,13 +248,26 @@ class Weather:
     def _kill(self, gateway: servers.Server, eldest: int) -> None:
         """Ends when there is another in its place."""
         position = gateway.log.stat().st_size
-        victim = next(stat.pid for stat in cpu.tree(gateway.pid) if stat.parent == gateway.pid and stat.pid != eldest)
+        victim = next(pid for pid in _children(gateway) if pid != eldest)
         self.kills.append(time.monotonic())
         os.kill(victim, signal.SIGKILL)
         deadline = time.monotonic() + _UP_WITHIN
         while not servers.listening_since(gateway, position):
             if time.monotonic() > deadline:
                 raise servers.StartError(f"worker {victim} was killed and no other came in {_UP_WITHIN:.0f} s")
+            time.sleep(0.1)
+
+    def _reload(self, gateway: servers.Server) -> None:
+        """Ends when every worker has taken it over."""
+        text = gateway.config.read_text(encoding="utf-8")
+        before, after = _IDLE if _IDLE[0] in text else _IDLE[::-1]
+        gateway.config.write_text(text.replace(before, after), encoding="utf-8")
+        position = gateway.log.stat().st_size
+        gateway.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + _UP_WITHIN
+        while servers.reloaded_since(gateway, position) < len(_children(gateway)):
+            if time.monotonic() > deadline:
+                raise servers.StartError(f"not every worker took new settings over in {_UP_WITHIN:.0f} s")
             time.sleep(0.1)
 
     def _purge(self, selector: dict[str, object], gateway: servers.Server, upstream: servers.Server) -> None:
@@ -274,3 +292,8 @@ class Weather:
             connection.request("POST", path, json.dumps(body), headers)
             answer = connection.getresponse()
             return answer.status, json.loads(answer.read())
+
+
+def _children(gateway: servers.Server) -> list[int]:
+    """Its workers."""
+    return [stat.pid for stat in cpu.tree(gateway.pid) if stat.parent == gateway.pid]
