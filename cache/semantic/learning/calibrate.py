@@ -171,14 +171,14 @@ class Calibration:
         proven = self.threshold(group, party, witnessed=witnessed)
         return self._estimate(own, proven if threshold is None else threshold)
 
-    def lowest(self, *, witnessed: bool = False) -> Estimate:
-        """Of who is served from the lowest threshold; where nobody is, of who has most labels."""
-        own = self._lowest(witnessed)
+    def lowest(self) -> Estimate:
+        """Of who is served from the lowest threshold, with witnesses or without; else of who has most labels."""
+        own = min(map(self._lowest, (False, True)), key=_lowness)
         return self._estimate(own, own.threshold)
 
     def _lowest(self, witnessed: bool) -> _Group:  # noqa: FBT001
         found = [self._pool[witnessed], *(known.whole[witnessed] for known in self._known.values())]
-        return min(found, key=lambda group: (group.threshold, -group.labels))
+        return min(found, key=_lowness)
 
     def _estimate(self, own: _Group, threshold: float) -> Estimate:
         above = [sample for edge, sample in zip(EDGES, own.all.above(self._requests), strict=True) if edge >= threshold]
@@ -245,6 +245,10 @@ class Calibration:
             if _is_above(self._settings.max_error_rate, wrong, total, self._settings.error):
                 floor = above
         return floor
+
+
+def _lowness(group: _Group) -> tuple[float, int]:
+    return group.threshold, -group.labels
 
 
 def _is_at_most(allowed: float, wrong: float, total: float, error: float) -> bool:

@@ -44,8 +44,8 @@ class Scores:
         self._all = Calibration(self._settings)
 
     def add(self, seen: Seen) -> None:
-        """The next label of the log; its `similarity` is a score."""
-        placed = seen._replace(similarity=self._placed(seen.similarity))
+        """The next label of the log; its `similarity` is a score, whatever witnesses there are."""
+        placed = seen._replace(similarity=self._placed(seen.similarity), witnessed=False)
         self._parties.add(placed)
         self._all.add(placed._replace(group="", party=NOBODY))
 

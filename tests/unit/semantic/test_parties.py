@@ -86,6 +86,8 @@ def test_what_is_shown_is_what_somebody_is_served_from() -> None:
     assert learned(right(MALLORY, 50), right(ALICE, 20)).lowest().labels == 70
     found = learned(right(MALLORY, 500), wrong(ALICE, 700)).lowest()
     assert (found.threshold, found.labels, found.wrong) == (EDGES[0], 500, 0.0)
+    witnessed = [seen._replace(witnessed=True) for seen in right(MALLORY, 400)]
+    assert learned(right(ALICE, 30), witnessed).lowest().threshold == EDGES[0]
 
 
 LABELS = st.lists(

@@ -68,6 +68,12 @@ def test_what_was_shut_opens_again() -> None:
     assert fed(scores, 149, 0.96).threshold("gpt", NOBODY) == 0.9
 
 
+def test_witnesses_are_nothing_to_a_score() -> None:
+    """What is wrong counts against it, however many questions around have one answer."""
+    scores = fed(Scores(Settings(max_error_rate=0.03), 0.9), 300, 0.95)
+    assert fed(scores, 100, 0.95, right=False, witnessed=True).threshold("m", NOBODY) == inf
+
+
 def test_a_party_proves_nothing_for_another() -> None:
     """Nobody feeds what opens the verifier for others."""
     scores = fed(Scores(LIMITS), 500, 0.999, party=ONE)
