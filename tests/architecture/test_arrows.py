@@ -29,7 +29,7 @@ SANS_IO = names(
     " cache.semantic.partition cache.semantic.english cache.semantic.guard cache.semantic.language"
     " cache.semantic.foreign cache.semantic.decide cache.semantic.store.record"
     " cache.semantic.learning.bounds cache.semantic.learning.evidence cache.semantic.learning.calibrate"
-    " cache.semantic.learning.labels"
+    " cache.semantic.learning.labels cache.semantic.learning.scores"
     " limits.policy limits.bucket limits.budget limits.headers limits.grant"
     " proxy.limiting.terms proxy.limiting.bill proxy.limiting.fields"
     " proxy.keys.key proxy.keys.table proxy.keys.amounts proxy.ledger.row proxy.ledger.fold proxy.ledger.query"
