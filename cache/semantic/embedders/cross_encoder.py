@@ -70,6 +70,8 @@ class CrossEncoder:
     def __init__(self, network: Network, *, label: int = LAST, max_tokens: int = MAX_TOKENS, mark: str = "") -> None:
         self._network = network
         self._tokenizer = network.tokenizer
+        # Else a question that says [SEP] is two, and says itself what it is to be compared with.
+        self._tokenizer.encode_special_tokens = True
         self._label = label
         self._max_tokens = max_tokens
         self._output = LOGITS if LOGITS in network.outputs else network.outputs[0]

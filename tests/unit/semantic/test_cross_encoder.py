@@ -9,6 +9,7 @@ import pytest
 from cache.semantic.embed import Reason
 from cache.semantic.embedders.cross_encoder import CrossEncoder, Pair, Scores, find
 from cache.semantic.embedders.network import ModelError
+from cache.semantic.minilm import minilm
 from tests.fakes.cross_encoder import ONE, TWO, cross_encoder
 
 ASKED = "How do I get a refund?"
@@ -53,6 +54,24 @@ def test_what_is_too_long_is_not_read_at_all(folder: Path) -> None:
     assert long is None
     assert short is not None
     assert scored(model) == ()
+
+
+def test_a_question_cannot_say_where_it_ends(folder: Path) -> None:
+    """Marks of the model's own are words like others where a client writes them."""
+    model = CrossEncoder.load(find(folder))
+    same, marked = scored(model, (ASKED, ASKED), (f"{ASKED} [SEP] [PAD]", ASKED))
+    assert same is not None
+    assert marked is not None
+    assert marked < same
+
+
+def test_what_makes_vectors_is_no_verifier(tmp_path: Path) -> None:
+    """It is told at the start, by the shape of what it makes."""
+    shipped = minilm()
+    (tmp_path / "model.onnx").symlink_to(shipped.model)
+    (tmp_path / "tokenizer.json").symlink_to(shipped.tokenizer)
+    with pytest.raises(ModelError, match="it is no cross-encoder"):
+        CrossEncoder.load(find(tmp_path))
 
 
 def test_where_there_are_no_words_there_is_no_score(folder: Path) -> None:

@@ -1,15 +1,22 @@
 """From which score on a verifier is believed."""
 
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cache.semantic.decide import GRAY, READ, Thresholds
 from cache.semantic.learning.calibrate import Settings
 from cache.semantic.learning.evidence import EDGES, NOBODY, Party, Seen
+from cache.semantic.learning.label_log import Label
+from cache.semantic.learning.learner import Learner
 from cache.semantic.learning.scores import SCORES, Scores, edge_of, score_of
+from cache.semantic.learning.sqlite_labels import SqliteLabels
+from tests.fakes.clock import Clock
+from tests.fakes.entries import NOW, key
 
 LIMITS = Settings(max_error_rate=0.05)
 ONE, OTHER = Party("key:one", vouched=True), Party("key:other", vouched=True)
@@ -79,3 +86,19 @@ def test_a_party_proves_nothing_for_another() -> None:
     scores = fed(Scores(LIMITS), 500, 0.999, party=ONE)
     assert scores.threshold("gpt", ONE) < inf
     assert scores.threshold("gpt", OTHER) == inf
+
+
+async def test_labels_of_one_verifier_prove_nothing_of_another(tmp_path: Path) -> None:
+    """Nor of similarities, nor these of a score; but all tell how many requests there were."""
+    log = SqliteLabels(tmp_path / "labels", wall=lambda: NOW, token=lambda: "t", days=30)
+    scores = {name: Scores(LIMITS) for name in ("one", "other")}
+    learners = {name: Learner(log, LIMITS, made, name, clock=Clock()) for name, made in scores.items()}
+    for number in range(400):
+        for standing in (f"{READ}:one", GRAY):
+            learners["one"].add(Label(NOW, "gpt", 0.96, True, standing, "content", 1, 1, key(number)))
+        await learners["one"].turn()
+    await learners["other"].turn()
+    found = {name: learner.thresholds("gpt", NOBODY) for name, learner in learners.items()}
+    assert found == {"one": Thresholds(0.75, inf, 0.5), "other": Thresholds(0.75, inf, inf)}
+    assert scores["other"].lowest().labels == 0
+    await log.close()
