@@ -14,6 +14,8 @@ from typing import Any, Final, final
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.semantic.embedders.byte_weights import with_byte_weights
+
 __all__ = ["ModelError", "Network", "checked", "digest", "give_back", "read", "session", "tokenizer_of"]
 
 IDS, MASK, TYPES = "input_ids", "attention_mask", "token_type_ids"
@@ -102,7 +104,7 @@ def session(path: Path, model: bytes) -> Any:
     options.enable_cpu_mem_arena = False  # keeps 80 MB after one long batch, and saves nothing
     options.log_severity_level = 4  # what is wrong is raised
     try:
-        made = onnxruntime.InferenceSession(model, options, providers=PROVIDERS)
+        made = onnxruntime.InferenceSession(with_byte_weights(model) or model, options, providers=PROVIDERS)
     except Exception as error:  # the runtime has no base class of its own
         raise ModelError(f"{path} is no model that can be loaded: {error}") from error
     unknown = {*_names(made.get_inputs())} - {IDS, MASK, TYPES}
