@@ -15,7 +15,7 @@ from proxy.limiting.bill import NOTHING, Bill
 from proxy.limiting.measure import Measure
 from proxy.limiting.stage import BLIND, NAMING, Limits
 from proxy.openai.answered import is_pending, output_in, output_streamed
-from proxy.openai.tokens import reported_cost, tokens_of, units_of
+from proxy.openai.tokens import tokens_of, used_of
 from proxy.openai.usage import Report, report_of, usage_of
 from proxy.routes import HEALTH
 from proxy.telemetry.metrics import Metrics
@@ -117,8 +117,8 @@ class Bills:
 
     def _read(self, report: Report, model: str, upstream: str, units: Mapping[str, int] = NOTHING) -> Worth:
         usage = report.usage
-        used = {**units, **tokens_of(usage), **units_of(usage)}
-        cost = reported_cost(usage)
+        told, cost = used_of(usage)
+        used = {**units, **told} if units else told
         if cost is None and used:
             tier = tier_of(report.tier)
             cost = self.price(model, upstream, used, tier)

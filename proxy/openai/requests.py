@@ -2,8 +2,9 @@
 
 import re
 import zlib
+from collections.abc import Iterator
 from itertools import pairwise
-from typing import NamedTuple, final
+from typing import Any, Final, NamedTuple, final
 
 import msgspec
 
@@ -17,6 +18,8 @@ PART_HEAD = 1_024
 FREE_RATIO = 1 << 20
 """Bytes up to which compression may be of any ratio."""
 MAX_RATIO = 200
+FALLBACKS: Final = frozenset(["fallbacks", "context_window_fallbacks", "content_policy_fallbacks"])
+"""Members by which LiteLLM is told what to ask instead."""
 
 
 @final
@@ -62,18 +65,31 @@ def read_json(body: bytes) -> Asked:
 
 
 def models_beside(body: bytes) -> list[str]:
-    """Those of a `models`, of which an upstream may take any in the place of the `model`. Raises Ambiguous.
+    """Those that an upstream may take in the place of the `model`. Raises Ambiguous.
 
-    Of a name that comes twice parsers take the first or the last, and some take `Model` for it.
+    Of a `models` (OpenRouter) each; of fallbacks (LiteLLM) every string, whatever it stands in. Of a name that comes
+    twice parsers take the first or the last, and some take `Model` for it.
     """
     try:
         names = [(name, name.casefold(), span) for name, span in members(body).items()]
         if any(meant == "model" != name for name, meant, _ in names):
             raise Ambiguous("the model's name in another case")
         lists = [_decode_strings(body[span.start : span.end]) for _, meant, span in names if meant == "models"]
+        others = [msgspec.json.decode(body[span.start : span.end]) for _, meant, span in names if meant in FALLBACKS]
     except (NotPlain, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Ambiguous(str(error)) from None
-    return [model[:MAX_MODEL] for each in lists for model in each]
+    return [model[:MAX_MODEL] for each in [*lists, _strings_in(others)] for model in each]
+
+
+def _strings_in(values: list[Any]) -> Iterator[str]:
+    """But for an object's names: those are of models in whose place others are asked."""
+    left = values
+    while left:
+        value = left.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list | dict):
+            left.extend(value.values() if isinstance(value, dict) else value)
 
 
 def form_model(prefix: bytes) -> str:

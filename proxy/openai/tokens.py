@@ -26,7 +26,7 @@ from math import isfinite
 from types import MappingProxyType
 from typing import Final
 
-__all__ = ["PARTS", "TOKENS", "UNITS", "reported_cost", "sum_usages", "tokens_of", "units_of"]
+__all__ = ["PARTS", "TOKENS", "UNITS", "reported_cost", "sum_usages", "tokens_of", "units_of", "used_of"]
 
 PARTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({
     "cached_input": ("input",),
@@ -65,8 +65,9 @@ _USUAL: Final = frozenset(
 
 def tokens_of(usage: Mapping[str, object]) -> dict[str, int]:
     """Tokens by kind (`TOKENS`), each above 0; the parts of a whole together are no more than it."""
-    if _is_plain(usage):
-        return {"input": usage["prompt_tokens"], "output": usage["completion_tokens"]}  # type: ignore[dict-item]
+    plain = _plain(usage)
+    if plain is not None:
+        return plain
     tokens: dict[str, int] = {}
     taken = _input(usage, tokens)
     made = _output(usage, tokens)
@@ -78,10 +79,13 @@ def tokens_of(usage: Mapping[str, object]) -> dict[str, int]:
     return tokens
 
 
-def _is_plain(usage: Mapping[str, object]) -> bool:
-    """Two wholes that add up, of which nothing is told but noughts: as nearly all are, so that it pays to ask first."""
+def _plain(usage: Mapping[str, object]) -> dict[str, int] | None:
+    """Of two wholes that add up, with nothing beside them but noughts: as nearly all are, so that it pays to ask first.
+
+    None where there is more to it.
+    """
     asked, made = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    return (
+    if (
         type(asked) is int
         and type(made) is int
         and 0 < asked <= MAX_COUNT
@@ -90,7 +94,17 @@ def _is_plain(usage: Mapping[str, object]) -> bool:
         and usage.keys() <= _USUAL
         and not any(_details(usage, "prompt_tokens_details").values())
         and not any(_details(usage, "completion_tokens_details").values())
-    )
+    ):
+        return {"input": asked, "output": made}
+    return None
+
+
+def used_of(usage: Mapping[str, object]) -> tuple[dict[str, int], int | None]:
+    """Tokens and units by kind, and the cost that is told with them: what `tokens_of` and the other two say."""
+    plain = _plain(usage)
+    if plain is not None:
+        return plain, None
+    return tokens_of(usage) | units_of(usage), reported_cost(usage)
 
 
 def units_of(usage: Mapping[str, object]) -> dict[str, int]:

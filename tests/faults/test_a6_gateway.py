@@ -125,6 +125,21 @@ async def test_a6_models_to_fall_back_on(start_team: StartTeam, upstream: Script
     assert len(upstream.requests) == 2
 
 
+@pytest.mark.parametrize("name", ["fallbacks", "context_window_fallbacks", "Content_Policy_Fallbacks"])
+async def test_a6_fallbacks_by_other_names(start_team: StartTeam, upstream: ScriptedUpstream, name: str) -> None:
+    """As LiteLLM takes them, in each of its forms: none that the key may not use."""
+    upstream.script(completion_answer())
+    team = await start_team()
+    alice = await team.key(models=["m-*"])
+    for told in (["gpt-x"], [{"m-small": ["m-large", "gpt-x"]}], [{"model": "gpt-x"}], "gpt-x", {"m-small": "gpt-x"}):
+        response = await team.ask(alice, CHAT | {"model": "m-small", name: told})
+        assert (response.status, response.error_code) == (404, "model_not_found"), told
+    assert upstream.requests == []
+    for harmless in (None, [], ["m-large"], [{"gpt-x": ["m-large"]}]):
+        assert (await team.ask(alice, CHAT | {"model": "m-small", name: harmless})).status == 200
+    assert len(upstream.requests) == 4
+
+
 async def test_a6_others_answers_are_not_there_either(start_team: StartTeam, upstream: ScriptedUpstream) -> None:
     """What the team has in the cache is not given to one of it who may not ask the model."""
     upstream.script(completion_answer())

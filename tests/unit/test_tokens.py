@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.openai.tokens import PARTS, TOKENS, UNITS, reported_cost, sum_usages, tokens_of, units_of
+from proxy.openai.tokens import PARTS, TOKENS, UNITS, reported_cost, sum_usages, tokens_of, units_of, used_of
 
 GOLDEN: dict[str, tuple[dict[str, object], dict[str, int]]] = {
     "OpenAI, chat: the completion object": (
@@ -234,6 +234,8 @@ GOLDEN: dict[str, tuple[dict[str, object], dict[str, int]]] = {
     "Voyage, embeddings": ({"total_tokens": 10}, {"input": 10}),
 }
 
+MOST = 1 << 36
+
 
 @pytest.mark.parametrize("shape", GOLDEN)
 def test_every_shape_has_its_tokens(shape: str) -> None:
@@ -242,7 +244,22 @@ def test_every_shape_has_its_tokens(shape: str) -> None:
     assert tokens_of(usage) == tokens
 
 
-MOST = 1 << 36
+@pytest.mark.parametrize("shape", GOLDEN)
+def test_all_that_is_told_at_once(shape: str) -> None:
+    """Is what is told piece by piece."""
+    usage, _ = GOLDEN[shape]
+    assert used_of(usage) == (tokens_of(usage) | units_of(usage), reported_cost(usage))
+
+
+@given(st.integers(1, MOST), st.integers(1, MOST), st.integers(-2, 2), st.sampled_from([0, None, 3, True, 2.0, {}]))
+def test_plain_usage_is_read_as_any_other(asked: int, made: int, off: int, cached: object) -> None:
+    """A name that nobody knows makes it unusual, and changes nothing."""
+    details = {"cached_tokens": cached, "audio_tokens": 0}
+    usage: dict[str, object] = {"prompt_tokens": asked, "completion_tokens": made, "total_tokens": asked + made + off}
+    usage["prompt_tokens_details"] = details
+    assert tokens_of(usage) == tokens_of({**usage, "of_nobody": 0})
+
+
 NAMES = sorted({name for usage, _ in GOLDEN.values() for name in usage} | {"reasoning_tokens", "seconds", "type"})
 INNER = sorted(
     {name for usage, _ in GOLDEN.values() for inner in usage.values() if isinstance(inner, dict) for name in inner}
