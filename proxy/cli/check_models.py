@@ -3,7 +3,7 @@
 import time
 from typing import Final, NamedTuple
 
-from proxy.config import Config, ConfigError
+from proxy.config import Config
 from proxy.config.semantic import Semantic
 from proxy.semantic.modes import Modes
 
@@ -34,16 +34,10 @@ def load_models(config: Config) -> Models:
 
 
 def _embedder(semantic: Semantic) -> str:
-    # Both take a second of the start, which other commands and configurations do without.
-    from cache.semantic.embedders.network import ModelError
-    from cache.semantic.embedders.onnx_model import OnnxModel
+    # Importing this takes a second, which other configurations do without.
     from proxy.local_models import embedder_files
 
     files = embedder_files(semantic)
-    try:
-        OnnxModel.load(files)
-    except ModelError as error:
-        raise ConfigError(f"semantic.embedder: {error}") from None
     return f"{files.dimension} numbers, sha256 {files.model_sha256}"
 
 

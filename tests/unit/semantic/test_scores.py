@@ -94,11 +94,11 @@ async def test_labels_of_one_verifier_prove_nothing_of_another(tmp_path: Path) -
     scores = {name: Scores(LIMITS) for name in ("one", "other")}
     learners = {name: Learner(log, LIMITS, made, name, clock=Clock()) for name, made in scores.items()}
     for number in range(400):
-        for standing in (f"{READ}:one", GRAY):
+        for standing in (f"{READ}:one", GRAY) if number < 300 else (f"{READ}:one",):
             learners["one"].add(Label(NOW, "gpt", 0.96, True, standing, "content", 1, 1, key(number)))
         await learners["one"].turn()
     await learners["other"].turn()
     found = {name: learner.thresholds("gpt", NOBODY) for name, learner in learners.items()}
-    assert found == {"one": Thresholds(0.75, inf, 0.5), "other": Thresholds(0.75, inf, inf)}
+    assert found == {"one": Thresholds(verified=0.5), "other": Thresholds()}
     assert scores["other"].lowest().labels == 0
     await log.close()
