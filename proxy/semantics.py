@@ -125,7 +125,13 @@ class Semantics:
     ) -> "RedisRecords | FileRecords":
         semantic = config.semantic
         if link is None:
-            records = FileRecords(self._indexing, max_bytes=semantic.memory_bytes, wall=self._wall, purges=purges)
+            records = FileRecords(
+                self._indexing,
+                max_bytes=semantic.memory_bytes,
+                wall=self._wall,
+                purges=purges,
+                beside=lambda: self.index.bytes,
+            )
             if config.cache.snapshot:
                 path = Path(config.cache.snapshot + EXTENSION)
                 self._file = RecordFile(path, slot, records, max_bytes=semantic.memory_bytes, wall=self._wall)

@@ -65,7 +65,7 @@ class Index:
     def __init__(self, dimension: int, *, max_bytes: int, sizes: Sizes | None = None) -> None:
         self._dimension = dimension
         self._max_bytes = max_bytes
-        self._sizes = Sizes() if sizes is None else sizes
+        self._sizes = Sizes.within(max_bytes, dimension) if sizes is None else sizes
         self._bytes = 0
         self._keys = 0
         self._made = 0

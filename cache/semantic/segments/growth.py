@@ -9,16 +9,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import compress, pairwise
-from typing import Final, NamedTuple, final
+from typing import Final, NamedTuple, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.semantic.segments.segment import Segment
+from cache.semantic.segments.segment import ROW_COST, Segment
 from cache.semantic.segments.stores import SLICE, CoarseStore, ExactStore, GraphStore, Matrix, Store
 
 __all__ = ["Form", "Rebuild", "Sizes", "plan", "rebuilt", "replace"]
 
+SEGMENT: Final = 4_096
+SMALLEST: Final = 8
+PARTS: Final = 32
 FULL: Final = 0.75
 """Neighbours become one if together they fill no more of it."""
 
@@ -37,12 +40,18 @@ class Sizes:
     to `inline` are searched in the event loop.
     """
 
-    segment: int = 4_096
+    segment: int = SEGMENT
     coarse: int = 8_192
     block: int = 16_384
     graph: int = 200_000
     graph_segment: int = 65_536
     inline: int = 4_096
+
+    @classmethod
+    def within(cls, max_bytes: int, dimension: int) -> Self:
+        """Such that no segment that grows is more than a small part of the memory: what goes is given back with it."""
+        rows = max_bytes // PARTS // (dimension * 4 + ROW_COST)
+        return cls(segment=min(max(rows, SMALLEST), SEGMENT))
 
 
 class Rebuild(NamedTuple):

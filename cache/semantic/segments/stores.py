@@ -38,7 +38,7 @@ Parts = Callable[[], Iterator[Matrix]]
 
 DECIMALS: Final = 6
 """To which similarities are told: beyond them, equal vectors differ by the order of additions."""
-FIRST: Final = 4
+FIRST: Final = 1
 PIECE: Final = 256
 """Rows that a segment has room for at first, and by which it grows in the end; in between it doubles."""
 LINKS: Final = 16

@@ -1,7 +1,6 @@
 """The records of a process alone: in its memory, and in a file for the next one.
 
-They are bounded in bytes, and those that were put first make room: the index in front of them, which knows what is
-searched, drops what it can't hold.
+They are bounded in bytes, together with the index in front of them, and those that were put first make room.
 """
 
 import asyncio
@@ -26,19 +25,27 @@ FILE: Final[Snapshot[Record]] = Snapshot(b"askonce question", pack, unpack, lamb
 
 @final
 class FileRecords:
-    """`hears` is told at once. `wall` is the time in seconds since the epoch; with no bytes it keeps nothing.
+    """`hears` is told at once. `wall` is the time in seconds since the epoch; with no bytes it keeps nothing. `beside`
+    tells how many of the bytes somebody else holds, who gives back what is of records that go, though perhaps later.
 
     `purges` are those that keep answers out of the other tiers.
     """
 
     def __init__(
-        self, hears: Hears, *, max_bytes: int, wall: Callable[[], float], purges: Purges | None = None
+        self,
+        hears: Hears,
+        *,
+        max_bytes: int,
+        wall: Callable[[], float],
+        purges: Purges | None = None,
+        beside: Callable[[], int] = lambda: 0,
     ) -> None:
         self.bytes = 0
         self.changes = 0
         """How often anything came, went or was learnt."""
         self._hears = hears
         self._max_bytes = max_bytes
+        self._beside = beside
         self._wall = wall
         self._purges = Purges() if purges is None else purges
         self._held: dict[str, Record] = {}
@@ -58,10 +65,7 @@ class FileRecords:
         before = self._held.get(record.key)
         if before is not None and before.created > record.created:
             return Kept.OLDER
-        if not self._hold(_with_learnt(record, before)):
-            return Kept.TOO_LARGE
-        self._hears.added(self._held[record.key])
-        return Kept.STORED
+        return Kept.STORED if self._hold(_with_learnt(record, before)) else Kept.TOO_LARGE
 
     async def get(self, keys: Sequence[str]) -> Mapping[str, Record]:
         now = self._wall()
@@ -81,6 +85,7 @@ class FileRecords:
             self.bytes += after.size - before.size
             self.changes += 1
             self._hears.changed(after)
+            self._make_room()
         known = change.alias is None or change.alias.text in {alias.text for alias in after.aliases}
         return Changed.CHANGED if known else Changed.FULL
 
@@ -108,8 +113,8 @@ class FileRecords:
     async def restore(self, records: Iterable[Record]) -> None:
         """Of another process's time, the oldest first. They are as they were, with all that was learnt of them."""
         for count, record in enumerate(records, 1):
-            if record.key not in self._held and self._hold(record):
-                self._hears.added(record)
+            if record.key not in self._held:
+                self._hold(record)
             if count % SLICE == 0:
                 await asyncio.sleep(0)
 
@@ -121,9 +126,13 @@ class FileRecords:
         self.bytes += size - (0 if before is None else before.size)
         self._held[record.key] = record
         self.changes += 1
-        while self.bytes > self._max_bytes:
-            self._drop([next(iter(self._held))])
+        self._hears.added(record)
+        self._make_room()
         return True
+
+    def _make_room(self) -> None:
+        while self.bytes + self._beside() > self._max_bytes and len(self._held) > 1:
+            self._drop([next(iter(self._held))])
 
     def _drop(self, keys: Sequence[str]) -> int:
         gone = 0

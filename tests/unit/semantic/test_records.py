@@ -11,6 +11,8 @@ from redis.crc import key_slot
 
 from cache.entry import Reason
 from cache.select import Purges, Selector
+from cache.semantic.index import Index
+from cache.semantic.indexing import Indexing
 from cache.semantic.store.file_records import FileRecords
 from cache.semantic.store.record import MAX_ALIASES, Change, Record, changed, refusal
 from cache.semantic.store.records import Changed, Dropped, Kept, Records
@@ -230,6 +232,21 @@ async def test_memory_is_bounded() -> None:
     assert 15 < len(records) <= 20
     assert records.bytes == sum(each.size for each in hearer.held.values())
     assert await FileRecords(hearer, max_bytes=0, wall=lambda: NOW).put(record()) is Kept.TOO_LARGE
+
+
+@pytest.mark.parametrize("partitions", [1, 40, 400])
+async def test_memory_is_bounded_over_records_and_their_index(partitions: int) -> None:
+    """However many partitions there are, and what is left can all be found."""
+    most = 40 * record().size
+    index = Index(DIMENSION, max_bytes=most)
+    records = FileRecords(Indexing(index, DIMENSION), max_bytes=most, wall=lambda: NOW, beside=lambda: index.bytes)
+    for n in range(400):
+        await records.put(record(n, partition=key(n % partitions)))
+        assert records.bytes + index.bytes <= most
+    await index.settled()
+    assert [each.key async for each in records.all()] == [key(n) for n in range(400 - len(records), 400)]
+    assert len(index) == len(records) > 5
+    await index.close()
 
 
 async def test_a_sweep_drops_what_has_expired() -> None:
