@@ -28,7 +28,7 @@ from cache.entry import (
 )
 from cache.lease import FENCE_LIFE, Lease, LeaseState, keys
 from cache.link import Link, Script, Word
-from cache.search import START, Cursor, Listed, Search, entry_name
+from cache.search import LARGE, START, Cursor, Listed, Search, entry_name
 from cache.select import Selector
 
 __all__ = ["Listing", "Miss", "Purged", "RedisTier", "Size", "Stored"]
@@ -291,7 +291,7 @@ class RedisTier:
         """Looks at every entry of the namespace, a slice at a time; of a selector with a key at that one alone."""
         entries = size = 0
         try:
-            async for part in self._search.slices(selector, START, self._wall()):
+            async for part in self._search.slices(selector, START, self._wall(), size=LARGE):
                 entries += len(part.found)
                 size += sum(listed.bytes for listed in part.found)
                 if part.found and not dry_run:

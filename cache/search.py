@@ -8,10 +8,12 @@ from cache.entry import PREFIX, Meta, Unreadable, meta_end, unpack_meta
 from cache.link import Link
 from cache.select import Selector
 
-__all__ = ["START", "BadCursor", "Cursor", "Listed", "Search", "Slice", "entry_name"]
+__all__ = ["LARGE", "START", "BadCursor", "Cursor", "Listed", "Search", "Slice", "entry_name"]
 
 SLICE: Final = 64
-"""Keys that Redis, and then this process, looks at before others get their turn."""
+"""Keys that Redis, and then this process, looks at before others get their turn, where somebody wants a page."""
+LARGE: Final = 256
+"""The same where all are looked at: it takes some two milliseconds, and a fourth of the turns."""
 MAX_CURSOR: Final = 300
 
 
@@ -60,7 +62,7 @@ class Search:
     def __repr__(self) -> str:
         return f"<Search {self._namespace}>"
 
-    async def slices(self, selector: Selector, start: Cursor, now: float) -> AsyncIterator[Slice]:
+    async def slices(self, selector: Selector, start: Cursor, now: float, *, size: int = SLICE) -> AsyncIterator[Slice]:
         """Every entry that was there from beginning to end appears, perhaps twice."""
         if selector.key is not None:
             yield Slice(await self._look(selector, [entry_name(self._namespace, selector.key).encode()], "", now), None)
@@ -75,7 +77,7 @@ class Search:
             scan = start.scan if server == start.server else 0
             while True:
                 (answer,) = await self._link.many(
-                    [("SCAN", scan, "MATCH", _pattern(self._namespace), "COUNT", SLICE)], server
+                    [("SCAN", scan, "MATCH", _pattern(self._namespace), "COUNT", size)], server
                 )
                 if isinstance(answer, ConnectionError):
                     raise answer
