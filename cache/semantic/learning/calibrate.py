@@ -65,7 +65,7 @@ class Settings:
     groups: int = 256
     """That have thresholds of their own; what more there are counts for its party alone."""
     parties: int = 256
-    """That have such; labels of more count for what is pooled alone."""
+    """That have such. Of more, those stay that have fed most; labels of the others count for what is pooled alone."""
     groups_each: int = 16
     """Of one party."""
 
@@ -107,6 +107,10 @@ class _Known:
     def __init__(self, settings: Settings) -> None:
         self.whole = {witnessed: _Group(settings) for witnessed in (False, True)}
         self.groups: dict[tuple[str, bool], _Group] = {}
+
+    @property
+    def labels(self) -> int:
+        return sum(group.labels for group in self.whole.values())
 
 
 @final
@@ -191,11 +195,9 @@ class Calibration:
         """Which count it: that of all, its party's, and its own, if there may be one."""
         if seen.party.vouched:
             yield self._pool[seen.witnessed]
-        known = self._known.get(seen.party)
+        known = self._known.get(seen.party) or self._admitted(seen.party)
         if known is None:
-            if len(self._known) >= self._settings.parties:
-                return
-            known = self._known[seen.party] = _Known(self._settings)
+            return
         yield known.whole[seen.witnessed]
         name = seen.group, seen.witnessed
         own = known.groups.get(name)
@@ -206,6 +208,16 @@ class Calibration:
             own = known.groups[name] = _Group(self._settings)
             self._groups += 1
         yield own
+
+    def _admitted(self, party: Party) -> _Known | None:
+        """Where there is no room, in place of who has fed least, unless that is enough to be served by."""
+        if len(self._known) >= self._settings.parties:
+            least = min(self._known, key=lambda each: self._known[each].labels)
+            if self._known[least].labels >= self._settings.first:
+                return None
+            self._groups -= len(self._known.pop(least).groups)
+        made = self._known[party] = _Known(self._settings)
+        return made
 
     def _count(self, group: _Group, seen: Seen) -> None:
         group.all.add(seen, self._requests)

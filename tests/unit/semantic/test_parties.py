@@ -74,11 +74,22 @@ def test_who_is_not_vouched_for_counts_for_itself_alone(fed: object) -> None:
 
 
 def test_parties_are_bounded() -> None:
-    """What more there are count as one of those who prove something together."""
+    """What more there are count as some of those who prove something together."""
     calibration = Calibration(Settings(max_error_rate=RATE, parties=2))
     calibration.fold(seen for party in OTHERS for seen in right(party, 500))
     assert calibration.threshold("m", OTHERS[0]) == EDGES[0]
     assert calibration.estimate("m", OTHERS[2]).labels == 1_500
+
+
+def test_nobody_takes_all_the_room() -> None:
+    """Who is many and has fed little makes room for the next; who has enough, or most, stays."""
+    calibration = Calibration(Settings(max_error_rate=RATE, parties=4))
+    strangers = [Party(f"own:{number}") for number in range(50)]
+    for some in (right(ALICE, 400), right(Party("own:a"), 200), *[right(each, 3) for each in strangers]):
+        calibration.fold(some)
+    calibration.fold(right(Party("own:a"), 200))
+    assert calibration.threshold("m", ALICE) == calibration.threshold("m", Party("own:a")) == EDGES[0]
+    assert calibration.estimate("m", strangers[-1]).labels == 3
 
 
 def test_what_is_shown_is_what_somebody_is_served_from() -> None:
