@@ -9,7 +9,6 @@ from aiohttp import web
 
 from cache.purge import Purger
 from cache.select import Selector
-from cache.semantic.decide import AUDIT
 from cache.semantic.learning.label_log import LabelLog
 from cache.semantic.store.record import EXACT_ONLY, Change, Record
 from cache.semantic.store.records import Changed, Records
@@ -84,7 +83,7 @@ class QuestionRoutes:
                 "same_answer": label.right,
                 "category": label.rule or label.standing,
                 "weight": label.weight,
-                "audited": label.standing == AUDIT,
+                "audited": label.seen.audited,
                 "party": label.party.name,
             }
             for label in found

@@ -3,17 +3,19 @@
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from cache.semantic.embed import Reason
 from cache.semantic.embedders.cross_encoder import CrossEncoder, Pairs, Scores
 from proxy.config import ConfigError
-from tests.fakes.admin import Operator
+from tests.fakes.admin import TOKEN, Operator
 from tests.fakes.alike import ask, counted, learnt, started, told
 from tests.fakes.asking import completion_answer, status_of
+from tests.fakes.command import askonce
 from tests.fakes.cross_encoder import cross_encoder
-from tests.fakes.gateway import StartGateway
+from tests.fakes.gateway import StartGateway, environment
 from tests.fakes.upstream import ScriptedUpstream
 
 ASKED = "How do I get a refund?"
@@ -42,9 +44,13 @@ async def test_what_neither_rule_nor_similarity_lets_through_is_read(
     assert await gateway.sample("askonce_semantic_hits_total", mode="on", tier="verified") == 1
     assert await gateway.sample(READINGS, result="served") == 1
     assert await gateway.sample("askonce_semantic_verifier_threshold") == 0.9
-    (served,) = (await Operator(gateway).get(f"cache/questions/{told(hit, 'similar-key')}"))["served"]
+    key = told(hit, "similar-key")
+    (served,) = (await Operator(gateway).get(f"cache/questions/{key}"))["served"]
     assert (served["tier"], served["asked"]) == ("verified", REWORDED)
     assert 0.9 < served["score"] < 1
+    settings = environment("http://h/v1", {"admin__port": urlsplit(gateway.admin_url).port or 0})
+    shown = await askonce("cache", "show", key, environ=settings | {"ASKONCE_ADMIN_TOKEN": TOKEN})
+    assert f"verified/verifier {served['score']:.4f}" in shown.out
 
 
 async def test_a_veto_holds_against_it(start: StartGateway, upstream: ScriptedUpstream, model: str) -> None:
@@ -57,6 +63,23 @@ async def test_a_veto_holds_against_it(start: StartGateway, upstream: ScriptedUp
         assert status_of(await ask(client, OPPOSITE)) == "MISS"
     assert await gateway.sample("askonce_semantic_vetoes_total", rule="negation") == 1
     assert not await gateway.sample(READINGS)
+
+
+async def test_in_the_shadow_all_that_it_would_serve_is_compared(
+    start: StartGateway, upstream: ScriptedUpstream, model: str
+) -> None:
+    """And counts for its bound, not only what an audit has drawn."""
+    upstream.script(completion_answer("It takes 5 days."))
+    settings = {"semantic__verifier__path": model, "semantic__verifier__min_score": 0.9, "semantic__mode": "shadow"}
+    gateway = await started(start, **settings)
+    async with gateway.client() as client:
+        await ask(client, ASKED)
+        await learnt(gateway)
+        assert status_of(await ask(client, REWORDED)) == "MISS"
+        await counted(gateway, "askonce_semantic_verifier_labels_counted")
+    assert await gateway.sample("askonce_semantic_hits_total", mode="shadow", tier="verified") == 1
+    assert await gateway.sample("askonce_semantic_labels_total", verdict="right", of="served") == 1
+    assert await gateway.sample("askonce_semantic_verifier_wrong_ratio_upper") == pytest.approx(0.95)
 
 
 async def test_without_labels_and_without_a_score_it_serves_nothing(
