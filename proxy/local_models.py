@@ -20,7 +20,7 @@ from proxy.semantic.embeddings_call import embeddings_call
 __all__ = ["PATIENCE", "cross_encoder", "embedder", "embedder_files", "verifier"]
 
 PATIENCE: Final = 10.0
-"""Seconds that an embedder has where nobody waits."""
+"""Seconds that a model has where nobody waits."""
 
 
 def embedder(config: Config, own: Callable[[], OwnCalls], clock: Callable[[], float]) -> tuple[Work, str, int]:
@@ -50,7 +50,7 @@ def verifier(semantic: Semantic, clock: Callable[[], float]) -> ThreadedVerifier
         return None
     model = cross_encoder(semantic)
     work = ModelThreads(lambda: model, clock, pieces_of_pairs, threads=chosen.threads, queue=chosen.queue)
-    return ThreadedVerifier(work, model.fingerprint, clock, deadline=semantic.deadline)
+    return ThreadedVerifier(work, model.fingerprint, clock, deadline=semantic.deadline, patience=PATIENCE)
 
 
 def cross_encoder(semantic: Semantic) -> CrossEncoder:

@@ -204,6 +204,11 @@ class Deciding:
     def __repr__(self) -> str:
         return f"<Deciding {self._at + 1} seen, {len(self._near)} near>"
 
+    @property
+    def verifies(self) -> bool:
+        """There is a score that is enough."""
+        return self._verified < inf
+
     def next(self, candidate: Candidate, compare: Callable[[], Compared]) -> Decision | None:
         """None: not yet. `compare` is called at most once, and only where its finding matters."""
         self._at += 1

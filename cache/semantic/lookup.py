@@ -25,7 +25,7 @@ from cache.semantic.store.records import Records
 from cache.semantic.store.vectors import unpack_vector
 from cache.semantic.verify import Verifier
 
-__all__ = ["Lookup", "Match", "Question", "Read", "Result", "Search", "Sought"]
+__all__ = ["Lookup", "Match", "Question", "Read", "Result", "Search", "Sought", "Unread"]
 
 NEAREST: Final = 8
 QUICK: Final = 300
@@ -125,11 +125,16 @@ class Match(NamedTuple):
         )
 
 
-class _Open(NamedTuple):
+class Unread(NamedTuple):
     """What a verifier may still read."""
 
     deciding: Deciding
     matches: Sequence[Match]
+
+    @property
+    def may_serve(self) -> bool:
+        """Else it is read for its label alone, and nobody has to wait for that."""
+        return self.deciding.verifies
 
 
 class Sought(NamedTuple):
@@ -141,7 +146,7 @@ class Sought(NamedTuple):
     """What a fresh answer is to be compared with."""
     nearest: float = 0.0
     """The cosine of the best candidate."""
-    unread: _Open | None = None
+    unread: Unread | None = None
     """It is a miss unless `Lookup.read` says otherwise."""
     read: Read | None = None
     scored: Match | None = None
@@ -196,13 +201,17 @@ class Lookup:
         matches = await self._matches(question, vector, found)
         return await self._decide(question, vector, matches)
 
-    async def read(self, question: Question, sought: Sought) -> Sought:
-        """What a verifier says to a miss that it may read. Where it fails, that is what it was."""
+    async def read(self, question: Question, sought: Sought, *, patient: bool = False) -> Sought:
+        """What a verifier says to a miss that it may read. Where it fails, that is what it was.
+
+        `patient`: nobody waits for it.
+        """
         miss, unread = sought.decision, sought.unread
         if self._verifier is None or miss is None or unread is None:
             return sought
         matches = unread.matches
-        scores = await self._verifier.scores(question.text, [matches[at].asked.text for at in miss.unread])
+        texts = [matches[at].asked.text for at in miss.unread]
+        scores = await self._verifier.scores(question.text, texts, patient=patient)
         if isinstance(scores, Reason):
             return sought._replace(unread=None, read=_FAILURES.get(scores, Read.FAILED))
         decision = unread.deciding.read(miss, scores)
@@ -257,7 +266,7 @@ class Lookup:
         served = matches[decision.served] if decision.served >= 0 else None
         gray = matches[decision.gray] if decision.gray >= 0 else None
         result = Result.HIT if served is not None else Result.GRAY if gray is not None else Result.NOTHING
-        unread = _Open(deciding, matches) if decision.unread else None
+        unread = Unread(deciding, matches) if decision.unread else None
         return Sought(result, vector, decision, served, gray, nearest, unread)
 
     async def forget(self, key: str) -> None:

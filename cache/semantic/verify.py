@@ -24,23 +24,35 @@ class Verifier(Protocol):
     async def warm(self) -> None:
         """Gets ready. Raises ModelError."""
 
-    async def scores(self, asked: str, stored: Sequence[str]) -> Sequence[float | None] | Reason:
-        """How surely each of them is the question that is asked, from 0 to 1; None for what can't be read."""
+    async def scores(
+        self, asked: str, stored: Sequence[str], *, patient: bool = False
+    ) -> Sequence[float | None] | Reason:
+        """How surely each of them is the question that is asked, from 0 to 1; None for what can't be read.
+
+        `patient`: nobody waits for it.
+        """
 
     async def close(self) -> None: ...
 
 
 @final
 class ThreadedVerifier:
-    """Implements `Verifier` by a cross-encoder in threads. `deadline` in seconds."""
+    """Implements `Verifier` by a cross-encoder in threads. `deadline` and `patience` in seconds."""
 
     def __init__(
-        self, work: ModelThreads[Pairs, Scores], fingerprint: str, clock: Callable[[], float], *, deadline: float
+        self,
+        work: ModelThreads[Pairs, Scores],
+        fingerprint: str,
+        clock: Callable[[], float],
+        *,
+        deadline: float,
+        patience: float,
     ) -> None:
         self.fingerprint = fingerprint
         self._work = work
         self._clock = clock
         self._deadline = deadline
+        self._patience = patience
 
     def __repr__(self) -> str:
         return f"<ThreadedVerifier {self.fingerprint[:12]} {self._work!r}>"
@@ -51,15 +63,18 @@ class ThreadedVerifier:
     async def close(self) -> None:
         await self._work.close()
 
-    async def scores(self, asked: str, stored: Sequence[str]) -> Sequence[float | None] | Reason:
+    async def scores(
+        self, asked: str, stored: Sequence[str], *, patient: bool = False
+    ) -> Sequence[float | None] | Reason:
         if not stored:
             return []
+        seconds = self._patience if patient else self._deadline
         pairs = questions_in_pairs(asked, stored)
-        job = Job[Pairs, Scores](pairs, asyncio.get_running_loop().create_future(), self._clock() + self._deadline)
+        job = Job[Pairs, Scores](pairs, asyncio.get_running_loop().create_future(), self._clock() + seconds)
         job.wanted = 1
         try:
             self._work.take(job)
-            async with asyncio.timeout(self._deadline):
+            async with asyncio.timeout(seconds):
                 result = await job.future
         except NotEmbedded as no:
             return no.reason

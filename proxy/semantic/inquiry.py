@@ -220,7 +220,7 @@ class Inquiry:
             return question
         self._question = question
         self._sought = await self._inquiries.lookup.find(question)
-        if self._sought.unread is not None:
+        if self._sought.unread is not None and self._sought.unread.may_serve:
             self._sought = await self._inquiries.lookup.read(question, self._sought)
         return self._sought.result.value
 
@@ -293,14 +293,18 @@ class Inquiry:
             events.nearest(sought.nearest)
         for rule in sought.decision.vetoes:
             events.vetoed(rule)
-        if sought.unread is not None or sought.read is not None:
-            # What is still unread, the deadline has overtaken.
-            reading = sought.decision.reading
-            events.read((sought.read or Read.LATE).value, None if reading is None else reading.score)
+        if sought.read is not None or (sought.unread is not None and sought.unread.may_serve):
+            self._tell_reading(sought)
         if found and sought.decision.tier is not None and self._question is not None:
             events.hit(self._mode.value, sought.decision.tier.value, sought.decision.rule)
             if self._mode is Mode.ON:
                 self._inquiries.on_served(self._exchange, self._question, sought)
+
+    def _tell_reading(self, sought: Sought) -> None:
+        reading = sought.decision.reading if sought.decision is not None else None
+        # What is still unread, the deadline has overtaken.
+        result = sought.read or Read.LATE
+        self._inquiries.events.read(result.value, None if reading is None else reading.score)
 
     async def _learn(self, entry: Entry) -> None:
         if self._looking is not None:
@@ -308,6 +312,9 @@ class Inquiry:
         if self._question is None:
             return
         sought = self._sought or Sought(Result.LATE)
+        if sought.unread is not None and not sought.unread.may_serve:
+            sought = await self._inquiries.lookup.read(self._question, sought, patient=True)
+            self._tell_reading(sought)
         await self._inquiries.learning.learn(
             Answered(self._question, sought, entry, self._exchange.account, self._request.scope)
         )

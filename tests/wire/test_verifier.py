@@ -34,7 +34,8 @@ async def test_what_neither_rule_nor_similarity_lets_through_is_read(
 ) -> None:
     """And served where its score is enough; the header, the metrics and the story of the hit say so."""
     upstream.script(completion_answer())
-    gateway = await started(start, semantic__verifier__path=model, semantic__verifier__min_score=0.9)
+    settings = {"semantic__verifier__path": model, "semantic__verifier__min_score": 0.9, "semantic__audit": 0.0}
+    gateway = await started(start, **settings)
     async with gateway.client() as client:
         first = await ask(client, ASKED)
         await learnt(gateway)
@@ -48,8 +49,8 @@ async def test_what_neither_rule_nor_similarity_lets_through_is_read(
     (served,) = (await Operator(gateway).get(f"cache/questions/{key}"))["served"]
     assert (served["tier"], served["asked"]) == ("verified", REWORDED)
     assert 0.9 < served["score"] < 1
-    settings = environment("http://h/v1", {"admin__port": urlsplit(gateway.admin_url).port or 0})
-    shown = await askonce("cache", "show", key, environ=settings | {"ASKONCE_ADMIN_TOKEN": TOKEN})
+    known = environment("http://h/v1", {"admin__port": urlsplit(gateway.admin_url).port or 0})
+    shown = await askonce("cache", "show", key, environ=known | {"ASKONCE_ADMIN_TOKEN": TOKEN})
     assert f"verified/verifier {served['score']:.4f}" in shown.out
 
 
@@ -70,8 +71,8 @@ async def test_in_the_shadow_all_that_it_would_serve_is_compared(
 ) -> None:
     """And counts for its bound, not only what an audit has drawn."""
     upstream.script(completion_answer("It takes 5 days."))
-    settings = {"semantic__verifier__path": model, "semantic__verifier__min_score": 0.9, "semantic__mode": "shadow"}
-    gateway = await started(start, **settings)
+    settings = {"semantic__verifier__path": model, "semantic__verifier__min_score": 0.9, "semantic__audit": 0.0}
+    gateway = await started(start, **settings, semantic__mode="shadow")
     async with gateway.client() as client:
         await ask(client, ASKED)
         await learnt(gateway)
@@ -136,6 +137,27 @@ async def test_one_that_is_late_costs_a_miss(
         await counted(gateway, "askonce_semantic_labels_total", verdict="right", of="gray")
     assert await gateway.sample(READINGS, result="late") == 1
     assert await gateway.sample("askonce_semantic_lookups_total", mode="on", result="late") == 1
+
+
+async def test_nobody_waits_for_one_that_is_not_believed(
+    start: StartGateway, upstream: ScriptedUpstream, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads when the answer is there, and for the label alone."""
+    free, run = threading.Event(), CrossEncoder.run
+
+    def held(encoder: CrossEncoder, looks: Sequence[Pairs]) -> list[Scores | Reason]:
+        assert free.wait(30)
+        return run(encoder, looks)
+
+    monkeypatch.setattr(CrossEncoder, "run", held)
+    upstream.script(completion_answer("It takes 5 days."))
+    gateway = await started(start, semantic__verifier__path=model, semantic__deadline=10.0)
+    async with gateway.client() as client:
+        await ask(client, ASKED)
+        await learnt(gateway)
+        assert status_of(await ask(client, REWORDED)) == "MISS"
+        free.set()
+        await counted(gateway, "askonce_semantic_verifier_labels_counted")
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ class Held:
 @asynccontextmanager
 async def verifier(model: Held, deadline: float = 5.0, queue: int = 1) -> AsyncIterator[ThreadedVerifier]:
     work = ModelThreads(lambda: model, Clock(), pieces_of_pairs, queue=queue)
-    made = ThreadedVerifier(work, "f" * 64, asyncio.get_running_loop().time, deadline=deadline)
+    made = ThreadedVerifier(work, "f" * 64, asyncio.get_running_loop().time, deadline=deadline, patience=5.0)
     await made.warm()
     try:
         yield made
@@ -67,6 +67,17 @@ async def test_what_is_late_is_told_so_and_not_read() -> None:
         assert found == [Reason.LATE, Reason.LATE]
         model.going.set()
     assert len(model.looks) == 1
+
+
+async def test_where_nobody_waits_it_has_time() -> None:
+    """What is read for its label alone."""
+    model = Held()
+    model.going.clear()
+    async with verifier(model, deadline=0.0) as made:
+        reading = started(made.scores("a", ["b"], patient=True))
+        await until(lambda: bool(model.looks))
+        model.going.set()
+        assert await reading == [0.7]
 
 
 async def test_who_leaves_leaves_nothing_behind() -> None:
