@@ -158,6 +158,7 @@ async def test_nobody_waits_for_one_that_is_not_believed(
         assert status_of(await ask(client, REWORDED)) == "MISS"
         free.set()
         await counted(gateway, "askonce_semantic_verifier_labels_counted")
+    assert await gateway.sample("askonce_semantic_lookups_total", mode="on", result="gray") == 1
 
 
 @pytest.mark.parametrize(
