@@ -58,7 +58,8 @@ UNKNOWN = [
     ('{"a": 1}', "1"),
     ("[" * 5_000, "[" * 5_000 + "]"),
 ]
-TABLE = [(*pair, verdict) for verdict, pairs in zip(Verdict, (RIGHT, WRONG, UNKNOWN), strict=True) for pair in pairs]
+VERDICTS = Verdict.RIGHT, Verdict.WRONG, Verdict.UNKNOWN
+TABLE = [(*pair, verdict) for verdict, pairs in zip(VERDICTS, (RIGHT, WRONG, UNKNOWN), strict=True) for pair in pairs]
 
 
 @pytest.mark.parametrize(("one", "other", "verdict"), TABLE)
