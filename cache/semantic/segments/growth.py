@@ -128,7 +128,7 @@ def rebuilt(work: Rebuild, dimension: int, stopped: Callable[[], bool]) -> Segme
     pairs = [*zip(work.segments, offsets, strict=True)]
     numbers = np.concatenate([segment.numbers[chosen] for segment, chosen in pairs])
     bases = np.concatenate([segment.bases[chosen] for segment, chosen in pairs])
-    return Segment(store, keys, numbers, bases)
+    return Segment(store, tuple(keys), numbers, bases)
 
 
 def _parts(segments: Sequence[Segment], offsets: Sequence[NDArray[np.int64]]) -> Iterator[Matrix]:

@@ -31,12 +31,13 @@ class Segment:
     segment is made anew.
     """
 
-    __slots__ = ("_capacity", "_growing", "alive", "bases", "keys", "living", "numbers", "store")
+    __slots__ = ("_capacity", "_coming", "_growing", "alive", "bases", "keys", "living", "numbers", "store")
 
-    def __init__(self, store: Store, keys: list[str], numbers: NDArray[np.int64], bases: NDArray[np.bool_]) -> None:
-        """One that is full."""
+    def __init__(self, store: Store, keys: Sequence[str], numbers: NDArray[np.int64], bases: NDArray[np.bool_]) -> None:
+        """One that is full. Its keys are a tuple, which no collection of garbage looks through."""
         self.store = store
         self.keys = keys
+        self._coming: list[str] = []
         self.numbers = numbers
         """Ascending; UNUSED where there is no row yet."""
         self.alive = np.ones(len(numbers), np.bool_)
@@ -54,7 +55,7 @@ class Segment:
         """One that can be appended to."""
         store = ExactStore(dimension)
         made = cls(store, [], np.empty(0, np.int64), np.empty(0, np.bool_))
-        made._capacity, made._growing = capacity, store
+        made._capacity, made._growing, made.keys = capacity, store, made._coming
         return made
 
     @property
@@ -83,7 +84,7 @@ class Segment:
             self.bases = np.concatenate([self.bases, np.zeros(more, np.bool_)])
         self.numbers[offset] = number
         self.bases[offset] = base
-        self.keys.append(key)
+        self._coming.append(key)
         self.living += 1
 
     @property

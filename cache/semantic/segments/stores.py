@@ -46,7 +46,7 @@ LINK_BYTES: Final = 4 * (2 * LINKS + 8)
 """Of a row: twice the links on the ground, a few above it."""
 CARE: Final = 160
 """Candidates that are looked at for a row's links."""
-EFFORT: Final = 256
+EFFORT: Final = 512
 """Candidates that a search keeps."""
 SLICE: Final = 256
 """Rows that are made part of a store before it is asked whether to go on."""
