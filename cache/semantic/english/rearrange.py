@@ -35,6 +35,7 @@ def rearranged(tokens: list[Token]) -> list[Token]:
             tokens[at], tokens[at + 1] = tokens[at + 1], tokens[at]
     if not tokens:
         return tokens
+    tokens = _manner_last(tokens)
     tokens = _between(_supposed(_purposed(_generally(tokens))))
     head = tokens[0].lemma
     if [token.lemma for token in tokens[::2]] == ["exist", "delivery"] and len(tokens) == 3:
@@ -116,6 +117,20 @@ def _purposed(tokens: list[Token]) -> list[Token]:
         if tokens[at].lemma == "for" and tokens[at + 1].form is Form.ING and tokens[at + 1].kind is Kind.CONTENT:
             tokens[at] = tokens[at]._replace(lemma="to")
     return tokens
+
+
+_MANNER: Final = listed(
+    "permanently quickly safely temporarily properly correctly automatically manually completely easily securely"
+)
+_CLAUSES: Final = listed("and or but if when while before after that which who so because")
+
+
+def _manner_last(tokens: list[Token]) -> list[Token]:
+    """*permanently delete a file* is *delete a file permanently*, where there is but one clause."""
+    places = [at for at, token in enumerate(tokens) if token.lemma in _MANNER]
+    if len(places) != 1 or any(token.lemma in _CLAUSES for token in tokens):
+        return tokens
+    return [*tokens[: places[0]], *tokens[places[0] + 1 :], tokens[places[0]]]
 
 
 def _between(tokens: list[Token]) -> list[Token]:
@@ -324,6 +339,8 @@ def _defined(tokens: list[Token]) -> list[Token]:
     lemmas = [token.lemma for token in tokens]
     if lemmas[0] == "what" and lemmas[-1] == "mean" and len(tokens) > 2 and "you" not in lemmas:
         return [_word("define", Kind.CONTENT), *tokens[1:-1]]
+    if lemmas[0] == "what" and lemmas[-2:] == ["stand", "for"] and len(tokens) > 3:
+        return [_word("define", Kind.CONTENT), *tokens[1:-2]]
     start = 1 if lemmas[0] == "what" else 0
     if len(tokens) > start + 2 and lemmas[start] in {"meaning", "definition"} and lemmas[start + 1] == "of":
         return [_word("define", Kind.CONTENT), *tokens[start + 2 :]]

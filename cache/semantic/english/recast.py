@@ -1,17 +1,18 @@
 r"""A whole sentence said in other words of the same English, so that the frames after it find it in one form.
 
-A rule of tables/recasts.txt is a pattern over the words of a sentence, joined by blanks, and the sentence that
-stands for it: `\1` is what its first group took, `~1` the same with the inflection of its first word undone, `%1`
-the verb of a noun of doing (*cancellation*: cancel), of which `{DOING}` is any.
+A rule of tables/wordings.txt and tables/recasts.txt is a pattern over the words of a sentence, joined by blanks, and
+the sentence that stands for it: `\1` is what its first group took, `~1` the same with the inflection of its first
+word undone, `%1` the verb of a noun of doing (*cancellation*: cancel), of which `{DOING}` is any.
 """
 
 import re
 from collections.abc import Sequence
 from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 
 from cache.semantic.english.forms import Form, inflected
 from cache.semantic.english.lexicon import listed, rows
+from cache.semantic.english.openings import openings
 from cache.semantic.english.reading import Mark, Word
 
 __all__ = ["recast", "run_on"]
@@ -22,6 +23,13 @@ _VISIBLE: Final = frozenset({Mark.PLAIN, Mark.NAME, Mark.COMMA, Mark.STOP, Mark.
 _PASSES: Final = 6
 
 
+class _Rule(NamedTuple):
+    pattern: re.Pattern[str]
+    instead: tuple[str, ...]
+    openings: frozenset[str] | None
+    """The words that it can begin with; None for any."""
+
+
 _VERBS: Final = {
     noun: tuple(verb.split())
     for nouns, _, verb in (line.partition(" > ") for line in rows("nominals.txt"))
@@ -30,7 +38,7 @@ _VERBS: Final = {
 """Of a noun of doing, in the singular, the verb."""
 
 
-def _rules() -> list[tuple[str, tuple[str, ...]]]:
+def _rules() -> list[_Rule]:
     """Macros put in, indented lines joined to the ones before."""
     lines: list[str] = []
     macros: list[tuple[str, str]] = [("{DOING}", f"(?:{'|'.join(_VERBS)})")]
@@ -39,7 +47,7 @@ def _rules() -> list[tuple[str, tuple[str, ...]]]:
             lines[-1] += line[4:]
         else:
             lines.append(line)
-    found: list[tuple[str, tuple[str, ...]]] = []
+    found: list[_Rule] = []
     for line in lines:
         if line.startswith("{") and " = " in line:
             name, _, text = line.partition(" = ")
@@ -48,25 +56,17 @@ def _rules() -> list[tuple[str, tuple[str, ...]]]:
         pattern, _, instead = line.rpartition(" => ")
         for name, text in reversed(macros):
             pattern = pattern.replace(name, text)
-        found.append((f" (?:{pattern})", tuple(instead.split())))
+        found.append(_Rule(re.compile(f" (?:{pattern})"), tuple(instead.split()), openings(pattern)))
     return found
 
 
 _RULES: Final = _rules()
-_ANY: Final = re.compile("|".join(f"({pattern})$" for pattern, _ in _RULES))
-
-
-def _bases() -> dict[int, tuple[str, ...]]:
-    """Of each rule the number of its outer group in the joined pattern, and what stands for it."""
-    bases: dict[int, tuple[str, ...]] = {}
-    base = 1
-    for pattern, instead in _RULES:
-        bases[base] = instead
-        base += re.compile(pattern).groups + 1
-    return bases
-
-
-_INSTEAD: Final = _bases()
+_WORDS: Final = frozenset(word for rule in _RULES for word in rule.openings or ())
+_BY_OPENING: Final = {
+    word: tuple(rule for rule in _RULES if rule.openings is None or word in rule.openings) for word in _WORDS
+}
+_BY_NONE: Final = tuple(rule for rule in _RULES if rule.openings is None)
+"""For a sentence that begins with another word."""
 
 
 def _joined(words: Sequence[Word]) -> str:
@@ -78,25 +78,28 @@ def recast(words: list[Word]) -> list[Word]:
     for _ in range(_PASSES):
         if not words or len(words) > _LONGEST:
             break
-        text = _joined(words)
-        found = _ANY.match(text)
-        if found is None:
-            break
-        again = _instead(words, text, found)
-        if [word.text for word in again] == [word.text for word in words]:
+        again = _once(words)
+        if again is None or [word.text for word in again] == [word.text for word in words]:
             break
         words = again
     return words
 
 
-def _instead(words: list[Word], text: str, found: re.Match[str]) -> list[Word]:
-    base = next(at for at in _INSTEAD if found.group(at) is not None)
+def _once(words: list[Word]) -> list[Word] | None:
+    text = _joined(words)
+    for rule in _BY_OPENING.get(words[0].text, _BY_NONE):
+        if (found := rule.pattern.fullmatch(text)) is not None:
+            return _instead(words, text, found, rule.instead)
+    return None
+
+
+def _instead(words: list[Word], text: str, found: re.Match[str], instead: tuple[str, ...]) -> list[Word]:
     out: list[Word] = []
-    for piece in _INSTEAD[base]:
+    for piece in instead:
         if piece[0] not in "\\~%":
             out.append(Word(piece))
             continue
-        start, end = found.span(base + int(piece[1:]))
+        start, end = found.span(int(piece[1:]))
         if start >= end:
             continue
         start -= text[start] != " "

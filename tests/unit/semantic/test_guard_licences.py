@@ -15,6 +15,10 @@ LICENSED = {
         ("Who is the author of Dune?", "Who wrote Dune?"),
         ("How can my order be cancelled?", "How do I cancel my order?"),
         ("how do how do i um renew a permit", "How do I renew a permit?"),
+        ("There are ants in my kitchen, how do I get rid of them?", "How do I get rid of ants in my kitchen?"),
+        ("How should the pool be cleaned?", "How do I clean the pool?"),
+        ("What is the deadline for applications?", "By when do I have to apply?"),
+        ("What's the difference between tea and coffee?", "What's the difference between coffee and tea?"),
         ("WHAT TIME DOES THE POOL OPEN", "When does the pool open?"),
         ("How do I colour my neighbour's fence?", "How do I color my neighbor's fence?"),
     ],
@@ -22,7 +26,10 @@ LICENSED = {
     "light": [("How do I cancel a booking?", "How do I cancel my booking?")],
     "frame": [("What is the capital of Peru?", "capital of Peru")],
     "spelling": [("How do I make a flow chart?", "How do I make a flowchart?")],
-    "head": [("What is an ISBN number?", "What is an ISBN?")],
+    "head": [
+        ("What is an ISBN number?", "What is an ISBN?"),
+        ("How do I hold a racket?", "How do I hold a tennis racket?"),
+    ],
     "preposition": [
         ("Does the train have a gym?", "Is there a gym on the train?"),
         ("Is a limit set for transfers within a day?", "Is a limit set for transfers in a day?"),

@@ -15,7 +15,7 @@ from cache.semantic.english.forms import Form
 from cache.semantic.english.lexicon import HOMOGRAPHS, KNOWN, listed
 from cache.semantic.english.pair.align import Alignment
 from cache.semantic.english.pair.order import MEASURES, reordered
-from cache.semantic.english.pair.synonyms import CONTRASTS, opposite
+from cache.semantic.english.pair.synonyms import CONTRASTS, IMPLIED, opposite
 from cache.semantic.english.reading import Case
 from cache.semantic.english.tokens import Kind, Token
 
@@ -96,7 +96,8 @@ _ALTERNATE_NEAR: Final[dict[frozenset[str], frozenset[str]]] = {
     frozenset({"from", "@"}): listed("apply"),
     frozenset({"on", "about"}): listed("advice information tip guidance book article report question"),
     frozenset({"to", "of"}): listed("change update key answer solution access"),
-    frozenset({"with", "on"}): listed("help"),
+    frozenset({"with", "on"}): listed("help interestrate"),
+    frozenset({"to", "as"}): listed("export save download pdf csv"),
     frozenset({"with", "at"}): listed("account"),
     frozenset({"for", "to"}): listed("limit fee age requirement deadline minimum maximum charge document"),
     frozenset({"on", "to"}): listed("limit restriction"),
@@ -104,9 +105,11 @@ _ALTERNATE_NEAR: Final[dict[frozenset[str], frozenset[str]]] = {
 
 
 _OF_FOR: Final = frozenset({"of", "for"})
-_NAMING: Final = listed("what who which where when price")
+_NAMING: Final = listed("what who where price")
 _HERE: Final = listed("my our")
 _SERVICES: Final = listed("newsletter app site website service team support store shop api platform product list blog")
+_DEFINING: Final = listed("define explain what who")
+_OF_A_WHOLE: Final = listed("of in on at for with from")
 _LOOKS: Final = listed("view see check read lookup monitor watch know show")
 """What is only looked at has an owner: my credit score is not what a credit score is."""
 
@@ -244,7 +247,7 @@ class _Leftover:
         if tokens[0].lemma == "exist" and tokens[at].lemma == "your" and tokens[at - 1].kind is Kind.PREPOSITION:
             return True
         here = tokens[at].lemma in _HERE or (tokens[at].lemma == "your" and tokens[at + 1].lemma in _SERVICES)
-        if tokens[0].lemma in _NAMING or not here:
+        if (tokens[0].lemma in _NAMING and tokens[1].lemma != "happen") or not here:
             return False
         found = self.found
         if tokens is found.left:
@@ -269,12 +272,24 @@ class _Leftover:
         if token.kind is Kind.CONTENT:
             if token.lemma == "policy" and before is not None and before.lemma == "insurance" and at > 1:
                 return "head" if tokens[at - 2].kind is Kind.CONTENT else None
-            return _head(before, token, after)
+            return _head(before, token, after) or ("head" if self._is_implied(tokens, at) else None)
         if token.lemma == "me":
             return "light" if before is not None and before.lemma in _GIVING else None
         if token.kind is Kind.PREPOSITION:
+            if after is not None and token.lemma in _OF_A_WHOLE and self._is_implied(tokens, at + 1):
+                return "preposition"
             return _alone(before, token, after)
         return None
+
+    def _is_implied(self, tokens: tuple[Token, ...], at: int) -> bool:
+        """Left over, and goes without saying beside a word near by that is not."""
+        heads = IMPLIED.get(tokens[at].lemma)
+        over = self.lefts if tokens is self.found.left else self.rights
+        if heads is None or at not in over or tokens[0].lemma in _DEFINING:
+            return False
+        return any(
+            tokens[near].lemma in heads and near not in over for near in range(max(0, at - 4), min(len(tokens), at + 4))
+        )
 
 
 def _head(before: Token | None, token: Token, after: Token | None) -> str | None:

@@ -8,7 +8,7 @@ from cache.semantic.english.lexicon import NAMES, rows
 from cache.semantic.english.reading import Case
 from cache.semantic.english.tokens import Token
 
-__all__ = ["ANTONYMS", "CONTRASTS", "Synonyms", "opposite"]
+__all__ = ["ANTONYMS", "CONTRASTS", "IMPLIED", "Synonyms", "opposite"]
 
 _NEAR: Final = 5
 """How many tokens away the word may be that a synonym depends on."""
@@ -38,9 +38,19 @@ def _contrasts() -> dict[str, frozenset[int]]:
     return {word: frozenset(numbers) for word, numbers in table.items()}
 
 
+def _implied() -> dict[str, frozenset[str]]:
+    table: dict[str, set[str]] = {}
+    for heads, _, words in (line.partition(" < ") for line in rows("implied.txt")):
+        for word in words.split():
+            table.setdefault(word, set()).update(heads.split())
+    return {word: frozenset(heads) for word, heads in table.items()}
+
+
 ANTONYMS: Final = _antonyms()
 CONTRASTS: Final = _contrasts()
 """The classes, by number, whose members exclude each other: weekdays, nations, payers."""
+IMPLIED: Final = _implied()
+"""Words that go without saying, and beside which."""
 
 
 def opposite(one: str, other: str) -> bool:
