@@ -15,45 +15,70 @@ __all__ = ["Counting", "Stripped"]
 REFUSED: Final = (400, 422)
 """What an upstream says to a member that it does not know; it has done nothing then."""
 REMEMBERED: Final = 3_600.0
-"""Seconds for which nobody asks again whether an upstream has learnt it."""
-MOST_REFUSING: Final = 256
+"""Seconds after which it is asked anew whether an upstream takes it: servers are replaced."""
+MOST_REMEMBERED: Final = 256
 LONGEST_MODEL: Final = 256
 
 
 @final
+class Remembered:
+    """Models of upstreams, each for an hour; of too many, those that were named last."""
+
+    __slots__ = ("_until",)
+
+    def __init__(self) -> None:
+        self._until: OrderedDict[tuple[bytes, str, str], float] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._until)
+
+    def holds(self, asked: tuple[bytes, str, str], now: float) -> bool:
+        return self._until.get(asked, 0.0) > now
+
+    def add(self, asked: tuple[bytes, str, str], now: float) -> None:
+        if len(asked[2]) > LONGEST_MODEL:
+            return
+        self._until[asked] = now + REMEMBERED
+        self._until.move_to_end(asked)
+        if len(self._until) > MOST_REMEMBERED:
+            self._until.popitem(last=False)
+
+
+@final
 class Counting:
-    """Knows the upstreams and models that take no `stream_options`. `clock` is steady."""
+    """Knows which upstreams take `stream_options` for which models. `clock` is steady.
+
+    What one that takes it refuses is its client's own mistake. Of a way that leads to several upstreams nobody knows
+    beforehand who answers: the whole of it is asked plainly once one refuses, and who takes it is known by name.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._refusing: OrderedDict[tuple[bytes, str], float] = OrderedDict()
-        """Each with the time until which it is remembered."""
+        self._refusing = Remembered()
+        self._taking = Remembered()
 
     def __repr__(self) -> str:
-        return f"<Counting {len(self._refusing)} refusing>"
+        return f"<Counting {len(self._refusing)} refusing, {len(self._taking)} taking>"
 
     async def send(self, call: Call, exchange: Exchange, body: bytes, counted: bytes) -> Reply:
-        """Asks for usage, and of an upstream that refuses that, as the client did. Raises Failure.
+        """Asks for usage, and of an upstream that may not know that, as the client did. Raises Failure.
 
         `body` is as the client asked; `counted` the same, asking for usage (`proxy.openai.stream_options`).
         """
-        asked = call.identity, exchange.model
-        if self._refusing and self._refusing.get(asked, 0.0) > self._clock():
+        way = call.identity, "", exchange.model
+        if self._refusing.holds(way, self._clock()):
             return await call.send(exchange, body)
         reply = await call.send(exchange, counted)
-        if reply.status not in REFUSED:
+        answering = call.identity, exchange.upstream, exchange.model
+        if reply.status < 300:
+            self._taking.add(answering, self._clock())
+        if reply.status not in REFUSED or self._taking.holds(answering, self._clock()):
             return reply
         reply.abort()
         reply = await call.send(exchange, body)
-        if reply.status < 300 and len(exchange.model) <= LONGEST_MODEL:
-            self._remember(asked)
+        if reply.status < 300:
+            self._refusing.add(way, self._clock())
         return reply
-
-    def _remember(self, asked: tuple[bytes, str]) -> None:
-        self._refusing.pop(asked, None)
-        self._refusing[asked] = self._clock() + REMEMBERED
-        if len(self._refusing) > MOST_REFUSING:
-            self._refusing.popitem(last=False)
 
 
 @final

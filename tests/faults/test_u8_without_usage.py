@@ -5,10 +5,11 @@ import pytest
 
 from tests.fakes.answers import Answer, event_stream, json_answer
 from tests.fakes.asking import KEY, status_of
-from tests.fakes.frames import COUNTED, DONE, STREAM
+from tests.fakes.frames import COUNTED, DONE, STREAM, USAGE
 from tests.fakes.gateway import Gateway, StartGateway
 from tests.fakes.raw import Response
 from tests.fakes.streams.writing import chunk
+from tests.fakes.team import StartTeam
 from tests.fakes.upstream import Request, ScriptedUpstream
 
 FRAMES = [chunk({"content": "one"}), chunk({}, "stop"), DONE]
@@ -39,9 +40,12 @@ async def test_u8_an_upstream_that_takes_no_stream_options(
     assert len(upstream.requests) == 2 + 1 + 1
 
 
+REFUSAL = json_answer({"error": {"message": "Your mistake"}}, 400)
+
+
 async def test_u8_a_refusal_of_the_client_is_his(start: StartGateway, upstream: ScriptedUpstream) -> None:
     """What is refused either way is told to the client, and nothing is learnt; his own words are sent once."""
-    upstream.script(json_answer({"error": {"message": "Your mistake"}}, 400))
+    upstream.script(REFUSAL)
     gateway = await start(cache__enabled=True)
     for count in (2, 4):
         refused = await _ask(gateway, STREAM)
@@ -49,3 +53,22 @@ async def test_u8_a_refusal_of_the_client_is_his(start: StartGateway, upstream: 
         assert len(upstream.requests) == count
     assert (await _ask(gateway, COUNTED)).status == 400
     assert len(upstream.requests) == 5
+
+
+@pytest.mark.parametrize("store", ["alone"])
+@pytest.mark.parametrize("cached", [False, True])
+async def test_u8_who_takes_stream_options_is_asked_once(
+    start_team: StartTeam,
+    upstream: ScriptedUpstream,
+    cached: bool,  # noqa: FBT001  (pytest gives it)
+) -> None:
+    """Once it has told what a stream of the model used, whatever it refuses is the client's own, and is relayed."""
+    upstream.script(event_stream([*FRAMES[:2], USAGE, DONE]), REFUSAL)
+    team = await start_team(cache__enabled=cached)
+    alice = await team.key()
+    told = await team.ask(alice, STREAM)
+    assert (told.status, told.body) == (200, b"".join(FRAMES))
+    for count in (2, 3):
+        refused = await team.ask(alice, STREAM | {"seed": count})
+        assert (refused.status, b"Your mistake" in refused.body) == (400, True)
+        assert len(upstream.requests) == count

@@ -38,11 +38,14 @@ class Upstream:
     def __init__(self, plain: int = 200, counted: int = 400, identity: bytes = b"u") -> None:
         self.says = {PLAIN: plain, COUNTED: counted}
         self.identity = identity
+        self.answering = "u"
+        """Of the upstreams that the way leads to."""
         self.asked: list[bytes | Body] = []
         self.replies: list[FakeReply] = []
 
     async def send(self, exchange: Exchange, body: bytes | Body) -> Reply:
         assert isinstance(body, bytes)
+        exchange.upstream = self.answering
         self.asked.append(body)
         self.replies.append(FakeReply(self.says[body]))
         return self.replies[-1]
@@ -81,6 +84,46 @@ async def test_what_is_refused_either_way_teaches_nothing(plain: int) -> None:
     assert upstream.asked == [COUNTED, PLAIN] * 2
 
 
+@pytest.mark.parametrize("status", [400, 422])
+async def test_who_took_it_refuses_something_else(status: int) -> None:
+    """Its client is told at once, for an hour after each answer that was counted; then it is unknown again."""
+    clock, upstream = Clock(), Upstream(plain=status, counted=200)
+    counting = Counting(clock)
+    for _ in range(2):
+        await counting.send(upstream, exchange(), PLAIN, COUNTED)
+        clock.advance(3_599)
+    upstream.says[COUNTED] = status
+    reply = await counting.send(upstream, exchange(), PLAIN, COUNTED)
+    assert (reply.status, upstream.asked[2:], reply is upstream.replies[2]) == (status, [COUNTED], True)
+    assert not upstream.replies[2].aborted
+    clock.advance(2)
+    await counting.send(upstream, exchange(), PLAIN, COUNTED)
+    assert upstream.asked[3:] == [COUNTED, PLAIN]
+
+
+async def test_who_took_it_speaks_for_nobody_else() -> None:
+    """Another upstream of the same way, or another model, may not know it."""
+    counting, upstream = Counting(Clock()), Upstream(counted=200)
+    await counting.send(upstream, exchange(), PLAIN, COUNTED)
+    upstream.says[COUNTED] = 400
+    assert (await counting.send(upstream, exchange("n"), PLAIN, COUNTED)).status == 200
+    upstream.answering = "v"
+    assert (await counting.send(upstream, exchange(), PLAIN, COUNTED)).status == 200
+    assert upstream.asked == [COUNTED, COUNTED, PLAIN, COUNTED, PLAIN]
+
+
+async def test_those_that_take_it_are_bounded_too() -> None:
+    """The one that answered longest ago is forgotten."""
+    counting = Counting(Clock())
+    for model in ["0", *map(str, range(1, 256)), "0", "256", "x" * 1_000]:
+        await counting.send(Upstream(counted=200), exchange(model), PLAIN, COUNTED)
+    assert repr(counting) == "<Counting 0 refusing, 256 taking>"
+    for model, asked in (("0", [COUNTED]), ("1", [COUNTED, PLAIN])):
+        upstream = Upstream(400)
+        await counting.send(upstream, exchange(model), PLAIN, COUNTED)
+        assert upstream.asked == asked
+
+
 async def test_other_models_and_upstreams_are_asked() -> None:
     """Some servers hold models of several kinds."""
     counting = Counting(Clock())
@@ -95,7 +138,7 @@ async def test_what_is_remembered_is_bounded() -> None:
     counting = Counting(Clock())
     for model in ["first", *map(str, range(256)), "x" * 1_000_000]:
         await counting.send(Upstream(), exchange(model), PLAIN, COUNTED)
-    assert repr(counting) == "<Counting 256 refusing>"
+    assert repr(counting) == "<Counting 256 refusing, 0 taking>"
     for model, expected in (("first", COUNTED), ("255", PLAIN), ("x" * 1_000_000, COUNTED)):
         upstream = Upstream()
         await counting.send(upstream, exchange(model), PLAIN, COUNTED)
