@@ -42,10 +42,22 @@ def test_a_client_shortens_the_whole(headers: Headers) -> None:
     assert asked_for(headers, streams=False) == asked_for(headers, streams=True) == 2.5
 
 
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("headers", [said(stainless_timeout="2.5"), said(askonce_timeout_ms="2500")])
+def test_whoever_is_asked_next_has_what_is_left(headers: Headers, *, streams: bool) -> None:
+    """Of the time that a client gives the whole, to begin within; and the next client has all of it."""
+    left = CALLS.of(headers, streams=streams, spent=1.0)
+    assert left == PhaseTimeouts(1.5, 60.0, 1.5, 120.0, inf if streams else 1.5)
+    over = CALLS.of(headers, streams=streams, spent=3.0)
+    assert 0 < over.first_byte == over.connect < 0.01
+    assert CALLS.of(headers, streams=streams).first_byte == 2.5
+
+
 def test_a_client_says_how_long_it_waits_for_bytes() -> None:
     """Until an answer begins; a stream has comments in between, for as long as it may take to begin."""
     headers = said(stainless_read_timeout="2.5")
     assert of(headers) == PhaseTimeouts(2.5, 60.0, 2.5, 120.0, 900.0)
+    assert CALLS.of(headers, streams=False, spent=1.0) == PhaseTimeouts(1.5, 60.0, 1.5, 120.0, 900.0)
     assert of(headers, streams=True) == CALLS.streaming
     assert asked_for(headers, streams=False) == 2.5
     assert asked_for(headers, streams=True) is None
