@@ -147,6 +147,8 @@ class Pipeline:
             if isinstance(answer, Given):
                 await self._give(exchange, answer, heartbeat)
                 return
+            if answer.status >= REFUSAL and exchange.reached and not _is_safe(exchange):
+                answer.headers = [line for line in answer.headers if line[0] != NOT_AGAIN[0]] + [NOT_AGAIN]
             try:
                 if self._cache is not None and outdates(route.name, exchange.method, answer.status):
                     await self._cache[0].changed(exchange, route, model_route.identities)
@@ -222,7 +224,7 @@ class Pipeline:
 
 def _beside(exchange: Exchange, failure: Failure) -> Headers:
     """The fields of a failure that is the answer."""
-    safe = exchange.method in ("GET", "HEAD", "OPTIONS")
+    safe = _is_safe(exchange)
     headers = failure.headers(safe_method=safe)
     if exchange.upstream_id:
         headers.append((b"x-request-id", exchange.upstream_id))
@@ -235,4 +237,8 @@ def _may_bill_twice(exchange: Exchange, failure: Failure) -> bool:
     """An upstream may have acted on the request, whatever went wrong since, here or at another."""
     whose = failure.kind.source is not Source.CLIENT or failure.unprocessed
     # Who refused has not.
-    return whose and exchange.reached and exchange.upstream_status < REFUSAL
+    return whose and exchange.reached
+
+
+def _is_safe(exchange: Exchange) -> bool:
+    return exchange.method in ("GET", "HEAD", "OPTIONS")

@@ -145,8 +145,7 @@ class UpstreamCall:
             upload_limit=self._upload_limit,
             upgrade=exchange.upgrade,
         )
-        # Who refused has not acted on it.
-        reached = exchange.reached and exchange.upstream_status < 300
+        reached = exchange.reached
         exchange.upstream_status, exchange.upstream_id = 0, b""
         exchange.reached = True
         try:
@@ -154,6 +153,9 @@ class UpstreamCall:
         except Failure as failure:
             exchange.reached = reached or not (failure.unprocessed or failure.kind is Kind.UPSTREAM_UNREACHABLE)
             raise
+        if reply.status >= 300:
+            # Who refused has not acted on it.
+            exchange.reached = reached
         if reply.status >= 400:
             reply.headers = plainly(reply.headers, self._wall)
         exchange.upstream_status = reply.status

@@ -12,14 +12,16 @@ from proxy.upstream.retry import RetryBudget
 __all__ = ["Endpoint"]
 
 LATELY: Final = 10.0
-"""Seconds for which a good answer speaks for an upstream, while none has failed since."""
+"""Seconds for which a failure or a refusal speaks against an upstream, until it gives a good answer."""
+
+TRIED: Final = 1.0
 
 
 @final
 class Endpoint:
     """How it fares: its breaker, slots, latency, and what may be tried again. `keys` are the gateway's own for it."""
 
-    __slots__ = ("answered_at", "breaker", "budget", "gate", "keys", "latency", "name")
+    __slots__ = ("_tried_at", "breaker", "budget", "failed_at", "gate", "keys", "latency", "name")
 
     def __init__(
         self,
@@ -36,12 +38,27 @@ class Endpoint:
         self.latency = latency
         self.breaker = breaker
         self.keys = keys
-        self.answered_at = -inf
-        """When it last gave a good answer; never again once it has failed, until it gives another."""
+        self.failed_at = -inf
+        """When it last failed, or refused what another may take; never, once it has given a good answer since."""
+
+        self._tried_at = -inf
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.name} {self.breaker!r} {self.gate!r}>"
 
     def is_well(self, now: float) -> bool:
-        """To send it what another has refused is no risk of a storm."""
-        return now - self.answered_at < LATELY
+        """To send it what another has refused is no storm as far as anybody knows: who is idle has done no wrong."""
+        return now - self.failed_at >= LATELY
+
+    def affords(self, now: float) -> bool:
+        """Whether it may be sent what another has not taken; that is paid for with a retry.
+
+        Who is well runs into debt for it, and is given back what he answers; if he fails, it is his requests that
+        have to make up for it. Who has failed is tried once a second beyond that, or nobody would learn that he is
+        well again.
+        """
+        tried = now - self._tried_at >= TRIED
+        if not self.budget.take(owing=tried or self.is_well(now)):
+            return False
+        self._tried_at = now
+        return True

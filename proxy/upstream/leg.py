@@ -142,13 +142,12 @@ class Leg:
 
     def _follow(self, member: Member, *, retry: bool) -> bool:
         """Whether that is taken from its retry budget. Raises Failure."""
-        paid = retry and not member.endpoint.is_well(self._clock())
-        if paid and not self._affords(member):
+        if retry and not self._affords(member, Step.ELSEWHERE):
             failure = Failure(Kind.UPSTREAM_UNAVAILABLE, unprocessed=True, detail="the retry budget is used up")
             failure.rationed = True
             raise failure
         self._events.retried(member.name, Step.ELSEWHERE.value)
-        return paid
+        return retry
 
     async def _attempt(self, exchange: Exchange, body: bytes | Body, member: Member, *, others: bool) -> Reply:
         reply: Reply = await member.send(exchange, body, others=others)
@@ -173,19 +172,20 @@ class Leg:
                 step, wait = self._decide(exchange, body, members, place, tries, met)
                 if step is Step.STOP:
                     break
-                following = members[place + (step is Step.ELSEWHERE)]
-                paid = self._counts(exchange, following, step, retry=retry)
-                if paid and not self._affords(following):
+                found_next = self._next(exchange, members, place, step, met, retry=retry)
+                if found_next is None:
                     break
+                at, paid = found_next
+                following, again = members[at], at == place
                 before = met if isinstance(met, Failure) else None
                 if not isinstance(met, Failure):
-                    kept = _keep(exchange, kept, met, again=step is Step.AGAIN)
-                if step is Step.ELSEWHERE:
-                    place, tries = place + 1, 0
+                    kept = _keep(exchange, kept, met, again=again)
+                if not again:
+                    place, tries = at, 0
                 elif wait > 0:
                     await self._pause(wait)
                 tries += 1
-                self._events.retried(following.name, step.value)
+                self._events.retried(following.name, (Step.AGAIN if again else Step.ELSEWHERE).value)
                 others = self._followed or place + 1 < len(members)
                 found = await self._met(exchange, body, following, others=others)
                 good = not isinstance(found, Failure) and found.status < 400
@@ -198,13 +198,28 @@ class Leg:
             if kept is not None:
                 kept.abort()
             raise
-        return _end(met, kept)
+        return _end(exchange, met, kept)
 
-    def _counts(self, exchange: Exchange, member: Member, step: Step, *, retry: bool) -> bool:
-        """As a retry: what was not sent yet is none, and one that is well may be asked in the place of another."""
-        if step is Step.ELSEWHERE and member.endpoint.is_well(self._clock()):
-            return False
-        return retry or exchange.attempts > 0
+    def _next(
+        self,
+        exchange: Exchange,
+        members: Sequence[Member],
+        place: int,
+        step: Step,
+        met: Reply | Failure,
+        *,
+        retry: bool,
+    ) -> tuple[int, bool] | None:
+        """The place of who is asked next, and whether that was paid for. Who can't afford it is passed over."""
+        # What was not sent yet is no retry.
+        at, paid = place + (step is Step.ELSEWHERE), retry or exchange.attempts > 0
+        while at < len(members):
+            if not paid or self._affords(members[at], step):
+                return at, paid
+            if step is Step.AGAIN and not may_go_elsewhere(_seen(met, ours=self.gave_key(exchange)), self.policy(met)):
+                return None
+            at, step = at + 1, Step.ELSEWHERE
+        return None
 
     async def _met(self, exchange: Exchange, body: bytes | Body, member: Member, *, others: bool) -> Reply | Failure:
         try:
@@ -257,8 +272,9 @@ class Leg:
         asked = asked_for(exchange.headers, streams=exchange.stream)
         return inf if asked is None else exchange.started_at + asked - self._clock()
 
-    def _affords(self, member: Member) -> bool:
-        if member.endpoint.budget.take():
+    def _affords(self, member: Member, step: Step) -> bool:
+        endpoint = member.endpoint
+        if endpoint.budget.take() if step is Step.AGAIN else endpoint.affords(self._clock()):
             return True
         self._events.retry_refused(member.name)
         return False
@@ -304,11 +320,15 @@ def _keep(exchange: Exchange, kept: Kept[Reply] | None, met: Reply, *, again: bo
     return Kept(exchange, met)
 
 
-def _end(met: Reply | Failure, kept: Kept[Reply] | None) -> Reply:
+def _end(exchange: Exchange, met: Reply | Failure, kept: Kept[Reply] | None) -> Reply:
     if not isinstance(met, Failure):
         if kept is not None:
             kept.abort()
         return met
     if kept is None:
+        raise met
+    if exchange.reached:
+        # It may have been acted on since, and is not to be asked again for what another has refused.
+        kept.abort()
         raise met
     return kept.give()

@@ -23,6 +23,8 @@ UNAUTHORIZED: Final = 401
 FORBIDDEN: Final = 403
 TOO_MANY: Final = 429
 TOO_BUSY: Final = (429, 503)
+REFUSING: Final = (UNAUTHORIZED, FORBIDDEN, TOO_MANY)
+"""Whoever is sent there next is likely to hear the same."""
 REST: Final = 1.0
 """Seconds for which a key rests that was refused for a limit, where the upstream does not say for how long."""
 SUSPENDED: Final = 60.0
@@ -142,8 +144,8 @@ class Member:
                 self._failed(exchange, failure, result)
         if keys is None and reply.over and reply.status < 400 and not (exchange.stream or self._timed):
             # Here most answers come and go: of these nothing is left to be found out.
-            endpoint.answered_at = now = self._clock()
-            gate.leave(now - exchange.upstream_started_at)
+            endpoint.failed_at = -inf
+            gate.leave(self._clock() - exchange.upstream_started_at)
             return reply
         return self._answered(exchange, reply, permit, ended, index)
 
@@ -181,7 +183,7 @@ class Member:
 
     def _blamed(self, how: str, taken: float) -> None:
         """It has failed, after so many seconds."""
-        self.endpoint.answered_at = -inf
+        self.endpoint.failed_at = self._clock()
         self.endpoint.latency.observe(taken + PENALTY)
         self._events.failed(self.name, how)
 
@@ -200,7 +202,7 @@ class Member:
         taken = self._clock() - started
         seconds = None
         if status < 400:
-            endpoint.answered_at, seconds = started + taken, taken
+            endpoint.failed_at, seconds = -inf, taken
         over, dropped = reply.over, status in TOO_BUSY
         if over:
             endpoint.gate.leave(seconds, dropped=dropped)
@@ -225,6 +227,8 @@ class Member:
     def _cool(self, exchange: Exchange, reply: LiveReply, index: int) -> None:
         """A key that was refused rests; others of the same upstream may still be used."""
         keys: KeyPool | None = self.endpoint.keys
+        if reply.status in REFUSING:
+            self.endpoint.failed_at = self._clock()
         if reply.status == TOO_MANY:
             self._events.failed(self.name, "status_429")
             if self._timed:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from itertools import pairwise
 from typing import Final, final
 
 from proxy.errors import Failure
@@ -62,22 +61,26 @@ class ModelRoute:
         if len(self.legs) == 1:
             return await ask(self.legs[0])
         kept: Kept[A] | None = None
-        first = met = await _met(ask, self.legs[0])
+        rationed: Failure | None = None
+        asked = self.legs[0]
+        first = met = await _met(ask, asked)
         sent = False
         try:
-            for leg, following in pairwise(self.legs):
-                if not _goes_on(exchange, body, met, leg):
+            for following in self.legs[1:]:
+                if not _goes_on(exchange, body, met, asked):
                     break
                 sent = sent or exchange.attempts > 0 or was_sent(met)
                 before = met if isinstance(met, Failure) else None
-                if not isinstance(met, Failure):
+                if not isinstance(met, Failure) and rationed is None:
                     kept = _first(exchange, kept, met)
                 found = await _met(ask, Following(following, retry=sent))
                 if isinstance(found, Failure) and found.rationed:
-                    met = before or found
-                    break
+                    # One behind it may be well.
+                    rationed = found
+                    continue
+                asked, rationed = following, None
                 met = sooner(before, found)
-            return _best(met, kept, first)
+            return _best(exchange, met if rationed is None or isinstance(met, Failure) else rationed, kept, first)
         except asyncio.CancelledError:
             if kept is not None:
                 kept.abort()
@@ -102,21 +105,22 @@ def _first(exchange: Exchange, kept: Kept[A] | None, met: A) -> Kept[A]:
     return Kept(exchange, met)
 
 
-def _best(met: A | Failure, kept: Kept[A] | None, first: A | Failure) -> A:
+def _best(exchange: Exchange, met: A | Failure, kept: Kept[A] | None, first: A | Failure) -> A:
     """Raises Failure."""
     stranger = not isinstance(met, Failure) and met.status in UNAUTHORIZED and met is not first
     if isinstance(met, Failure) or stranger:
         # Who does not know the client, or has no key that works, says nothing about its request.
-        if kept is not None:
+        if kept is not None and not (isinstance(met, Failure) and exchange.reached):
             _abort(met)
             return kept.give()
         if isinstance(first, Failure) and stranger:
             _abort(met)
             raise first
-    if isinstance(met, Failure):
-        raise met
     if kept is not None:
         kept.abort()
+    if isinstance(met, Failure):
+        # With something kept it may have been acted on since: nobody is to ask again for what another has refused.
+        raise met
     return met
 
 

@@ -266,9 +266,9 @@ class RetryBudget:
         """Once a request."""
         self._units = min(self._units + self._share, self._most)
 
-    def take(self) -> bool:
-        """Once before each further try: False if there may be none now."""
-        if self._units < TOKEN:
+    def take(self, *, owing: bool = False) -> bool:
+        """Once before each further try: False if there may be none now. `owing`: there may, and it is a debt."""
+        if self._units < TOKEN and not owing:
             return False
         self._units -= TOKEN
         return True

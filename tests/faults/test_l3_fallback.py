@@ -201,3 +201,20 @@ async def test_d3_what_the_first_may_have_done_is_counted(tmp_path: Path) -> Non
         assert row["estimated"]
         spent = 1_000_000_000 - (await left_to(two, alice))["usd_in_all"]
         assert spent == 2 * RESERVED
+
+
+async def test_d3_behind_a_refusal(tmp_path: Path) -> None:
+    """What the second may have done is counted, though the first has refused: as if it had been asked alone."""
+    async with pair(tmp_path, **NO_WAIT) as two:
+        alice = await two.team.key(budgets={"usd_in_all": 1.0})
+        two.first.script(json_answer({"error": {"message": "Rate limit reached."}}, 429))
+        two.second.script(RESET)
+        assert told(await ask(two, alice)) == ("b", 2)
+        spent = 1_000_000_000 - (await left_to(two, alice))["usd_in_all"]
+        two.first.script(RESET)
+        assert told(await ask(two, alice)) == ("a", 1)
+        behind, alone = sorted(await two.team.rows(2), key=lambda row: str(row["upstream"]), reverse=True)
+        assert behind["estimated"]
+        assert behind["cost_usd"] == alone["cost_usd"]
+        assert float(behind["cost_usd"]) == pytest.approx(usd(spent))
+        assert spent > 0

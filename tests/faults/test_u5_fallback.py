@@ -53,6 +53,45 @@ async def test_u5_the_first_may_have_acted(first: Answer, body: object, settings
         assert response.header(b"x-should-retry") == b"false"
 
 
+LIMITED = json_answer(ERROR, 429, [("retry-after-ms", "1")])
+
+
+@pytest.mark.parametrize("cache", [True, False], ids=["cache", "no cache"])
+@pytest.mark.parametrize("groups", [["a", "b"], ["a b"]], ids=["groups", "one group"])
+@pytest.mark.parametrize("end", ["reset", "silence"])
+async def test_u5_behind_a_refusal(end: str, groups: list[str], *, cache: bool) -> None:
+    """What another has refused before is no reason to ask the one again who may have acted."""
+    answer, status = ENDS[end]
+    settings = {"timeouts__first_byte": 0.1, "cache__enabled": cache, "routes__main__groups": groups}
+    async with pair(**settings) as two:
+        two.first.script(LIMITED)
+        two.second.script(answer)
+        response = await two.ask()
+        assert (response.status, told(response), two.sent) == (status, ("b", 2), (1, 1))
+        assert response.header(b"x-should-retry") == b"false"
+
+
+@pytest.mark.parametrize(
+    ("first", "body", "settings"),
+    [
+        (event_stream([0.03], terminated=False, end=End.RESET), STREAM, {"retry__hold_bytes": 16_384}),
+        (RESET, CHAT, {"retry__on_ambiguous": True}),
+    ],
+    ids=["broke off while it was held back", "reset"],
+)
+async def test_u5_before_a_refusal(first: Answer, body: object, settings: dict[str, object]) -> None:
+    """Who is told to come again by the one is told not to, as the other may have acted; alone it is as it was told."""
+    again = json_answer(ERROR, 429, [("x-should-retry", "true")])
+    async with pair(retry__attempts=1, **settings) as two:
+        two.first.script(first)
+        two.second.script(again)
+        response = await two.ask(body)
+        assert (response.status, told(response)) == (429, ("b", 2))
+        assert response.all(b"x-should-retry") == [b"false"]
+        two.first.script(LIMITED)
+        assert (await two.ask(body)).all(b"x-should-retry") == [b"true"]
+
+
 async def test_u5_the_first_may_have_acted_for_all_who_shared_it() -> None:
     """Also who asked nobody but the one that was never reached is told not to ask again."""
     settings = {"retry__on_ambiguous": True, "timeouts__first_byte": 0.1, "cache__enabled": True}

@@ -106,7 +106,10 @@ async def test_who_shares_a_call_that_failed_pays_for_the_next() -> None:
     """It was sent, if not for this request: a herd is no way past the budget."""
     clock, transport = Clock(), scripted(status(200))
     first = leg(member(scripted(refused()), clock), clock=clock, followed=True)
-    second = leg(member(transport, clock, name="b", burst=0), clock=clock)
+    last = member(transport, clock, name="b", burst=0)
+    last.endpoint.failed_at = clock()
+    assert last.endpoint.affords(clock()), "tried once a second"
+    second = leg(last, clock=clock)
 
     async def ask(call: Call) -> Reply:
         if call is first:
