@@ -33,7 +33,7 @@ from functools import partial
 from math import inf
 from typing import Final, NamedTuple, final
 
-from cache.semantic.guard import LESSER, Compared, Finding
+from cache.semantic.finding import LESSER, Compared, Finding
 
 __all__ = [
     "AUDIT",

@@ -11,11 +11,12 @@ from typing import Final, final
 
 from cache.semantic.english.letters import difference
 from cache.semantic.english.pair.align import aligned
-from cache.semantic.english.pair.license import LESSER, RULES, Compared, Finding, cases_differ, judged
+from cache.semantic.english.pair.license import RULES, cases_differ, judged
 from cache.semantic.english.pair.repair import repaired
 from cache.semantic.english.pair.synonyms import Synonyms
 from cache.semantic.english.prepare import prepared
 from cache.semantic.english.tokens import Prepared
+from cache.semantic.finding import LESSER, Compared, Finding
 
 __all__ = ["LESSER", "MAX_TEXT", "RULES", "Compared", "Finding", "Guard", "Prepared", "prepare"]
 

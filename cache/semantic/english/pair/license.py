@@ -1,8 +1,7 @@
 """What is left over of two aligned questions: vetoed, licensed, or open."""
 
-import enum
 from collections.abc import Sequence
-from typing import Final, NamedTuple, final
+from typing import Final
 
 from cache.semantic.english.closed import (
     ALWAYS_LIGHT,
@@ -18,28 +17,9 @@ from cache.semantic.english.pair.order import MEASURES, reordered
 from cache.semantic.english.pair.synonyms import CONTRASTS, IMPLIED, opposite
 from cache.semantic.english.reading import Case
 from cache.semantic.english.tokens import Kind, Token
+from cache.semantic.finding import Compared, Finding
 
-__all__ = ["LESSER", "RULES", "Compared", "Finding", "cases_differ", "judged"]
-
-
-@final
-class Finding(enum.Enum):
-    SAME = "same"
-    """Equal once prepared."""
-    LICENSED = "licensed"
-    """Every difference is one that changes nothing."""
-    ONE = "one"
-    """All but one leftover word, which restricts nothing."""
-    OPEN = "open"
-    """The rules cannot tell."""
-    VETO = "veto"
-    """Something differs that makes it another question."""
-
-
-class Compared(NamedTuple):
-    finding: Finding
-    rule: str
-    """One of RULES: what vetoed, the strongest licence needed, or why it is open."""
+__all__ = ["RULES", "cases_differ", "judged"]
 
 
 _VETOES: Final = (
@@ -47,8 +27,6 @@ _VETOES: Final = (
     "preposition", "contrast", "entity", "order", "time_word", "question", "modal", "tense", "must_match",
 )  # fmt: skip
 """The gravest first."""
-LESSER: Final = frozenset(["time_word", "question", "modal", "tense", "must_match"])
-"""Those that may be overruled where labels speak against them."""
 _LICENCES: Final = ("case", "light", "frame", "spelling", "head", "preposition", "order", "typo", "synonym")
 """From the weakest to the strongest."""
 _REASONS: Final = ("same", "content", "exact")
