@@ -11,6 +11,7 @@ failures; a longer cool-down after each probe that failed; and how several worke
     OPEN       somebody asks after the cool-down, and this worker may probe            HALF_OPEN  cooled_down
     HALF_OPEN  a success, the last of `probes`                                         CLOSED     probed
     HALF_OPEN  a failure                                                               OPEN       probe_failed
+    CLOSED     what a probe began well breaks off, and no answer has come whole since  OPEN       probe_failed
     CLOSED     another worker opened                                                   OPEN       heard
     HALF_OPEN  another worker opened                                                   OPEN       heard
     OPEN       another worker closed                                                   CLOSED     heard
@@ -22,14 +23,16 @@ A permit is a number that grows. In CLOSED all get the same one. In HALF_OPEN ea
 given in all: one that ends UNKNOWN is given anew, and so is one of which nothing was heard for as long as its call may
 take, `longest` seconds at most (its result still counts if it comes). Each opening begins a new time: results of
 permits from before it are ignored. Closing does not, so an answer that closed the breaker and breaks off later is a
-failure of this time.
+failure of this time: of the probe, unless it has come out since that answers come whole.
 
-The cool-down is drawn: `cool_down` × 2^(openings in a row) ± 10 %, at most `longest`. Openings are in a row until one
-of the workers closes.
+The cool-down is drawn: `cool_down` × 2^(openings in a row) ± 10 %, at most `longest`. Openings are in a row until an
+answer comes whole after a closing, or another worker closes.
+
+Active probes ask whether an upstream lives, which does not say that it serves. Whether a request has failed is known
+by `suffered`: as long as none has, they close what they opened.
 """
 
 import enum
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,7 +42,9 @@ from typing import Final, final
 from pybreaker import STATE_CLOSED, STATE_HALF_OPEN, STATE_OPEN, CircuitBreaker, CircuitBreakerListener
 from pybreaker import CircuitBreakerState as MachineState
 
-__all__ = ["Breaker", "Reason", "Result", "Settings", "State", "Window"]
+from proxy.upstream.window import Window
+
+__all__ = ["Breaker", "Reason", "Result", "Settings", "State"]
 
 JITTER: Final = 0.1
 SOON: Final = 1.0
@@ -47,7 +52,6 @@ SOON: Final = 1.0
 DOUBLINGS: Final = 32
 FORGOTTEN: Final = 10
 """Times `longest`: when a probe whose result is not waited for is remembered no more."""
-BUCKETS: Final = 10
 
 
 @final
@@ -96,59 +100,6 @@ class Settings:
 STATES: Final = {STATE_CLOSED: State.CLOSED, STATE_OPEN: State.OPEN, STATE_HALF_OPEN: State.HALF_OPEN}
 
 
-@final
-class Window:
-    """How many results of the last `seconds` were good and bad, to a tenth of that time."""
-
-    __slots__ = ("_bad", "_clock", "_ends", "_good", "_past", "_step")
-
-    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
-        self._step = seconds / BUCKETS
-        self._clock = clock
-        self._past: deque[tuple[int, int]] = deque(maxlen=BUCKETS - 1)
-        self.clear()
-
-    def __repr__(self) -> str:
-        good, bad = self.counts()
-        return f"<Window {bad}/{good + bad}>"
-
-    def succeeded(self) -> None:
-        if self._clock() >= self._ends:
-            self._turn()
-        self._good += 1
-
-    def failed(self) -> None:
-        if self._clock() >= self._ends:
-            self._turn()
-        self._bad += 1
-
-    def took_back(self) -> None:
-        """A success, the latest that is still counted, was none."""
-        past = self._past
-        place = next((place for place in reversed(range(len(past))) if past[place][0]), None)
-        if self._good:
-            self._good -= 1
-        elif place is not None:
-            past[place] = past[place][0] - 1, past[place][1]
-
-    def counts(self) -> tuple[int, int]:
-        if self._clock() >= self._ends:
-            self._turn()
-        return self._good + sum(good for good, _ in self._past), self._bad + sum(bad for _, bad in self._past)
-
-    def clear(self) -> None:
-        self._past.clear()
-        self._good = self._bad = 0
-        self._ends = self._clock() + self._step
-
-    def _turn(self) -> None:
-        self._past.append((self._good, self._bad))
-        passed = int((self._clock() - self._ends) / self._step)
-        self._past.extend([(0, 0)] * min(passed, BUCKETS))
-        self._good = self._bad = 0
-        self._ends += (passed + 1) * self._step
-
-
 class _Failed(Exception):
     """What pybreaker is told."""
 
@@ -190,7 +141,8 @@ class Breaker:
 
     __slots__ = (
         *("_calm", "_clock", "_draw", "_due", "_last", "_machine", "_on_transition", "_out", "_row", "_rows"),
-        *("_settings", "_since", "_window", "decided", "failing", "may_probe", "name", "openings", "state"),
+        *("_settings", "_since", "_wholes", "_window", "decided", "failing", "may_probe", "name", "openings", "state"),
+        "suffered",
     )
 
     def __init__(
@@ -209,7 +161,9 @@ class Breaker:
         self.failing = False
         """The last result was a failure."""
         self.openings = 0
-        """In a row, without recovery."""
+        """In a row, without recovery; of an earlier time, where answers have come whole since."""
+        self.suffered = False
+        """A request has failed since all was well, here or at a worker who opened."""
         self.may_probe = may_probe
         """Asked when a permit would be given outside of CLOSED."""
         self.decided: Callable[[], object] = lambda: None
@@ -223,6 +177,8 @@ class Breaker:
         """The end of the cool-down."""
         self._row = self._rows = 0
         """How many failures in a row the last success ended, and how many rows ended so far."""
+        self._wholes = 0
+        """Answers that came whole since the closing, where one is to be judged by them."""
         self._last = self._since = self._calm = 1
         """The last permit; the first of this time; that of CLOSED, 0 in other states."""
         self._out: dict[int, float] = {}
@@ -260,10 +216,10 @@ class Breaker:
         """A permit, from 1; None: refused. Its result comes `within` so many seconds, or is not waited for."""
         return self._calm or self._probe(within)
 
-    def leave(self, permit: int, result: Result) -> int:
-        """Which row of failures it ended, from 1; 0: none."""
+    def leave(self, permit: int, result: Result, *, request: bool = True) -> int:
+        """Which row of failures it ended, from 1; 0: none. `request`: no client loses by an active probe."""
         if permit != self._calm:
-            self._left(permit, result)
+            self._left(permit, result, request=request)
         elif result is Result.SUCCEEDED:
             self._window.succeeded()
             if self.failing:
@@ -271,22 +227,35 @@ class Breaker:
             if self._row:
                 self._row = 0
         elif result is Result.FAILED:
+            self.suffered = self.suffered or request
             self._failed()
         return 0
 
-    def broke(self, permit: int, ended: int = 0) -> None:
+    def came_whole(self, permit: int) -> bool:
+        """What had begun well ended well. True: it counts. While `openings` is 0 nobody has to say so."""
+        counts = permit >= self._since and self.state is State.CLOSED
+        self._wholes += counts
+        return counts
+
+    def broke(self, permit: int, ended: int = 0, *, whole: bool = False) -> None:
         """What had begun well failed later: a failure and no success, unless it began before the last opening.
 
-        The row of failures that it `ended` goes on, if nobody has succeeded since.
+        The row of failures that it `ended` goes on, if nobody has succeeded since. `whole`: it had counted as such,
+        which is taken back.
         """
         if permit < self._since:
             return
-        if self.state is State.CLOSED:
+        self.suffered = True
+        self._wholes -= whole
+        if self.state is not State.CLOSED:
+            self._probed(Result.FAILED)
+        elif permit < self._calm and self.openings and not self._wholes:
+            self.failing = True
+            self._turn(self._machine.open, Reason.PROBE_FAILED)
+        else:
             if permit == self._calm:
                 self._window.took_back()
             self._failed(self._row if ended == self._rows else 0)
-        else:
-            self._probed(Result.FAILED)
 
     def retry_after(self) -> float:
         """Seconds until it may be asked again; more than 0 while it is refused."""
@@ -294,20 +263,26 @@ class Breaker:
             return self._due - self._clock()
         return 0.0 if self.allows() else SOON
 
-    def heard_open(self, seconds: float, openings: int) -> None:
+    def heard_open(self, seconds: float, openings: int, *, suffered: bool = True) -> None:
         """Another worker opened: so many seconds of its cool-down are left, and it was so many openings in a row."""
 
         def follow() -> None:
             self._machine.open()
             self.openings = max(1, openings)
             self._due = self._clock() + min(seconds, self._settings.longest)
+            self.suffered = self.suffered or suffered
 
         self._turn(follow, Reason.HEARD)
 
     def heard_closed(self) -> None:
-        """Another worker closed."""
+        """Another worker closed, and has seen for itself whether answers come whole."""
+
+        def follow() -> None:
+            self._machine.close()
+            self.openings = 0
+
         if self.state is not State.CLOSED:
-            self._turn(self._machine.close, Reason.HEARD)
+            self._turn(follow, Reason.HEARD)
 
     def _probe(self, within: float) -> int | None:
         if not self.allows():
@@ -330,9 +305,10 @@ class Breaker:
     def _free(self) -> int:
         return self._settings.probes - self._machine.success_counter - self._under_way()
 
-    def _left(self, permit: int, result: Result) -> None:
+    def _left(self, permit: int, result: Result, *, request: bool) -> None:
         """Not with a permit of CLOSED: of a probe, or too late."""
         if self._out.pop(permit, None) is not None and result is not Result.UNKNOWN:
+            self.suffered = self.suffered or (request and result is Result.FAILED)
             self._probed(result)
 
     def _probed(self, result: Result) -> None:
@@ -344,7 +320,7 @@ class Breaker:
 
     def _recovered(self) -> int:
         """In CLOSED."""
-        self.failing = False
+        self.failing = self.suffered = False
         self._row = self._machine.fail_counter
         self._rows += 1
         self._machine.call(_succeed)
@@ -361,6 +337,8 @@ class Breaker:
                 return
         good, bad = self._window.counts()
         if good + bad >= self._settings.least and bad >= self._settings.share * (good + bad):
+            # Whoever succeeded was a request, and those that failed between them may have been.
+            self.suffered = self.suffered or good > 0
             self._turn(self._machine.open, Reason.SHARE)
 
     def _turn(self, step: Callable[[], object], reason: Reason) -> None:
@@ -380,6 +358,8 @@ class Breaker:
                 self._last += 1
                 self._since, self._calm = self._last, 0
                 self._out.clear()
+                if self._wholes:
+                    self._wholes = self.openings = 0
                 self._due = self._clock() + self._cool_down()
                 self.openings += 1
             case State.CLOSED:
@@ -387,8 +367,8 @@ class Breaker:
                 self._calm = self._last
                 self._out.clear()
                 self._window.clear()
-                self.openings = self._row = 0
-                self.failing = False
+                self._row = self._wholes = 0
+                self.failing = self.suffered = False
             case State.HALF_OPEN:
                 pass
 

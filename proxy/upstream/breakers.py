@@ -81,6 +81,10 @@ class _Seat:
             return ""
         return "keen" if self.keen(now) else "idle"
 
+    def openings(self) -> int:
+        """In a row; below 0 if probes alone have found out, and no request has failed."""
+        return self.breaker.openings if self.breaker.suffered else -self.breaker.openings
+
     def hear(self, epoch: int, state: bytes, left: float, openings: int, *, own: bool) -> bool:
         """True if something is to be said in return."""
         if self.news and not own:
@@ -91,7 +95,7 @@ class _Seat:
             self.news = self.news or self.breaker.state is State.OPEN
         elif epoch > self.epoch and not own:
             if state == b"open":
-                self.breaker.heard_open(left, openings)
+                self.breaker.heard_open(left, abs(openings), suffered=openings >= 0)
             else:
                 self.breaker.heard_closed()
         self.epoch = epoch
@@ -173,7 +177,7 @@ class SharedBreakers:
         words: list[Word] = [self._owner, int(self._lease * 1_000), KEPT]
         telling: list[_Seat] = []
         for seat in self._seats.values():
-            words += [seat.epoch, *(said := seat.said()), seat.breaker.openings, seat.claim(now, self._every)]
+            words += [seat.epoch, *(said := seat.said()), seat.openings(), seat.claim(now, self._every)]
             if said[0]:
                 telling.append(seat)
             seat.news = False

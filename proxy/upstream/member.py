@@ -146,6 +146,8 @@ class Member:
             # Here most answers come and go: of these nothing is left to be found out.
             endpoint.failed_at = -inf
             gate.leave(self._clock() - exchange.upstream_started_at)
+            if breaker is not None and breaker.openings:
+                breaker.came_whole(permit)
             return reply
         return self._answered(exchange, reply, permit, ended, index)
 
@@ -203,26 +205,32 @@ class Member:
         seconds = None
         if status < 400:
             endpoint.failed_at, seconds = -inf, taken
-        over, dropped = reply.over, status in TOO_BUSY
+        course, over = _Course(exchange, permit, ended, taken), reply.over
         if over:
-            endpoint.gate.leave(seconds, dropped=dropped)
+            self._over(course, reply, seconds)
         else:
-            reply.at_end(partial(endpoint.gate.leave, seconds, dropped=dropped))
+            reply.at_end(partial(self._over, course, reply, seconds))
         if (exchange.stream or not over) and not failed(status):
-            reply.at_fault(partial(self._broke, exchange, started, taken, permit, ended))
+            reply.at_fault(partial(self._broke, course))
         return reply
 
-    def _broke(
-        self, exchange: Exchange, started: float, taken: float, permit: int, ended: int, failure: Failure | None
-    ) -> None:
-        """An answer that had begun well has broken off, or says that it failed. `taken`: seconds to its head."""
+    def _over(self, course: "_Course", reply: LiveReply, seconds: float | None) -> None:
+        """No more of it comes. `seconds` to its head, if that was a good one."""
+        breaker = self.endpoint.breaker
+        self.endpoint.gate.leave(seconds, dropped=reply.status in TOO_BUSY)
+        if breaker is not None and breaker.openings and reply.over and not course.blamed and not failed(reply.status):
+            course.whole = breaker.came_whole(course.permit)
+
+    def _broke(self, course: "_Course", failure: Failure | None) -> None:
+        """An answer that had begun well has broken off, or says that it failed."""
+        course.blamed = True
         if failure is not None:
             of_others = failure.kind not in FAULTS
-            if of_others or self._was_cut_short(exchange, failure, started):
+            if of_others or self._was_cut_short(course.exchange, failure, course.started):
                 return
         if self.endpoint.breaker is not None:
-            self.endpoint.breaker.broke(permit, ended)
-        self._blamed(ERROR_FRAME if failure is None else failure.kind.value, taken)
+            self.endpoint.breaker.broke(course.permit, course.ended, whole=course.whole)
+        self._blamed(ERROR_FRAME if failure is None else failure.kind.value, course.taken)
 
     def _cool(self, exchange: Exchange, reply: LiveReply, index: int) -> None:
         """A key that was refused rests; others of the same upstream may still be used."""
@@ -256,6 +264,25 @@ class Member:
         return Failure(
             Kind.UPSTREAM_UNAVAILABLE, unprocessed=True, retry_after=max(1.0, seconds), detail=f"{self.name}: {why}"
         )
+
+
+@final
+class _Course:
+    """What is known of an answer between its head and its end. `ended`: the row of failures that its head ended."""
+
+    __slots__ = ("blamed", "ended", "exchange", "permit", "started", "taken", "whole")
+
+    def __init__(self, exchange: Exchange, permit: int, ended: int, taken: float) -> None:
+        self.exchange = exchange
+        self.started = exchange.upstream_started_at
+        self.taken = taken
+        """Seconds to its head."""
+        self.permit = permit
+        self.ended = ended
+        self.blamed = self.whole = False
+
+    def __repr__(self) -> str:
+        return f"<_Course whole={self.whole} blamed={self.blamed}>"
 
 
 def _deadline(exchange: Exchange) -> float:

@@ -21,8 +21,9 @@ SPREAD: Final = 0.2
 class Probe:
     """`interval` in seconds. `told` hears of each result. What is open and cools down is not asked.
 
-    A failure counts as one of a request does, and an answer closes a breaker that lets probes through. While it is
-    closed an answer counts for nothing: that an upstream lives does not say that it serves.
+    A failure counts as one of a request does. An answer says that an upstream lives, and not that it serves: it counts
+    only where probes alone have opened the breaker, which it closes then. Else it ends the cool-down, and the next
+    request is the one that finds out.
     """
 
     def __init__(
@@ -74,14 +75,19 @@ class Probe:
         permit = breaker.enter(self._timeouts.connect + self._timeouts.first_byte) if breaker is not None else 0
         if permit is None:
             return
-        good = Result.UNKNOWN if breaker is None or breaker.state is State.CLOSED else Result.SUCCEEDED
+        probes = breaker is not None and breaker.state is not State.CLOSED
         result = Result.UNKNOWN
         try:
             answered = await self._answers()
-            result = good if answered else Result.FAILED
+            if not answered:
+                result = Result.FAILED
+            elif probes and breaker is not None and not breaker.suffered:
+                result = Result.SUCCEEDED
         finally:
             if breaker is not None:
-                breaker.leave(permit, result)
+                breaker.leave(permit, result, request=False)
+                if result is Result.SUCCEEDED:
+                    breaker.came_whole(permit)
         self._told(self._endpoint.name, answered)
 
     async def _answers(self) -> bool:

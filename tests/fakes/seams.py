@@ -150,13 +150,14 @@ class FakeReply:
         self.paused = False
         self.sink: Sink | None = None
         self._body = body
+        self._whole = False
         self._ended: Callable[[], object] | None = None
         self._fault: Callable[[Failure | None], object] | None = None
         self._came: Callable[[], object] | None = None
 
     @property
     def over(self) -> bool:
-        return self._body is not None
+        return self._body is not None or self._whole
 
     def at_end(self, ended: Callable[[], object]) -> None:
         self._ended = ended
@@ -196,6 +197,7 @@ class FakeReply:
 
     def end(self) -> None:
         assert self.sink is not None
+        self._whole = True
         self._over()
         self.sink.end()
 

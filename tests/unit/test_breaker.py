@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.upstream.breaker import Breaker, Result, Settings, State, Window
+from proxy.upstream.breaker import Breaker, Result, Settings, State
+from proxy.upstream.window import Window
 from tests.fakes.clock import Clock
 
 SETTINGS: Final = Settings(failures=5, share=0.5, window=30.0, least=20, cool_down=5.0, longest=60.0, probes=1)
@@ -107,7 +108,10 @@ def test_each_probe_that_fails_doubles_the_cool_down(draw: float) -> None:
         clock.advance(0.02)
         results(breaker, BAD)
     clock.advance(60.0)
-    results(breaker, GOOD, *[BAD] * 5)
+    probe = enter(breaker)
+    breaker.leave(probe, GOOD)
+    breaker.came_whole(probe)
+    results(breaker, *[BAD] * 5)
     assert breaker.retry_after() <= 5.5
 
 
@@ -190,19 +194,71 @@ def test_a_success_of_another_ends_the_row() -> None:
     assert breaker.state is State.CLOSED
 
 
-def test_the_answer_that_closed_it_may_break_off() -> None:
-    """Which is a failure of the time that it began; what began before the opening is none."""
+def test_a_probe_that_breaks_off_has_failed() -> None:
+    """At once, though its head had closed the breaker, and each time for twice as long; not what began before."""
     clock = Clock()
     breaker = make(clock)
     old = enter(breaker)
     results(breaker, GOOD, *[BAD] * 5)
-    clock.advance(5.0)
-    probe = enter(breaker)
+    for seconds in (5.0, 10.0, 20.0):
+        assert breaker.retry_after() == seconds
+        clock.advance(seconds)
+        probe = enter(breaker)
+        breaker.leave(probe, GOOD)
+        results(breaker, GOOD)
+        breaker.broke(old)
+        assert (breaker.state, breaker.failing) == (State.CLOSED, False)
+        breaker.broke(probe)
+    assert (breaker.state, breaker.failing, breaker.retry_after()) == (State.OPEN, True, 40.0)
+
+
+def test_once_an_answer_came_whole_a_probe_that_breaks_off_is_one_failure() -> None:
+    """Whoever's answer it was; one that turns out not to have been whole does not count."""
+    clock = Clock()
+    breaker, probe = half_open(clock)
     breaker.leave(probe, GOOD)
-    breaker.broke(old)
-    assert (breaker.state, breaker.failing) == (State.CLOSED, False)
+    calm = enter(breaker)
+    assert breaker.came_whole(calm)
+    assert breaker.came_whole(calm)
+    breaker.broke(calm, whole=True)
     breaker.broke(probe)
-    assert breaker.failing
+    assert (breaker.state, breaker.failing) == (State.CLOSED, True)
+    breaker.broke(calm, whole=True)
+    breaker.broke(probe)
+    assert breaker.state is State.OPEN
+
+
+def test_without_a_whole_answer_the_next_opening_lasts_longer() -> None:
+    """Though it takes as many failures as ever; what came whole in an earlier time says nothing."""
+    clock = Clock()
+    breaker = make(clock)
+    old = enter(breaker)
+    results(breaker, *[BAD] * 5)
+    clock.advance(5.0)
+    results(breaker, GOOD, *[BAD] * 4)
+    assert not breaker.came_whole(old)
+    assert breaker.state is State.CLOSED
+    results(breaker, BAD)
+    assert breaker.retry_after() == 10.0
+
+
+def test_what_others_closed_they_judge() -> None:
+    """An answer that began here as a probe and breaks off after that is one failure, and openings begin anew."""
+    clock = Clock()
+    breaker, probe = half_open(clock, probes=2)
+    breaker.leave(probe, GOOD)
+    breaker.heard_closed()
+    breaker.broke(probe)
+    assert (breaker.state, breaker.failing, breaker.openings) == (State.CLOSED, True, 0)
+
+
+@pytest.mark.parametrize(("told", "request_"), [([BAD] * 5, False), ([BAD] * 3 + [GOOD, BAD], True)])
+def test_whether_requests_have_failed_is_known(told: list[Result], request_: bool) -> None:  # noqa: FBT001
+    """Of an upstream that only active probes find dead none has; where some succeed others may have failed."""
+    breaker = make(Clock(), least=5, share=0.8)
+    for result in told:
+        breaker.leave(enter(breaker), result, request=False)
+    assert (breaker.state, breaker.suffered) == (State.OPEN, request_)
 
 
 def test_leaving_twice_is_harmless() -> None:

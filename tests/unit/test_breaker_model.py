@@ -28,6 +28,7 @@ TABLE: Final = {
     (State.OPEN, State.HALF_OPEN, Reason.COOLED_DOWN),
     (State.HALF_OPEN, State.CLOSED, Reason.PROBED),
     (State.HALF_OPEN, State.OPEN, Reason.PROBE_FAILED),
+    (State.CLOSED, State.OPEN, Reason.PROBE_FAILED),
     (State.CLOSED, State.OPEN, Reason.HEARD),
     (State.HALF_OPEN, State.OPEN, Reason.HEARD),
     (State.OPEN, State.CLOSED, Reason.HEARD),
@@ -41,6 +42,15 @@ class Permit(NamedTuple):
     calm: bool
 
 
+class Begun(NamedTuple):
+    permit: Permit
+    ended: int
+    nth: int
+    """Success in CLOSED."""
+    which: int
+    whole: bool = False
+
+
 @final
 class Model:
     """What the table says, without permits that are reused, windows that move, or other people's code."""
@@ -52,15 +62,19 @@ class Model:
         """Successes so far in CLOSED; the failures in a row before the last one."""
         self.due = 0.0
         self.probes: dict[int, float] = {}
+        self.wholes = set[int]()
+        """Which answers came whole since it closed."""
 
     def opens(self, now: float) -> None:
+        self.row = 0 if self.wholes else self.row
+        self.wholes = set()
         self.state, self.era, self.due = State.OPEN, self.era + 1, now + min(32.0, 4.0 * 2**self.row)
         self.row += 1
         self.probes = {}
 
     def closes(self) -> None:
-        self.state, self.probes = State.CLOSED, {}
-        self.row = self.run = self.good = self.bad = self.before = 0
+        self.state, self.probes, self.wholes = State.CLOSED, {}, set()
+        self.run = self.good = self.bad = self.before = 0
 
     def free(self, now: float) -> int:
         return 3 - self.won - sum(began > now - 32.0 for began in self.probes.values())
@@ -91,9 +105,19 @@ class Model:
             if self.won == 3:
                 self.closes()
 
-    def broke(self, permit: Permit, nth: int, now: float) -> None:
-        """It was the nth success."""
+    def came_whole(self, what: Begun) -> bool:
+        counts = what.permit.era == self.era and self.state is State.CLOSED
+        if counts:
+            self.wholes.add(what.which)
+        return counts
+
+    def broke(self, what: Begun, now: float) -> None:
+        permit, nth = what.permit, what.nth
         if permit.era != self.era:
+            return
+        self.wholes.discard(what.which)
+        if self.state is State.CLOSED and self.row and not (permit.calm or self.wholes):
+            self.opens(now)
             return
         if permit.calm and self.state is State.CLOSED:
             self.good -= 1
@@ -109,10 +133,11 @@ class Machine(RuleBasedStateMachine):
     """Requests come and end in any order, other workers speak up, and time passes."""
 
     permits: Bundle[Permit] = Bundle("permits")
-    begun: Bundle[tuple[Permit, int, int]] = Bundle("begun")
+    begun: Bundle[Begun] = Bundle("begun")
 
     def __init__(self) -> None:
         super().__init__()
+        self.answers = 0
         self.clock, self.model, self.may, self.told = Clock(), Model(), True, list[tuple[State, State, str]]()
         self.breaker = Breaker(
             "u",
@@ -139,16 +164,23 @@ class Machine(RuleBasedStateMachine):
         return multiple(*got)
 
     @rule(target=begun, permit=consumes(permits), result=st.sampled_from([GOOD, BAD, BAD, Result.UNKNOWN]))
-    def leaves(self, permit: Permit, result: Result) -> MultipleResults[tuple[Permit, int, int]]:
+    def leaves(self, permit: Permit, result: Result) -> MultipleResults[Begun]:
         ended = self.breaker.leave(permit.number, result)
         self.model.leave(permit, result, self.clock.now)
-        return multiple((permit, ended, self.model.goods)) if result is GOOD else multiple()
+        self.answers += 1
+        begun = Begun(permit, ended, self.model.goods, self.answers)
+        return multiple(begun) if result is GOOD else multiple()
+
+    @rule(target=begun, what=consumes(begun))
+    def comes_whole(self, what: Begun) -> MultipleResults[Begun]:
+        counts = self.breaker.came_whole(what.permit.number)
+        assert self.model.came_whole(what) is counts
+        return multiple(what._replace(whole=True)) if counts else multiple()
 
     @rule(what=consumes(begun))
-    def breaks_off(self, what: tuple[Permit, int, int]) -> None:
-        permit, ended, nth = what
-        self.breaker.broke(permit.number, ended)
-        self.model.broke(permit, nth, self.clock.now)
+    def breaks_off(self, what: Begun) -> None:
+        self.breaker.broke(what.permit.number, what.ended, whole=what.whole)
+        self.model.broke(what, self.clock.now)
 
     @rule(seconds=st.sampled_from([0.5, 4.0, 33.0]))
     def waits(self, seconds: float) -> None:
@@ -166,6 +198,7 @@ class Machine(RuleBasedStateMachine):
         self.breaker.heard_closed()
         if self.model.state is not State.CLOSED:
             self.model.closes()
+            self.model.row = 0
 
     @rule(may=st.booleans())
     def is_told_whether_it_may(self, may: bool) -> None:  # noqa: FBT001  (hypothesis passes by name)

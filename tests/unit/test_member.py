@@ -157,6 +157,45 @@ async def test_a_stream_that_says_that_it_failed_is_a_failure(*, whole: bool) ->
     assert not one.endpoint.is_well(clock())
 
 
+@pytest.mark.parametrize(
+    ("course", "state"),
+    [
+        ("whole with its head", State.CLOSED),
+        ("whole", State.CLOSED),
+        ("breaks off", State.OPEN),
+        ("says that it failed", State.OPEN),
+        ("found out at its end", State.OPEN),
+        ("given up", State.OPEN),
+    ],
+)
+async def test_an_upstream_is_well_once_an_answer_came_whole(course: str, state: State) -> None:
+    """After a probe whose stream goes on, and breaks off in the end: no other answer had ended as it should."""
+    clock, first, second = Clock(), FakeReply(200, EVENTS), FakeReply(200, EVENTS)
+    breaker = Breaker("test", Settings(2, 1.0, 30.0, 100, 5.0, 60.0, 1), clock, lambda: 0.5)
+    second = status(200) if course == "whole with its head" else second
+    one, exchange, _ = built(scripted(lost(), lost(), first, second), clock=clock, breaker=breaker, gate=None)
+    await asyncio.gather(one.send(exchange, BODY), one.send(exchange, BODY), return_exceptions=True)
+    clock.advance(5.0)
+    (await one.send(exchange, BODY)).attach(Sink())
+    answer = await one.send(exchange, BODY)
+    answer.attach(Sink())
+    match course:
+        case "whole":
+            second.end()
+        case "breaks off":
+            second.fail()
+        case "says that it failed":
+            answer.blame(None)
+            second.end()
+        case "found out at its end":
+            second.end()
+            answer.blame(Failure(Kind.UPSTREAM_DISCONNECTED))
+        case "given up":
+            answer.abort()
+    first.fail()
+    assert (breaker.state, breaker.openings) == (state, 1 if state is State.CLOSED else 2)
+
+
 async def test_an_error_that_breaks_off_is_one_failure() -> None:
     """Its status has said that the upstream failed."""
     clock, reply, told = Clock(), FakeReply(500), Told()

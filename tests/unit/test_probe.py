@@ -80,7 +80,7 @@ async def test_an_answer_takes_back_no_failures_of_requests() -> None:
 
 
 async def test_probes_open_and_close() -> None:
-    """Those that fail count as requests do; one that is answered after the cool-down closes."""
+    """Those that fail count as requests do; one that is answered after the cool-down closes what they opened."""
     clock = Clock()
     breaker, told = Breaker("u", SETTINGS, clock, lambda: 0.5), list[bool]()
     down = raises(Failure(Kind.UPSTREAM_UNREACHABLE))
@@ -91,3 +91,41 @@ async def test_probes_open_and_close() -> None:
     clock.advance(SETTINGS.cool_down)
     await probe.once()
     assert (breaker.state, told) == (State.CLOSED, [False] * 3 + [True])
+
+
+async def test_an_answer_does_not_close_where_requests_have_failed() -> None:
+    """Each request is a probe then, and the cool-down grows: an upstream may list its models and serve none of them."""
+    clock = Clock()
+    breaker, told = Breaker("u", SETTINGS, clock, lambda: 0.5), list[bool]()
+    probe = made(Line(Reply), breaker, told)
+    for _ in range(3):
+        breaker.leave(breaker.enter() or 0, Result.FAILED)
+    for seconds in (5.0, 10.0, 20.0):
+        assert breaker.retry_after() == seconds
+        clock.advance(seconds)
+        await probe.once()
+        await probe.once()
+        assert (breaker.state, breaker.allows()) == (State.HALF_OPEN, True)
+        breaker.leave(breaker.enter() or 0, Result.FAILED)
+    assert told == [True] * 6
+
+
+async def test_a_request_that_fails_after_probes_opened_counts() -> None:
+    """From then on an answer to a probe closes no more; once a request was served it does again."""
+    clock = Clock()
+    breaker = Breaker("u", SETTINGS, clock, lambda: 0.5)
+    down = raises(Failure(Kind.UPSTREAM_UNREACHABLE))
+    probe = made(Line(down, down, down, Reply, down, down, down, Reply), breaker, [])
+    for _ in range(3):
+        await probe.once()
+    clock.advance(5.0)
+    breaker.leave(breaker.enter() or 0, Result.FAILED)
+    clock.advance(10.0)
+    await probe.once()
+    assert (breaker.state, breaker.allows()) == (State.HALF_OPEN, True)
+    breaker.leave(breaker.enter() or 0, Result.SUCCEEDED)
+    for _ in range(3):
+        await probe.once()
+    clock.advance(60.0)
+    await probe.once()
+    assert breaker.state is State.CLOSED

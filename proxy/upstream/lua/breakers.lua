@@ -1,8 +1,8 @@
 -- What a worker says of its breakers, and what it hears of everybody's. Times in milliseconds of this server's clock.
 -- KEYS: a hash for each upstream: epoch, state, author, due, openings, holder, held (until), wanter, wanted (until).
 -- ARGV: the worker, for how long a lease lasts, for how long a hash is kept; then for each upstream: the epoch that the
--- worker has heard, its news ('', 'open', 'closed'), what is left of the cool-down, openings in a row, and whether it
--- claims the lease ('', 'idle', 'keen').
+-- worker has heard, its news ('', 'open', 'closed'), what is left of the cool-down, openings in a row (below 0: no
+-- request has failed, probes alone found out), and whether it claims the lease ('', 'idle', 'keen').
 -- Returns for each upstream: epoch, state, what is left of the cool-down, openings, whether this worker said so, whether
 -- it has the lease, and whether another wants that (0 or 1).
 local time = redis.call('TIME')
