@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bench.chaos.scenarios import Scenario, Settings, run
+from bench.chaos.scenarios import Scenario, Settings, replayed_by, run
 from bench.load import LoadError
 from bench.servers import StartError
 
-__all__ = ["main"]
+__all__ = ["chaos_of", "main"]
 
 _DESCRIPTORS = 65_536
 
@@ -38,26 +38,36 @@ def chaos(
     _raise_descriptor_limit()
     broken = 0
     for scenario in scenarios or list(Scenario):
-        console.print(f"\n[bold]{scenario}[/]  seed {seed}")
-        try:
-            laws = run(
-                scenario,
-                Settings(seconds, streams, seed),
-                lambda line: console.print(f"  {line}", markup=False, soft_wrap=True),
-            )
-        except (LoadError, StartError) as error:
-            console.print(f"  [red]{type(error).__name__}[/]")
-            console.print(str(error), markup=False)
-            raise typer.Exit(1) from None
-        if not all(law.holds for law in laws):
-            length = "" if seconds is None else f" --seconds {seconds:g}"
-            console.print(f"  again with: make chaos ARGS='{scenario} --seed {seed}{length}'", markup=False)
-        for law in laws:
-            broken += not law.holds
-            state = "[green]holds [/]" if law.holds else "[red]BROKEN[/]"
-            console.print(f"  {state}  {law.promise}: {law.figures}")
+        broken += chaos_of(scenario, Settings(seconds, streams, seed), console)
     if broken:
         raise typer.Exit(1)
+
+
+def chaos_of(scenario: Scenario, settings: Settings, console: Console) -> int:
+    """How many laws are broken. Whatever goes wrong, the command that runs the same again is printed."""
+    console.print(f"\n[bold]{scenario}[/]  seed {settings.seed}")
+
+    def told(line: str) -> None:
+        console.print(f"  {line}", markup=False, soft_wrap=True)
+
+    again = f"again with: {replayed_by(scenario, settings)}"
+    try:
+        laws = run(scenario, settings, told)
+    except (LoadError, StartError) as error:
+        console.print(f"  [red]{type(error).__name__}[/]")
+        told(str(error))
+        told(again)
+        raise typer.Exit(1) from None
+    except Exception:
+        told(again)
+        raise
+    broken = sum(not law.holds for law in laws)
+    if broken:
+        told(again)
+    for law in laws:
+        state = "[green]holds [/]" if law.holds else "[red]BROKEN[/]"
+        console.print(f"  {state}  {law.promise}: {law.figures}")
+    return broken
 
 
 def _raise_descriptor_limit() -> None:

@@ -19,12 +19,12 @@ from bench.chaos.record import outcome_laws
 from bench.chaos.rig import RIG_KEY, Rig, rig
 from bench.chaos.soak import answer_laws, in_time, one_call_each, weathered
 from bench.chaos.watch import Watched, crowd, watch
-from bench.chaos.weather import ENDURED, Spell, Weather
+from bench.chaos.weather import ENDURED, OUTAGES, Spell, Weather
 from bench.spec import percentile
 from proxy.keys.key import Pepper
 from proxy.ledger.row import Row
 
-__all__ = ["at_rest", "endure", "unaffected"]
+__all__ = ["at_rest", "endure", "few_taken", "unaffected"]
 
 _CLIENTS: Final = 32
 _WORKERS: Final = 2
@@ -44,6 +44,8 @@ _AFTERWARDS: Final = 6.0
 """Seconds of calm at the end."""
 _BUDGET: Final = "0.10"
 _SLOWER: Final = 1.5
+_TAKEN: Final = 3
+"""Requests that each outage of an upstream may take with it: those on their way as it closed its connections."""
 _REST_WITHIN: Final = 25.0
 """Seconds: holds of the dead are given back after ten, and breakers close after their cool-down."""
 _GAUGES: Final = (
@@ -208,16 +210,22 @@ def _weather_laws(
     watched: Watched,
     told: Callable[[str], None],
 ) -> list[Law]:
-    outages = f"{soaked.outages} of {soaked.record.requests:,} in the first second of an outage; "
-    outages += f"{soaked.neither} that neither took soon after one; "
-    outages += f"{soaked.unheard} refused by new workers without Redis"
-    taken = soaked.outages + soaked.neither
     return [
         one_call_each(soaked.herds, weather.spells, watched, told),
         in_time(soaked.prompt, weather.spells),
-        Law("an upstream takes few requests with it", taken * 100 <= soaked.record.requests, outages),
+        few_taken(soaked, weather.spells),
         weathered(weather),
     ]
+
+
+def few_taken(soaked: Soaked, spells: Sequence[Spell]) -> Law:
+    """What an outage excuses is bounded: what is asked once it is noticed has another upstream to go to."""
+    outages = sum(spell.what in OUTAGES for spell in spells)
+    taken = soaked.outages + soaked.neither
+    figures = f"{soaked.outages} of {soaked.record.requests:,} in the first second of {outages} outages; "
+    figures += f"{soaked.neither} that neither took soon after one; "
+    figures += f"{soaked.unheard} refused by new workers without Redis"
+    return Law(f"an outage takes at most {_TAKEN} requests with it", taken <= _TAKEN * outages, figures)
 
 
 def unaffected(

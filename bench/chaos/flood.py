@@ -2,20 +2,23 @@
 
 import asyncio
 import itertools
+import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
 from bench.client import Connection, End, connect
+from bench.load import LoadError
 
 __all__ = ["Answered", "Flood", "flood", "saturate"]
 
 _PROBE: Final = 0.01
 _ANSWER_WITHIN: Final = 30.0
+_EXAMPLES: Final = 5
 _AHEAD: Final = 0.0005
 """Seconds before it is due that a request may be sent: less than a timer is late."""
 _REFUSAL: Final = "overloaded"
@@ -67,15 +70,32 @@ class _Asker:
         self._flooded = flooded
         self._free = free
         self._sent = 0.0
+        self._waits = False
         self._parts: list[bytes] = []
         self._connection: Connection | None = None
+
+    def __repr__(self) -> str:
+        if not self._waits or self._connection is None:
+            return f"<_Asker {'idle' if self.open else 'closed'}>"
+        came = f"status {self._connection.status} and {sum(map(len, self._parts))} bytes came"
+        state = "" if self.open else ", its connection is closed"
+        return f"<_Asker asked {time.monotonic() - self._sent:.1f} s ago, {came}{state}>"
+
+    @property
+    def open(self) -> bool:
+        return self._connection is not None and self._connection.open
+
+    @property
+    def waits_since(self) -> float:
+        """On the monotonic clock; inf where it waits for nothing."""
+        return self._sent if self._waits else math.inf
 
     async def start(self) -> None:
         self._connection = await connect(self._port, self._came, self._ended)
 
     def ask(self, request: bytes) -> None:
         assert self._connection is not None
-        self._parts = []
+        self._parts, self._waits = [], True
         self._sent = time.monotonic()
         self._flooded.sent += 1
         self._flooded.pending += 1
@@ -86,6 +106,7 @@ class _Asker:
         self._parts.append(data)
 
     def _ended(self, end: End) -> None:
+        self._waits = False
         connection, flooded = self._connection, self._flooded
         assert connection is not None
         answered = Answered(self._sent, time.monotonic() - self._sent)
@@ -96,7 +117,7 @@ class _Asker:
         else:
             flooded.wrong[f"{connection.status} {end.name.lower()} {b''.join(self._parts)[:200]!r}"] += 1
         flooded.pending -= 1
-        if connection.open:
+        if connection.open and connection.headers.get(b"connection") != b"close":
             self._free(self)
         if not flooded.pending:
             flooded.quiet.set()
@@ -115,8 +136,19 @@ class _Asker:
             self._connection.close()
 
 
-async def flood(port: int, request: bytes, *, rate: float, seconds: float, connections: int) -> Flood:
-    """Open loop: `rate` requests a second, whatever becomes of them, on so many connections at most."""
+async def flood(
+    port: int,
+    request: bytes,
+    *,
+    rate: float,
+    seconds: float,
+    connections: int,
+    patience: float = _ANSWER_WITHIN,
+) -> Flood:
+    """Open loop: `rate` requests a second, whatever becomes of them, on so many connections at most.
+
+    Raises LoadError where one is not answered `patience` seconds after the last was sent.
+    """
     idle: list[_Asker] = []
     flooded = Flood(time.monotonic())
     askers = [_Asker(port, flooded, idle.append) for _ in range(connections)]
@@ -132,22 +164,28 @@ async def flood(port: int, request: bytes, *, rate: float, seconds: float, conne
         ahead = due - time.monotonic()
         if ahead > _AHEAD:
             await asyncio.sleep(ahead)
+        while idle and not idle[-1].open:
+            idle.pop()
         if idle:
             idle.pop().ask(request)
         else:
             flooded.unsent += 1
             await asyncio.sleep(0)
     flooded.ended = time.monotonic()
-    await _answered(flooded)
-    probing.cancel()
-    await asyncio.wait([probing])
-    for asker in askers:
-        asker.close()
+    try:
+        await _answered(flooded, askers, patience)
+    finally:
+        probing.cancel()
+        await asyncio.wait([probing])
+        for asker in askers:
+            asker.close()
     return flooded
 
 
-async def saturate(port: int, request: bytes, *, seconds: float, connections: int) -> Flood:
-    """Closed loop: every connection asks again as soon as it is answered."""
+async def saturate(
+    port: int, request: bytes, *, seconds: float, connections: int, patience: float = _ANSWER_WITHIN
+) -> Flood:
+    """Closed loop: every connection asks again as soon as it is answered. Raises LoadError, as `flood` does."""
     flooded = Flood(time.monotonic())
 
     def again(asker: _Asker) -> None:
@@ -162,15 +200,22 @@ async def saturate(port: int, request: bytes, *, seconds: float, connections: in
         asker.ask(request)
     await asyncio.sleep(seconds)
     flooded.ended = time.monotonic()
-    await _answered(flooded)
-    for asker in askers:
-        asker.close()
+    try:
+        await _answered(flooded, askers, patience)
+    finally:
+        for asker in askers:
+            asker.close()
     return flooded
 
 
-async def _answered(flooded: Flood) -> None:
-    async with asyncio.timeout(_ANSWER_WITHIN):
-        await flooded.quiet.wait()
+async def _answered(flooded: Flood, askers: Sequence[_Asker], patience: float) -> None:
+    try:
+        async with asyncio.timeout(patience):
+            await flooded.quiet.wait()
+    except TimeoutError:
+        waiting = sorted((each for each in askers if each.waits_since < math.inf), key=lambda each: each.waits_since)
+        told = f"{flooded.pending} of {flooded.sent:,} requests are not answered {patience:g} s after the last was sent"
+        raise LoadError(f"{told}; longest of all wait {waiting[:_EXAMPLES]}") from None
 
 
 async def _probe(flooded: Flood) -> None:

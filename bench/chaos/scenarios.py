@@ -18,7 +18,7 @@ from bench.chaos.visitors import visit_for
 from bench.load import drive
 from bench.spec import Spec
 
-__all__ = ["Scenario", "Settings", "run"]
+__all__ = ["Scenario", "Settings", "replayed_by", "run"]
 
 _CLIENTS = 64
 _NO_CACHE = """
@@ -58,6 +58,13 @@ class Settings:
     """None: what the scenario asks for."""
     streams: int
     seed: int
+
+
+def replayed_by(scenario: Scenario, settings: Settings) -> str:
+    """The command that runs the same again."""
+    streams = f" --streams {settings.streams}" if scenario is Scenario.STREAMS else ""
+    length = "" if settings.seconds is None else f" --seconds {settings.seconds:g}"
+    return f"make chaos ARGS='{scenario} --seed {settings.seed}{length}{streams}'"
 
 
 def run(scenario: Scenario, settings: Settings, told: Callable[[str], None]) -> list[Law]:

@@ -21,7 +21,7 @@ import redis
 from bench import cpu, servers
 from bench.chaos.canary import MODELS
 
-__all__ = ["ENDURED", "FAIR", "SOAKED", "Spell", "Trouble", "Weather"]
+__all__ = ["ENDURED", "FAIR", "OUTAGES", "SOAKED", "Spell", "Trouble", "Weather"]
 
 FAIR: Final = "fair"
 _AFTER: Final = 3.0
@@ -59,7 +59,7 @@ class Trouble(enum.StrEnum):
 
 
 _AWAY: Final = (Trouble.REDIS_KILLED, Trouble.REDIS_FROZEN)
-_OUTAGES: Final = {Trouble.UPSTREAM_REFUSES: "refuse", Trouble.UPSTREAM_FAILS: "fail"}
+OUTAGES: Final = {Trouble.UPSTREAM_REFUSES: "refuse", Trouble.UPSTREAM_FAILS: "fail"}
 SOAKED: Final = (Trouble.REDIS_KILLED, Trouble.REDIS_FROZEN, Trouble.REDIS_FLUSHED, Trouble.WORKER_KILLED)
 ENDURED: Final = (
     *(Trouble.REDIS_KILLED, Trouble.UPSTREAM_REFUSES, Trouble.REDIS_FROZEN, Trouble.WORKER_KILLED),
@@ -180,12 +180,12 @@ class Weather:
     def unsettled(self, began: float, ended: float) -> bool:
         """An upstream went away while this was under way."""
         return any(
-            spell.what in _OUTAGES and spell.began <= ended and began <= spell.began + _NOTICED for spell in self.spells
+            spell.what in OUTAGES and spell.began <= ended and began <= spell.began + _NOTICED for spell in self.spells
         )
 
     def recovering(self, began: float, ended: float) -> bool:
         """An upstream went away, or had done so shortly before: what it left undone may yet speak against the other."""
-        return any(spell.what in _OUTAGES and spell.touches(began, ended) for spell in self.spells)
+        return any(spell.what in OUTAGES and spell.touches(began, ended) for spell in self.spells)
 
     def _run(self, gateway: servers.Server, upstream: servers.Server, eldest: int) -> None:
         selectors = itertools.cycle(_PURGES)
@@ -198,7 +198,7 @@ class Weather:
                 if self._waits(number + 0.8):
                     return
                 self._told(f"after {time.monotonic() - self._began:.0f} s: {trouble}")
-                with self._spell(trouble, _AFTER_OUTAGE if trouble in _OUTAGES else _AFTER):
+                with self._spell(trouble, _AFTER_OUTAGE if trouble in OUTAGES else _AFTER):
                     self._bring(trouble, min(_TROUBLE, 0.2 * self._period), gateway, upstream, eldest)
                 self.troubles.append(trouble)
         except (servers.StartError, redis.RedisError, OSError, http.client.HTTPException) as error:
@@ -241,7 +241,7 @@ class Weather:
             case Trouble.RELOADED:
                 self._reload(gateway)
             case Trouble.UPSTREAM_REFUSES | Trouble.UPSTREAM_FAILS:
-                servers.ask(upstream.admin_port, f"/outage/{_OUTAGES[trouble]}")
+                servers.ask(upstream.admin_port, f"/outage/{OUTAGES[trouble]}")
                 self._over.wait(seconds)
                 servers.ask(upstream.admin_port, "/outage/none")
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from bench.chaos.calls import Call, Ended, serial_of, usage_of
 from bench.chaos.canary import Order
-from bench.chaos.endure import at_rest, unaffected
+from bench.chaos.endure import at_rest, few_taken, unaffected
+from bench.chaos.errands import Soaked
 from bench.chaos.excuses import judge_neither, judge_outage
 from bench.chaos.money import (
     Books,
@@ -34,6 +35,7 @@ from bench.chaos.questions import (
     judge,
     outcomes,
 )
+from bench.chaos.record import Record
 from bench.chaos.weather import ENDURED, Spell, Trouble
 from proxy.ledger.row import Row
 
@@ -212,6 +214,24 @@ def test_an_outage_excuses_what_an_upstream_takes_with_it() -> None:
     assert not judge_outage(Answer(500, whole=True, body=error("internal_error")), left=False)
     assert not judge_outage(Answer(503, whole=True, body=error("overloaded")), left=False)
     assert not judge_outage(Answer(200, whole=True, body=b"{}"), left=False)
+
+
+@pytest.mark.parametrize(
+    ("troubles", "outages", "neither", "holds"),
+    [
+        ([Trouble.UPSTREAM_REFUSES, Trouble.UPSTREAM_FAILS], 5, 1, True),
+        ([Trouble.UPSTREAM_REFUSES, Trouble.UPSTREAM_FAILS], 5, 2, False),
+        ([Trouble.UPSTREAM_REFUSES, Trouble.REDIS_KILLED, Trouble.WORKER_KILLED], 4, 0, False),
+        ([Trouble.RELOADED], 1, 0, False),
+        ([], 0, 0, True),
+    ],
+)
+def test_an_outage_excuses_few(troubles: list[Trouble], outages: int, neither: int, holds: bool) -> None:  # noqa: FBT001
+    """Three requests for each that came, however many were asked in all."""
+    soaked = Soaked(Record(requests=1_000_000), outages=outages, neither=neither)
+    law = few_taken(soaked, [Spell(trouble, 10.0, 12.0, 20.0) for trouble in troubles])
+    assert law.holds is holds
+    assert f"{outages} of 1,000,000 in the first second" in law.figures
 
 
 def test_who_leaves_during_an_outage_has_left() -> None:

@@ -2,12 +2,18 @@
 
 import asyncio
 import math
+from typing import NoReturn
 
 import pytest
+import typer
+from rich.console import Console
 
+from bench.chaos.__main__ import chaos_of
 from bench.chaos.flood import Answered, Flood, flood, saturate
 from bench.chaos.laws import quantile
 from bench.chaos.overload import good_share, prompt_refusals, recovered, unblocked
+from bench.chaos.scenarios import Scenario, Settings, replayed_by
+from bench.load import LoadError
 
 LAG = "askonce_event_loop_lag_seconds"
 
@@ -62,11 +68,13 @@ def test_a_quantile_is_of_what_came_in_between() -> None:
     assert not unblocked(before, before).holds
 
 
-async def _answering(status: bytes, headers: bytes, body: bytes) -> asyncio.Server:
+async def _answering(status: bytes, headers: bytes, body: bytes, *, once: bool = False) -> asyncio.Server:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.readline():
             head = b"HTTP/1.1 %b\r\n%bcontent-length: %d\r\n\r\n" % (status, headers, len(body))
             writer.write(head + body)
+            if once:
+                break
         writer.close()
 
     return await asyncio.start_server(serve, "127.0.0.1", 0)
@@ -103,6 +111,59 @@ async def test_who_asks_at_a_rate_does_not_wait_for_answers() -> None:
         assert filled.sent == 3
 
 
+async def test_who_is_never_answered_is_told_of() -> None:
+    """As an error of the load, with how many wait, for how long, and what has come of it."""
+    silent = await asyncio.start_server(_silence, "127.0.0.1", 0)
+    async with silent:
+        port = silent.sockets[0].getsockname()[1]
+        for act in (
+            flood(port, b"ask\n", rate=500, seconds=0.01, connections=3, patience=0.05),
+            saturate(port, b"ask\n", seconds=0.01, connections=3, patience=0.05),
+        ):
+            with pytest.raises(LoadError, match=r"3 of 3 requests .* 0\.05 s .* s ago, status 0 and 0 bytes came"):
+                await act
+
+
+async def test_a_connection_that_is_closed_is_not_asked_on() -> None:
+    """Neither one whose answer says that it was its last, nor one that ended while it was idle."""
+    async with await _answering(b"200 OK", b"connection: close\r\n", b"") as server:
+        port = server.sockets[0].getsockname()[1]
+        flooded = await flood(port, b"ask\n", rate=500, seconds=0.01, connections=2)
+    assert (len(flooded.good), flooded.sent, flooded.unsent) == (2, 2, 3)
+    async with await _answering(b"200 OK", b"", b"", once=True) as server:
+        port = server.sockets[0].getsockname()[1]
+        flooded = await flood(port, b"ask\n", rate=50, seconds=0.1, connections=2, patience=5.0)
+    assert len(flooded.good) + flooded.wrong.total() == flooded.sent
+
+
+@pytest.mark.parametrize("error", [LoadError("nobody listens"), TimeoutError()])
+def test_a_run_that_failed_can_be_replayed(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever it failed of, the command is printed."""
+
+    def run(*_: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr("bench.chaos.__main__.run", run)
+    with pytest.raises((typer.Exit, TimeoutError)):
+        chaos_of(Scenario.OVERLOAD, Settings(20.0, 1_000, 7), Console())
+    assert "again with: make chaos ARGS='overload --seed 7 --seconds 20'" in capsys.readouterr().out
+
+
+def test_a_replay_has_all_that_was_asked_for() -> None:
+    """And nothing that the scenario does not heed."""
+    told = {each: replayed_by(each, Settings(None, 50, 3)) for each in (Scenario.STREAMS, Scenario.SOAK)}
+    assert told[Scenario.STREAMS] == "make chaos ARGS='streams --seed 3 --streams 50'"
+    assert told[Scenario.SOAK] == "make chaos ARGS='soak --seed 3'"
+    assert replayed_by(Scenario.STREAMS, Settings(0.5, 50, 3)).endswith("--seconds 0.5 --streams 50'")
+
+
 async def _hold(writer: asyncio.StreamWriter) -> None:
     await asyncio.sleep(0.05)
+    writer.close()
+
+
+async def _silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
     writer.close()
