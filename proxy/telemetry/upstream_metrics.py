@@ -69,7 +69,9 @@ class UpstreamMetrics:
         )
         self._failures = self._counter("upstream_failures", "Upstream calls that failed, by kind of failure.", "kind")
         self._retries = self._counter(
-            "upstream_retries", "Requests that were sent to an upstream again, or to it after another.", "step"
+            "upstream_retries",
+            "Times that requests went to an upstream again, or to it in the place of one called or passed over.",
+            "step",
         )
         self._over_budget = self._counter("upstream_retries_refused", "Retries that were not made as too many were.")
         self._info = self._highest(
