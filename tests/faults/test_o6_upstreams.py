@@ -16,10 +16,26 @@ OPENS = {"breaker__failures": 1, "retry__attempts": 1, "breaker__cool_down": 20.
 LIMITED = json_answer({"error": {}}, 429, [("retry-after", "60")])
 
 
+def running(what: str) -> int:
+    """Tasks of that name."""
+    names = (getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks())
+    return sum(name == what for name in names)
+
+
 def pollers() -> int:
     """Tasks that ask Redis for news of breakers."""
-    running = (getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks())
-    return sum(name == "SharedBreakers._poll" for name in running)
+    return running("SharedBreakers._poll")
+
+
+async def test_o6_one_task_probes_an_upstream() -> None:
+    """However often it is reloaded, and none once nobody is to."""
+    async with pair(upstreams__a__probe__interval=60.0) as two:
+        assert running("Probe._run") == 1
+        for timeout in (77.0, 78.0):
+            two.reload(timeouts__idle=timeout)
+        await until(lambda: running("Probe._run") == 1)
+        two.reload(upstreams__a__probe__interval=0.0)
+        await until(lambda: not running("Probe._run"))
 
 
 async def test_o6_a_key_that_rests_goes_on_resting() -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from proxy.upstream.breaker import State
-from tests.fakes.answers import RESET, event_stream
+from tests.fakes.answers import RESET, event_stream, json_answer
 from tests.fakes.asking import completion_answer, herd
 from tests.fakes.frames import CHAT, DONE, STREAM, chat_frame
 from tests.fakes.pair import Pair, pair, said, told
@@ -83,6 +83,42 @@ async def test_u10_a_probe_that_fails_goes_to_the_second() -> None:
         response = await two.ask()
         assert (said(response), told(response)) == ("from b", ("b", 2))
         assert two.state() is State.OPEN
+
+
+async def test_u10_a_probe_whose_stream_breaks_off_has_failed() -> None:
+    """An upstream that begins well and resets is sent one request after each cool-down, which grows."""
+    async with pair(**OPENS, **BRIEFLY) as two:
+        await _open(two)
+        two.first.script(event_stream([chat_frame("one")], terminated=False, end=RESET.end))
+        breaker = two.endpoint().breaker
+        assert breaker is not None
+        for probes in (1, 2):
+            await until(lambda: not breaker.left)
+            assert DONE not in (await two.ask(STREAM)).body
+            assert (two.state(), breaker.openings, len(two.first.requests)) == (State.OPEN, 1 + probes, 2 + probes)
+
+
+async def test_u10_who_lists_models_and_serves_none_is_left_to_requests() -> None:
+    """An active probe that is answered closes nothing that requests have opened; the next one that is served does."""
+    settings = {"upstreams__a__probe__interval": 0.03}
+    async with pair(**OPENS, **BRIEFLY, **settings) as two:
+        two.first.script(lambda request: json_answer({"data": []}) if request.method == "GET" else RESET)
+        for _ in range(2):
+            await two.ask()
+        await until(lambda: two.state() is State.HALF_OPEN)
+        listed = len(two.first.requests)
+        await until(lambda: len(two.first.requests) >= listed + 3)
+        assert two.state() is State.HALF_OPEN
+        two.first.script(completion_answer("from a"))
+        await until_served(two)
+        assert two.state() is State.CLOSED
+
+
+async def until_served(two: Pair) -> None:
+    """It may come while a probe is under way."""
+    async with asyncio.timeout(5.0):
+        while (await two.ask()).status != 200:
+            await asyncio.sleep(0.01)
 
 
 async def test_u11_a_late_success_does_not_close() -> None:

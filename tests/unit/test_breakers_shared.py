@@ -152,6 +152,18 @@ async def test_a_probe_that_fails_is_the_failure_of_all(start: Start) -> None:
     assert one.breaker.left > 0.2
 
 
+async def test_who_found_out_is_told_too(start: Start) -> None:
+    """What probes alone have opened others may close by probes; not once a request has failed."""
+    one, other = await start(0.1), await start(0.1)
+    while one.breaker.state is State.CLOSED:
+        one.breaker.leave(one.breaker.enter() or 0, Result.FAILED, request=False)
+    await other.turns(State.OPEN)
+    assert (other.breaker.openings, other.breaker.suffered) == (1, False)
+    one.breaker.leave(await one.permit(), Result.FAILED)
+    await until(lambda: other.breaker.openings == 2)
+    assert other.breaker.suffered
+
+
 async def test_who_is_not_asked_gives_way(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """To the worker that clients ask, whoever claims the lease meanwhile; and that keeps it."""
     idle, third, asked = [await start(0.05, every=LONG) for _ in range(3)]

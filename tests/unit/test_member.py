@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.admission.gate import Gate
+from proxy.admission.gradient import Gradient
 from proxy.errors import Failure, Kind
 from proxy.exchange import Body, Exchange
 from proxy.http1.reply import UpstreamReply
@@ -346,6 +347,22 @@ async def test_who_always_refuses_is_not_fast() -> None:
     one, exchange, _ = built(scripted(status(429)), timed=True)
     await one.send(exchange, BODY)
     assert one.latency.cost(0) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("code", [429, 503])
+async def test_who_has_too_much_to_do_gets_fewer_slots(code: int, *, whole: bool) -> None:
+    """Where their number is learned: as after a time-out, and not as after any other refusal."""
+    clock, refusals = Clock(), [FakeReply(each, body=b"{}" if whole else None) for each in (400, code)]
+    gate = Gate(100, queue=1, patience=1.0, gradient=Gradient(100), clock=clock)
+    one, exchange, _ = built(scripted(*refusals), clock=clock, gate=gate)
+    limits = []
+    for reply in refusals:
+        (await one.send(exchange, BODY)).attach(Sink())
+        if not whole:
+            reply.end()
+        limits.append(gate.limit or 0)
+    assert limits[1] < limits[0]
 
 
 async def test_the_latency_of_a_stream_is_that_of_its_first_bytes() -> None:
