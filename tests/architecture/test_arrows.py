@@ -26,7 +26,7 @@ SANS_IO = names(
     " proxy.redis_link.errors proxy.redis_link.events"
     " cache.fingerprint cache.directives cache.policy cache.freshness"
     " cache.status cache.entry cache.select cache.encoding"
-    " cache.semantic.partition cache.semantic.english cache.semantic.guard cache.semantic.language"
+    " cache.semantic.partition cache.semantic.english cache.semantic.finding cache.semantic.guard cache.semantic.language"
     " cache.semantic.foreign cache.semantic.decide cache.semantic.store.record"
     " cache.semantic.learning.bounds cache.semantic.learning.evidence cache.semantic.learning.calibrate"
     " cache.semantic.learning.labels cache.semantic.learning.scores"
