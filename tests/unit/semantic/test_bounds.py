@@ -3,7 +3,7 @@
 from math import comb
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cache.semantic.learning.bounds import beta_cdf, interval, lower, upper
@@ -33,6 +33,7 @@ def test_the_sum_that_it_stands_for(trials: int, data: st.DataObject, share: flo
     assert beta_cdf(share, hits + 1, trials - hits) == pytest.approx(more, abs=1e-10)
 
 
+@settings(deadline=None)
 @given(st.floats(0.1, 1e5), st.floats(0, 1), st.floats(1e-4, 0.4))
 def test_around_the_share(trials: float, part: float, error: float) -> None:
     """Fractions of labels too; more confidence is a wider interval."""
