@@ -15,6 +15,8 @@ __all__ = ["Probe"]
 
 SPREAD: Final = 0.2
 """Part of the interval by which probes differ, so that workers do not ask all at once."""
+AGAIN: Final = 0.75
+"""Seconds in which another worker gives way, if this one wants to probe, and for less than which that is remembered."""
 
 
 @final
@@ -59,16 +61,25 @@ class Probe:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
+        again = False
         while True:
-            await asyncio.sleep(self._interval * (1 + SPREAD * (self._draw() - 0.5)))
+            seconds = self._interval * (1 + SPREAD * (self._draw() - 0.5))
+            await asyncio.sleep(min(seconds, AGAIN) if again else seconds)
             asking = loop.create_task(self.once())
             try:
                 await asyncio.wait([asking])
             finally:
                 asking.cancel()
+            # Its turn comes because it has asked for it. By the next interval others have, and nobody would probe.
+            again = not again and self._is_due()
             if not asking.cancelled() and (defect := asking.exception()) is not None:
                 # Told, and the next one is made all the same.
                 loop.call_exception_handler({"message": repr(self), "exception": defect, "task": asking})
+
+    def _is_due(self) -> bool:
+        """It was not asked, though its cool-down is over."""
+        breaker = self._endpoint.breaker
+        return breaker is not None and breaker.state is State.OPEN and not breaker.left
 
     async def once(self) -> None:
         breaker = self._endpoint.breaker

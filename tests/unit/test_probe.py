@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from proxy.admission.gate import Gate
 from proxy.errors import Failure, Kind
 from proxy.exchange import Ask, LiveReply, PhaseTimeouts
@@ -129,3 +131,18 @@ async def test_a_request_that_fails_after_probes_opened_counts() -> None:
     clock.advance(60.0)
     await probe.once()
     assert breaker.state is State.CLOSED
+
+
+async def test_who_may_not_probe_yet_asks_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another worker gives way to who wants to probe; by the next interval it would be somebody else's turn."""
+    monkeypatch.setattr("proxy.upstream.probe.AGAIN", 0.001)
+    clock, may, draws, told = Clock(), iter([False, True, True]), iter([-4.5, 1e6, 1e6]), list[bool]()
+    breaker = Breaker("u", SETTINGS, clock, lambda: 0.5, may_probe=lambda: next(may))
+    breaker.heard_open(0.0, 1)
+    probe = made(Line(Reply), breaker, told)
+    probe._draw = lambda: next(draws)
+    probe.start()
+    try:
+        await until(lambda: told == [True])
+    finally:
+        probe.stop()
