@@ -90,8 +90,9 @@ _TOKEN: Final = re.compile(
           | (?<=\s)['"`](?=\?) | (?<=\d)\s[-–/]\s(?=\d) | (?<=\d)!(?=[^\s?!.]|\?)
           | && | \|\| | [=!<>]= | [-=]> | <- | << | >> | \+\+ | \*\* | // )
 | (?P<stop> [.!?\n…]{1,40} | [;:](?=\s|$)[.!?;\n:]{0,40} | :(?=[A-Za-z]) )
-| (?P<comma> , | (?<!\S)\((?=[A-Za-z]) | (?<=[A-Za-z.])\)(?=[\s.,?!;:]|$) | \s[-–—]{1,3}\s )
-| (?P<hyphen> [-–—'"/] )
+| (?P<comma> , | (?<!\S)\((?=[A-Za-z]) | (?<=[A-Za-z.])\)(?=[\s.,?!;:]|$) )
+| (?P<dash> \s[-–—]\s )
+| (?P<hyphen> [-–—]{1,40} | ['"/] )
 | (?P<symbol> [^\s\w] | \w )
 """,
     re.VERBOSE | re.DOTALL,
@@ -100,10 +101,14 @@ _INDENTED: Final = re.compile(r"\n(?: {2,8}|\t)\S")
 _PLAIN_MARKS: Final = str.maketrans(
     dict.fromkeys((8216, 8217, 180, 700), "'")
     | dict.fromkeys((8220, 8221, 8222, 171, 187), '"')
-    | dict.fromkeys((8208, 8209, 8722), "-")
-    | {0xA0: " "}
+    | dict.fromkeys((8208, 8209, 8210, 8722), "-")
+    | {0xA0: " ", 8213: "—"}
 )
 """Curly quotation marks, hyphens that do not break, the minus sign: as a keyboard has them."""
+_COUNTED: Final = re.compile(r"\s*[^\w\s]?\d")
+_PARTED: Final = re.compile(r"""\s*["'¿]?(?!(?:or\s+)?(?:no|not|nope|never|yes)\b)[^\W\d_]""", re.IGNORECASE)
+"""Behind a dash that is no sign: a word, and none that takes back or answers what was asked."""
+_SINGLE: Final = re.compile(r"\s*\w(?!\w)")
 _ACRONYMS: Final = frozenset({"us", "it", "who", "aids", "sat", "act", "mit"})
 _SENTENCE_WORDS: Final = listed(
     "how what can is are do does thanks thank please cheers where when who why which i we my the also and"
@@ -160,6 +165,9 @@ class _Reader:
             return
         elif kind == "comma":
             self.words.append(Word(",", Mark.COMMA))
+        elif kind == "dash":
+            self._dash(found)
+            return
         elif kind == "hyphen":
             self._hyphen(found, text)
         elif kind == "quote":
@@ -207,15 +215,28 @@ class _Reader:
             self.payload = len(self.words)
 
     def _hyphen(self, found: re.Match[str], text: str) -> None:
-        """Between two numbers a hyphen is *to*; a slash between words parts them; a quotation mark alone is nothing."""
-        whole, at = found.string, found.start()
-        between = at > 0 and at + 1 < len(whole) and whole[at - 1].isdigit() and whole[at + 1].isdigit()
+        """Between two numbers *to*, within a word nothing, else a sign: O- is not O. A slash parts words."""
+        before, after = found.string[found.start() - 1 : found.start()], found.string[found.end() : found.end() + 1]
+        between = before.isdigit() and after.isdigit()
         if text == "/":
             self.words.append(Word("/", Mark.SYMBOL if between else Mark.COMMA))
-        elif text in "-–—" and between:
+        elif between and len(text) == 1:
             self.words.append(Word("to"))
-        elif text in "-–—" and at + 1 < len(whole) and whole[at + 1].isdigit():
+        elif text not in {"'", '"'}:
+            within = before.isalnum() and after.isalpha()
+            bullet = before in {"", "\n"} and after.isspace() and not _COUNTED.match(found.string, found.end())
+            if len(text) > 1 or not (within or bullet):
+                self.words.append(Word(text.replace("–", "-"), Mark.SYMBOL))
+
+    def _dash(self, found: re.Match[str]) -> None:
+        """Between words a comma, and behind a question nothing; a sign in what is reckoned, and before a denial."""
+        whole, start, end = found.string, found.start(), found.end()
+        parts = _PARTED.match(whole, end) is not None and whole[start - 1 : start] not in {")", "]", "}"}
+        single = _SINGLE.match(whole, end) is not None and not whole[max(0, start - 2) : start - 1].isalpha()
+        if not parts or (single and whole[start - 1 : start].isalnum()):
             self.words.append(Word("-", Mark.SYMBOL))
+        elif not self.start:
+            self.words.append(Word(",", Mark.COMMA))
 
     def _amount(self, digits: str, suffix: str, text: str) -> None:
         """10GB, 5k, 3rd, 2kg; what has no unit for a suffix is a name: 3D, 2FA."""

@@ -26,7 +26,20 @@ VETOES = {
         ('Translate "good day" to Welsh', 'Translate "good night" to Welsh'),
         ("Summarize this text: the cat sat on the mat", "Summarize this text: the dog sat on the mat"),
     ],
-    "symbol": [("What is 2 + 2?", "What is 2 * 2?"), ("Evaluate (2 + 3) * 4", "Evaluate 2 + 3 * 4")],
+    "symbol": [
+        ("What is 2 + 2?", "What is 2 * 2?"),
+        ("Evaluate (2 + 3) * 4", "Evaluate 2 + 3 * 4"),
+        ("Who may get B- plasma?", "Who may get B plasma?"),
+        ("Who may get B\N{EN DASH} plasma?", "Who may get B plasma?"),
+        ("What is a D-?", "What is a D?"),
+        ("What does n-- return?", "What does n return?"),
+        ("What is Br\N{SUPERSCRIPT MINUS}?", "What is Br?"),
+        ("How cold is - 12 kelvin?", "How cold is 12 kelvin?"),
+        ("What is q - r?", "What is q r?"),
+        ("May I swim here? - no", "May I swim here?"),
+        ("May I swim here? -- no", "May I swim here?"),
+        ("Must I pay \N{EM DASH} or not?", "Must I pay?"),
+    ],
     "negation": [
         ("Why does my printer print?", "Why does my printer not print?"),
         ("Which bags are allowed on board?", "Which bags are never allowed on board?"),
@@ -103,6 +116,14 @@ def test_what_makes_it_another_question_is_named(rule: str, pair: tuple[str, str
 def test_what_only_looks_like_it_is_let_be(rule: str) -> None:
     """The same thing in another form is no reason for a veto."""
     assert compared(*LET_BE[rule]).finding in {Finding.SAME, Finding.LICENSED}
+
+
+@pytest.mark.parametrize("dash", ["-", "\N{EN DASH}", "\N{EM DASH}"])
+def test_a_dash_in_prose_says_nothing(dash: str) -> None:
+    """Between two words, before thanks, or as a bullet it is no sign."""
+    assert compared(f"My key is lost {dash} what do I do?", "My key is lost, what do I do?").finding is Finding.SAME
+    assert compared(f"How do I dye wool? {dash} thanks", "How do I dye wool?").finding is Finding.SAME
+    assert compared(f"{dash} How do I dye wool?", "How do I dye wool?").finding is Finding.SAME
 
 
 def test_each_veto_has_both_examples() -> None:
