@@ -94,7 +94,10 @@ def checked(path: Path, sha256: str) -> bytes:
 
 
 def session(path: Path, model: bytes) -> Any:
-    """`path` is for the message. Blocks for up to a second. Raises ModelError."""
+    """`path` is for the message. Blocks for up to a second. Raises ModelError.
+
+    Where the weights can be bytes, they are, if that loads.
+    """
     # Releases from 1.29 on report to their makers and keep a file for that, unless this is said before they load.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime  # type: ignore[import-untyped]
@@ -103,10 +106,20 @@ def session(path: Path, model: bytes) -> Any:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = False  # keeps 80 MB after one long batch, and saves nothing
     options.log_severity_level = 4  # what is wrong is raised
+
+    def of(data: bytes) -> Any:
+        try:
+            return onnxruntime.InferenceSession(data, options, providers=PROVIDERS)
+        except Exception as error:  # the runtime has no base class of its own
+            raise ModelError(f"{path} is no model that can be loaded: {error}") from error
+
+    anew = with_byte_weights(model)
     try:
-        made = onnxruntime.InferenceSession(with_byte_weights(model) or model, options, providers=PROVIDERS)
-    except Exception as error:  # the runtime has no base class of its own
-        raise ModelError(f"{path} is no model that can be loaded: {error}") from error
+        made = of(model if anew is None else anew)
+    except ModelError:
+        if anew is None:
+            raise
+        made = of(model)
     unknown = {*_names(made.get_inputs())} - {IDS, MASK, TYPES}
     if unknown:
         raise ModelError(f"{path} wants {', '.join(sorted(unknown))}, which is not known")

@@ -1,5 +1,7 @@
 """A model whose weights are bytes says the same when it is said anew."""
 
+from pathlib import Path
+
 import numpy as np
 import onnxruntime  # type: ignore[import-untyped]
 import pytest
@@ -15,7 +17,7 @@ DRAW = np.random.default_rng(1)
 TEXTS = ("How do I cancel my subscription?", "what's the way to end it", "Which planets have rings?", "a")
 
 
-def small(scale: tuple[int, ...], use: str, *, shown: bool = False) -> bytes:
+def small(scale: tuple[int, ...], use: str, *, shown: bool = False, operators: int = 17) -> bytes:
     """64 × 32 bytes with a scale, by which something is multiplied, or whose rows are looked up."""
     tensors = [
         numpy_helper.from_array(DRAW.integers(-127, 128, (64, 32), np.int8), "bytes"),
@@ -32,7 +34,7 @@ def small(scale: tuple[int, ...], use: str, *, shown: bool = False) -> bytes:
     outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 32]) for name in names]
     graph = helper.make_graph(nodes, "small", inputs, outputs, tensors)
     written: bytes = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9
+        graph, opset_imports=[helper.make_opsetid("", operators)], ir_version=7 if operators < 13 else 9
     ).SerializeToString()
     return written
 
@@ -65,6 +67,26 @@ def test_what_is_said_anew_is_a_sound_model_that_makes_the_same(scale: tuple[int
 def test_what_is_written_in_another_way_stays(scale: tuple[int, ...], use: str, shown: bool) -> None:  # noqa: FBT001
     """A scale that is not of columns or rows; a weight that is also a result."""
     assert with_byte_weights(small(scale, use, shown=shown)) is None
+
+
+def test_a_model_of_older_operators_stays() -> None:
+    """Which have DequantizeLinear without an axis: it loads as it did."""
+    model = small((1, 32), "MatMul", operators=12)
+    assert made(model, "MatMul").shape == (5, 32)
+    assert with_byte_weights(model) is None
+
+
+def test_where_it_does_not_load_when_said_anew_the_model_is_loaded_as_it_is() -> None:
+    """Such as one that already has a node which makes what would be written."""
+    model = load_from_string(small((64, 1), "Gather"))
+    model.graph.input[0].name = model.graph.node[2].input[1] = "input_ids"
+    model.graph.node.append(helper.make_node("Identity", ["input_ids"], ["made:scale"]))
+    whole = model.SerializeToString()
+    anew = with_byte_weights(whole)
+    assert anew is not None
+    with pytest.raises(onnxruntime.capi.onnxruntime_pybind11_state.Fail):
+        onnxruntime.InferenceSession(anew, providers=["CPUExecutionProvider"])
+    assert [each.name for each in session(Path("model.onnx"), whole).get_outputs()] == ["made"]
 
 
 def test_the_shipped_model_makes_nearly_the_same_of_its_bytes() -> None:
