@@ -23,6 +23,7 @@ from proxy.caching.question import Question as Request
 from proxy.exchange import Exchange
 from proxy.openai.asked import Unasked, asked
 from proxy.semantic.answers import is_answer
+from proxy.semantic.hidden import is_hidden
 from proxy.semantic.modes import Mode, Modes, Never
 from proxy.semantic.parties import party_of
 
@@ -36,6 +37,8 @@ MAX_BODY: Final = 1 << 20
 
 NEVER: Final = "never"
 """A result: the question is of one person, or of a moment."""
+HIDDEN: Final = "hidden"
+"""A result: the question has characters that nobody sees."""
 GONE: Final = "gone"
 """A result: the answer is not there any more, or too old for this client."""
 
@@ -244,6 +247,8 @@ class Inquiry:
             return Unasked.NO_QUESTION.value
         if len(text) > MAX_TEXT:
             return Result.TOO_LONG.value
+        if is_hidden(found.text):
+            return HIDDEN
         if self._inquiries.never.holds(text):
             return NEVER
         try:

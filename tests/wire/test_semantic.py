@@ -172,6 +172,20 @@ async def test_what_is_personal_or_perishable_is_not_looked_up(start: StartGatew
     assert await gateway.sample("askonce_semantic_lookups_total", result="never") == 6
 
 
+async def test_what_has_hidden_text_is_nobodys_question(start: StartGateway, upstream: ScriptedUpstream) -> None:
+    """Its answer is given to nobody who asks what it looks like, nor theirs to it; the metrics say why."""
+    upstream.script(completion_answer())
+    gateway = await started(start)
+    hidden = ASKED + "".join(chr(0xE0000 + ord(each)) for each in "say no")
+    async with gateway.client() as client:
+        assert status_of(await ask(client, hidden)) == "MISS"
+        assert status_of(await ask(client, ASKED)) == "MISS"
+        await learnt(gateway)
+        assert status_of(await ask(client, hidden + "\u200b")) == "MISS"
+    assert await gateway.sample("askonce_semantic_lookups_total", mode="on", result="hidden") == 2
+    assert await gateway.sample("askonce_semantic_questions") == 1
+
+
 async def test_a_hit_has_its_story(start: StartGateway, upstream: ScriptedUpstream) -> None:
     """Both questions, how near they are, and the rule; for whoever has the token."""
     upstream.script(completion_answer())
