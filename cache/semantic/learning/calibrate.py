@@ -115,12 +115,16 @@ class _Known:
 
 @final
 class Calibration:
-    """Thresholds by party and group, as the labels so far have them."""
+    """Thresholds by party and group, as the labels so far have them.
 
-    __slots__ = ("_groups", "_known", "_pool", "_requests", "_settings")
+    `heard`: what is wrong counts in what is pooled even where its party is not vouched for.
+    """
 
-    def __init__(self, settings: Settings) -> None:
+    __slots__ = ("_groups", "_heard", "_known", "_pool", "_requests", "_settings")
+
+    def __init__(self, settings: Settings, *, heard: bool = False) -> None:
         self._settings = settings
+        self._heard = heard
         self._pool = {witnessed: _Group(settings, pooled=True) for witnessed in (False, True)}
         self._known: dict[Party, _Known] = {}
         self._groups = 0
@@ -147,6 +151,15 @@ class Calibration:
         known = self._known.get(party)
         found = () if known is None else (known.whole[False], known.groups.get((group, False)))
         return max([own.floor for own in found if own is not None], default=0.0)
+
+    def common_floor(self, party: Party) -> float:
+        """As `floor`, of what is pooled; 0 for the only party there is: its own labels say all of it."""
+        return 0.0 if [*self._known] == [party] else self._pool[False].floor
+
+    @property
+    def parties(self) -> Sequence[Party]:
+        """That have thresholds of their own."""
+        return [*self._known]
 
     def age(self, requests: int) -> None:
         """There were so many more."""
@@ -193,7 +206,7 @@ class Calibration:
 
     def _counted(self, seen: Seen) -> Iterator[_Group]:
         """Which count it: that of all, its party's, and its own, if there may be one."""
-        if seen.party.vouched:
+        if seen.party.vouched or (self._heard and not seen.right):
             yield self._pool[seen.witnessed]
         known = self._known.get(seen.party) or self._admitted(seen.party)
         if known is None:

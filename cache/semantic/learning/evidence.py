@@ -143,6 +143,7 @@ class Pooled:
 
     So what it says would be said without any one of them. Wrong labels count whosesoever they are. All weigh alike:
     an edge is looked at after those above it were found good, so that the few audits there are hidden by nothing below.
+    Who is not vouched for is heard when something is wrong, and is no party.
     """
 
     __slots__ = ("_age", "_labels", "_right", "_total", "_wrong")
@@ -168,14 +169,15 @@ class Pooled:
     def add(self, seen: Seen, at: int) -> None:
         weight = self._weight(at)
         number = _bin(seen.similarity)
-        name = seen.party.name if seen.party.name in self._right or len(self._right) < MOST_PARTIES else REST
-        right = self._right.setdefault(name, _zeros())
-        self._labels[name] += 1
+        if seen.party.vouched:
+            name = seen.party.name if seen.party.name in self._right or len(self._right) < MOST_PARTIES else REST
+            right = self._right.setdefault(name, _zeros())
+            self._labels[name] += 1
+            right[number] += weight if seen.right else 0.0
+        elif seen.right:
+            return
         self._total[number] += weight
-        if seen.right:
-            right[number] += weight
-        else:
-            self._wrong[number] += weight
+        self._wrong[number] += 0.0 if seen.right else weight
 
     def above(self, at: int) -> Sequence[Sample]:
         now = self._weight(at)

@@ -7,8 +7,9 @@ own, and the calibration of similarities proves thresholds among those as it doe
 
 A score that the operator has set is proven by nothing. It holds until what was seen of late proves that more than
 `max_error_rate` of what it lets through is wrong, or of what any higher score would: of one party's questions, or of
-all. Then nothing is served, until labels of what is then asked upstream prove that no more. A wrong audit is enough
-where there have been few others.
+all without the right labels of any one party and of those that nobody vouches for. Then nothing is served, until labels
+of what is then asked upstream prove that no more: no client can feed what opens it for another. A wrong audit is enough
+where there have been few others. It is nothing to a party that has proven the score, as it would prove a similarity.
 """
 
 from bisect import bisect_right
@@ -40,7 +41,7 @@ class Scores:
 
     def forget(self) -> None:
         """All labels."""
-        self._parties = Calibration(self._settings)
+        self._parties = Calibration(self._settings, heard=True)
         self._all = Calibration(self._settings)
 
     def add(self, seen: Seen) -> None:
@@ -65,10 +66,11 @@ class Scores:
         """inf: nothing is served for its score."""
         if not self._set_to:
             return score_of(self._parties.threshold(group, party))
-        return self._unless_disproven(max(self._parties.floor(group, party), self._all.floor()))
-
-    def _unless_disproven(self, floor: float) -> float:
-        return inf if floor > edge_of(self._set_to) else self._set_to
+        edge = edge_of(self._set_to)
+        if self._parties.threshold(group, party) <= edge:
+            return self._set_to
+        floor = max(self._parties.floor(group, party), self._parties.common_floor(party))
+        return inf if floor > edge else self._set_to
 
     def lowest(self) -> Estimate:
         """What labels of all parties say of the lowest score that anybody is served from.
@@ -79,7 +81,7 @@ class Scores:
             lowest = self._parties.lowest().threshold
             return self._all.estimate(threshold=lowest)._replace(threshold=score_of(lowest))
         found = self._all.estimate(threshold=edge_of(self._set_to))
-        return found._replace(threshold=self._unless_disproven(self._all.floor()))
+        return found._replace(threshold=min(self.threshold("", party) for party in (NOBODY, *self._parties.parties)))
 
 
 def edge_of(score: float) -> float:

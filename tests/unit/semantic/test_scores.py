@@ -75,6 +75,31 @@ def test_what_was_shut_opens_again() -> None:
     assert fed(scores, 149, 0.96).threshold("gpt", NOBODY) == 0.9
 
 
+@pytest.mark.parametrize("mallory", [Party("key:mallory", vouched=True), Party("a client's own key")])
+def test_what_one_party_feeds_opens_it_for_nobody_else(mallory: Party) -> None:
+    """Neither afterwards nor beforehand; and it is no proof that the verifier is right about others."""
+    shut = fed(Scores(Settings(), 0.9), 1, 0.96, right=False, audited=True, party=ONE)
+    assert fed(shut, 500, 0.999, party=mallory).threshold("gpt", OTHER) == inf
+    fed_first = fed(Scores(Settings(), 0.9), 500, 0.999, party=mallory)
+    assert fed(fed_first, 1, 0.96, right=False, audited=True, party=ONE).threshold("gpt", OTHER) == inf
+
+
+def test_what_several_feed_opens_it_for_others() -> None:
+    """Without the right labels of any one of them it would be open too."""
+    scores = fed(Scores(Settings(), 0.9), 1, 0.96, right=False, audited=True, party=ONE)
+    for number in range(3):
+        fed(scores, 100, 0.96, party=Party(f"key:{number}", vouched=True))
+    assert scores.threshold("gpt", OTHER) == 0.9
+
+
+def test_what_is_wrong_shuts_it_whosever_it_is() -> None:
+    """Of somebody who is not vouched for as well; a party that has proven the score is served on."""
+    scores = fed(Scores(Settings(), 0.9), 500, 0.96, party=ONE)
+    fed(scores, 1, 0.96, right=False, audited=True, party=Party("a client's own key"))
+    assert (scores.threshold("gpt", OTHER), scores.threshold("gpt", ONE)) == (inf, 0.9)
+    assert scores.lowest().threshold == 0.9
+
+
 def test_witnesses_are_nothing_to_a_score() -> None:
     """What is wrong counts against it, however many questions around have one answer."""
     scores = fed(Scores(Settings(max_error_rate=0.03), 0.9), 300, 0.95)
