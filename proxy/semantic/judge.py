@@ -27,7 +27,9 @@ AT_ONCE: Final = 2
 WAITING: Final = 64
 DEADLINE: Final = 60.0
 RESERVED: Final = 5_000_000
-"""Nano-dollars that a question counts for until its price is known, and afterwards if it is not."""
+"""Nano-dollars that a question counts for until its price is known, and afterwards if it is not; once one was dearer,
+as much as that.
+"""
 SAMPLED_OUT, FULL, FAILED = "sampled-out", "full", "failed"
 
 _WORDS: Final = {"YES": Verdict.RIGHT, "NO": Verdict.WRONG}
@@ -80,6 +82,7 @@ class Judge:
         self._deadline = deadline
         self._waiting = waiting
         self._count = 0
+        self._dearest = RESERVED
         self._free = asyncio.Semaphore(AT_ONCE)
 
     def __repr__(self) -> str:
@@ -93,25 +96,27 @@ class Judge:
             return self._not_asked(FULL)
         self._count += 1
         try:
-            held = await self._budget.take(RESERVED, self._limit)
-            if isinstance(held, Held):
-                return await self._paid(held, question, stored, fresh)
-            return self._not_asked(held.value)
-        finally:
-            self._count -= 1
-
-    async def _paid(self, held: Held, question: str, stored: str, fresh: str) -> Verdict:
-        cost = 0
-        try:
             async with asyncio.timeout(self._deadline), self._free:
-                # Whatever becomes of it, it may have to be paid for.
-                cost = held.amount
-                reply, known = await self._ask(self._body(question, stored, fresh))
-                cost = cost if known is None else known
-                return _understood(reply)
+                return await self._paid(question, stored, fresh)
         except (ConnectionError, TimeoutError):
             return self._not_asked(FAILED)
         finally:
+            self._count -= 1
+
+    async def _paid(self, question: str, stored: str, fresh: str) -> Verdict:
+        held = await self._budget.take(self._dearest, self._limit)
+        if not isinstance(held, Held):
+            return self._not_asked(held.value)
+        # Whatever becomes of it, it may have to be paid for.
+        cost = held.amount
+        try:
+            reply, known = await self._ask(self._body(question, stored, fresh))
+            if known is not None:
+                cost = known
+                self._dearest = max(self._dearest, min(known, self._limit))
+            return _understood(reply)
+        finally:
+            # Before the next is asked: what all are under way with is what may be spent too much.
             if cost != held.amount:
                 await asyncio.shield(self._budget.settle(held, cost))
 

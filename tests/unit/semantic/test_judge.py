@@ -181,8 +181,20 @@ async def test_what_was_never_sent_costs_nothing() -> None:
     model.let.clear()
     asked = judge(model, [], purse=purse)
     tasks = [asyncio.get_running_loop().create_task(asked.ask("q", "a", "b")) for _ in range(3)]
-    await until(lambda: (len(model.bodies), purse.spent) == (2, 3 * RESERVED))
+    await until(lambda: (len(model.bodies), purse.spent) == (2, 2 * RESERVED))
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
     assert (len(model.bodies), purse.spent) == (2, 2 * RESERVED)
+
+
+async def test_a_dear_one_passes_the_limit_by_what_is_under_way() -> None:
+    """However many wait: by the two that are asked at once; and from then on as much is held as the dearest cost."""
+    dear, limit, told, purse = 10 * RESERVED, 12 * RESERVED, list[str](), Purse()
+    asked = judge(Model(said("YES"), cost=dear), told, limit=limit, purse=purse)
+    await asyncio.gather(*[asked.ask("q", "a", "b") for _ in range(20)])
+    assert dear <= purse.spent <= limit + 2 * (dear - RESERVED)
+    purse.spent = limit - dear + 1
+    assert await asked.ask("q", "a", "b") is Verdict.UNKNOWN
+    purse.spent = limit - dear
+    assert await asked.ask("q", "a", "b") is Verdict.RIGHT
