@@ -15,13 +15,12 @@ from cache.semantic.english.pair.license import RULES, cases_differ, judged
 from cache.semantic.english.pair.repair import repaired
 from cache.semantic.english.pair.synonyms import Synonyms
 from cache.semantic.english.prepare import prepared
+from cache.semantic.english.reading import MAX_TEXT
 from cache.semantic.english.tokens import Prepared
 from cache.semantic.finding import LESSER, Compared, Finding
 
 __all__ = ["LESSER", "MAX_TEXT", "RULES", "Compared", "Finding", "Guard", "Prepared", "prepare"]
 
-MAX_TEXT: Final = 2_000
-"""Characters; what is longer is not for this tier."""
 MOST_TOKENS: Final = 160
 """Of what is longer only equality is told, so that comparing has a bound; a question has a tenth of it."""
 _TOO_LONG: Final = Compared(Finding.OPEN, "content")

@@ -11,7 +11,10 @@ from typing import Final, NamedTuple
 
 from cache.semantic.english.lexicon import listed
 
-__all__ = ["Case", "Mark", "Read", "Word", "read", "scaled"]
+__all__ = ["MAX_TEXT", "Case", "Mark", "Read", "Word", "read", "scaled"]
+
+MAX_TEXT: Final = 2_000
+"""Characters, compatibility forms folded, of which one can be eighteen; what is longer is not read into words."""
 
 
 class Mark(enum.Enum):
@@ -118,7 +121,10 @@ _MATHS: Final = frozenset("+*=<>^%±×÷√∞≤≥≠∑∫/")
 
 def read(text: str) -> Read:
     """Linear; raises nothing. Control and format characters go, compatibility forms fold."""
-    clean = unicodedata.normalize("NFKC", text).translate(_PLAIN_MARKS)
+    clean = unicodedata.normalize("NFKC", text)
+    if len(clean) > MAX_TEXT:
+        return Read((), caseless=False, payload=0, raw=clean, laid_out=True)
+    clean = clean.translate(_PLAIN_MARKS)
     if not clean.isascii():
         clean = "".join(c if unicodedata.category(c) not in {"Cf", "Cc"} or c in "\n\t" else " " for c in clean)
         clean = clean.replace(" \ufe0f", "")

@@ -14,6 +14,7 @@ PAIRS = {
     "prepositions": ("in on at for " * MAX_TEXT, "at on in for " * MAX_TEXT),
     "quotes": ('"a' * MAX_TEXT, "'b" * MAX_TEXT),
     "addresses": ("http://" * MAX_TEXT, "a@b.c" * MAX_TEXT),
+    "letters that stand for many": ("\ufdfa" * MAX_TEXT, "\ufdfb" * MAX_TEXT),
     "questions": ("how do i " * MAX_TEXT, "can you tell me how to " * MAX_TEXT),
 }
 SECONDS = 0.25
@@ -53,3 +54,11 @@ def test_any_text_is_prepared_and_equals_itself(text: str) -> None:
     """Nothing that a client can send makes the rules raise, and a text is the same question as itself."""
     guard = Guard()
     assert guard.compare(guard.prepare(text), guard.prepare(text)).finding is Finding.SAME
+
+
+def test_a_text_is_as_long_as_what_its_letters_stand_for() -> None:
+    """What is short only as it is sent is read into words no more than any other long text."""
+    guard = Guard()
+    sent = "\ufdfa " * (MAX_TEXT // 18)
+    assert guard.prepare(sent).read.words == ()
+    assert guard.compare(guard.prepare(sent), guard.prepare(sent + "\ufdfb")).finding in {Finding.OPEN, Finding.VETO}

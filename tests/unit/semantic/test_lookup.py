@@ -9,7 +9,7 @@ from cache.semantic.embedders.asked import AskedWork
 from cache.semantic.guard import Guard, Prepared, prepare
 from cache.semantic.index import Index
 from cache.semantic.indexing import Indexing
-from cache.semantic.lookup import Lookup
+from cache.semantic.lookup import QUICK, Lookup, quick_to_prepare
 from cache.semantic.store.file_records import FileRecords
 from tests.fakes.clock import Clock
 
@@ -53,3 +53,10 @@ async def test_what_is_remembered_of_questions_is_nothing_to_collect() -> None:
         lookup.compare(f"How do I reset router number {number}?", "How do I reset it?", guarded=True)
     assert "201 prepared" in repr(lookup)
     assert tracked() == before
+
+
+def test_only_few_and_plain_letters_are_prepared_at_once() -> None:
+    """The event loop is not held by a long text, nor by letters that stand for many."""
+    assert quick_to_prepare("x" * QUICK)
+    assert not quick_to_prepare("x" * (QUICK + 1))
+    assert not quick_to_prepare("\ufdfa")
