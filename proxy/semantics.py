@@ -94,7 +94,7 @@ class Semantics:
         work, fingerprint, dimension = embedder(config, own, clock)
         self._verifier = verifier(semantic, clock)
         self.embedder = TimelyEmbedder(work, fingerprint, dimension, clock, deadline=semantic.deadline)
-        self._patient = TimelyEmbedder(work, fingerprint, dimension, clock, deadline=PATIENCE)
+        self._patient = TimelyEmbedder(work, fingerprint, dimension, clock, deadline=PATIENCE, patient=True)
         self.index = Index(dimension, max_bytes=semantic.memory_bytes)
         self._indexing = Indexing(self.index, dimension)
         self._file: RecordFile | None = None
@@ -131,6 +131,7 @@ class Semantics:
                 wall=self._wall,
                 purges=purges,
                 beside=lambda: self.index.bytes,
+                settled=self.index.settled,
             )
             if config.cache.snapshot:
                 path = Path(config.cache.snapshot + EXTENSION)

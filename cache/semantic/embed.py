@@ -73,15 +73,16 @@ class Embedder(Protocol):
 class Job(Generic[T, R]):
     """One text that is to become a vector, or whatever else a model makes of what it is given.
 
-    `due`: when the last caller gives up, by the clock of who waits.
+    `due`: when the last caller gives up, by the clock of who waits. `patient`: no client waits for it.
     """
 
-    __slots__ = ("due", "future", "given", "wanted")
+    __slots__ = ("due", "future", "given", "patient", "wanted")
 
-    def __init__(self, given: T, future: "asyncio.Future[R | Reason]", due: float) -> None:
+    def __init__(self, given: T, future: "asyncio.Future[R | Reason]", due: float, *, patient: bool = False) -> None:
         self.given = given
         self.future = future
         self.due = due
+        self.patient = patient
         self.wanted = 0
         """How many wait for it."""
 
@@ -108,7 +109,10 @@ class Work(Protocol):
 
 @final
 class TimelyEmbedder:
-    """Implements `Embedder` over some `Work`. `deadline` in seconds; `recent_bytes` of memory for recent vectors."""
+    """Implements `Embedder` over some `Work`. `deadline` in seconds; `recent_bytes` of memory for recent vectors.
+
+    `patient`: no client waits for any of it.
+    """
 
     def __init__(
         self,
@@ -119,12 +123,14 @@ class TimelyEmbedder:
         *,
         deadline: float = DEADLINE,
         recent_bytes: int = RECENT_BYTES,
+        patient: bool = False,
     ) -> None:
         self.fingerprint = fingerprint
         self.dimension = dimension
         self._work = work
         self._clock = clock
         self._deadline = deadline
+        self._patient = patient
         self._recent = _Recent(recent_bytes)
         self._jobs: dict[str, Job[str, Vector]] = {}
 
@@ -154,7 +160,7 @@ class TimelyEmbedder:
         if job is not None:
             job.due = due
             return job
-        job = Job[str, Vector](text, asyncio.get_running_loop().create_future(), due)
+        job = Job[str, Vector](text, asyncio.get_running_loop().create_future(), due, patient=self._patient)
         job.wanted = 1  # while it is handed over, nobody may take it for abandoned
         self._work.take(job)
         job.wanted = 0

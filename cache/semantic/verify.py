@@ -70,7 +70,8 @@ class ThreadedVerifier:
             return []
         seconds = self._patience if patient else self._deadline
         pairs = questions_in_pairs(asked, stored)
-        job = Job[Pairs, Scores](pairs, asyncio.get_running_loop().create_future(), self._clock() + seconds)
+        due = self._clock() + seconds
+        job = Job[Pairs, Scores](pairs, asyncio.get_running_loop().create_future(), due, patient=patient)
         job.wanted = 1
         try:
             self._work.take(job)

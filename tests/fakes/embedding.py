@@ -50,8 +50,8 @@ def over(work: ModelThreads[str, Vector], deadline: float = 5.0, recent_bytes: i
     return TimelyEmbedder(work, "f" * 64, DIMENSION, loop.time, deadline=deadline, recent_bytes=recent_bytes)
 
 
-def job(text: str, due: float = 1e9) -> Job[str, Vector]:
+def job(text: str, due: float = 1e9, *, patient: bool = False) -> Job[str, Vector]:
     """One that is wanted."""
-    made = Job[str, Vector](text, asyncio.get_running_loop().create_future(), due)
+    made = Job[str, Vector](text, asyncio.get_running_loop().create_future(), due, patient=patient)
     made.wanted = 1
     return made

@@ -4,6 +4,8 @@ What comes while a thread is free goes to it alone and at once. What waits meanw
 as much of it as can be done in time: a model of few layers gains a quarter by batches, and all of a batch end with its
 longest. Under pressure, what would be late anyway is told so without being worked on. Else, once the queue is as
 long as the deadline, every job would begin in time and end too late, and nothing would come of any work.
+
+What no client waits for comes after all that one waits for, and may fill half of the queue.
 """
 
 import asyncio
@@ -64,6 +66,7 @@ class ModelThreads(Generic[T, R]):
         self._free = threads
         self._queue = queue
         self._waiting: deque[Job[T, R]] = deque()
+        self._patient: deque[Job[T, R]] = deque()
         self._running: set[asyncio.Future[list[R | Reason]]] = set()
         self._model: Model[T, R] | None = None
         self._loading: asyncio.Task[None] | None = None
@@ -74,7 +77,8 @@ class ModelThreads(Generic[T, R]):
 
     def __repr__(self) -> str:
         state = "shut" if self._shut else "loaded" if self._model is not None else "not loaded"
-        return f"<ModelThreads {state} waiting={len(self._waiting)} running={len(self._running)} free={self._free}>"
+        waiting = f"{len(self._waiting)}+{len(self._patient)}"
+        return f"<ModelThreads {state} waiting={waiting} running={len(self._running)} free={self._free}>"
 
     async def warm(self) -> None:
         """Raises ModelError."""
@@ -94,9 +98,12 @@ class ModelThreads(Generic[T, R]):
     def take(self, job: Job[T, R]) -> None:
         if self._shut:
             raise NotEmbedded(Reason.FAILED)
-        if len(self._waiting) >= self._queue:
+        waiting = self._patient if job.patient else self._waiting
+        if len(self._waiting) + len(self._patient) >= self._queue or (
+            job.patient and len(waiting) >= max(1, self._queue // 2)
+        ):
             raise NotEmbedded(Reason.BUSY)
-        self._waiting.append(job)
+        waiting.append(job)
         if self._model is not None:
             self._go_on(self._model)
         elif self._loading is None:
@@ -123,37 +130,38 @@ class ModelThreads(Generic[T, R]):
             self._tell(error)
 
     def _refuse(self) -> None:
-        while self._waiting:
-            self._waiting.popleft().end(Reason.FAILED)
+        for waiting in (self._waiting, self._patient):
+            while waiting:
+                waiting.popleft().end(Reason.FAILED)
 
     def _go_on(self, model: Model[T, R]) -> None:
-        while self._free and not self._shut and (batch := self._next()):
+        while self._free and not self._shut and (batch := self._next(self._waiting) or self._next(self._patient)):
             self._free -= 1
             given = [job.given for job in batch]
             future = asyncio.get_running_loop().run_in_executor(self._executor, model.run, given)
             self._running.add(future)
             future.add_done_callback(partial(self._over, model, batch, self._clock()))
 
-    def _next(self) -> list[Job[T, R]]:
+    def _next(self, waiting: deque[Job[T, R]]) -> list[Job[T, R]]:
         """The first of those that wait, and with it what can be done in the same time as it is wanted in."""
         batch: list[Job[T, R]] = []
         longest, due, now = 0, 0.0, self._clock()
-        while self._waiting and len(batch) < BATCH:
-            job = self._waiting[0]
-            if job.wanted <= 0 or self._is_hopeless(job, now):
-                self._waiting.popleft().end(Reason.LATE)
+        while waiting and len(batch) < BATCH:
+            job = waiting[0]
+            if job.wanted <= 0 or (len(waiting) > 1 and self._is_hopeless(job, now)):
+                waiting.popleft().end(Reason.LATE)
                 continue
             longest = max(longest, self._pieces(job.given))
             due = min(due, job.due) if batch else job.due
             padded = longest * (len(batch) + 1)
             if batch and (padded > ROOM or now + padded * self._pace > due):
                 break
-            batch.append(self._waiting.popleft())
+            batch.append(waiting.popleft())
         return batch
 
     def _is_hopeless(self, job: Job[T, R], now: float) -> bool:
         """It would be late, and another could be done instead. The last one is tried: it is how the pace is learned."""
-        return len(self._waiting) > 1 and now + self._pieces(job.given) * self._pace > job.due
+        return now + self._pieces(job.given) * self._pace > job.due
 
     def _over(
         self, model: Model[T, R], batch: list[Job[T, R]], began: float, future: "asyncio.Future[list[R | Reason]]"

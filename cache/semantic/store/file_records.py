@@ -5,7 +5,8 @@ They are bounded in bytes, together with the index in front of them, and those t
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, final
 
@@ -20,6 +21,8 @@ __all__ = ["FileRecords", "RecordFile"]
 
 SLICE: Final = 256
 """Records looked at before others get their turn."""
+SETTLING: Final = 5.0
+"""Seconds that a restore waits, in all, for others to hold less."""
 FILE: Final[Snapshot[Record]] = Snapshot(b"askonce question", pack, unpack, lambda record: record.expires)
 
 
@@ -27,6 +30,7 @@ FILE: Final[Snapshot[Record]] = Snapshot(b"askonce question", pack, unpack, lamb
 class FileRecords:
     """`hears` is told at once. `wall` is the time in seconds since the epoch; with no bytes it keeps nothing. `beside`
     tells how many of the bytes somebody else holds, who gives back what is of records that go, though perhaps later.
+    `settled` returns once that is no more than it has to be.
 
     `purges` are those that keep answers out of the other tiers.
     """
@@ -39,6 +43,7 @@ class FileRecords:
         wall: Callable[[], float],
         purges: Purges | None = None,
         beside: Callable[[], int] = lambda: 0,
+        settled: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.bytes = 0
         self.changes = 0
@@ -46,6 +51,7 @@ class FileRecords:
         self._hears = hears
         self._max_bytes = max_bytes
         self._beside = beside
+        self._settled = settled
         self._wall = wall
         self._purges = Purges() if purges is None else purges
         self._held: dict[str, Record] = {}
@@ -112,13 +118,32 @@ class FileRecords:
 
     async def restore(self, records: Iterable[Record]) -> None:
         """Of another process's time, the oldest first. They are as they were, with all that was learnt of them."""
+        patience = SETTLING
         for count, record in enumerate(records, 1):
-            if record.key not in self._held:
-                self._hold(record)
+            if record.key not in self._held and self._take(record):
+                # They come faster than an index makes itself small, and fitted into it once.
+                if self._is_over and patience > 0:
+                    patience -= await self._wait(patience)
+                self._make_room()
             if count % SLICE == 0:
                 await asyncio.sleep(0)
 
+    async def _wait(self, patience: float) -> float:
+        """For room. How many seconds it took."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        if self._settled is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await self._settled()
+        return clock() - began
+
     def _hold(self, record: Record) -> bool:
+        taken = self._take(record)
+        self._make_room()
+        return taken
+
+    def _take(self, record: Record) -> bool:
         size = record.size
         if size > self._max_bytes:
             return False
@@ -127,11 +152,14 @@ class FileRecords:
         self._held[record.key] = record
         self.changes += 1
         self._hears.added(record)
-        self._make_room()
         return True
 
+    @property
+    def _is_over(self) -> bool:
+        return self.bytes + self._beside() > self._max_bytes
+
     def _make_room(self) -> None:
-        while self.bytes + self._beside() > self._max_bytes and len(self._held) > 1:
+        while self._is_over and len(self._held) > 1:
             self._drop([next(iter(self._held))])
 
     def _drop(self, keys: Sequence[str]) -> int:

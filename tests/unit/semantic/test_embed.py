@@ -154,6 +154,36 @@ async def test_a_full_queue_refuses_at_once(model: HeldModel) -> None:
         assert not isinstance(await last.future, Reason)
 
 
+async def test_what_somebody_waits_for_goes_before_what_nobody_does(model: HeldModel) -> None:
+    """However long that has waited; and it takes no room from a batch of the other."""
+    async with threads(model) as work:
+        model.hold()
+        jobs = [job("first"), job("patient", patient=True), job("served"), job("also served")]
+        for each in jobs:
+            work.take(each)
+        model.release()
+        await asyncio.gather(*(each.future for each in jobs))
+    assert model.batches == [["first"], ["served", "also served"], ["patient"]]
+
+
+async def test_what_nobody_waits_for_leaves_half_of_the_queue(model: HeldModel) -> None:
+    """To whom somebody waits for."""
+    async with threads(model, queue=4) as work:
+        model.hold()
+        jobs = [job("runs"), *(job(f"patient {number}", patient=True) for number in range(2))]
+        for each in jobs:
+            work.take(each)
+        with pytest.raises(NotEmbedded, match="busy"):
+            work.take(job("one more", patient=True))
+        jobs += [job("served"), job("also served")]
+        for each in jobs[3:]:
+            work.take(each)
+        with pytest.raises(NotEmbedded, match="busy"):
+            work.take(job("one too many"))
+        model.release()
+        await asyncio.gather(*(each.future for each in jobs))
+
+
 async def test_the_end_fails_what_waits_and_awaits_what_runs(model: HeldModel) -> None:
     """No thread is left behind, and nobody waits for ever."""
     async with threads(model) as work:

@@ -13,13 +13,14 @@ from cache.entry import Reason
 from cache.select import Purges, Selector
 from cache.semantic.index import Index
 from cache.semantic.indexing import Indexing
+from cache.semantic.segments.growth import Sizes
 from cache.semantic.store.file_records import FileRecords
 from cache.semantic.store.record import MAX_ALIASES, Change, Record, changed, refusal
 from cache.semantic.store.records import Changed, Dropped, Kept, Records
 from cache.semantic.store.redis_records import Names, RedisRecords
 from proxy.redis_link import RedisLink
 from tests.fakes.entries import NOW, key
-from tests.fakes.records import DIMENSION, Hearer, asked, record
+from tests.fakes.records import DIMENSION, Hearer, asked, record, vector
 from tests.fakes.redis_server import RedisServer
 
 PARTITION = key("partition")
@@ -247,6 +248,28 @@ async def test_memory_is_bounded_over_records_and_their_index(partitions: int) -
     assert [each.key async for each in records.all()] == [key(n) for n in range(400 - len(records), 400)]
     assert len(index) == len(records) > 5
     await index.close()
+
+
+async def test_what_fitted_in_fits_into_the_next_process() -> None:
+    """Though records are restored faster than the index makes itself small."""
+    wide, most = 256, 1 << 20
+
+    def empty() -> tuple[Index, FileRecords]:
+        index = Index(wide, max_bytes=most, sizes=Sizes(segment=64, coarse=64))
+        beside: dict[str, Any] = {"beside": lambda: index.bytes, "settled": index.settled}
+        return index, FileRecords(Indexing(index, wide), max_bytes=most, wall=lambda: NOW, **beside)
+
+    index, records = empty()
+    for n in range(800):
+        await records.put(record(n, vector=vector(n, wide)))
+        await index.settled()
+    held = [each async for each in records.all()]
+    other, restored = empty()
+    await restored.restore(held)
+    assert len(restored) == len(other) == len(held) < 800
+    assert restored.bytes + other.bytes <= most
+    await index.close()
+    await other.close()
 
 
 async def test_a_sweep_drops_what_has_expired() -> None:
