@@ -67,6 +67,8 @@ class Answered(NamedTuple):
     entry: Entry
     account: str
     scope: str
+    shadow: bool
+    """It was looked for there."""
 
 
 class Learns(Protocol):
@@ -321,5 +323,12 @@ class Inquiry:
             sought = await self._inquiries.lookup.read(self._question, sought, patient=True)
             self._tell_reading(sought)
         await self._inquiries.learning.learn(
-            Answered(self._question, sought, entry, self._exchange.account, self._request.scope)
+            Answered(
+                self._question,
+                sought,
+                entry,
+                self._exchange.account,
+                self._request.scope,
+                shadow=self._mode is Mode.SHADOW,
+            )
         )

@@ -77,7 +77,7 @@ class Labelling:
     async def compare(self, answered: Answered, text: str, vector: Vector) -> Kin:
         """Implements `learning.Labels`."""
         kin = Kin()
-        for target in targets(answered.sought, self._verifier):
+        for target in targets(answered.sought, self._verifier, shadow=answered.shadow):
             found = await self._compare(answered, target, text, vector)
             better = kin if kin.family else found
             kin = better._replace(refuses=(*kin.refuses, *found.refuses))

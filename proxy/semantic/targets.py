@@ -37,13 +37,13 @@ class Target(NamedTuple):
     refused: bool = False
 
 
-def targets(sought: Sought, verifier: str) -> Iterator[Target]:
-    """`verifier` tells whose scores they are."""
+def targets(sought: Sought, verifier: str, *, shadow: bool) -> Iterator[Target]:
+    """`verifier` tells whose scores they are. `shadow`: of what it would serve all is compared, and not a few."""
     decision, match = sought.decision, sought.served or sought.gray
     if decision is None:
         return
-    scored, read = _read(sought, decision, verifier)
-    drawn = read is not None and read.drawn
+    drawn = sought.served is None and decision.reading is not None and decision.reading.enough
+    scored, read = _read(sought, decision, verifier, drawn=drawn and not shadow)
     own = [Standing(decision.rule, match.similarity, decision.audited or drawn)] if match is not None else []
     counted = [standing for standing in own if standing.name in COUNTED]
     if match is not None:
@@ -57,11 +57,10 @@ def targets(sought: Sought, verifier: str) -> Iterator[Target]:
         yield Target(scored, AUDIT if drawn else READ, [read])
 
 
-def _read(sought: Sought, decision: Decision, verifier: str) -> tuple[Match | None, Standing | None]:
+def _read(sought: Sought, decision: Decision, verifier: str, *, drawn: bool) -> tuple[Match | None, Standing | None]:
     """What has a score that may count for a threshold."""
     reading = decision.reading
     if reading is None or reading.score < SCORES[0]:
         return None, None
     name = READ_AUDIT if reading.enough else READ
-    # In the shadow every one is compared, not only those that were drawn.
-    return sought.scored, Standing(f"{name}:{verifier}", reading.score, reading.enough and sought.served is None)
+    return sought.scored, Standing(f"{name}:{verifier}", reading.score, drawn)

@@ -27,8 +27,8 @@ def missed(rule: str, gray: Match | None, *, scored: Match | None = None, readin
     return Sought(Result.GRAY, None, decision, None, gray, scored=scored)
 
 
-def labelled(sought: Sought) -> list[Target]:
-    return [*targets(sought, "v")]
+def labelled(sought: Sought, *, shadow: bool = False) -> list[Target]:
+    return [*targets(sought, "v", shadow=shadow)]
 
 
 @pytest.mark.parametrize(("rule", "counts"), [(GRAY, True), (VETOED, True), (CONTESTED, False)])
@@ -71,6 +71,14 @@ def test_in_the_shadow_all_that_is_verified_is_an_audit(tier: Tier, rule: str) -
     reading = Reading(0, 0.97, enough=True) if tier is Tier.VERIFIED else None
     decision = Decision(tier, 0, rule, -1, False, (), reading=reading)
     scored = SCORED if reading is not None else None
-    (found,) = labelled(Sought(Result.HIT, None, decision, SCORED, scored=scored))
+    (found,) = labelled(Sought(Result.HIT, None, decision, SCORED, scored=scored), shadow=True)
     standings = [Standing(f"{READ_AUDIT}:v", 0.97, drawn=False)] if reading is not None else []
     assert found == Target(SCORED, "served", standings)
+
+
+def test_what_is_drawn_in_the_shadow_stands_for_itself() -> None:
+    """All of its like are compared as well. Those of what is near but for the verifier are not."""
+    reading = Reading(1, 0.97, enough=True)
+    near, read = labelled(missed(GRAY, NEAR, scored=SCORED, reading=reading), shadow=True)
+    assert near.standings == [Standing(GRAY, 0.9, drawn=True)]
+    assert read == Target(SCORED, "audit", [Standing(f"{READ_AUDIT}:v", 0.97, drawn=False)])

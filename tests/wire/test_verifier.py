@@ -9,6 +9,7 @@ import pytest
 
 from cache.semantic.embed import Reason
 from cache.semantic.embedders.cross_encoder import CrossEncoder, Pairs, Scores
+from cache.semantic.learning.label_log import Position
 from proxy.config import ConfigError
 from tests.fakes.admin import TOKEN, Operator
 from tests.fakes.alike import ask, counted, learnt, started, told
@@ -81,6 +82,23 @@ async def test_in_the_shadow_all_that_it_would_serve_is_compared(
     assert await gateway.sample("askonce_semantic_hits_total", mode="shadow", tier="verified") == 1
     assert await gateway.sample("askonce_semantic_labels_total", verdict="right", of="served") == 1
     assert await gateway.sample("askonce_semantic_verifier_wrong_ratio_upper") == pytest.approx(0.95)
+
+
+async def test_in_the_shadow_an_audit_counts_once(start: StartGateway, upstream: ScriptedUpstream, model: str) -> None:
+    """What it was drawn from is compared as well."""
+    upstream.script(completion_answer("It takes 5 days."))
+    settings = {"semantic__verifier__path": model, "semantic__verifier__min_score": 0.9, "semantic__audit": 0.99}
+    gateway = await started(start, **settings, semantic__mode="shadow")
+    async with gateway.client() as client:
+        await ask(client, ASKED)
+        await learnt(gateway)
+        await ask(client, REWORDED)
+        await counted(gateway, "askonce_semantic_verifier_labels_counted")
+    semantics = gateway.app._caches.semantics
+    assert semantics is not None
+    page = await semantics.labels.read(Position())
+    assert page is not None
+    assert [label.weight for label in page.labels if label.verifier] == [1.0]
 
 
 async def test_without_labels_and_without_a_score_it_serves_nothing(
