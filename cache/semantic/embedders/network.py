@@ -76,6 +76,9 @@ def give_back() -> None:
 def read(path: Path) -> bytes:
     """Raises ModelError."""
     try:
+        # What is written to by another process is waited for without an end.
+        if path.exists() and not path.is_file():
+            raise ModelError(f"{path} cannot be read: it is no regular file")
         return path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}") from error

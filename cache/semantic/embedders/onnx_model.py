@@ -67,11 +67,8 @@ def examine(folder: Path) -> ModelFiles:
     model, tokenizer = (read(path) for path in paths)
     network = Network(session(paths[0], model), tokenizer_of(paths[1], tokenizer))
     pooling = Pooling.OWN if POOLED in network.outputs else Pooling.MEAN
-    try:
-        made = OnnxModel(network, pooling, 0).raw(PROBES[:1])
-    except Exception as error:  # the runtime has no base class of its own
-        raise ModelError(f"{paths[0]} does not run: {error}") from error
-    return ModelFiles(*paths, digest(model), digest(tokenizer), pooling, made.shape[1])
+    dimension = OnnxModel(network, pooling, 0).prove(paths[0])
+    return ModelFiles(*paths, digest(model), digest(tokenizer), pooling, dimension)
 
 
 @final
@@ -98,13 +95,27 @@ class OnnxModel:
         tokenizer = checked(files.tokenizer, files.tokenizer_sha256)
         network = Network(session(files.model, model), tokenizer_of(files.tokenizer, tokenizer))
         loaded = cls(network, files.pooling, files.dimension)
-        try:
-            width = loaded.find_steady()
-        except Exception as error:  # the runtime has no base class of its own
-            raise ModelError(f"{files.model} does not run: {error}") from error
+        width = loaded.prove(files.model)
         if width != files.dimension:
             raise ModelError(f"{files.model} makes {width} numbers of a text, not {files.dimension}")
         return loaded
+
+    def prove(self, path: Path) -> int:
+        """Sets `steady`. How many numbers a vector has. Raises ModelError for what makes no vectors."""
+        try:
+            self._check_shape(path)
+            return self.find_steady()
+        except ModelError:
+            raise
+        except Exception as error:  # the runtime has no base class of its own
+            raise ModelError(f"{path} does not run: {error}") from error
+
+    def _check_shape(self, path: Path) -> None:
+        made, mask = self._network.run([self._tokenizer.encode(text).ids for text in PROBES], self._output)
+        wanted = mask.shape if self._pooling is Pooling.MEAN else mask.shape[:1]
+        if made.shape[:-1] != wanted or made.shape[-1] < 2:
+            what = f"numbers of shape {made.shape} of {len(PROBES)} texts"
+            raise ModelError(f"{path} makes {what}: it is no embedder")
 
     def find_steady(self) -> int:
         """Sets `steady`. How many numbers a vector has. Raises what the runtime does."""

@@ -1,6 +1,7 @@
 """The model that is shipped, and others from a folder."""
 
 import dataclasses
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from cache.semantic.embed import Reason, Vector
 from cache.semantic.embedders.network import Network
 from cache.semantic.embedders.onnx_model import MAX_PIECES, ModelError, OnnxModel, Pooling, examine
 from cache.semantic.minilm import minilm
+from tests.fakes.cross_encoder import cross_encoder
 
 ASKED = "How do I cancel my subscription?"
 SAME = "what's the way to end my subscription"
@@ -132,4 +134,17 @@ def test_a_folder_that_holds_no_embedder_says_which_file(
     for name, data in made.items():
         (tmp_path / name).write_bytes(minilm().model.read_bytes() if data is None else data)
     with pytest.raises(ModelError, match=said):
+        examine(tmp_path)
+
+
+def test_what_makes_one_number_of_a_text_is_no_embedder(tmp_path: Path) -> None:
+    """A cross-encoder in the wrong place is refused where the folder is looked at, not when it is loaded."""
+    with pytest.raises(ModelError, match=r"model\.onnx makes numbers of shape \(2, 1\) of 2 texts: it is no embedder"):
+        examine(cross_encoder(tmp_path))
+
+
+def test_a_file_that_would_be_waited_for_is_refused(tmp_path: Path) -> None:
+    """Nobody writes into a pipe that lies where a model should."""
+    os.mkfifo(tmp_path / "model.onnx")
+    with pytest.raises(ModelError, match=r"model\.onnx cannot be read: it is no regular file"):
         examine(tmp_path)
