@@ -8,7 +8,7 @@ from proxy.config.allowance_checks import is_pattern
 from proxy.config.section import ConfigError
 from proxy.config.settings import Config
 
-__all__ = ["ENDPOINTS", "check_semantic"]
+__all__ = ["ENDPOINTS", "LEAST_SCORE", "check_semantic"]
 
 _Called = Callable[[str], str]
 
@@ -17,6 +17,8 @@ ENDPOINTS: Final = ("chat/completions", "responses", "completions")
 MODES: Final = ("off", "shadow", "on")
 MAX_PHRASE: Final = 64
 MAX_PHRASES: Final = 200
+LEAST_SCORE: Final = 0.5
+"""No lower one is counted: labels could not disprove what it lets through."""
 FILES: Final = ("model.onnx", "tokenizer.json")
 
 
@@ -77,3 +79,5 @@ def _check_verifier(config: Config, called: _Called) -> None:
             raise ConfigError(f"{called(f'semantic.verifier.{name}')}: there is no {called('semantic.verifier.path')}")
     elif not Path(verifier.path).is_dir():
         raise ConfigError(f"{called('semantic.verifier.path')}: it is no directory")
+    if 0 < verifier.min_score < LEAST_SCORE:
+        raise ConfigError(f"{called('semantic.verifier.min_score')}: labels count from {LEAST_SCORE} on; 0 is none")

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from cache.semantic.learning.scores import SCORES
 from proxy.cli.check_models import Models
 from proxy.cli.explain_semantic import explain_semantic
 from proxy.config import Config, ConfigError, advice, load, read
+from proxy.config.semantic_checks import LEAST_SCORE
 
 REFUSED = {
     'models = ["gpt-4o"]': "semantic.models",
@@ -21,6 +23,7 @@ REFUSED = {
     'embedder = { kind = "upstream", model = "e" }': "semantic.embedder.dimension",
     'verifier = { path = "/nowhere" }': "semantic.verifier.path",
     "verifier = { min_score = 0.9 }": "semantic.verifier.min_score",
+    'verifier = { path = "/", min_score = 0.49 }': "semantic.verifier.min_score",
     "verifier = { label = 0 }": "semantic.verifier.label",
     "verifier = { candidates = 9 }": "semantic.verifier.candidates",
     'verifier = { sha256 = "f" }': "semantic.verifier.sha256",
@@ -42,6 +45,12 @@ def test_what_makes_no_sense_stops_the_start(tmp_path: Path, line: str, key: str
     """With the key in the one line that says why."""
     with pytest.raises(ConfigError, match=f"^{key}"):
         configured(tmp_path, f"[semantic]\n{line}\n")
+
+
+def test_the_least_score_that_can_be_set_is_the_least_that_labels_count_for(tmp_path: Path) -> None:
+    """What is served for a lower one, no label could disprove."""
+    line = f'[semantic]\nverifier = {{ path = "/", min_score = {SCORES[0]} }}\n'
+    assert configured(tmp_path, line).semantic.verifier.min_score == LEAST_SCORE == SCORES[0]
 
 
 def test_what_makes_sense_is_taken(tmp_path: Path) -> None:
