@@ -366,7 +366,9 @@ class Semantics:
         following = self._follower is None or self._follower.state is Following.CAUGHT_UP
         stats = SemanticStats(
             questions=len(self.index),
-            bytes=self.index.bytes + (self.records.bytes if isinstance(self.records, FileRecords) else 0),
+            bytes=self.index.bytes
+            + (self.records.bytes if isinstance(self.records, FileRecords) else 0)
+            + sum(inquiries.lookup.bytes for inquiries in self._made),
             threshold=static or estimate.threshold,
             proven=not static and estimate.threshold < inf,
             labels=estimate.labels,

@@ -7,6 +7,7 @@ Nothing here fails a request: what can't be done is a miss with a name. Whoever 
 
 import asyncio
 import enum
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol, final
@@ -30,10 +31,12 @@ __all__ = ["Lookup", "Match", "Question", "Read", "Result", "Search", "Sought", 
 NEAREST: Final = 8
 QUICK: Final = 160
 """Of ASCII's characters are prepared in some 2 ms, whatever they are, and in a tenth of that where they are words."""
-MAX_PREPARED: Final = 16_384
-"""Questions that are kept prepared, packed: some 700 bytes each, of which a question of 2,000 characters has twenty
+PREPARED_BYTES: Final = 16 << 20
+"""For questions that are kept prepared, packed: some 700 bytes each, of which a question of 2,000 characters has twenty
 times as many.
 """
+PLACE: Final = 200
+"""Bytes that one of them takes beside its text and what is packed."""
 
 Vector = NDArray[np.float32]
 
@@ -180,6 +183,8 @@ class Lookup:
         self._draw = draw
         self._wall = wall
         self._prepared: OrderedDict[str, bytes] = OrderedDict()
+        self.bytes = 0
+        """Of what is kept prepared."""
 
     def __repr__(self) -> str:
         return f"<Lookup {self._search!r} {len(self._prepared)} prepared>"
@@ -295,9 +300,12 @@ class Lookup:
 
     def _remember(self, text: str, prepared: Prepared) -> None:
         # Thousands of them as objects would stop the event loop for 30 ms whenever garbage is collected.
-        self._prepared[text] = _pack(prepared)
-        if len(self._prepared) > MAX_PREPARED:
-            self._prepared.popitem(last=False)
+        if text in self._prepared:
+            return
+        packed = self._prepared[text] = _pack(prepared)
+        self.bytes += _cost(text, packed)
+        while self.bytes > PREPARED_BYTES:
+            self.bytes -= _cost(*self._prepared.popitem(last=False))
 
 
 def quick_to_prepare(text: str) -> bool:
@@ -321,6 +329,10 @@ class _Comparison:
     def __call__(self) -> Compared:
         self.made = self._lookup.compare(self._asked, self._stored, guarded=self._guarded)
         return self.made
+
+
+def _cost(text: str, packed: bytes) -> int:
+    return sys.getsizeof(text) + sys.getsizeof(packed) + PLACE
 
 
 def _first(near: tuple[float, Asked]) -> float:

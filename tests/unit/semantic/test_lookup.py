@@ -1,8 +1,13 @@
 """What a lookup remembers of questions."""
 
 import gc
+import sys
+from collections import OrderedDict
 from itertools import product
 
+import pytest
+
+from cache.semantic import lookup as lookup_module
 from cache.semantic.decide import Settings, Thresholds
 from cache.semantic.embed import TimelyEmbedder
 from cache.semantic.embedders.asked import AskedWork
@@ -44,6 +49,19 @@ async def test_what_is_remembered_of_a_question_is_all_that_was_prepared() -> No
     lookup = made(guard)
     for one, other in [*product(TEXTS, TEXTS)] * 2:
         assert lookup.compare(one, other, guarded=True) == guard.compare(prepare(one), prepare(other))
+
+
+async def test_what_is_remembered_of_questions_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long they are; the least recently used go first."""
+    monkeypatch.setattr(lookup_module, "PREPARED_BYTES", 50_000)
+    lookup, most = made(Guard()), 0
+    for number in range(60):
+        lookup.compare(f"Why {number} " + "is a qzx a wvb of " * 40, "Why?", guarded=True)
+        most = max(most, lookup.bytes)
+    held = [each for each in gc.get_objects() if isinstance(each, OrderedDict) and "Why?" in each]
+    assert len(held) == 1
+    assert sum(sys.getsizeof(each) for pair in held[0].items() for each in pair) < most <= 50_000
+    assert 2 < len(held[0]) < 30
 
 
 async def test_what_is_remembered_of_questions_is_nothing_to_collect() -> None:
