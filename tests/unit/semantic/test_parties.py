@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from math import inf
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cache.semantic.learning.calibrate import Calibration, Party, Seen, Settings
-from cache.semantic.learning.evidence import EDGES, Counts, Pooled
+from cache.semantic.learning.evidence import EDGES, NOBODY, Counts, Pooled
+from proxy.keys.key import VirtualKey
+from proxy.semantic.parties import party_of
 
 MALLORY, ALICE, *OTHERS = [Party(f"key:{name}", vouched=True) for name in ("mallory", "alice", "bob", "carol", "dave")]
 RATE = 0.03
@@ -40,7 +43,8 @@ def test_many_open_it_for_who_has_few() -> None:
     """Where it would be proven without any one of them; three at least."""
     each = [right(party, 300) for party in OTHERS]
     assert learned(*each).threshold("m", ALICE) == EDGES[0]
-    assert learned(each[0], each[1]).threshold("m", ALICE) == inf
+    two = learned(right(OTHERS[0], 3_000), right(OTHERS[1], 3_000))
+    assert two.threshold("m", ALICE) == inf
     assert learned(right(OTHERS[0], 3_000), right(OTHERS[1], 90), right(OTHERS[2], 90)).threshold("m", ALICE) == inf
 
 
@@ -71,6 +75,29 @@ def test_who_is_not_vouched_for_counts_for_itself_alone(fed: object) -> None:
     found = learned(*[right(party, 300) for party in OTHERS], *[fed(party, 399) for party in strangers])  # type: ignore[operator]
     assert found.threshold("m", ALICE) == EDGES[0]
     assert found.threshold("m", strangers[0]) == inf
+
+
+@pytest.mark.parametrize(("scope", "party"), [("key", Party("own:1")), ("team", Party("own:1")), ("global", NOBODY)])
+def test_a_clients_own_key_is_nobody_that_others_heed(scope: str, party: Party) -> None:
+    """Whoever can make himself another; where all share, all of them are one."""
+    assert party_of(None, "own:1", scope) == party
+
+
+@pytest.mark.parametrize(
+    ("team", "own", "scope", "name"),
+    [
+        ("", None, "global", "key:k"),
+        ("ops", None, "team", "team:ops"),
+        ("ops", None, "global", "team:ops"),
+        ("ops", None, "key", "key:k"),
+        ("ops", "key", "global", "key:k"),
+        ("ops", "team", "key", "team:ops"),
+    ],
+)
+def test_a_virtual_key_is_vouched_for(team: str, own: Any, scope: str, name: str) -> None:
+    """It is one with its team, unless its answers are kept apart from those of its team."""
+    key = VirtualKey(id="k", name="k", digest=b"", created=0.0, team=team, cache_scope=own)
+    assert party_of(key, "account", scope) == Party(name, vouched=True)
 
 
 def test_parties_are_bounded() -> None:
