@@ -42,17 +42,16 @@ class Accounting:
 
     def open(self, exchange: Exchange) -> None:
         self._open.add(exchange)
-        self._metrics.in_flight = len(self._open)
 
     def close(self, exchange: Exchange) -> None:
         """Never raises; closing what is not open does nothing."""
         if exchange not in self._open:
             return
         self._open.remove(exchange)
-        self._metrics.in_flight = len(self._open)
         exchange.ended_at = self._clock()
         self._closed.append(exchange)
-        self._finish(exchange)
+        if self.bills.limits is not None or self.bills.write is not None:
+            self._finish(exchange)
         if len(self._closed) >= BATCH:
             self.settle()
 
@@ -114,6 +113,7 @@ class Accounting:
 
     def settle(self) -> None:
         """Writes down what has been closed; also happens whenever the metrics are published. Never raises."""
+        self._metrics.in_flight = len(self._open)
         closed, self._closed = self._closed, []
         for exchange in closed:
             try:
@@ -208,6 +208,9 @@ def _error_kind(exchange: Exchange) -> Kind | None:
     failure = exchange.failure or exchange.cut_by
     if failure is not None:
         return failure.kind
+    if exchange.outcome is Outcome.FAILED:
+        # What the upstream said itself, in its own words, in a stream that had begun well.
+        return Kind.UPSTREAM_ERROR
     return Kind.CLIENT_CLOSED if exchange.outcome is Outcome.ABANDONED else None
 
 

@@ -4,13 +4,12 @@ for each leg:  understood by the cache → admitted → stored? shared? → sent
 an upstream failed, or had no room, and no other helped: a stored answer that is past its time, if there is one
 """
 
-import asyncio
 from functools import partial
 from typing import NamedTuple, final
 
 from cache.entry import Entry
 from proxy.caching.flight import FAILING
-from proxy.caching.meaning import without_alias
+from proxy.caching.meaning import ALIAS, without_alias
 from proxy.caching.recall import Found, Question, Recall
 from proxy.caching.replay import Form, Replay
 from proxy.errors import Failure, Kind, Source
@@ -57,7 +56,8 @@ class Answering:
     ) -> Reply | Given:
         """Raises Failure."""
         if self._cache is None or exchange.upgrade:
-            plain = await without_alias(route.name, body) if isinstance(body, bytes) else body
+            # Nearly nobody names one, and to wait for nothing costs as well.
+            plain = await without_alias(route.name, body) if isinstance(body, bytes) and ALIAS in body else body
             if len(model_route.legs) == 1:
                 leg = model_route.legs[0]
                 return await (leg.send(exchange, plain) if self._metering is None else self._send(exchange, plain, leg))
@@ -79,7 +79,7 @@ class Answering:
             return answer
         try:
             given = await self._instead(exchange, notes)
-        except asyncio.CancelledError:
+        except BaseException:
             answer.abort()
             raise
         if given is None:

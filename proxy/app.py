@@ -80,6 +80,11 @@ class App:
     def __repr__(self) -> str:
         return f"<App {self.readiness.state.value} on {self.address}>"
 
+    @property
+    def in_flight(self) -> int:
+        """Requests that are being answered."""
+        return self._accounting.in_flight
+
     # start and stop
 
     async def start(self) -> None:
@@ -304,7 +309,7 @@ class App:
             max_idle=config.pool.max_idle,
             idle_timeout=config.pool.idle_timeout,
             deadlines=self._deadlines,
-            events=_PoolEvents(self.metrics, name),
+            events=self.metrics.connects(name),
             loop=self._loop,
         )
 
@@ -320,19 +325,6 @@ class _Built(NamedTuple):
     bills: Bills
     plan: Plan
     own: OwnCalls
-
-
-@final
-class _PoolEvents:
-    def __init__(self, metrics: Metrics, upstream: str) -> None:
-        self._metrics = metrics
-        self._upstream = upstream
-
-    def opened(self) -> None:
-        self._metrics.upstream_connected(self._upstream, reused=False)
-
-    def reused(self) -> None:
-        self._metrics.upstream_connected(self._upstream, reused=True)
 
 
 async def _wait(something: "asyncio.Future[object] | object", seconds: float) -> None:

@@ -42,8 +42,11 @@ ACCOUNT: Final = 16
 """Digits of the digest by which a client's own key is counted, and told in the ledger."""
 MIN_TELLING: Final = 16
 """Bytes of a credential that no other text is likely to hold by chance. A virtual key has three times as many."""
+BILLED_FIELDS: Final = frozenset([b"openai-organization", b"openai-project"])
+"""Whom the client's own key bills. With another's key, upstreams refuse them."""
 BROWSER_KEY: Final = b"openai-insecure-api-key."
 """The WebSocket subprotocol in which browsers, which can't set headers, send a key."""
+BROWSER_FIELDS: Final = (BROWSER_KEY, b"openai-organization.", b"openai-project.")
 
 
 @final
@@ -161,9 +164,14 @@ class VirtualKeys:
                 holder = self._heads.put(headers, holder._replace(key=key, scope=scope))
         exchange.credential, exchange.key, exchange.scope = holder.credential, holder.key, holder.scope
         exchange.account = holder.key.id
-        if _repeats(exchange.path.encode("latin-1"), holder.credential) or _repeats(exchange.query, holder.credential):
+        asked = len(exchange.path) + len(exchange.query)
+        if asked >= len(holder.credential) and self._asks_for(exchange, holder.credential):
             # There is no cutting it out of what is asked for, and it would stand in the logs of whoever is asked.
             raise Failure(Kind.INVALID_REQUEST, "An API key belongs in a header, not in the path or the query.")
+
+    @staticmethod
+    def _asks_for(exchange: Exchange, credential: bytes) -> bool:
+        return _repeats(exchange.path.encode("latin-1"), credential) or _repeats(exchange.query, credential)
 
     def _holder(self, headers: Headers) -> _Holder:
         """Raises Failure."""
@@ -268,10 +276,11 @@ def _credential(headers: Headers) -> bytes:
 
 def without_credentials(headers: Headers, credential: bytes = b"") -> Headers:
     """What may go to an upstream that has a key of its own: nor does any other field repeat the client's."""
-    kept = [line for line in headers if line[0] not in CREDENTIAL_FIELDS]
+    kept = [line for line in headers if line[0] not in CREDENTIAL_FIELDS and line[0] not in BILLED_FIELDS]
     if any(name == b"sec-websocket-protocol" for name, _ in kept):
         kept = [
-            (name, _without_browser_key(value) if name == b"sec-websocket-protocol" else value) for name, value in kept
+            (name, _without_browser_fields(value) if name == b"sec-websocket-protocol" else value)
+            for name, value in kept
         ]
         kept = [line for line in kept if line != (b"sec-websocket-protocol", b"")]
     if len(credential) < MIN_TELLING:
@@ -284,6 +293,6 @@ def _repeats(text: bytes, credential: bytes) -> bool:
     return credential in text or (b"%" in text and credential in unquote_to_bytes(text))
 
 
-def _without_browser_key(value: bytes) -> bytes:
+def _without_browser_fields(value: bytes) -> bytes:
     protocols = (protocol.strip() for protocol in value.split(b","))
-    return b", ".join(protocol for protocol in protocols if not protocol.startswith(BROWSER_KEY))
+    return b", ".join(protocol for protocol in protocols if not protocol.startswith(BROWSER_FIELDS))

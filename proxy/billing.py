@@ -64,7 +64,8 @@ class Bills:
         """Where what was reserved is settled."""
         self._measure = measure
         self._metrics = metrics
-        self._write = write
+        self.write = write
+        """Where a row of the ledger goes."""
         self._wall = wall
         self._clock = clock
         self._worths: dict[tuple[bytes, str, str], Worth] = {}
@@ -202,8 +203,8 @@ class Bills:
 
     def account(self, exchange: Exchange, route: str, status: int, error: str) -> None:
         """Writes it down, once it is known what it used. Whoever looks whether the gateway lives asks for nothing."""
-        if self._write is not None and exchange.route is not HEALTH:
-            self._write(self._row(exchange, self._known(exchange), route, status, error))
+        if self.write is not None and exchange.route is not HEALTH:
+            self.write(self._row(exchange, self._known(exchange), route, status, error))
 
     def _known(self, exchange: Exchange) -> Bill:
         bill = exchange.bill

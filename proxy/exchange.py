@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from proxy.limiting.bill import Bill
     from proxy.openai.forms import Form
     from proxy.routes import Route
+    from proxy.upstream.key_pool import Refusal
 
 __all__ = [
     "Ask",
@@ -29,6 +30,7 @@ __all__ = [
     "CacheNote",
     "Client",
     "Exchange",
+    "Express",
     "Flow",
     "Headers",
     "LiveReply",
@@ -136,6 +138,12 @@ class Client(Protocol):
         """The head of an answer whose body follows; `length` is None where it is not known."""
 
     def write(self, chunk: bytes) -> None: ...
+
+    def express(self, keep: Callable[[bytes], object], mark: bytes) -> "Express | None":
+        """Takes chunks as HTTP/1.1 frames them (RFC 9112 §7.1), if the answer is sent so: those that end in a blank
+        line and do not hold the `mark`. `keep` is given each, framing included.
+        """
+
     def finish(self) -> None: ...
 
     def abort(self) -> None:
@@ -160,6 +168,18 @@ class Sink(Protocol):
     def fail(self, failure: "Failure") -> None: ...
 
 
+class Express(Protocol):
+    """A way around a sink for chunks that need no looking at."""
+
+    open: bool
+    """Set by whoever the sink is: what comes next may go by it."""
+
+    def pass_on(self, framed: bytes) -> bool:
+        """Of one read that began with a chunk, whether it was one, and has gone on as it came; else the sink is
+        given what it holds.
+        """
+
+
 class Reply(Flow, Protocol):
     """An upstream's answer: the head is here, the body comes through a sink."""
 
@@ -174,8 +194,8 @@ class Reply(Flow, Protocol):
     def whole(self) -> bytes | None:
         """The body, if all of it is already here; otherwise None."""
 
-    def attach(self, sink: Sink) -> None:
-        """Pushes the body into `sink`, beginning with what is already here."""
+    def attach(self, sink: Sink, express: Express | None = None) -> None:
+        """Pushes the body into `sink`, beginning with what is already here, but for chunks that go by `express`."""
 
     def abort(self) -> None:
         """Closes the upstream connection unless the answer is complete. Harmless when repeated."""
@@ -264,49 +284,11 @@ class Exchange:
     """One request and its answer. Times are in seconds of a monotonic clock."""
 
     __slots__ = (
-        "account",
-        "attempts",
-        "bill",
-        "body",
-        "bytes_in",
-        "call_id",
-        "calls",
-        "client",
-        "credential",
-        "cut_by",
-        "ended_at",
-        "event_stream",
-        "failure",
-        "first_byte_at",
-        "form",
-        "headers",
-        "identified_at",
-        "key",
-        "method",
-        "model",
-        "note",
-        "outcome",
-        "path",
-        "peer",
-        "query",
-        "reached",
-        "received_at",
-        "route",
-        "scope",
-        "sent_model",
-        "started_at",
-        "status",
-        "stream",
-        "tail",
-        "upgrade",
-        "upstream",
-        "upstream_bytes",
-        "upstream_ended_at",
-        "upstream_id",
-        "upstream_started_at",
-        "upstream_status",
-        "usage",
-        "usage_text",
+        *("account", "attempts", "bill", "body", "bytes_in", "call_id", "calls", "client", "credential", "cut_by"),
+        *("ended_at", "event_stream", "failure", "first_byte_at", "form", "headers", "identified_at", "key"),
+        *("method", "model", "note", "outcome", "path", "peer", "query", "reached", "received_at", "refusals", "route"),
+        *("scope", "sent_model", "started_at", "status", "stream", "tail", "upgrade", "upstream", "upstream_bytes"),
+        *("upstream_ended_at", "upstream_id", "upstream_started_at", "upstream_status", "usage", "usage_text"),
     )
 
     def __init__(
@@ -355,6 +337,8 @@ class Exchange:
         """Calls upstream that are made for it in tasks of their own, and are not over."""
         self.reached = False
         """An upstream may have acted on it."""
+        self.refusals: tuple[Refusal, ...] = ()
+        """That it met with keys of the gateway's own."""
         self.upstream_status = 0
         """Of the last answer; 0 where there is none."""
         self.upstream_bytes = 0

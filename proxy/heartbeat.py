@@ -10,6 +10,8 @@ from proxy.exchange import Exchange, Headers
 __all__ = ["SILENCE", "Boundary", "Heartbeat", "Silence", "Watch"]
 
 COMMENT: Final = b": ping\n\n"
+LOOKS: Final = 4
+"""In the time after which a comment is due: nobody tells of bytes, and a look sees that some came since the last."""
 STREAM_HEADERS: Final = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
 
 
@@ -26,7 +28,7 @@ class Boundary(Protocol):
 
 @final
 class Heartbeat:
-    """For one exchange that asked for a stream: after `seconds` of silence a comment goes to the client.
+    """For one exchange that asked for a stream: after `seconds` of silence at most a comment goes to the client.
 
     Before the upstream has answered, the first comment commits the answer to a 200: from then on a
     refusal of the upstream reaches the client as an error frame.
@@ -46,11 +48,15 @@ class Heartbeat:
         self._clock = clock
         self._dress = dress
         self._stream: Boundary | None = None
-        self.moved = False
+        self._sent = 0
+        """Bytes that had gone out when it looked last."""
+        self._since = 0.0
+        """When the silence began, or the look before, if something came after that."""
         self.deadline = inf
 
     def __enter__(self) -> "Heartbeat":
-        self.deadline = self._clock() + self._seconds
+        self._since = self._clock()
+        self._look_again(self._since)
         self._watch.watch(self)
         return self
 
@@ -71,27 +77,36 @@ class Heartbeat:
         if self.deadline > now:
             # Another deadline of the same tick has ended the stream.
             return
-        self.deadline = now + self._seconds
-        client = self._exchange.client
-        if self.moved:
-            self.moved = False
-        elif self._stream is not None:
-            if self._stream.at_boundary:
-                client.write(COMMENT)
+        sent = self._exchange.client.sent
+        if sent != self._sent:
+            self._sent, self._since = sent, now - self._seconds / LOOKS
+        elif now >= self._since + self._seconds and self._comments(now):
+            self._sent, self._since = self._exchange.client.sent, now
+        self._look_again(now)
+
+    def _look_again(self, now: float) -> None:
+        due, look = self._since + self._seconds, now + self._seconds / LOOKS
+        self.deadline = min(due, look) if due > now else look
+
+    def _comments(self, now: float) -> bool:
+        """False where none may stand."""
+        exchange, client = self._exchange, self._exchange.client
+        if self._stream is not None:
+            if not self._stream.at_boundary:
+                return False
         elif not client.started:
-            self._exchange.status = 200
-            self._exchange.event_stream = True
-            client.start(200, self._dress(self._exchange, STREAM_HEADERS, now), None)
-            client.write(COMMENT)
-        elif self._exchange.event_stream:
-            client.write(COMMENT)
+            exchange.status = 200
+            exchange.event_stream = True
+            client.start(200, self._dress(exchange, STREAM_HEADERS, now), None)
+        elif not exchange.event_stream:
+            return False
+        client.write(COMMENT)
+        return True
 
 
 @final
 class Silence:
     """In place of a heartbeat where no stream was asked for: comments would be a surprise."""
-
-    moved = False
 
     def __enter__(self) -> "Silence":
         return self

@@ -6,7 +6,7 @@ from math import inf
 from typing import Final, final
 
 from proxy.errors import Failure
-from proxy.exchange import Headers, Reply, Sink
+from proxy.exchange import Express, Headers, Reply, Sink
 
 __all__ = ["HIGH_WATER", "Held"]
 
@@ -78,7 +78,7 @@ class Held:
             return None
         return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
 
-    def attach(self, sink: Sink) -> None:
+    def attach(self, sink: Sink, express: Express | None = None) -> None:
         """What comes from here on goes to the sink without a detour."""
         self._taken = True
         if self._paused:
@@ -93,7 +93,7 @@ class Held:
         elif self._failure is not None:
             sink.fail(self._failure)
         else:
-            self._reply.attach(sink)
+            self._reply.attach(sink, express)
 
     def pause(self) -> None:
         self._reply.pause()

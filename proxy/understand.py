@@ -5,7 +5,7 @@ streams through.
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Coroutine
 from typing import Final, final
 from urllib.parse import unquote_plus
 
@@ -50,10 +50,13 @@ class Understand:
         self._held = held
         self._held_limit = held_limit
 
-    async def body(self, exchange: Exchange, route: Route) -> bytes | Body:
+    def body(self, exchange: Exchange, route: Route) -> Coroutine[None, None, bytes | Body]:
         """The body to send. Raises Failure."""
         if exchange.method == "POST" and route.json_body:
-            return await self._json(exchange, route)
+            return self._json(exchange, route)
+        return self._other(exchange, route)
+
+    async def _other(self, exchange: Exchange, route: Route) -> bytes | Body:
         if exchange.upgrade or route.name == "realtime":
             exchange.model = _query_model(exchange.query)
         elif exchange.method == "POST" and route.form_body:

@@ -112,7 +112,7 @@ class Upstreams:
     def _endpoint(self, name: str, upstream: Upstream, config: Config) -> Endpoint:
         before = self._before(name, upstream)
         keys = secrets_of(upstream)
-        return Endpoint(
+        endpoint = Endpoint(
             name,
             self._gate(name, upstream, config) if before is None else before.gate,
             self._budget(config, before),
@@ -120,6 +120,9 @@ class Upstreams:
             self._breaker(name, config, before),
             self._keys(keys, before) if keys else None,
         )
+        if before is not None:
+            endpoint.failed_at, endpoint.proven = before.failed_at, before.proven
+        return endpoint
 
     def _before(self, name: str, upstream: Upstream) -> Endpoint | None:
         """As it was configured until now, if it is still the same place."""
@@ -154,13 +157,11 @@ class Upstreams:
         )
 
     def _breaker(self, name: str, config: Config, before: Endpoint | None) -> Breaker | None:
-        settings = config.breaker
-        if not settings.enabled:
+        if not config.breaker.enabled:
             return None
-        if before is not None and self._plan is not None and self._plan.config.breaker == settings:
+        if before is not None and before.breaker is not None:
             return before.breaker
-        bounds = {each: getattr(settings, each) for each in BreakerSettings.__slots__}
-        return Breaker(name, BreakerSettings(**bounds), self._clock, random.random, on_transition=self._turned)
+        return Breaker(name, _settings(config), self._clock, random.random, on_transition=self._turned)
 
     # in force
 
@@ -176,6 +177,9 @@ class Upstreams:
                 patience=admission.patience,
                 adaptive=admission.adaptive,
             )
+            breaker = plan.endpoints[name].breaker
+            if breaker is not None:
+                breaker.reconfigure(_settings(plan.config))
         for probe in before.probes if before is not None else ():
             probe.stop()
         for probe in plan.probes:
@@ -249,6 +253,10 @@ def _breakers(plan: Plan) -> dict[str, Breaker]:
 
 def _digest(base_url: str) -> str:
     return hashlib.sha256(base_url.encode()).hexdigest()[:DIGITS]
+
+
+def _settings(config: Config) -> BreakerSettings:
+    return BreakerSettings(**{each: getattr(config.breaker, each) for each in BreakerSettings.__slots__})
 
 
 def _slots(upstream: Upstream, config: Config) -> int | None:

@@ -1,6 +1,7 @@
 """Fixtures of the rig. Every asynchronous test runs on uvloop and is checked for what it leaves behind."""
 
 import asyncio
+import functools
 import gc
 import inspect
 import os
@@ -26,11 +27,14 @@ from tests.fakes.upstream import ScriptedUpstream
 
 BYTECODE = Path(__file__).resolve().parents[1] / ".cache" / "bytecode"
 MEASURED = (
-    *("test_o1_drain.py", "test_o3_worker_killed.py", "test_o6_reload.py", "test_workers_supervisor.py"),
-    *("sdk", "test_demo_command.py"),
+    *("test_o1_two_hundred_streams_finish", "test_o2_a_second_signal"),
+    *("test_counters_of_a_killed_worker_are_kept", "test_o6_a_restarted_worker_is_as_its_siblings"),
+    *("test_demo_ends_cleanly", "test_printed_lines_of_a_fallback_work"),
+    "test_the_demo_of_a_team_takes_the_token_that_is_there",
+    *("test_workers_supervisor.py", "sdk"),
 )
-"""Files and folders whose processes are counted as covering lines: to count doubles what a process costs to start,
-and those of all other tests run the same lines.
+"""Tests, files and folders whose processes are counted as covering lines: to count doubles what a process costs to
+start, and those of all other tests run the same lines.
 """
 TOLD = pytest.StashKey[str]()
 COVERAGE = "COVERAGE_PROCESS_CONFIG"
@@ -63,16 +67,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     told = item.config.stash.get(TOLD, "")
-    if told and not {item.path.name, item.path.parent.name}.isdisjoint(MEASURED):
+    names = {item.path.name, item.path.parent.name, item.nodeid.partition("::")[2].partition("[")[0]}
+    if told and not names.isdisjoint(MEASURED):
         os.environ[COVERAGE] = told
     else:
         os.environ.pop(COVERAGE, None)
 
 
-def pytest_collection_finish() -> None:
-    """What there is by now stays, so that no garbage collection need look at it again."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What this makes stays, so that no garbage collection need look at it, now or later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -137,6 +148,23 @@ def _descriptors() -> set[str]:
     return found
 
 
+@pytest.fixture(scope="session")
+def model_loaded_once() -> Iterator[None]:
+    """Gateways of this process share the model that comes with us: to load it takes half a second of all cores."""
+    from cache.semantic.embedders.onnx_model import ModelFiles, OnnxModel
+    from cache.semantic.embedders.threads import text_threads
+    from cache.semantic.minilm import minilm
+
+    ours = functools.cache(lambda: OnnxModel.load(minilm()))
+
+    def load(files: ModelFiles) -> OnnxModel:
+        return ours() if files == minilm() else OnnxModel.load(files)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("proxy.local_models.text_threads", functools.partial(text_threads, load=load))
+        yield
+
+
 @pytest.fixture
 def upstream_port() -> int:
     """Any, unless a gateway is there already."""
@@ -152,7 +180,11 @@ async def upstream(upstream_port: int) -> AsyncIterator[ScriptedUpstream]:
 
 
 @pytest.fixture
-async def start(upstream: ScriptedUpstream, tmp_path: Path) -> AsyncIterator[StartGateway]:
+async def start(
+    upstream: ScriptedUpstream,
+    tmp_path: Path,
+    model_loaded_once: None,  # noqa: ARG001
+) -> AsyncIterator[StartGateway]:
     """Starts gateways in this process, by default in front of `upstream`, with the settings given."""
     async with AsyncExitStack() as stack:
 

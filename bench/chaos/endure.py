@@ -198,7 +198,7 @@ def _book_laws(
     return [
         *billed_once(accounts_of(calls, rows, lines, weather.kills), weather.kills, told),
         *each_a_row(rows, lines, soaked.record.ended, weather.kills, marked),
-        _summed(rows, usage["total"]),
+        summed(rows, usage["total"]),
         *not_repeated(calls, told),
         within(rows, "config-tim", round(float(_BUDGET) * 1e9)),
     ]
@@ -280,7 +280,7 @@ def at_rest(looks: Iterator[dict[str, float]]) -> Law:
     return Law("gauges and leases are back at their baseline", not held, figures)
 
 
-def _summed(rows: Sequence[Row], total: dict[str, Any]) -> Law:
+def summed(rows: Sequence[Row], total: dict[str, Any]) -> Law:
     """The sums by day, which budgets are found in again, against the rows."""
     tokens = sum(row.used.get("input", 0) + row.used.get("output", 0) for row in rows)
     told = total["used"].get("input", 0) + total["used"].get("output", 0)

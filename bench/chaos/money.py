@@ -19,6 +19,8 @@ UNFLUSHED: Final = 1.0
 """Seconds of rows that a killed worker may take with it."""
 _NOTICED: Final = 0.3
 """Seconds from the end of a call until its row is made, and from a kill until the upstream notices."""
+_WRITTEN: Final = 0.02
+"""Seconds until an upstream has read what a worker wrote before it was killed."""
 _POSTS: Final = 1.1
 _EXAMPLES: Final = 8
 _UNDONE: Final = (Ended.AGAIN, Ended.REFUSED)
@@ -99,7 +101,7 @@ def accounts_of(calls: Sequence[Call], rows: Sequence[Row], lines: Lines, kills:
             books.billed = _plus(books.billed, call)
         elif flagged.intersection(lines.asked.get(call.serial, ())):
             books.estimated = _plus(books.estimated, call)
-        elif any(call.began <= kill <= call.ended + UNFLUSHED + _NOTICED for kill in kills):
+        elif any(call.began - _WRITTEN <= kill <= call.ended + UNFLUSHED + _NOTICED for kill in kills):
             books.lost = _plus(books.lost, call)
         else:
             asked = lines.asked.get(call.serial, ())

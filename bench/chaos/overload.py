@@ -27,7 +27,11 @@ queue = 200
 patience = 1.0
 [pool]
 idle_timeout = 1.0
+[timeouts]
+head = 300.0
+keepalive = 300.0
 """
+"""Connections that wait their turn are not closed: a request could cross the close on its way."""
 _OF_UPSTREAM: Final = f"slots = {_PLACES}"
 _TIMES: Final = 5
 _CONNECTIONS: Final = 1_000
@@ -79,7 +83,7 @@ def _overload(shaken: Rig, seconds: float, told: Callable[[str], None]) -> list[
     return [
         Law("who is not served is told so, and when to come again", wrong == 0, f"{wrong} got something else"),
         Law("nobody is refused before the overload", calmly == 0, f"{calmly} of {filled.sent + calm.sent:,} were"),
-        _offered(flooded, peak, used),
+        offered(flooded, peak, used),
         good_share(flooded, peak),
         prompt_refusals(flooded),
         recovered(after, over, usual),
@@ -89,7 +93,7 @@ def _overload(shaken: Rig, seconds: float, told: Callable[[str], None]) -> list[
     ]
 
 
-def _offered(flooded: Flood, peak: float, used: float) -> Law:
+def offered(flooded: Flood, peak: float, used: float) -> Law:
     """Without it the others say nothing. `used`: seconds of CPU that the gateway took for it."""
     times = flooded.sent / flooded.seconds / peak
     unsent = f"; {flooded.unsent:,} found all {_CONNECTIONS:,} connections busy" if flooded.unsent else ""

@@ -95,14 +95,18 @@ def _soak(shaken: Rig, weather: Weather, seconds: float, seed: int, told: Callab
 
 def answer_laws(soaked: Soaked, weather: Weather) -> list[Law]:
     statuses = ", ".join(f"{count:,} {name}" for name, count in sorted(soaked.statuses.items()) if name)
-    removed = f"{len(weather.purges)} purges of {sum(weather.purges):,} entries in Redis"
-    again = f", {weather.unfinished} asked again" if weather.unfinished else ""
-    purges = f"{soaked.purged} hits of it; {removed}{again}"
     return [
         Law("nobody gets another's answer, or one to another question", soaked.foreign == 0, f"{soaked.foreign} did"),
         Law("what is stored or shared is whole, to the byte", soaked.torn == 0, f"{soaked.torn} were not; {statuses}"),
-        Law("what was purged is gone", soaked.purged == 0 and bool(weather.purges), purges),
+        gone(soaked.purged, weather.purges, weather.unfinished),
     ]
+
+
+def gone(hits: int, purges: Sequence[int], unfinished: int) -> Law:
+    """`hits` that were older than a purge; how many entries each `purge` removed from Redis."""
+    removed = f"{len(purges)} purges of {sum(purges):,} entries in Redis"
+    again = f", {unfinished} asked again" if unfinished else ""
+    return Law("what was purged is gone", hits == 0 and bool(purges), f"{hits} hits of it; {removed}{again}")
 
 
 def called(requests: int, found: Audit, calls: int) -> Law:

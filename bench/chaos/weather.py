@@ -63,9 +63,12 @@ OUTAGES: Final = {Trouble.UPSTREAM_REFUSES: "refuse", Trouble.UPSTREAM_FAILS: "f
 SOAKED: Final = (Trouble.REDIS_KILLED, Trouble.REDIS_FROZEN, Trouble.REDIS_FLUSHED, Trouble.WORKER_KILLED)
 ENDURED: Final = (
     *(Trouble.REDIS_KILLED, Trouble.UPSTREAM_REFUSES, Trouble.REDIS_FROZEN, Trouble.WORKER_KILLED),
-    *(Trouble.REDIS_KILLED, Trouble.UPSTREAM_FAILS, Trouble.RELOADED),
+    *(Trouble.REDIS_KILLED, Trouble.UPSTREAM_FAILS, Trouble.REDIS_FROZEN, Trouble.UPSTREAM_REFUSES),
+    *(Trouble.REDIS_KILLED, Trouble.WORKER_KILLED, Trouble.REDIS_FROZEN, Trouble.RELOADED),
 )
-"""One after another: what Redis holds is not lost, or nothing would add up."""
+"""One after another, every second one of Redis and every sixth of a worker. What Redis holds is not lost, or nothing
+would add up.
+"""
 _IDLE: Final = ("idle_timeout = 1.0\n", "idle_timeout = 1.5\n")
 """A setting of either kind, so that each reload brings another."""
 

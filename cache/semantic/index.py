@@ -172,11 +172,6 @@ class Index:
             self._builder.submit(_give_all_back, old, places)
         return keys
 
-    def drop(self, partition: str) -> int:
-        """All of it. How many keys that were."""
-        found = self._partitions.get(partition)
-        return self._drop(found) if found is not None else 0
-
     async def search(
         self, partition: str, vector: Vector, *, k: int = 8, least: float = 0.60
     ) -> list[tuple[str, float]]:

@@ -149,7 +149,7 @@ class Replay:
         try:
             if self._original and form.gaps:
                 heartbeat.follow(pour)
-                await pour.paced(form.gaps, heartbeat)
+                await pour.paced(form.gaps)
                 heartbeat.stop()
             else:
                 heartbeat.stop()
@@ -224,12 +224,11 @@ class _Pour:
                 self._position += 1
             self._client.write(b"".join(batch))
 
-    async def paced(self, gaps: tuple[int, ...], heartbeat: Heartbeat | Silence) -> None:
+    async def paced(self, gaps: tuple[int, ...]) -> None:
         for frame, gap in zip(self._frames, gaps, strict=True):
             if gap:
                 await asyncio.sleep(gap / 1e3)
             await self._open()
-            heartbeat.moved = True
             self._client.write(frame)
 
     async def _open(self) -> None:

@@ -9,7 +9,7 @@ from cache.entry import Entry
 from cache.status import CacheStatus
 from proxy.caching.question import Alike
 from proxy.errors import Failure
-from proxy.exchange import CacheNote, Exchange, Headers, Reply, Sink, header
+from proxy.exchange import CacheNote, Exchange, Express, Headers, Reply, Sink, header
 from proxy.openai.splitting import part_usage
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Share:
             raise failure.copy()
         return self._flight.body()
 
-    def attach(self, sink: Sink) -> None:
+    def attach(self, sink: Sink, express: Express | None = None) -> None:
         self._sink = sink
         self.advance()
 

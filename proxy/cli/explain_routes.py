@@ -146,7 +146,10 @@ def retries(config: Config) -> Lines:
         yield "at one upstream", f"{retry.attempts} attempts, the first included"
         first, longest = duration(retry.base), duration(retry.longest)
         yield "waits", f"drawn from 0 to {first}, then to twice as much, {longest} at most"
-    yield "retries", f"{retry.budget * 100:g} % of an upstream's requests at most" if retry.budget else "none"
+    yield (
+        "retries",
+        f"{retry.budget * 100:g} % of an upstream's requests, beside those that help" if retry.budget else "none",
+    )
     some = [route.name for route in resolved_routes(config) if route.on_ambiguous]
     but = f", but by {', '.join(some)}" if some else ""
     yield (

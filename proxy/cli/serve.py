@@ -1,5 +1,6 @@
 """`askonce serve`."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -21,9 +22,13 @@ def serve(option: Path | None, count: int | None) -> int:
         _name_strays(loaded.config)
         if loaded.config.server.workers > 1:
             return workers.run(loaded)
-    from proxy import server  # a supervisor needs none of it
+    gc.disable()  # what a start makes stays; once it serves, `server` enables it again
+    try:
+        from proxy import server  # a supervisor needs none of it
 
-    return server.run(loaded.config, loaded.path)
+        return server.run(loaded.config, loaded.path)
+    finally:
+        gc.enable()
 
 
 def _name_strays(config: Config) -> None:

@@ -1,12 +1,14 @@
 """The answer to one request on a client connection: heads and framing out, in order, exactly once."""
 
 import time
+from collections.abc import Callable
 from email.utils import formatdate
 from functools import lru_cache
 from typing import TYPE_CHECKING, final
 
 from proxy.errors import Failure, Kind
 from proxy.exchange import Flow, Headers, Observe, Reply
+from proxy.http1.express import ShortWay
 from proxy.http1.flow import RequestBody
 from proxy.http1.messages import RequestHead, response_head_bytes
 from proxy.http1.reply import UpstreamReply
@@ -110,6 +112,9 @@ class Answer:
             self._conn.transport.write(b"%x\r\n%b\r\n" % (size, chunk))
         else:
             self._conn.transport.write(chunk)
+
+    def express(self, keep: Callable[[bytes], object], mark: bytes) -> ShortWay | None:
+        return ShortWay(self, self._conn.transport.write, keep, mark) if self._chunked else None
 
     def finish(self) -> None:
         if self._chunked and not self.gone:

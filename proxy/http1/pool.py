@@ -1,8 +1,8 @@
 """The connections to one upstream, and when one may be used again.
 
 A request goes out once. It is sent again only on the proof that the upstream can't have acted on
-it: the connection was dead before a byte was written, or broke while part of the request was still
-in our own buffer. Everything else is a `Failure` for the caller to judge.
+it: the connection was dead before a byte was written, or broke before the last one was.
+Everything else is a `Failure` for the caller to judge.
 """
 
 import asyncio

@@ -29,7 +29,7 @@ __all__ = ["RequestReader", "ResponseReader"]
 CHUNK_OVERHEAD = 65_536
 """Bytes of framing that a chunked body may have whatever its size, and in one piece: extensions, trailers."""
 MAX_INTERIM = 16
-BLANK = b"\r\n\r\n"
+CRLF, BLANK = b"\r\n", b"\r\n\r\n"
 KNOWN_HEAD = 4_096
 """Bytes of a head that may be known again."""
 VERSIONS = ("1.1", "1.0")
@@ -263,11 +263,11 @@ class ResponseReader:
         self._interim = 0
         self._tunnel = False
         self._done = True
-        self._final = False
-        self._until_eof = False
+        self._final = self._until_eof = False
         self._dry = 0
         self.body: Callable[[bytes], object] = events.response_body
         """Takes what comes of a body. Whoever it is for may put himself in its place."""
+        self.between = False  # chunks: what comes next begins one, or is the end
         self._parser = httptools.HttpResponseParser(self)
 
     def expect(self, *, head_only: bool) -> None:
@@ -275,7 +275,7 @@ class ResponseReader:
         if self._head_only:
             self._parser = httptools.HttpResponseParser(self)
         self._head_only = head_only
-        self._done = self._until_eof = False
+        self._done = self._until_eof = self.between = False
         self._interim = 0
         self._fields.begin()
 
@@ -304,6 +304,8 @@ class ResponseReader:
             raise fields.breach
         if self._dry > CHUNK_OVERHEAD and not fields.in_head:
             raise BadMessage(Defect.MALFORMED, "more framing than body")
+        # The size of the next chunk may have begun.
+        self.between = self.between and data.endswith(CRLF)
 
     def eof(self) -> None:
         """The connection ended. Raises BadMessage if that cut a message short."""
@@ -358,7 +360,14 @@ class ResponseReader:
             else:
                 self.body(chunk)
 
+    def on_chunk_header(self) -> None:
+        self.between = False
+
+    def on_chunk_complete(self) -> None:
+        self.between = True
+
     def on_message_complete(self) -> None:
+        self.between = False
         if self._fields.breach is None and self._final and not self._done and not self._tunnel:
             self._done = True
             self._events.response_end()

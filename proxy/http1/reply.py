@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, final
 
 from proxy.errors import Failure
-from proxy.exchange import Headers, Sink
+from proxy.exchange import Express, Headers, Sink
 from proxy.http1.flow import HIGH_WATER
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class UpstreamReply:
         "_came",
         "_chunks",
         "_ended",
+        "_express",
         "_failure",
         "_sink",
         "_size",
@@ -42,6 +43,7 @@ class UpstreamReply:
         self.framed = True
         self.upgrade = b""
         self._sink: Sink | None = None
+        self._express: Express | None = None
         self._chunks: list[bytes] = []
         self._size = 0
         self._ended = False
@@ -64,7 +66,7 @@ class UpstreamReply:
             return None
         return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
 
-    def attach(self, sink: Sink) -> None:
+    def attach(self, sink: Sink, express: Express | None = None) -> None:
         if self._size > HIGH_WATER:
             # Before the sink may find a reason to pause again.
             self._size = 0
@@ -79,7 +81,11 @@ class UpstreamReply:
         else:
             self._sink = sink
             if self.connection is not None:
-                self.connection.pour(sink.data if self._came is None else self._first)
+                self._express = express
+                if self._came is None:
+                    self.connection.pour(sink.data, express)
+                else:
+                    self.connection.pour(self._first)
 
     def _first(self, chunk: bytes) -> None:
         came, self._came = self._came, None
@@ -87,7 +93,7 @@ class UpstreamReply:
             came()
         if self._sink is not None:
             if self.connection is not None:
-                self.connection.pour(self._sink.data)
+                self.connection.pour(self._sink.data, self._express)
             self._sink.data(chunk)
 
     @property
@@ -166,6 +172,6 @@ class UpstreamReply:
 
     def _let_go(self) -> Sink | None:
         """What is complete keeps nothing alive."""
-        sink, self._sink = self._sink, None
+        sink, self._sink, self._express = self._sink, None, None
         self.connection = None
         return sink

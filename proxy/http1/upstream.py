@@ -8,7 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING, cast, final
 
 from proxy.errors import Failure, Kind
-from proxy.exchange import Ask, Body, PhaseTimeouts
+from proxy.exchange import Ask, Body, Express, PhaseTimeouts
 from proxy.http1.flow import HIGH_WATER, TICK, Gate
 from proxy.http1.messages import BadMessage, ResponseHead, request_head_bytes
 from proxy.http1.readers import ResponseReader
@@ -54,6 +54,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._timeouts: PhaseTimeouts
         self._tunnel: Pipe | None = None
         self._early: list[bytes] = []
+        self._express: Callable[[bytes], bool] | None = None
         self.lost = False
 
     def __repr__(self) -> str:
@@ -112,29 +113,27 @@ class UpstreamConnection(asyncio.Protocol):
         self._request_written()
 
     def _request_written(self) -> None:
-        self._sent = True
+        # A write that failed at once has closed it without a pause, and the upstream lacks the end.
+        self._sent = not self.transport.is_closing()
         self._arm()
 
     def _arm(self) -> None:
         """The phase follows from what is being waited for. A client's upload has its deadline at the client."""
         if self._reply is None:
             return
+        seconds = inf
         if self._gate.shut:
             self._unwritten = self.transport.get_write_buffer_size()
-            self._enter("write", self._timeouts.write)
+            self._phase, seconds = "write", self._timeouts.write
         elif not self._sent:
-            self._enter("upload", inf)
+            self._phase = "upload"
         elif self._head is not None:
-            self._enter("first byte", self._timeouts.first_byte)
+            self._phase, seconds = "first byte", self._timeouts.first_byte
         elif self._paused:
-            self._enter("held back", inf)
+            self._phase = "held back"
         else:
-            self._enter(IDLE, self._idle_timeout)
-
-    def _enter(self, phase: str, seconds: float) -> None:
-        self._phase = phase
-        deadline = self._loop.time() + seconds
-        self.deadline = min(self._hard_deadline, deadline)
+            self._phase, seconds = IDLE, self._idle_timeout
+        self.deadline = min(self._hard_deadline, self._loop.time() + seconds)
 
     def pause_writing(self) -> None:
         self._gate.close()
@@ -157,9 +156,14 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport.set_write_buffer_limits(high=HIGH_WATER)
 
     def data_received(self, data: bytes) -> None:
+        express = self._express
+        if express is not None and self._reader.between and express(data):
+            self._moved_at = self._clock.now
+            return
         if self._tunnel is not None:
             self._tunnel.data(data)
             return
+        waits = self._head is not None
         try:
             self._reader.feed(data)
         except BadMessage as defect:
@@ -167,6 +171,8 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport.abort()
             return
         self._moved_at = self._clock.now
+        if waits and self._head is None:
+            self._arm()
 
     def response_head(self, head: ResponseHead) -> None:
         reply, waiting = self._reply, self._head
@@ -179,13 +185,13 @@ class UpstreamConnection(asyncio.Protocol):
         reply.length = head.length
         reply.framed = head.framed
         reply.upgrade = head.upgrade
-        self._arm()
         if not waiting.done():
             waiting.set_result(reply)
 
-    def pour(self, into: Callable[[bytes], object]) -> None:
+    def pour(self, into: Callable[[bytes], object], express: Express | None = None) -> None:
         """Whoever is to have the body has it from the parser's own hand: this is once for each frame of a stream."""
         self._reader.body = into
+        self._express = None if express is None else express.pass_on
 
     def response_body(self, chunk: bytes) -> None:
         """For nobody, any more."""

@@ -81,6 +81,9 @@ class _Listed:
         if len(self._body) <= MAX_LIST:
             self._body += chunk
 
+    def express(self, keep: Callable[[bytes], object], mark: bytes) -> None:
+        """Another body takes its place."""
+
     def finish(self) -> None:
         if self._head is None:
             self._client.finish()

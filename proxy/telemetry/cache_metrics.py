@@ -19,7 +19,7 @@ class CacheMetrics:
     """`memory_stats` is asked whenever the metrics are published."""
 
     def __init__(self, registry: CollectorRegistry, due: Due) -> None:
-        self._due = due
+        self._counts = due.counts
         self._labelled: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
         self._removed: dict[str, int] = {}
         self.memory_stats: Callable[[], Stats] | None = None
@@ -87,7 +87,7 @@ class CacheMetrics:
         count = self._labelled.get((family, labels))
         if count is None:
             count = self._labelled[family, labels] = family.labels(*labels)
-        self._due.add(count, amount)
+        self._counts[count] += amount
 
     def answered(self, route: str, status: str) -> None:
         """One request, by `x-cache-status`."""

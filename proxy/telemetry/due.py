@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter as Tally
+from collections import defaultdict
 from collections.abc import Callable
 from typing import final
 
@@ -18,14 +19,12 @@ class Due:
     """Written by the event loop alone; settled many times a second."""
 
     def __init__(self) -> None:
-        self._counts: dict[Counter, int] = {}
+        self.counts: defaultdict[Counter, int] = defaultdict(int)
+        """To be added to."""
         self._noted: list[tuple[Histogram, tuple[float, ...], list[float]]] = []
 
     def __repr__(self) -> str:
-        return f"<Due {len(self._counts)} counts>"
-
-    def add(self, count: Counter, amount: int = 1) -> None:
-        self._counts[count] = self._counts.get(count, 0) + amount
+        return f"<Due {len(self.counts)} counts>"
 
     def noting(self, histogram: Histogram, bounds: tuple[float, ...]) -> Note:
         """`bounds` are those that the histogram was made with."""
@@ -34,9 +33,9 @@ class Due:
         return amounts.append
 
     def settle(self) -> None:
-        counts, self._counts = self._counts, {}
-        for count, amount in counts.items():
+        for count, amount in self.counts.items():
             count.inc(amount)
+        self.counts.clear()
         for histogram, bounds, amounts in self._noted:
             if amounts:
                 _observe_all(histogram, bounds, amounts)

@@ -10,6 +10,7 @@ pid: a worker that takes over a slot, even after a kill -9, carries the counters
 worker is scraped adds everybody's up.
 """
 
+import functools
 import os
 import platform
 from collections.abc import Callable, Iterable
@@ -44,6 +45,24 @@ def forget_worker(slot: str, directory: str) -> None:
 
 
 @final
+class Connects:
+    """Implements `http1.pool.PoolEvents` for one upstream."""
+
+    __slots__ = ("_counts", "_opened", "_reused")
+
+    def __init__(self, counts: dict[Counter, int], opened: Counter, reused: Counter) -> None:
+        self._counts = counts
+        self._opened = opened
+        self._reused = reused
+
+    def opened(self) -> None:
+        self._counts[self._opened] += 1
+
+    def reused(self) -> None:
+        self._counts[self._reused] += 1
+
+
+@final
 class Metrics:
     """The metrics of one process; a process that shares a directory makes one of these and no more.
 
@@ -70,9 +89,9 @@ class Metrics:
         self._finished: dict[tuple[str, str, int, str, bool], tuple[Counter, Note]] = {}
         self._durations_by: dict[tuple[str, str], Note] = {}
         self._first_tokens: dict[tuple[str, str], Note] = {}
-        self._connects: dict[tuple[str, bool], Counter] = {}
         self._tokens: dict[tuple[str, str], Counter] = {}
         self._due = Due()
+        self._counts = self._due.counts
         self.cache = CacheMetrics(self._registry, self._due)
         self.money = MoneyMetrics(self._registry, self._due, self.model_label)
         self.upstreams = UpstreamMetrics(self._registry, self._due)
@@ -174,7 +193,7 @@ class Metrics:
         if pair is None:
             pair = self._finish(key)
         count, note = pair
-        self._due.add(count, 1)
+        self._counts[count] += 1
         note(seconds)
 
     def _finish(self, key: tuple[str, str, int, str, bool]) -> tuple[Counter, Note]:
@@ -222,14 +241,10 @@ class Metrics:
             count = self._tokens.get(key)
             if count is None:
                 count = self._tokens[key] = self._model_tokens.labels(*key)
-        self._due.add(count, amount)
+        self._counts[count] += amount
 
-    def upstream_connected(self, upstream: str, *, reused: bool) -> None:
-        count = self._connects.get((upstream, reused))
-        if count is None:
-            family = self._reused if reused else self._opened
-            count = self._connects[upstream, reused] = family.labels(upstream)
-        self._due.add(count, 1)
+    def connects(self, upstream: str) -> Connects:
+        return Connects(self._counts, self._opened.labels(upstream), self._reused.labels(upstream))
 
     def loop_lagged(self, seconds: float) -> None:
         self._lag.observe(seconds)
@@ -299,6 +314,7 @@ def _share(slot: str, directory: str) -> None:
     values.ValueClass = values.MultiProcessValue(lambda: slot)  # type: ignore[no-untyped-call]
 
 
+@functools.cache
 def _version() -> str:
     try:
         return metadata.version("askonce")

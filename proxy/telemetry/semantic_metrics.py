@@ -43,7 +43,7 @@ class SemanticMetrics:
     """`stats` is asked whenever the metrics are published."""
 
     def __init__(self, registry: CollectorRegistry, due: Due) -> None:
-        self._due = due
+        self._due, self._counts = due, due.counts
         self._labelled: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
         self.stats: Callable[[], SemanticStats] | None = None
         self._define_looks(registry)
@@ -145,7 +145,7 @@ class SemanticMetrics:
         count = self._labelled.get((family, labels))
         if count is None:
             count = self._labelled[family, labels] = family.labels(*labels)
-        self._due.add(count, 1)
+        self._counts[count] += 1
 
     def looked(self, mode: str, result: str) -> None:
         self._count(self._lookups, mode, result)

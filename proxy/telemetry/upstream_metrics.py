@@ -37,7 +37,7 @@ class UpstreamMetrics:
 
     def __init__(self, registry: CollectorRegistry, due: Due) -> None:
         self._registry = registry
-        self._due = due
+        self._due, self._counts = due, due.counts
         self._labelled: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
         self._waits: dict[str, Note] = {}
         self._attempted: dict[str, Counter] = {}
@@ -125,13 +125,13 @@ class UpstreamMetrics:
         count = self._labelled.get((family, labels))
         if count is None:
             count = self._labelled[family, labels] = family.labels(*labels)
-        self._due.add(count, 1)
+        self._counts[count] += 1
 
     def attempted(self, upstream: str) -> None:
         count = self._attempted.get(upstream)
         if count is None:
             count = self._attempted[upstream] = self._attempts.labels(upstream)
-        self._due.add(count, 1)
+        self._counts[count] += 1
 
     def failed(self, upstream: str, how: str) -> None:
         self._count(self._failures, upstream, how)

@@ -113,8 +113,10 @@ def _of_two(candidates: Sequence[C], draw: Callable[[], float]) -> Sequence[C]:
     """The cheaper of two drawn ones, so that not all go where it was cheapest; then the others by cost."""
     if len(candidates) == 2:
         one, other = candidates
-        dearer = _weighed(one, one.latency.cost(one.busy)) > _weighed(other, other.latency.cost(other.busy))
-        return (other, one) if dearer else candidates
+        cost, others = one.latency.cost(one.busy), other.latency.cost(other.busy)
+        if one.weight != other.weight:
+            cost, others = _weighed(one, cost), _weighed(other, others)
+        return (other, one) if cost > others else candidates
     return _of_many(candidates, draw)
 
 

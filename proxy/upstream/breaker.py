@@ -29,7 +29,7 @@ The cool-down is drawn: `cool_down` × 2^(openings in a row) ± 10 %, at most `l
 answer comes whole after a closing, or another worker closes.
 
 Active probes ask whether an upstream lives, which does not say that it serves. Whether a request has failed is known
-by `suffered`: as long as none has, they close what they opened.
+by `suffered`: as long as none has, they end the row that they began, and close what they opened.
 """
 
 import enum
@@ -120,14 +120,24 @@ class _Listener(CircuitBreakerListener):
         self._entered(STATES[new_state.name])
 
 
-def _machine(settings: Settings, entered: Callable[[State], None]) -> CircuitBreaker:
-    """It compares its time-out with the wall clock, but only where it is called while it is open."""
-    return CircuitBreaker(
-        fail_max=settings.failures,
-        success_threshold=settings.probes,
-        listeners=[_Listener(entered)],
-        throw_new_error_on_trip=False,
-    )
+def _machine(
+    settings: Settings, entered: Callable[[State], None], state: State = State.CLOSED, counted: int = 0
+) -> CircuitBreaker:
+    """It compares its time-out with the wall clock, but only where it is called while it is open.
+
+    `counted`: failures in a row of CLOSED, successful probes of HALF_OPEN; as many as do not end that state.
+    """
+    machine = CircuitBreaker(settings.failures, success_threshold=settings.probes, throw_new_error_on_trip=False)
+    if state is State.OPEN:
+        machine.open()
+    elif state is State.HALF_OPEN:
+        machine.half_open()
+    step, most = (_fail, settings.failures) if state is State.CLOSED else (_succeed, settings.probes)
+    for _ in range(0 if state is State.OPEN else min(counted, most - 1)):
+        with suppress(_Failed):
+            machine.call(step)
+    machine.add_listener(_Listener(entered))
+    return machine
 
 
 @final
@@ -221,6 +231,8 @@ class Breaker:
         if permit != self._calm:
             self._left(permit, result, request=request)
         elif result is Result.SUCCEEDED:
+            if not request:
+                return self._recovered() if self.failing and not self.suffered else 0
             self._window.succeeded()
             if self.failing:
                 return self._recovered()
@@ -256,6 +268,16 @@ class Breaker:
             if permit == self._calm:
                 self._window.took_back()
             self._failed(self._row if ended == self._rows else 0)
+
+    def reconfigure(self, settings: Settings) -> None:
+        """From now on. What is known stays, but for the results in the window where that has another length."""
+        if settings.window != self._settings.window:
+            self._window = Window(settings.window, self._clock)
+        self._settings = settings
+        self._due = min(self._due, self._clock() + settings.longest)
+        old = self._machine
+        counted = old.success_counter if self.state is State.HALF_OPEN else old.fail_counter
+        self._machine = _machine(settings, self._entered, self.state, counted)
 
     def retry_after(self) -> float:
         """Seconds until it may be asked again; more than 0 while it is refused."""

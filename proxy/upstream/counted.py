@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Final, final
 
 from proxy.errors import Failure
-from proxy.exchange import Exchange, Reply, Sink
+from proxy.exchange import Exchange, Express, Reply, Sink
 from proxy.openai.splitting import part_usage
 from proxy.upstream.call import Call
 from proxy.upstream.whole_events import WholeEvents, is_event_stream
@@ -107,9 +107,9 @@ class Stripped:
         body = self._reply.whole()
         return body if self._events is None or body is None else self._less(body)
 
-    def attach(self, sink: Sink) -> None:
+    def attach(self, sink: Sink, express: Express | None = None) -> None:
         if self._events is None:
-            self._reply.attach(sink)
+            self._reply.attach(sink, express)
         else:
             self._sink = sink
             self._reply.attach(self)

@@ -1,24 +1,40 @@
 """Several API keys of one upstream: which is used next, and which rest. Sans-IO.
 
-Upstreams limit by key and model, so a key that met a limit rests for that model alone. A key that was refused
-rests for all of them, each time twice as long, until it has worked once.
+Upstreams limit by key and model, so a key that met a limit rests for that model alone.
+
+What a client sent may be why a key was refused, and then every other is refused alike. So a refusal makes a key rest
+only once another has answered the same request: for the model, or for all of them, each time twice as long, until it
+has worked once. Until then the key is in doubt, and taken last; not at all, if it has rested for all and not worked
+since. Once another is refused for the same request, neither is in doubt.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from math import ldexp
 from typing import Final, final
 
-__all__ = ["KeyPool"]
+__all__ = ["KeyPool", "Refusal"]
 
 MAX_RESTS: Final = 1_024
 """Pairs of key and model that are remembered. Clients choose models; the oldest pairs go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Of one request, with one key. If it was the key's, that rests for so many `seconds`."""
+
+    keys: "KeyPool"
+    index: int
+    model: str | None
+    """None: for all of them."""
+    seconds: float
 
 
 @final
 class KeyPool:
     """`clock` is monotonic. No key rests for more than `longest` seconds. Those that rest in `before` rest here too."""
 
-    __slots__ = ("_clock", "_keys", "_longest", "_next", "_refusals", "_rests", "_suspended", "_until")
+    __slots__ = ("_clock", "_doubted", "_keys", "_longest", "_next", "_refusals", "_rests", "_suspended", "_until")
 
     def __init__(
         self, keys: Sequence[str], clock: Callable[[], float], *, longest: float, before: "KeyPool | None" = None
@@ -32,8 +48,10 @@ class KeyPool:
         self._rests: dict[tuple[int, str], float] = {}
         self._suspended = [0.0] * len(keys)
         self._refusals = [0] * len(keys)
+        self._doubted = [0.0] * len(keys)
+        """Until when each is taken last."""
         self._until = 0.0
-        """When the last of them has rested; 0 while none rests."""
+        """When the last of them has rested, and is in doubt no more; 0 while none is."""
         if before is not None:
             self._follow(before)
 
@@ -44,14 +62,15 @@ class KeyPool:
         now = self._clock()
         suspended = sum([until > now for until in self._suspended])
         resting = sum([until > now for until in self._rests.values()])
-        return f"<KeyPool {len(self)} keys, {suspended} suspended, {resting} resting>"
+        doubted = sum([until > now for until in self._doubted])
+        return f"<KeyPool {len(self)} keys, {suspended} suspended, {resting} resting, {doubted} in doubt>"
 
     @property
     def resting(self) -> int:
         """Keys that are not used now, for one model at least."""
         now = self._clock()
         resting = {index for (index, _), until in self._rests.items() if until > now}
-        return len(resting | {index for index, until in enumerate(self._suspended) if until > now})
+        return len(resting | {index for index in range(len(self)) if self._left_out(index) > now})
 
     def holds(self, keys: Sequence[str]) -> bool:
         """These and no others, in this order."""
@@ -60,16 +79,23 @@ class KeyPool:
     def key(self, index: int) -> bytes:
         return self._keys[index]
 
-    def pick(self, model: str) -> int | None:
-        """The index of a key that may be used for the model now; None: `left` says when."""
+    def pick(self, model: str, refusals: Collection[Refusal] = ()) -> int | None:
+        """The index of a key that may be used for the model now, by a request that met these refusals.
+
+        None: `left` says when, or every key that may be used has refused it.
+        """
         index = self._next
-        if self._until and not self._all_rested():
-            found = self._usable(index, model)
+        if refusals or (self._until and not self._all_rested()):
+            found = self._usable(index, model, refusals)
             if found is None:
                 return None
             index = found
         self._next = index + 1 if index + 1 < len(self._keys) else 0
         return index
+
+    def has_key(self, model: str, refusals: Collection[Refusal]) -> bool:
+        """`pick` would find one."""
+        return self._usable(self._next, model, refusals) is not None
 
     def rest(self, index: int, model: str, seconds: float) -> None:
         """The key met a limit of the model."""
@@ -80,8 +106,31 @@ class KeyPool:
             del self._rests[next(iter(self._rests))]
         self._until = max(self._until, until)
 
+    def refused(
+        self, index: int, model: str | None, seconds: float, before: Collection[Refusal]
+    ) -> tuple[Refusal, ...]:
+        """What a request has met that met those `before`, and was refused with this key now."""
+        others = self._that_met(before)
+        for each in others:
+            self._doubted[each] = 0.0
+        if not others:
+            self._doubted[index] = until = self._clock() + min(seconds, self._longest)
+            self._until = max(self._until, until)
+        return (*before, Refusal(self, index, model, seconds))
+
+    def blame(self, refusals: Collection[Refusal]) -> None:
+        """Of a request that another key has had answered."""
+        for each in refusals:
+            if each.keys is not self:
+                continue
+            self._doubted[each.index] = 0.0
+            if each.model is None:
+                self.suspend(each.index, each.seconds)
+            else:
+                self.rest(each.index, each.model, each.seconds)
+
     def suspend(self, index: int, seconds: float) -> None:
-        """The key was refused. What was sent before it was suspended is refused as well, and counts no more."""
+        """The key is not accepted. What was sent before it was suspended is refused as well, and counts no more."""
         now = self._clock()
         if self._suspended[index] > now:
             return
@@ -92,9 +141,9 @@ class KeyPool:
 
     def works(self, index: int) -> None:
         """The key was not refused."""
-        if self._refusals[index]:
+        if self._refusals[index] or self._doubted[index]:
             self._refusals[index] = 0
-            self._suspended[index] = 0.0
+            self._suspended[index] = self._doubted[index] = 0.0
 
     def left(self, model: str) -> float:
         """Seconds until a key may be used for the model: 0 for now."""
@@ -124,11 +173,19 @@ class KeyPool:
         self._until = 0.0
         return True
 
-    def _usable(self, index: int, model: str) -> int | None:
-        """The first in turn."""
-        now, count = self._clock(), len(self._keys)
+    def _usable(self, index: int, model: str, refusals: Collection[Refusal]) -> int | None:
+        """The first in turn, those in doubt after the others."""
+        now, count, refused = self._clock(), len(self._keys), self._that_met(refusals)
         turns = ((index + step) % count for step in range(count))
-        return next((turn for turn in turns if self._ends(turn, model) <= now), None)
+        usable = [turn for turn in turns if turn not in refused and self._ends(turn, model) <= now]
+        return min(usable, key=lambda turn: self._doubted[turn] > now, default=None)
+
+    def _that_met(self, refusals: Collection[Refusal]) -> list[int]:
+        return [refusal.index for refusal in refusals if refusal.keys is self]
 
     def _ends(self, index: int, model: str) -> float:
-        return max(self._suspended[index], self._rests.get((index, model), 0.0))
+        return max(self._left_out(index), self._rests.get((index, model), 0.0))
+
+    def _left_out(self, index: int) -> float:
+        """Until when, for all models."""
+        return max(self._suspended[index], self._doubted[index]) if self._refusals[index] else 0.0

@@ -189,7 +189,7 @@ class Leg:
                 others = self._followed or place + 1 < len(members)
                 found = await self._met(exchange, body, following, others=others)
                 good = not isinstance(found, Failure) and found.status < 400
-                if paid and ((good and place) or not was_sent(found)):
+                if paid and ((good and not again) or not was_sent(found)):
                     following.endpoint.budget.refund()
                 met = sooner(before, found)
                 if good:
@@ -251,7 +251,7 @@ class Leg:
             _seen(met, ours=ours),
             self.policy(met),
             tries=tries,
-            keys=ours and member.has_key(exchange.model),
+            keys=ours and member.has_key(exchange),
             others=others or self._followed,
             left=self.left(exchange),
             draw=self._draw,
@@ -313,11 +313,18 @@ def sooner(before: Failure | None, met: A | Failure) -> A | Failure:
 
 
 def _keep(exchange: Exchange, kept: Kept[Reply] | None, met: Reply, *, again: bool) -> Kept[Reply] | None:
-    """Who is asked again needs the slot that its answer holds."""
-    if again or kept is not None:
+    """Who is asked again needs the slot that its answer holds, while it is not whole."""
+    if kept is not None or (again and not _is_whole(met)):
         met.abort()
         return kept
     return Kept(exchange, met)
+
+
+def _is_whole(reply: Reply) -> bool:
+    try:
+        return reply.whole() is not None
+    except Failure:
+        return False
 
 
 def _end(exchange: Exchange, met: Reply | Failure, kept: Kept[Reply] | None) -> Reply:

@@ -8,7 +8,6 @@ from typing import Final, Protocol, final
 from proxy.admission.gate import Priority
 from proxy.errors import Failure, Kind
 from proxy.exchange import Body, Exchange, LiveReply
-from proxy.upstream.balance import PeakEwma
 from proxy.upstream.breaker import Result, State
 from proxy.upstream.call import UpstreamCall
 from proxy.upstream.deadlines import CallTimeouts, asked_for
@@ -60,7 +59,7 @@ class Member:
 
     __slots__ = (
         *("_call", "_charge", "_clock", "_events", "_timed", "_timeouts", "_within"),
-        *("endpoint", "identity", "name", "weight"),
+        *("endpoint", "identity", "latency", "name", "weight"),
     )
 
     def __init__(
@@ -78,6 +77,7 @@ class Member:
         self.name = endpoint.name
         self.identity = call.identity
         self.endpoint = endpoint
+        self.latency = endpoint.latency
         self.weight = weight
         self._call = call
         self._timeouts = timeouts
@@ -95,14 +95,10 @@ class Member:
     def busy(self) -> int:
         return self.endpoint.gate.busy
 
-    @property
-    def latency(self) -> PeakEwma:
-        return self.endpoint.latency
-
-    def has_key(self, model: str) -> bool:
-        """Another of its keys may be used."""
+    def has_key(self, exchange: Exchange) -> bool:
+        """Another of its keys may be used: one that was not refused for the same request."""
         keys = self.endpoint.keys
-        return keys is not None and len(keys) > 1 and keys.left(model) <= 0
+        return keys is not None and len(keys) > 1 and keys.has_key(exchange.model, exchange.refusals)
 
     async def send(self, exchange: Exchange, body: bytes | Body, *, others: bool = False) -> LiveReply:
         """Sends once, if it may. `others` may be asked in its place, so that it waits for no slot for long.
@@ -123,7 +119,7 @@ class Member:
             until = _deadline(exchange)
             await gate.enter(priority, min(until, self._clock() + BRIEFLY) if others else until)
         # Much may have come about while it waited.
-        index = NO_KEY if keys is None else keys.pick(exchange.model)
+        index = NO_KEY if keys is None else keys.pick(exchange.model, exchange.refusals)
         permit = None if index is None else NO_PERMIT if breaker is None else breaker.enter(self._within)
         if index is None or permit is None:
             gate.leave()
@@ -142,10 +138,14 @@ class Member:
                 ended = breaker.leave(permit, result)
             if result is not Result.SUCCEEDED:
                 self._failed(exchange, failure, result)
-        if keys is None and reply.over and reply.status < 400 and not (exchange.stream or self._timed):
+        if keys is None and reply.over and reply.status < 400 and not exchange.stream:
             # Here most answers come and go: of these nothing is left to be found out.
-            endpoint.failed_at = -inf
-            gate.leave(self._clock() - exchange.upstream_started_at)
+            taken = self._clock() - exchange.upstream_started_at
+            if not endpoint.proven:
+                endpoint.succeeded()
+            gate.leave(taken)
+            if self._timed:
+                endpoint.latency.observe(taken)
             if breaker is not None and breaker.openings:
                 breaker.came_whole(permit)
             return reply
@@ -185,7 +185,7 @@ class Member:
 
     def _blamed(self, how: str, taken: float) -> None:
         """It has failed, after so many seconds."""
-        self.endpoint.failed_at = self._clock()
+        self.endpoint.failed(self._clock())
         self.endpoint.latency.observe(taken + PENALTY)
         self._events.failed(self.name, how)
 
@@ -196,6 +196,8 @@ class Member:
             self._cool(exchange, reply, index)
         elif endpoint.keys is not None:
             endpoint.keys.works(index)
+            if exchange.refusals:
+                endpoint.keys.blame(exchange.refusals)
         if status < 400 and self._timed:
             if is_event_stream(reply):
                 reply.at_first(lambda: endpoint.latency.observe(self._clock() - started))
@@ -204,7 +206,9 @@ class Member:
         taken = self._clock() - started
         seconds = None
         if status < 400:
-            endpoint.failed_at, seconds = -inf, taken
+            seconds = taken
+            if not endpoint.proven:
+                endpoint.succeeded()
         course, over = _Course(exchange, permit, ended, taken), reply.over
         if over:
             self._over(course, reply, seconds)
@@ -233,10 +237,10 @@ class Member:
         self._blamed(ERROR_FRAME if failure is None else failure.kind.value, course.taken)
 
     def _cool(self, exchange: Exchange, reply: LiveReply, index: int) -> None:
-        """A key that was refused rests; others of the same upstream may still be used."""
+        """A key that met a limit rests, and one that was refused is in doubt; others of the same upstream go on."""
         keys: KeyPool | None = self.endpoint.keys
         if reply.status in REFUSING:
-            self.endpoint.failed_at = self._clock()
+            self.endpoint.failed(self._clock())
         if reply.status == TOO_MANY:
             self._events.failed(self.name, "status_429")
             if self._timed:
@@ -247,11 +251,10 @@ class Member:
             after = Seen.told(reply.status, reply.headers).retry_after
             if after is not None or len(keys) > 1:
                 keys.rest(index, exchange.model, REST if after is None else after)
-        elif reply.status == UNAUTHORIZED and len(keys) > 1:
-            keys.suspend(index, SUSPENDED)
-        elif reply.status == FORBIDDEN and len(keys) > 1:
-            # It may be for this model alone.
-            keys.rest(index, exchange.model, SUSPENDED)
+        elif reply.status in (UNAUTHORIZED, FORBIDDEN) and len(keys) > 1:
+            # 403 may be for this model alone.
+            model = exchange.model if reply.status == FORBIDDEN else None
+            exchange.refusals = keys.refused(index, model, SUSPENDED, exchange.refusals)
 
     def _unavailable(self, exchange: Exchange) -> Failure:
         self._events.refused(self.name)

@@ -1,6 +1,5 @@
 """A model's way to an answer: leg after leg, each asked as if the request had been for it alone."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, final
 
@@ -81,7 +80,7 @@ class ModelRoute:
                 asked, rationed = following, None
                 met = sooner(before, found)
             return _best(exchange, met if rationed is None or isinstance(met, Failure) else rationed, kept, first)
-        except asyncio.CancelledError:
+        except BaseException:
             if kept is not None:
                 kept.abort()
             raise

@@ -24,8 +24,8 @@ class Probe:
     """`interval` in seconds. `told` hears of each result. What is open and cools down is not asked.
 
     A failure counts as one of a request does. An answer says that an upstream lives, and not that it serves: it counts
-    only where probes alone have opened the breaker, which it closes then. Else it ends the cool-down, and the next
-    request is the one that finds out.
+    only where probes alone have failed, whose row it ends, or have opened the breaker, which it closes then. Else it
+    ends the cool-down, and the next request is the one that finds out.
     """
 
     def __init__(
@@ -92,12 +92,12 @@ class Probe:
             answered = await self._answers()
             if not answered:
                 result = Result.FAILED
-            elif probes and breaker is not None and not breaker.suffered:
+            elif breaker is not None and not (probes and breaker.suffered):
                 result = Result.SUCCEEDED
         finally:
             if breaker is not None:
                 breaker.leave(permit, result, request=False)
-                if result is Result.SUCCEEDED:
+                if probes and result is Result.SUCCEEDED:
                     breaker.came_whole(permit)
         self._told(self._endpoint.name, answered)
 

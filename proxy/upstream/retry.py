@@ -273,6 +273,15 @@ class RetryBudget:
         self._units -= TOKEN
         return True
 
+    @property
+    def debt(self) -> float:
+        """Tries that were made beyond what there was."""
+        return max(0, -self._units) / TOKEN
+
+    def forgive(self) -> None:
+        """Its debt."""
+        self._units = max(self._units, 0)
+
     def refund(self) -> None:
         """A try at another upstream succeeded: it took nothing from this one's health."""
         self._units = min(self._units + TOKEN, self._most)

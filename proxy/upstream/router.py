@@ -12,6 +12,8 @@ __all__ = ["Router"]
 T = TypeVar("T")
 
 
+MAX_PICKED: Final = 1_024
+"""Names that are matched with the patterns once only: a client may send any."""
 _NONE: Final[Mapping[str, str]] = {}
 
 
@@ -37,6 +39,7 @@ class Router(Generic[T]):
         if first is None:
             raise ValueError("a router needs an upstream")
         patterns.sort(key=lambda pair: (-len(_literal(pair[0])), -len(re.sub(r"[*?]|\[.[^]]*\]", "", pair[0]))))
+        self._picked: dict[str, T] = {}
         self._patterns = [(re.compile(fnmatch.translate(pattern)), route) for pattern, route in patterns]
         self._default = next((route for pattern, route in patterns if pattern == "*"), first)
 
@@ -54,11 +57,13 @@ class Router(Generic[T]):
         """
         if not model:
             return self._default
-        route = self._exact.get(model)
+        route = self._exact.get(model) or self._picked.get(model)
         if route is not None:
             return route
         for pattern, candidate in self._patterns:
             if pattern.match(model):
+                if len(self._picked) < MAX_PICKED:
+                    self._picked[model] = candidate
                 return candidate
         raise Failure(Kind.MODEL_NOT_FOUND, param="model")
 

@@ -43,7 +43,7 @@ class ClockedRedis:
     """
 
     def __init__(self, server: RedisServer, time: Time) -> None:
-        self.client: Any = redis.Redis(unix_socket_path=str(server.socket), protocol=2)
+        self.client: Any = redis.Redis(unix_socket_path=str(server.socket), protocol=2, driver_info=None)
         self.time = time
         self.loses: BaseException | None = None
         self.acts = False

@@ -136,22 +136,28 @@ class RedisServer:
 
     def tell(self, *command: str | bytes | float, password: str | None = None) -> Any:
         """On a connection of its own, which is closed again."""
-        with redis.Redis(port=self.port, protocol=2, socket_timeout=START, password=password) as client:
+        with self._client(password) as client:
             return client.execute_command(*command)
 
     def pristine(self) -> None:
         """As freshly started: no keys, no scripts, nothing configured, and running."""
         if self._process is None or self._process.poll() is not None:
             self.start()
-        for command in (
+        commands = (
             "REPLICAOF NO ONE",
             "CONFIG SET requirepass '' maxmemory 0 maxmemory-policy noeviction maxclients 1000",
             "ACL SETUSER default on nopass ~* &* +@all",
             "SCRIPT FLUSH",
             "FLUSHALL",
             "CONFIG RESETSTAT",
-        ):
-            self.tell(*(word.strip("'") for word in command.split()))
+        )
+        with self._client() as client:
+            for command in commands:
+                client.execute_command(*(word.strip("'") for word in command.split()))
+
+    def _client(self, password: str | None = None) -> redis.Redis:
+        # A client that is to say its version reads the metadata of installed packages: longer than the command takes.
+        return redis.Redis(port=self.port, protocol=2, socket_timeout=START, password=password, driver_info=None)
 
     def _watch(self, server: str) -> None:
         if self._watcher.stdin is not None:

@@ -13,8 +13,9 @@ from proxy.accounting import Accounting
 from proxy.auth import PassThrough
 from proxy.billing import Bills
 from proxy.errors import Failure, Kind
-from proxy.exchange import Ask, Exchange, Flow, Headers, LiveReply, Observe, Reply, Sink, header
+from proxy.exchange import Ask, Exchange, Express, Flow, Headers, LiveReply, Observe, Reply, Sink, header
 from proxy.heartbeat import Heartbeat
+from proxy.http1.express import ShortWay
 from proxy.limiting.measure import Measure
 from proxy.pipeline import Pipeline
 from proxy.tee import Tee
@@ -44,7 +45,10 @@ class FakeClient:
 
     def __init__(self) -> None:
         self.started = self.finished = self.aborted = False
+        self.gone = False
         self.sent = 0
+        self.passed = 0
+        """Chunks that came as they were framed upstream."""
         self.status = 0
         self.headers: Headers = []
         self.length: int | None = None
@@ -69,6 +73,16 @@ class FakeClient:
         self.chunks.append(chunk)
         self.body += chunk
         self.sent += len(chunk)
+
+    def express(self, keep: Callable[[bytes], object], mark: bytes) -> ShortWay:
+        return ShortWay(self, self._framed, keep, mark)
+
+    def _framed(self, framed: bytes) -> None:
+        line, _, rest = framed.partition(b"\r\n")
+        assert len(rest) == int(line, 16) + 2
+        self.sent -= len(rest) - 2
+        self.write(rest[:-2])
+        self.passed += 1
 
     def finish(self) -> None:
         assert self.started
@@ -149,6 +163,7 @@ class FakeReply:
         self.aborted = 0
         self.paused = False
         self.sink: Sink | None = None
+        self._express: Express | None = None
         self._body = body
         self._whole = False
         self._ended: Callable[[], object] | None = None
@@ -181,8 +196,8 @@ class FakeReply:
     def whole(self) -> bytes | None:
         return self._body
 
-    def attach(self, sink: Sink) -> None:
-        self.sink = sink
+    def attach(self, sink: Sink, express: Express | None = None) -> None:
+        self.sink, self._express = sink, express
         if self._body is not None:
             sink.data(self._body)
             sink.end()
@@ -193,7 +208,8 @@ class FakeReply:
             came, self._came = self._came, None
             if came is not None:
                 came()
-            self.sink.data(chunk)
+            if self._express is None or not self._express.pass_on(b"%x\r\n%b\r\n" % (len(chunk), chunk)):
+                self.sink.data(chunk)
 
     def end(self) -> None:
         assert self.sink is not None

@@ -77,6 +77,16 @@ async def test_o6_a_retry_budget_is_not_refilled() -> None:
         assert two.endpoint().budget.take()
 
 
+async def test_o6_who_has_failed_is_known() -> None:
+    """A reload does not make an upstream well, nor one that answers a stranger."""
+    async with pair() as two:
+        await two.ask()
+        two.endpoint("b").failed(asyncio.get_running_loop().time())
+        two.reload(timeouts__idle=77.0)
+        assert [two.endpoint(name).proven for name in "ab"] == [True, False]
+        assert not two.endpoint("b").is_well(asyncio.get_running_loop().time())
+
+
 async def test_o6_other_rules_of_admission_add_no_slots() -> None:
     """Calls under way hold theirs, whatever changes in [admission], and who waits is served by the new rules."""
     held = asyncio.Event()
@@ -115,20 +125,34 @@ async def test_o6_gauges_tell_what_is_configured() -> None:
 
 
 async def test_o6_one_asks_redis_however_often_it_is_reloaded(redis_server: RedisServer) -> None:
-    """Each reload's breakers are shared in place of those before; nobody asks once the gateway has stopped."""
+    """New breakers are shared in place of those before; nobody asks once the gateway has stopped."""
     async with pair(redis__url=redis_server.url, **OPENS) as two:
         assert pollers() == 1
-        for window in (20.0, 21.0, 22.0):
-            two.reload(breaker__window=window)
+        for enabled in (False, True, False, True):
+            two.reload(breaker__enabled=enabled)
         upstreams = two.gateway.app._upstreams
         await until(lambda: upstreams._sharing is not None and upstreams._sharing.done())
         assert pollers() == 1
-        two.reload(breaker__window=23.0)
+        two.reload(breaker__enabled=False)
     await until(lambda: not pollers())
 
 
+async def test_o6_an_open_breaker_stays_open_under_other_settings() -> None:
+    """Whoever turns its screws while an upstream is down does not send it everybody again."""
+    async with pair(**OPENS) as two:
+        await two.first.stop()
+        await two.ask()
+        assert two.state() is State.OPEN
+        two.reload(breaker__failures=7, breaker__window=20.0, breaker__probes=3)
+        assert two.state() is State.OPEN
+        sample = two.gateway.sample
+        attempts = await sample("askonce_upstream_attempts_total", upstream="a")
+        await two.ask()
+        assert await sample("askonce_upstream_attempts_total", upstream="a") == attempts
+
+
 async def test_o6_who_opened_hears_of_it_with_new_breakers(redis_server: RedisServer) -> None:
-    """A reload of [breaker] makes new ones. They are as open as everybody else's, whoever it was that said so."""
+    """Where there was none for a while, it is as open as everybody else's, whoever it was that said so."""
     async with pair(redis__url=redis_server.url, **OPENS) as two:
         await two.first.stop()
         await two.ask()
@@ -136,7 +160,8 @@ async def test_o6_who_opened_hears_of_it_with_new_breakers(redis_server: RedisSe
         shared = two.gateway.app._upstreams._shared
         assert shared is not None
         await until(lambda: not any(seat.news for seat in shared._seats.values()))
-        two.reload(breaker__window=20.0)
+        two.reload(breaker__enabled=False)
+        two.reload(breaker__enabled=True)
         assert two.state() is State.CLOSED
         await until(lambda: two.state() is State.OPEN)
 

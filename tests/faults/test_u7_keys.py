@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -10,19 +11,30 @@ from tests.fakes.answers import Answer, json_answer
 from tests.fakes.asking import completion_answer
 from tests.fakes.frames import CHAT
 from tests.fakes.pair import Pair, pair, said, told
-from tests.fakes.upstream import Answers, Request
+from tests.fakes.upstream import Request
 
 REFUSAL = {"error": {"message": "m", "type": "t", "param": None, "code": "c"}}
+Answering = Callable[[Request], Answer]
+STRAY = ("x-stray", "1")
 TWO_KEYS = {"upstreams__a__keys": ["sk-one", "sk-two"], "routes__main__groups": ["a"]}
 
 
-def refusing(status: int, *keys: str, retry_after: str = "30", model: str = "") -> Answers:
+def refusing(status: int, *keys: str, retry_after: str = "30", model: str = "") -> Answering:
     """An upstream that refuses requests with these keys; those alone that say so, where they are for one model."""
     headers = [("retry-after", retry_after)] if retry_after else []
 
     def answer(request: Request) -> Answer:
         refused = _key(request) in keys and model.encode() in (b"", request.header(b"x-about"))
         return json_answer(REFUSAL, status, headers) if refused else completion_answer("from a")
+
+    return answer
+
+
+def offended(status: int) -> Answering:
+    """An upstream that refuses what has a stray field, whatever the key."""
+
+    def answer(request: Request) -> Answer:
+        return json_answer(REFUSAL, status) if request.header(STRAY[0].encode()) else completion_answer("from a")
 
     return answer
 
@@ -117,6 +129,71 @@ async def test_u7_a_key_that_is_refused_is_suspended() -> None:
         assert two.state() is State.CLOSED
 
 
+@pytest.mark.parametrize("status", [401, 403])
+async def test_u7_one_client_s_refusals_are_its_own(status: int) -> None:
+    """What every key is refused for costs none its turn: that client hears it, and all others are served with both."""
+    async with pair(**TWO_KEYS) as two:
+        two.first.script(offended(status))
+        assert told(response := await two.ask(headers=[STRAY])) == ("a", 2)
+        assert (response.status, response.error_code) == (status, "c")
+        await asyncio.gather(*[two.ask(headers=[STRAY]) for _ in range(6)])
+        assert await two.gateway.sample("askonce_upstream_keys_resting", upstream="a") == 0
+        before = len(two.first.requests)
+        assert [(await two.ask()).status for _ in range(6)] == [200] * 6
+        assert Counter(keys_of(two)[before:]) == {"sk-one": 3, "sk-two": 3}
+
+
+async def test_u7_one_client_s_refusals_beyond_the_retry_budget() -> None:
+    """Which of them were its own can't be found out any more, and yet everybody else is served, at the first try."""
+    async with pair(**TWO_KEYS) as two:
+        two.first.script(offended(401))
+        answers = [await two.ask(headers=[STRAY]) for _ in range(30)]
+        assert {told(response)[1] for response in answers} == {1, 2}
+        assert await two.gateway.sample("askonce_upstream_keys_resting", upstream="a") == 0
+        assert [told(await two.ask()) for _ in range(6)] == [("a", 1)] * 6
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_u7_a_dead_key_rests_whatever_clients_send(status: int) -> None:
+    """Beside a good one, which goes on."""
+    async with pair(**TWO_KEYS) as two:
+        dead, stray = refusing(status, "sk-one"), offended(status)
+        two.first.script(lambda request: stray(request) if request.header(b"x-stray") else dead(request))
+        for _ in range(3):
+            assert (await two.ask(headers=[STRAY])).status == status
+            assert (await two.ask()).status == 200
+        assert await two.gateway.sample("askonce_upstream_keys_resting", upstream="a") == 1
+        before = len(two.first.requests)
+        assert [(await two.ask()).status for _ in range(3)] == [200] * 3
+        assert keys_of(two)[before:] == ["sk-two"] * 3
+
+
+async def test_u7_a_refused_key_is_let_alone_while_the_next_is_asked() -> None:
+    """Nobody else is sent with it until it is known whose fault it was."""
+    held = asyncio.Event()
+    async with pair(**TWO_KEYS) as two:
+        two.first.script(json_answer(REFUSAL, 401), completion_answer(before=held))
+        flying = [asyncio.ensure_future(two.ask())]  # noqa: TID251  (awaited below)
+        await two.first.received(2)
+        flying += [asyncio.ensure_future(two.ask()) for _ in range(3)]  # noqa: TID251  (awaited below)
+        await two.first.received(5)
+        held.set()
+        assert [response.status for response in await asyncio.gather(*flying)] == [200] * 4
+        assert keys_of(two) == ["sk-one", *["sk-two"] * 4]
+
+
+async def test_u7_when_every_key_is_dead() -> None:
+    """Each client hears the upstream's own 401, after one try with each key; a mended one serves at once."""
+    async with pair(**TWO_KEYS) as two:
+        two.first.script(refusing(401, "sk-one", "sk-two"))
+        answers = [await two.ask() for _ in range(4)]
+        assert [(response.status, response.error_code, told(response)) for response in answers] == [
+            (401, "c", ("a", 2))
+        ] * 4
+        two.first.script(refusing(401, "sk-one"))
+        assert (await two.ask()).status == 200
+
+
 async def test_u7_the_only_key_is_never_suspended() -> None:
     """Its operator may mend it at the upstream: 401 is relayed each time, and asked again."""
     async with pair(upstreams__a__key="sk-one", routes__main__groups=["a"]) as two:
@@ -146,6 +223,31 @@ async def test_h17_each_upstream_has_its_own_key() -> None:
         assert two.first.request.header(b"authorization") == b"Bearer sk-a"
         assert two.second.request.all(b"authorization") == []
         assert two.second.request.header(b"api-key") == b"sk-b"
+
+
+BILLED = [("openai-organization", "org-client"), ("openai-project", "proj-client")]
+
+
+def billed(two: Pair) -> list[bytes | None]:
+    """Whom the last request to the first upstream was to be billed to."""
+    return [two.first.requests[-1].header(name.encode()) for name, _ in BILLED]
+
+
+async def test_h17_whom_a_client_s_key_bills_is_not_told_with_another() -> None:
+    """With the gateway's key, organisation and project are those from the configuration, or none."""
+    async with pair(**TWO_KEYS) as two:
+        await two.ask(headers=BILLED)
+        assert billed(two) == [None, None]
+        two.reload(upstreams__a__organization="org-ours")
+        await two.ask(headers=BILLED)
+        assert billed(two) == [b"org-ours", None]
+
+
+async def test_h17_whom_a_client_s_key_bills_goes_with_it() -> None:
+    """In pass-through they go as they came."""
+    async with pair() as two:
+        await two.ask(headers=[("authorization", "Bearer sk-client"), *BILLED])
+        assert billed(two) == [b"org-client", b"proj-client"]
 
 
 async def test_u7_a_new_key_is_in_effect_at_once() -> None:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.fakes.answers import json_answer
+from tests.fakes.answers import Answer, Framing, Piece, json_answer
 from tests.fakes.asking import completion_answer, status_of
 from tests.fakes.frames import CHAT
 from tests.fakes.pair import Pair, pair, said, told
@@ -69,3 +69,13 @@ async def test_u9_a_stale_answer_bears_no_name_of_a_failed_one() -> None:
         response = await two.ask()
         assert is_stale(response)
         assert response.header(b"x-request-id") == response.header(b"x-askonce-call-id")
+
+
+async def test_u9_what_a_stale_answer_stands_for_is_let_go() -> None:
+    """A refusal whose body never ends holds no connection, once its client has another answer."""
+    async with pair(**STALE, routes__main__groups=["a"]) as two:
+        await past_its_time(two)
+        endless: list[Piece] = [b"{", asyncio.Event()]
+        two.first.script(Answer(503, [("content-type", "application/json")], endless, Framing.CHUNKED))
+        assert is_stale(await two.ask())
+        await two.first.aborted()

@@ -94,6 +94,18 @@ def spoiled(draw: st.DrawFn, messages: st.SearchStrategy[bytes]) -> bytes:
     return data
 
 
+CHUNKS = st.sampled_from([
+    b"3\r\na\n\n\r\n", b"7\r\nhello\n\n\r\n", b"a\r\n01234567\n\n\r\n", b"A\r\n01234567\n\n\r\n",
+    b"07\r\nhello\n\n\r\n", b"7;x=y\r\nhello\n\n\r\n", b"4\r\n1\r\n\n\r\n", b"2\r\n\n\n\r\n",
+    b"102\r\n%b\n\n\r\n" % (256 * b"x"), b"8\r\n1\r\na\n\n\r\n\r\n", b"7\r\nerror\n\n\r\n", b"7\r\nhell\n\n\r\n",
+    b"6\r\nhello\n\n\r\n", b"+7\r\nhello\n\n\r\n", b"0x7\r\nhello\n\n\r\n", b"7\nhello\n\n\r\n",
+    b" 7\r\nhello\n\n\r\n", b"7 \r\nhello\n\n\r\n", b"7\r\nhello\r\n", b"0\r\n", b"1", b"0\r\n\r\n", b"7", b"7\r",
+    b"\r", b"\n", b"\r\n", b"7\r\n", b"hello", b"7\r\nhello\n\n\r", b"7\r\nhello\n\n", b"\n\n\r\n", b"X-A: b\r\n",
+    b"X-A: b\n\n\r\n",
+])  # fmt: skip
+chunked_reads = st.lists(st.one_of(CHUNKS, CHUNKS, st.binary(min_size=1, max_size=4)), max_size=12)
+"""What may come, read by read, behind the head of a chunked answer."""
+
 cuts = st.lists(st.integers(0, 4_000), max_size=12)
 
 LINES = st.sampled_from([

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import Any, final
 
+from proxy.http1.express import ShortWay
 from proxy.http1.messages import BadMessage, Caps, Known, RequestHead, ResponseHead
 from proxy.http1.readers import RequestReader, ResponseReader
 
@@ -18,6 +19,8 @@ class Recorder:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.gone = False
+        self.sent = 0
 
     def request_head(self, head: RequestHead) -> None:
         self._heads(head)
@@ -46,6 +49,11 @@ class Recorder:
         self._add("body", chunk)
 
     request_body = response_body = _body
+
+    def framed(self, framed: bytes) -> None:
+        line, _, rest = framed.partition(b"\r\n")
+        assert line == b"%x" % (len(rest) - 2)
+        self._body(rest[:-2])
 
     def _end(self) -> None:
         assert self.events, "an end before any head"
@@ -88,17 +96,28 @@ def read_requests(blocks: Iterable[bytes], caps: Caps | None = None, known: Know
 
 
 def read_responses(
-    blocks: Iterable[bytes], *, heads_only: tuple[bool, ...] = (False,), eof: bool = False, caps: Caps | None = None
+    blocks: Iterable[bytes],
+    *,
+    heads_only: tuple[bool, ...] = (False,),
+    eof: bool = False,
+    caps: Caps | None = None,
+    passed: list[bytes] | None = None,
 ) -> list[Event]:
-    """One request is outstanding at a time, as on a connection of the pool."""
+    """One request is outstanding at a time, as on a connection of the pool.
+
+    `passed`, where there is one, gets the chunks that went on as they were framed.
+    """
     recorder = Recorder()
+    way = ShortWay(recorder, recorder.framed, (passed if passed is not None else []).append, b"error")
+    way.open = passed is not None
     reader = ResponseReader(recorder, caps or Caps())
     asked = iter(heads_only)
     reader.expect(head_only=next(asked))
 
     def feed(block: bytes) -> None:
         ended = recorder.events.count(("end",))
-        reader.feed(block)
+        if not (reader.between and way.pass_on(block)):
+            reader.feed(block)
         if recorder.events.count(("end",)) > ended and (head_only := next(asked, None)) is not None:
             reader.expect(head_only=head_only)
 

@@ -3,7 +3,8 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.fuzz.http import cuts, responses, spoiled
+from proxy.http1.express import size_line
+from tests.fuzz.http import chunked_reads, cuts, responses, spoiled
 from tests.fuzz.recording import pieces, read_responses
 
 ANYTHING = st.one_of(responses(), spoiled(responses()), st.binary(max_size=200))
@@ -25,6 +26,43 @@ def test_well_formed_responses_are_read(data: bytes, head_only: bool) -> None:  
 def test_cuts_do_not_matter(data: bytes, cuts: list[int], eof: bool) -> None:  # noqa: FBT001  (hypothesis draws it)
     """Any split of the bytes gives the same events, and the same refusal."""
     assert read_responses(pieces(data, cuts), eof=eof) == read_responses([data], eof=eof)
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@given(chunked_reads, st.booleans())
+@example([b"7\r\nhello\n\n\r\n", b"1", b"7\r\nhello\n\n\r\n"], False)
+@example([b"7\r\nhello\n\n\r\n", b"0\r\n", b"3\r\n2\n\n\r\n"], False)
+@example([b"7\r\nhello\n\n\r\n", b"0\r\n\r\n", b"7\r\nhello\n\n\r\n"], False)
+@example([b"4\r\n1\r\n\n\r\n", b"2\r\n\n\n\r\n", b"0\r\n\r\n"], False)
+def test_the_short_way_is_the_same_way(reads: list[bytes], eof: bool) -> None:  # noqa: FBT001  (hypothesis draws it)
+    """Chunks that are passed on as they were framed make the same body, with the same end or refusal."""
+    assert read_responses([CHUNKED, *reads], eof=eof, passed=[]) == read_responses([CHUNKED, *reads], eof=eof)
+
+
+def test_what_takes_the_short_way() -> None:
+    """Behind the first, chunks that come alone, end an event, and are framed as we frame them."""
+    short = [b"7\r\nhello\n\n\r\n", b"1f\r\n%b\n\n\r\n" % (29 * b"x")]
+    long = [
+        b"3\r\na\n\n\r\n3\r\nb\n\n\r\n",
+        b"1F\r\n%b\n\n\r\n" % (29 * b"x"),
+        b"7\r\nerror\n\n\r\n",
+        b"5\r\nhello\r\n",
+    ]
+    passed: list[bytes] = []
+    read_responses([CHUNKED, short[0], *short, *long, *short, b"0\r\n\r\n"], passed=passed)
+    assert passed == short * 2
+
+
+@given(st.integers(1, 1 << 16) | st.integers(1, 1 << 24))
+@example((1 << 16) - 1)
+@example(1 << 16)
+def test_small_chunks_begin_as_we_write_them(size: int) -> None:
+    """And no two sizes make chunks of one length. Those of 64 KiB take the long way."""
+    line = b"%x\r\n" % size
+    assert size_line(len(line) + size + 2) == (line if size < 1 << 16 else b"")
+    assert size_line(5) == b""
 
 
 @given(responses(), responses(), cuts)

@@ -120,6 +120,13 @@ def test_a_field_that_was_nothing_but_a_key_is_gone() -> None:
     assert without_credentials([(b"sec-websocket-protocol", b"openai-insecure-api-key." + KEY)]) == []
 
 
+def test_whom_the_key_bills_is_gone_with_it() -> None:
+    """Organisation and project, also where browsers send them."""
+    protocols = b"realtime, openai-insecure-api-key.k, openai-organization.org-1, openai-project.proj-1"
+    headers = [(b"openai-organization", b"org-1"), (b"openai-project", b"p"), (b"sec-websocket-protocol", protocols)]
+    assert without_credentials(headers) == [(b"sec-websocket-protocol", b"realtime")]
+
+
 def test_the_given_headers_are_not_changed() -> None:
     """The exchange keeps what its client sent."""
     headers = [(b"authorization", KEY)]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bench.chaos.calls import Call, Ended, serial_of, usage_of
 from bench.chaos.canary import Order
-from bench.chaos.endure import at_rest, few_taken, unaffected
+from bench.chaos.endure import at_rest, few_taken, summed, unaffected
 from bench.chaos.errands import Soaked
 from bench.chaos.excuses import judge_neither, judge_outage
 from bench.chaos.money import (
@@ -96,9 +96,9 @@ def test_an_estimate_stands_for_the_call_of_its_request_alone() -> None:
     assert not holds(accounts_of(calls, rows, lines_of([line("left", 1)]), []))[0]
 
 
-@pytest.mark.parametrize(("kill", "excused"), [(9.9, False), (10.05, True), (11.3, True), (11.5, False)])
+@pytest.mark.parametrize(("kill", "excused"), [(9.97, False), (9.99, True), (10.05, True), (11.3, True), (11.5, False)])
 def test_a_kill_excuses_what_was_under_way_and_the_second_before(kill: float, excused: bool) -> None:  # noqa: FBT001
-    """Of a call from 10.0 to 10.1."""
+    """Of a call from 10.0 to 10.1, which may have been written just before it was read."""
     books = accounts_of([call(1), call(2)], [row(1)], Lines(), [kill])
     assert holds(books)[0] is excused
     assert books.lost[1] == excused
@@ -252,3 +252,11 @@ def test_who_needs_both_upstreams_may_be_told_that_there_is_neither() -> None:
     assert not judge_neither(elsewhere, Answer(503, whole=False, body=error("upstream_unavailable")))
     other = Question(Errand.NEW, KEYS[0], 1)
     assert not judge_neither(other, Answer(503, whole=True, body=error("upstream_unavailable")))
+
+
+@pytest.mark.parametrize("lost", ["", "requests", "input", "output"])
+def test_the_sums_by_day_are_those_of_the_rows(lost: str) -> None:
+    """One request or token less is noticed."""
+    rows = [row(1), row(2)]
+    used = {kind: sum(each.used[kind] for each in rows) - (lost == kind) for kind in ("input", "output")}
+    assert summed(rows, {"requests": 2 - (lost == "requests"), "used": used}).holds is (lost == "")

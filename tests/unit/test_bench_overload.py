@@ -11,7 +11,7 @@ from rich.console import Console
 from bench.chaos.__main__ import chaos_of
 from bench.chaos.flood import Answered, Flood, flood, saturate
 from bench.chaos.laws import quantile
-from bench.chaos.overload import good_share, prompt_refusals, recovered, unblocked
+from bench.chaos.overload import good_share, offered, prompt_refusals, recovered, unblocked
 from bench.chaos.scenarios import Scenario, Settings, replayed_by
 from bench.load import LoadError
 
@@ -33,6 +33,12 @@ def test_goodput_is_what_was_answered_while_too_much_was_asked() -> None:
     assert good_share(served(steady), peak=100).holds
     assert not good_share(served(steady[:-10]), peak=100).holds
     assert not good_share(served([*steady[:-10], *[11.5] * 10, *[0.5] * 10]), peak=100).holds
+
+
+def test_an_overload_is_one() -> None:
+    """Five times the peak is offered, but for a thirtieth."""
+    assert offered(Flood(0.0, 10.0, sent=4_850), peak=100, used=1.0).holds
+    assert not offered(Flood(0.0, 10.0, sent=4_840), peak=100, used=1.0).holds
 
 
 def test_a_hundredth_of_the_refusals_may_be_late() -> None:

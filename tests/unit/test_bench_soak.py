@@ -23,7 +23,7 @@ from bench.chaos.errands import Herd
 from bench.chaos.laws import Audit, audit, cache_memory_bound, metric, steady
 from bench.chaos.questions import KEYS, SOAK, Answer, Errand, Question, errand_of, judge, judge_probe, outcomes
 from bench.chaos.record import Record, outcome_laws
-from bench.chaos.soak import bounded, called, in_time, one_call_each
+from bench.chaos.soak import bounded, called, gone, in_time, one_call_each
 from bench.chaos.watch import Watched
 from bench.chaos.weather import Spell, Trouble
 
@@ -270,3 +270,10 @@ def test_what_is_asked_without_redis_is_answered_in_time() -> None:
     assert in_time([(11.0, 0.9), (15.0, 5.0)], frozen).holds
     assert not in_time([(11.0, 1.1)], frozen).holds
     assert not in_time([(15.0, 0.1)], frozen).holds
+
+
+def test_what_was_purged_is_never_hit() -> None:
+    """Not once; and where nothing was purged, nothing is known."""
+    assert gone(0, [0, 3], 1).holds
+    assert not gone(1, [0, 3], 0).holds
+    assert not gone(0, [], 0).holds

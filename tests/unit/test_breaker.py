@@ -257,7 +257,7 @@ def test_whether_requests_have_failed_is_known(told: list[Result], request_: boo
     """Of an upstream that only active probes find dead none has; where some succeed others may have failed."""
     breaker = make(Clock(), least=5, share=0.8)
     for result in told:
-        breaker.leave(enter(breaker), result, request=False)
+        breaker.leave(enter(breaker), result, request=result is GOOD)
     assert (breaker.state, breaker.suffered) == (State.OPEN, request_)
 
 
@@ -338,6 +338,56 @@ def test_a_closing_that_was_known_changes_nothing() -> None:
         breaker.heard_closed()
         breaker.leave(permit, BAD)
     assert breaker.state is State.OPEN
+
+
+def other(**changed: float) -> Settings:
+    return Settings(**({name: getattr(SETTINGS, name) for name in Settings.__slots__} | changed))
+
+
+def test_other_settings_forget_no_failure() -> None:
+    """Those in a row are still in a row, whether more are allowed from now on, or fewer than there were."""
+    breaker = make(Clock())
+    results(breaker, *[BAD] * 4)
+    breaker.reconfigure(other(failures=6))
+    results(breaker, BAD)
+    assert not breaker.openings
+    breaker.reconfigure(other(failures=2, longest=50.0))
+    assert not breaker.openings
+    results(breaker, BAD)
+    assert breaker.state is State.OPEN
+
+
+def test_other_settings_leave_an_open_breaker_open() -> None:
+    """For what is left of its cool-down, or the longest there may be now; then it takes as many probes as now asked."""
+    clock = Clock()
+    breaker = opened(clock)
+    breaker.reconfigure(other(longest=3.0, cool_down=1.0, probes=2))
+    assert (breaker.state, breaker.left) == (State.OPEN, 3.0)
+    clock.advance(3.0)
+    told = []
+    for probes in (2, 3, 3):
+        breaker.reconfigure(other(probes=probes))
+        results(breaker, GOOD)
+        told.append(breaker.state)
+    assert told == [State.HALF_OPEN, State.HALF_OPEN, State.CLOSED]
+
+
+def test_a_probe_outlives_other_settings() -> None:
+    """Its result counts."""
+    breaker, permit = half_open(Clock())
+    breaker.reconfigure(other(window=20.0))
+    breaker.leave(permit, BAD)
+    assert (breaker.state, breaker.openings) == (State.OPEN, 2)
+
+
+def test_a_window_of_another_length_begins_anew() -> None:
+    """What another one counted says nothing of it; the same one goes on."""
+    breaker = make(Clock())
+    results(breaker, *[BAD, GOOD] * 9)
+    breaker.reconfigure(other(failures=50))
+    assert breaker._window.counts() == (9, 9)
+    breaker.reconfigure(other(window=10.0))
+    assert breaker._window.counts() == (0, 0)
 
 
 def test_it_shows_its_state() -> None:

@@ -58,6 +58,8 @@ class Model:
     def __init__(self) -> None:
         self.state = State.CLOSED
         self.era = self.row = self.run = self.good = self.bad = self.won = 0
+        self.suffered = False
+        """Of the failures in a row one was a request's."""
         self.goods = self.before = 0
         """Successes so far in CLOSED; the failures in a row before the last one."""
         self.due = 0.0
@@ -75,6 +77,7 @@ class Model:
     def closes(self) -> None:
         self.state, self.probes, self.wholes = State.CLOSED, {}, set()
         self.run = self.good = self.bad = self.before = 0
+        self.suffered = False
 
     def free(self, now: float) -> int:
         return 3 - self.won - sum(began > now - 32.0 for began in self.probes.values())
@@ -92,12 +95,21 @@ class Model:
         if result is BAD and (self.run >= 4 or (self.good + self.bad >= 6 and 2 * self.bad >= self.good + self.bad)):
             self.opens(now)
 
-    def leave(self, permit: Permit, result: Result, now: float) -> None:
+    def live(self) -> None:
+        """What is no success of a request."""
+        if self.run and not self.suffered:
+            self.goods, self.before, self.run = self.goods + 1, self.run, 0
+
+    def leave(self, permit: Permit, result: Result, now: float, *, request: bool) -> None:
         probing = self.probes.pop(permit.number, None) is not None
         if result is Result.UNKNOWN:
             return
         if permit.calm and permit.era == self.era and self.state is State.CLOSED:
-            self.count(result, now)
+            if result is GOOD and not request:
+                self.live()
+            else:
+                self.suffered = result is BAD and (self.suffered or request)
+                self.count(result, now)
         elif probing and result is BAD:
             self.opens(now)
         elif probing:
@@ -116,6 +128,7 @@ class Model:
         if permit.era != self.era:
             return
         self.wholes.discard(what.which)
+        self.suffered = True
         if self.state is State.CLOSED and self.row and not (permit.calm or self.wholes):
             self.opens(now)
             return
@@ -163,13 +176,18 @@ class Machine(RuleBasedStateMachine):
             got.append(Permit(permit, self.model.era, self.model.state is State.CLOSED))
         return multiple(*got)
 
-    @rule(target=begun, permit=consumes(permits), result=st.sampled_from([GOOD, BAD, BAD, Result.UNKNOWN]))
-    def leaves(self, permit: Permit, result: Result) -> MultipleResults[Begun]:
-        ended = self.breaker.leave(permit.number, result)
-        self.model.leave(permit, result, self.clock.now)
+    @rule(
+        target=begun,
+        permit=consumes(permits),
+        result=st.sampled_from([GOOD, BAD, BAD, Result.UNKNOWN]),
+        request=st.booleans(),
+    )
+    def leaves(self, permit: Permit, result: Result, request: bool) -> MultipleResults[Begun]:  # noqa: FBT001  (by name)
+        ended = self.breaker.leave(permit.number, result, request=request)
+        self.model.leave(permit, result, self.clock.now, request=request)
         self.answers += 1
         begun = Begun(permit, ended, self.model.goods, self.answers)
-        return multiple(begun) if result is GOOD else multiple()
+        return multiple(begun) if result is GOOD and request else multiple()
 
     @rule(target=begun, what=consumes(begun))
     def comes_whole(self, what: Begun) -> MultipleResults[Begun]:
@@ -211,6 +229,7 @@ class Machine(RuleBasedStateMachine):
         assert self.breaker.allows() is self.model.allows(now, may=self.may)
         assert (self.breaker.retry_after() > 0) is not self.breaker.allows()
         assert self.breaker.openings == self.model.row
+        assert self.breaker.state is not State.CLOSED or self.breaker.failing is (self.model.run > 0)
         assert self.model.state is not State.HALF_OPEN or self.model.free(now) >= 0
 
     @invariant()

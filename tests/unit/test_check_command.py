@@ -255,7 +255,7 @@ def test_retries_breaker_and_admission_are_explained(routed: Explained) -> None:
     for line in (
         "at one upstream 3 attempts, the first included",
         "waits drawn from 0 to 250 ms, then to twice as much, 2 s at most",
-        "retries 10 % of an upstream's requests at most",
+        "retries 10 % of an upstream's requests, beside those that help",
         "maybe processed never asked again, but by four",
         "streams passed on at once",
         "opens after 10 failures in a row, or 50 % of 20 requests or more within 30 s",

@@ -11,7 +11,7 @@ from proxy.caching.flight import Flight
 from proxy.caching.question import Alike
 from proxy.caching.share import Share
 from proxy.errors import Failure, Kind
-from proxy.exchange import Headers, Reply, Sink
+from proxy.exchange import Express, Headers, Reply, Sink
 from tests.fakes.polling import until
 
 MANY = 40
@@ -88,7 +88,7 @@ class Held:
         self.calls: list[str] = []
 
     def whole(self) -> bytes | None: ...
-    def attach(self, sink: Sink) -> None: ...
+    def attach(self, sink: Sink, express: Express | None = None) -> None: ...
     def abort(self) -> None: ...
     def blame(self, failure: Failure | None) -> None: ...
 

@@ -5,10 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from proxy.exchange import Exchange
+from proxy.heartbeat import Heartbeat
+from tests.fakes.clock import Clock
 from tests.fakes.frames import DONE, chat_frame, error_frames
-from tests.fakes.seams import FakeClient, FakeReply, House, house
+from tests.fakes.seams import FakeBody, FakeClient, FakeReply, House, Watch, house
 
 EVENTS = b"text/event-stream"
 PING = b": ping\n\n"
@@ -70,14 +74,42 @@ async def test_a_frame_puts_the_next_one_off(home: House) -> None:
     reply = FakeReply(content_type=EVENTS)
     _, client, task = await _begin(home, reply)
     for _ in range(6):
-        await _wait(home, 9)
+        await _wait(home, 7)
         reply.push(FRAME)
     assert PING not in client.body
-    await _wait(home, 20)
+    await _wait(home, 10)
     assert client.body.endswith(FRAME + PING)
     reply.push(DONE)
     reply.end()
     await task
+
+
+@given(moves=st.lists(st.integers(1, 64 * 30), max_size=5))
+@settings(max_examples=200)
+def test_no_silence_is_longer(moves: list[int]) -> None:
+    """A comment follows within the time that was promised, and not in three quarters; the next one in all of it."""
+    clock, watch, client = Clock(), Watch(), FakeClient()
+    exchange = Exchange(
+        method="POST", path="/", query=b"", headers=[], body=FakeBody(), client=client,
+        peer="", call_id="", started_at=clock(),
+    )  # fmt: skip
+    client.start(200, [], None)
+    exchange.event_stream = True
+    last, first = clock(), True
+    with Heartbeat(exchange, 10.0, watch, clock, lambda _, headers, __: headers) as beat:
+        for move in [*moves, 64 * 30]:
+            comes = clock() + move / 64
+            while beat.deadline <= comes:
+                said = client.sent
+                clock.now = beat.deadline
+                watch.tick(clock())
+                if client.sent > said:
+                    assert clock() - last == 10.0 if first else 7.5 <= clock() - last <= 10.0
+                    last, first = clock(), True
+                assert clock() - last < 10.0
+            clock.now = last = comes
+            client.write(FRAME)
+            first = False
 
 
 async def test_not_inside_a_frame(home: House) -> None:
@@ -91,6 +123,21 @@ async def test_not_inside_a_frame(home: House) -> None:
     reply.push(FRAME[7:])
     await _wait(home, 20)
     assert client.body.startswith(PING * pings + FRAME)
+    reply.end()
+    await task
+
+
+async def test_not_inside_a_large_event(home: House) -> None:
+    """One that is too large to be kept back passes in parts, and comments wait for its end."""
+    reply = FakeReply(content_type=EVENTS)
+    _, client, task = await _begin(home, reply)
+    for part in (b"data: " + b"x" * 20_000, b"y"):
+        reply.push(part)
+        await _wait(home, 60)
+    reply.push(b"\n\n")
+    assert PING not in client.body
+    await _wait(home, 10)
+    assert client.body.endswith(b"y\n\n" + PING)
     reply.end()
     await task
 

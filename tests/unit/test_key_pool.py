@@ -1,10 +1,12 @@
 """Several keys of one upstream."""
 
+from dataclasses import dataclass
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.upstream.key_pool import MAX_RESTS, KeyPool
+from proxy.upstream.key_pool import MAX_RESTS, KeyPool, Refusal
 from tests.fakes.clock import Clock
 
 KEYS = ("sk-a", "sk-b", "sk-c")
@@ -112,7 +114,7 @@ def test_what_clients_name_is_bounded() -> None:
     for number in range(MAX_RESTS + 1):
         pool.rest(0, "m1", 60.0)
         pool.rest(0, f"m{number}", 60.0)
-    assert repr(pool) == f"<KeyPool 1 keys, 0 suspended, {MAX_RESTS} resting>"
+    assert repr(pool) == f"<KeyPool 1 keys, 0 suspended, {MAX_RESTS} resting, 0 in doubt>"
     assert [pool.pick(model) for model in ("m0", "m1", "m2")] == [0, None, None]
 
 
@@ -121,7 +123,8 @@ def test_no_key_is_shown() -> None:
     pool = make()
     pool.suspend(0, 60.0)
     pool.rest(1, "m", 60.0)
-    assert repr(pool) == "<KeyPool 3 keys, 1 suspended, 1 resting>"
+    pool.refused(2, "m", 60.0, ())
+    assert repr(pool) == "<KeyPool 3 keys, 1 suspended, 1 resting, 1 in doubt>"
 
 
 STEPS = st.tuples(st.sampled_from(["rest", "suspend", "works", "wait", "pick"]), st.integers(0, 2), st.integers(0, 90))
@@ -168,3 +171,147 @@ def test_what_rested_before_rests_on() -> None:
     assert set(picks(pool, 4)) == {0, 2}
     clock.advance(1.0)
     assert set(picks(pool, 3)) == {0, 1, 2}
+
+
+def test_a_key_in_doubt_is_taken_last() -> None:
+    """It was refused, and nobody knows yet whether that was its own: until its time is over, or it works."""
+    clock = Clock()
+    pool = make(clock=clock)
+    pool.refused(1, None, 60.0, ())
+    assert (picks(pool, 4), pool.resting, pool.left("m")) == ([0, 2, 0, 2], 0, 0)
+    pool.rest(0, "m", 30.0)
+    pool.rest(2, "m", 30.0)
+    assert picks(pool, 2) == [1, 1]
+    clock.advance(60.0)
+    assert set(picks(pool, 3)) == {0, 1, 2}
+    pool.refused(1, None, 60.0, ())
+    pool.works(1)
+    assert set(picks(pool, 3)) == {0, 1, 2}
+
+
+def test_a_key_that_has_not_worked_since_it_rested_is_let_alone_while_in_doubt() -> None:
+    """Where the good one meets a limit, clients are told when to come again, and not that a key is refused."""
+    clock = Clock()
+    pool = make(2, clock)
+    pool.blame(pool.refused(0, None, 60.0, ()))
+    clock.advance(60.0)
+    pool.rest(1, "m", 30.0)
+    assert pool.pick("m") == 0
+    met = pool.refused(0, None, 60.0, ())
+    assert (pool.pick("m"), pool.left("m"), pool.resting) == (None, 30.0, 2)
+    pool.refused(1, None, 60.0, met)
+    assert pool.pick("m") == 0
+
+
+def test_no_key_is_asked_twice_for_what_it_refused() -> None:
+    """Each that is left is, and then none; others are not held back."""
+    pool = make(2)
+    once = pool.refused(0, None, 60.0, ())
+    assert (pool.has_key("m", once), pool.pick("m", once)) == (True, 1)
+    twice = pool.refused(1, None, 60.0, once)
+    assert (pool.has_key("m", twice), pool.pick("m", twice)) == (False, None)
+    assert set(picks(pool, 2)) == {0, 1}
+
+
+def test_what_every_key_refuses_is_laid_on_none() -> None:
+    """The doubt about the first ends with the second, and begins about no other."""
+    pool = make()
+    met = pool.refused(0, None, 60.0, ())
+    pool.refused(1, None, 60.0, pool.refused(2, "m", 60.0, met))
+    assert repr(pool) == "<KeyPool 3 keys, 0 suspended, 0 resting, 0 in doubt>"
+    assert picks(pool, 3) == [0, 1, 2]
+
+
+def test_what_another_key_has_answered_is_laid_on_those_that_refused() -> None:
+    """On all of them, for the model or for every one."""
+    pool = make()
+    pool.blame(pool.refused(1, "m", 60.0, pool.refused(0, None, 60.0, ())))
+    assert (picks(pool, 2), set(picks(pool, 4, "other"))) == ([2, 2], {1, 2})
+    assert repr(pool) == "<KeyPool 3 keys, 1 suspended, 1 resting, 0 in doubt>"
+
+
+def test_what_another_pool_refused_says_nothing_here() -> None:
+    """Of another upstream, or of this one before it was configured anew."""
+    pool, other = make(2), make(2)
+    met = other.refused(0, None, 60.0, ())
+    assert pool.pick("m", met) == 0
+    pool.blame(met)
+    assert pool.resting == 0
+    pool.refused(1, None, 60.0, met)
+    assert repr(pool) == "<KeyPool 2 keys, 0 suspended, 0 resting, 1 in doubt>"
+
+
+@dataclass
+class Asking:
+    """A request on its way. `flagged`: every key is refused for it."""
+
+    flagged: bool
+    index: int | None = None
+    met: tuple[Refusal, ...] = ()
+
+
+def answer(pool: KeyPool, request: Asking, *, refused: bool, model: str | None = None) -> Asking | None:
+    """It comes; None once there is nothing more to ask."""
+    assert request.index is not None
+    if refused:
+        met = pool.refused(request.index, model, 60.0, request.met)
+        return Asking(request.flagged, pool.pick("m", met), met) if pool.has_key("m", met) else None
+    pool.works(request.index)
+    pool.blame(request.met)
+    return None
+
+
+def rests(pool: KeyPool, index: int) -> bool:
+    others = [Refusal(pool, other, None, 0.0) for other in range(len(pool)) if other != index]
+    return not pool.has_key("m", others)
+
+
+EVENTS = st.tuples(
+    st.sampled_from(["ask", "flagged", "answer", "answer", "answer", "leave", "wait"]), st.integers(0, 99)
+)
+
+
+@given(
+    events=st.lists(EVENTS, max_size=60),
+    dead=st.sets(st.integers(0, 2)),
+    count=st.integers(2, 3),
+    model=st.sampled_from([None, "m"]),
+)
+@settings(max_examples=200, deadline=None)
+def test_only_a_dead_key_beside_a_good_one_rests(
+    events: list[tuple[str, int]], dead: set[int], count: int, model: str | None
+) -> None:
+    """Whatever becomes of interleaved requests: for those of which every key is refused, none does."""
+    clock = Clock()
+    pool = make(count, clock)
+    flying: list[Asking] = []
+    for what, number in events:
+        match what:
+            case "ask" | "flagged":
+                flying.append(Asking(what == "flagged", pool.pick("m")))
+            case "wait":
+                clock.advance(number)
+            case "leave" if flying:
+                flying.pop(number % len(flying))
+            case "answer" if flying:
+                request = flying.pop(number % len(flying))
+                again = answer(pool, request, refused=request.flagged or request.index in dead, model=model)
+                flying += [again] if again is not None else []
+        assert {index for index in range(count) if rests(pool, index)} <= dead
+        assert pool.left("m") == 0
+        assert pool.pick("m") is not None
+
+
+@given(events=st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 99)), max_size=60))
+@settings(max_examples=200, deadline=None)
+def test_not_all_keys_are_suspended(events: list[tuple[bool, bool, int]]) -> None:
+    """Whoever is refused and whoever is answered, and in what order: the last that worked goes on."""
+    pool = make()
+    flying: list[Asking] = []
+    for asks, refused, number in events:
+        if asks or not flying:
+            flying.append(Asking(flagged=False, index=pool.pick("m")))
+        else:
+            again = answer(pool, flying.pop(number % len(flying)), refused=refused)
+            flying += [again] if again is not None else []
+        assert pool.left("m") == 0

@@ -101,6 +101,22 @@ async def test_retry_after_is_waited_for() -> None:
     assert (rig.sent, rig.waits) == ([1], [])
 
 
+async def test_what_was_refused_first_is_told_where_nobody_may_be_asked_again() -> None:
+    """A limit that another request has met meanwhile does not take this one's answer away."""
+    rig = Rig(scripted(status(429, retry_after="1"), Failure(Kind.UPSTREAM_UNAVAILABLE, unprocessed=True)))
+    assert await met(rig) == 429
+    assert [gate.busy for gate in rig.gates] == [0]
+
+
+@pytest.mark.parametrize(("before", "left"), [([], 2), ([scripted(refused())], 1)], ids=["first", "second"])
+async def test_what_is_tried_again_is_paid_for(before: list[FakeTransport], left: int) -> None:
+    """Also where it helps: who answers every second time is not asked twice as often, whatever its place."""
+    rig = Rig(*before, scripted(status(429, retry_after="0"), status(200)), burst=3)
+    assert await met(rig) == 200
+    budget = rig.leg.members[-1].endpoint.budget
+    assert sum(budget.take() for _ in range(5)) == left
+
+
 @pytest.mark.parametrize("code", [429, 401])
 async def test_the_next_key_is_used_at_once(code: int) -> None:
     """Before another upstream is asked."""

@@ -196,7 +196,7 @@ class SharedMachine(Machine):
     @rule(demands=DEMANDS, acts=st.booleans(), cancelled=st.booleans())
     def lose(self, demands: Sequence[Demand], acts: bool, cancelled: bool) -> None:  # noqa: FBT001
         """Nobody hears the answer, whether or not there would have been one: nothing stays taken."""
-        for of, _ in demands:
+        for of, _ in demands if acts else ():
             self.levels[of].left(self.time.now)
         self.link.loses = asyncio.CancelledError() if cancelled else TimeoutError()
         self.link.acts = acts

@@ -43,8 +43,8 @@ async def test_a_key_of_ours_goes_in_the_place_of_the_client_s() -> None:
     ("keys", "answer", "resting"),
     [
         (("sk-a", "sk-b"), status(429), 1),
-        (("sk-a", "sk-b"), status(401), 1),
-        (("sk-a", "sk-b"), status(403), 1),
+        (("sk-a", "sk-b"), status(401), 0),
+        (("sk-a", "sk-b"), status(403), 0),
         (("sk-a", "sk-b"), status(404), 0),
         (("sk-a",), status(429), 0),
         (("sk-a",), status(429, retry_after="7"), 1),
@@ -52,13 +52,54 @@ async def test_a_key_of_ours_goes_in_the_place_of_the_client_s() -> None:
     ],
     ids=named,
 )
-async def test_which_refusals_rest_a_key(keys: tuple[str, ...], answer: FakeReply, resting: int) -> None:
+async def test_which_refusals_alone_rest_a_key(keys: tuple[str, ...], answer: FakeReply, resting: int) -> None:
     """The only one is used again, unless the upstream says when."""
     one, exchange, _ = built(scripted(answer), keys=keys)
     await one.send(exchange, BODY)
     assert one.endpoint.keys is not None
     assert one.endpoint.keys.resting == resting
-    assert one.has_key("m") is (len(keys) > 1)
+    assert one.has_key(exchange) is (len(keys) > 1)
+
+
+@pytest.mark.parametrize(("refusal", "elsewhere"), [(status(401), 1), (status(403), 2)], ids=named)
+async def test_a_refused_key_rests_once_the_next_has_answered(refusal: FakeReply, elsewhere: int) -> None:
+    """The same request: for all models, or for its own alone."""
+    one, exchange, clock = built(scripted(refusal, status(200)), keys=("sk-a", "sk-b"))
+    pool = one.endpoint.keys
+    assert pool is not None
+    await one.send(exchange, BODY)
+    assert (pool.resting, one.has_key(exchange)) == (0, True)
+    await one.send(exchange, BODY)
+    assert (pool.resting, {pool.pick("m") for _ in range(4)}) == (1, {1})
+    assert len({pool.pick("other") for _ in range(4)}) == elsewhere
+    clock.advance(60.0)
+    assert pool.resting == 0
+
+
+@pytest.mark.parametrize("refusal", [status(401), status(403)], ids=named)
+async def test_what_every_key_refuses_rests_none(refusal: FakeReply) -> None:
+    """The request may be why: no other of it is left, and others go on with both."""
+    one, exchange, clock = built(transport := scripted(refusal), keys=("sk-a", "sk-b"))
+    pool = one.endpoint.keys
+    assert pool is not None
+    for _ in range(2):
+        assert one.has_key(exchange)
+        await one.send(exchange, BODY)
+    assert not one.has_key(exchange)
+    assert repr(pool) == "<KeyPool 2 keys, 0 suspended, 0 resting, 0 in doubt>"
+    for _ in range(2):
+        await one.send(exchange_of(clock), BODY)
+    sent = [sent_header(ask, b"authorization") for ask in transport.asks]
+    assert sent == [b"Bearer sk-a", b"Bearer sk-b"] * 2
+
+
+async def test_an_answer_that_refuses_the_request_lays_nothing_on_a_key() -> None:
+    """400 says what is wrong with the request, which may be what the first key was refused for."""
+    one, exchange, _ = built(scripted(status(401), status(400)), keys=("sk-a", "sk-b"))
+    for _ in range(2):
+        await one.send(exchange, BODY)
+    assert one.endpoint.keys is not None
+    assert one.endpoint.keys.resting == 0
 
 
 async def test_every_key_rests() -> None:
@@ -114,13 +155,12 @@ async def test_every_key_comes_to_rest_while_somebody_waits() -> None:
 
 async def test_a_key_that_works_is_forgiven() -> None:
     """Refused once more, it rests for as long as at first, and not for twice that."""
-    one, exchange, clock = built(scripted(status(401), status(200), status(401)), keys=("sk-a", "sk-b"))
+    one, exchange, clock = built(scripted(status(401), status(200)), keys=("sk-a", "sk-b"))
     pool = one.endpoint.keys
     assert pool is not None
-    pool.suspend(1, 10_000.0)
-    await one.send(exchange, BODY)
     for _ in range(2):
-        clock.advance(pool.left("m"))
-        pool.suspend(1, 10_000.0)
         await one.send(exchange, BODY)
-    assert pool._refusals[0] == 1
+    assert pool._refusals == [1, 0]
+    clock.advance(60.0)
+    await one.send(exchange_of(clock), BODY)
+    assert pool._refusals == [0, 0]

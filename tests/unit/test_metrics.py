@@ -69,9 +69,10 @@ def test_plain_numbers_are_published_once() -> None:
 def test_upstream_connections_and_failures_are_told_apart() -> None:
     """Opened and reused connections, attempts and failures by kind each have their own series."""
     metrics = Metrics()
-    metrics.upstream_connected("openai", reused=False)
-    metrics.upstream_connected("openai", reused=True)
-    metrics.upstream_connected("openai", reused=True)
+    connects = metrics.connects("openai")
+    connects.opened()
+    connects.reused()
+    connects.reused()
     metrics.upstreams.attempted("openai")
     metrics.upstreams.attempted("openai")
     metrics.upstreams.failed("openai", "upstream_timeout")

@@ -107,7 +107,7 @@ async def test_who_shares_a_call_that_failed_pays_for_the_next() -> None:
     clock, transport = Clock(), scripted(status(200))
     first = leg(member(scripted(refused()), clock), clock=clock, followed=True)
     last = member(transport, clock, name="b", burst=0)
-    last.endpoint.failed_at = clock()
+    last.endpoint.failed(clock())
     assert last.endpoint.affords(clock()), "tried once a second"
     second = leg(last, clock=clock)
 
@@ -120,6 +120,23 @@ async def test_who_shares_a_call_that_failed_pays_for_the_next() -> None:
     with pytest.raises(Failure) as caught:
         await ModelRoute("main", [first, second]).in_turn(exchange, BODY, ask)
     assert (caught.value.kind, transport.asks) == (Kind.UPSTREAM_UNREACHABLE, [])
+
+
+async def test_a_bug_keeps_no_slot() -> None:
+    """Whatever goes wrong with the next, an answer that is kept for the worst case is let go."""
+    clock, refusal = Clock(), FakeReply(429)
+    first = leg(member(scripted(refusal), clock), clock=clock, followed=True)
+    second = leg(member(scripted(status(200)), clock, name="b"), clock=clock)
+
+    async def ask(call: Call) -> Reply:
+        if call is not first:
+            raise ZeroDivisionError
+        return await call.send(exchange, BODY)
+
+    exchange = exchange_of(clock)
+    with pytest.raises(ZeroDivisionError):
+        await ModelRoute("main", [first, second]).in_turn(exchange, BODY, ask)
+    assert (refusal.aborted, first.members[0].endpoint.gate.busy) == (1, 0)
 
 
 async def test_who_was_not_sent_is_no_retry() -> None:

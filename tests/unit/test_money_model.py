@@ -113,7 +113,7 @@ class Machine(RuleBasedStateMachine):
         run = f"run{next(self.runs)}"
         ledger = Ledger(self.sink(), run=run, folder=folder, events=self.heard, log=self.log, every=0.001)
         await ledger.start()
-        self.desk.bills._write = ledger.add
+        self.desk.bills.write = ledger.add
         return ledger
 
     def teardown(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -79,6 +80,49 @@ async def test_an_answer_takes_back_no_failures_of_requests() -> None:
         await probe.once()
     assert breaker.state is State.OPEN
     assert told == [True, True]
+
+
+async def test_an_answer_ends_a_row_of_probes() -> None:
+    """Those that are lost now and then do not add up, however many of them; as many in a row open."""
+    clock = Clock()
+    breaker = Breaker("u", SETTINGS, clock, lambda: 0.5)
+    down = raises(Failure(Kind.UPSTREAM_UNREACHABLE))
+    probe = made(Line(*[down, down, Reply] * 9, down), breaker, [])
+    for _ in range(9 * 3 + 2):
+        clock.advance(10.0)
+        await probe.once()
+        assert breaker.state is State.CLOSED
+    await probe.once()
+    assert breaker.state is State.OPEN
+
+
+async def test_an_answer_is_no_success_of_a_request() -> None:
+    """It ends no row in which a request failed, and makes no share of failures smaller."""
+    clock = Clock()
+    breaker = Breaker("u", replace(SETTINGS, failures=99, share=0.5, least=4), clock, lambda: 0.5)
+    probe = made(Line(Reply), breaker, [])
+    for _ in range(3):
+        breaker.leave(breaker.enter() or 0, Result.FAILED)
+        for _ in range(9):
+            await probe.once()
+        assert (breaker.state, breaker.failing) == (State.CLOSED, True)
+    breaker.leave(breaker.enter() or 0, Result.FAILED)
+    assert breaker.state is State.OPEN
+
+
+async def test_an_answer_is_no_recovery() -> None:
+    """Until an answer to a request has come whole, the next cool-down is twice as long."""
+    clock = Clock()
+    breaker = Breaker("u", SETTINGS, clock, lambda: 0.5)
+    probe = made(Line(Reply), breaker, [])
+    for seconds in (5.0, 10.0):
+        for _ in range(3):
+            breaker.leave(breaker.enter() or 0, Result.FAILED)
+        assert breaker.retry_after() == seconds
+        clock.advance(seconds)
+        breaker.leave(breaker.enter() or 0, Result.SUCCEEDED)
+        await probe.once()
+    assert breaker.state is State.CLOSED
 
 
 async def test_probes_open_and_close() -> None:

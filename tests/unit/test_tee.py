@@ -56,6 +56,80 @@ async def test_frames_keep_their_bounds(home: House) -> None:
     assert client.chunks == [FRAME, FRAME, USAGE, DONE]
 
 
+async def test_the_short_way(home: House) -> None:
+    """Behind its first, whole events of a stream go by what looks at them; what has passed is looked into later."""
+    reply = FakeReply(content_type=EVENTS)
+    exchange, client, task = await _begin(home, reply, STREAM)
+    reply.push(*[FRAME] * 20, USAGE, DONE)
+    reply.end()
+    await task
+    assert (client.passed, client.body, client.sent) == (21, FRAME * 20 + USAGE + DONE, len(client.body))
+    assert exchange.outcome is Outcome.RELAYED
+    assert usage_of(exchange.usage_text) is not None
+
+
+async def test_not_in_the_middle_of_an_event(home: House) -> None:
+    """While an event is held, what comes next belongs behind it, even if it ends like one that is whole."""
+    reply = FakeReply(content_type=EVENTS)
+    _, client, task = await _begin(home, reply, STREAM)
+    reply.push(FRAME, FRAME[:5])
+    assert client.body == FRAME
+    reply.push(FRAME[5:])
+    assert (client.body, client.passed) == (FRAME * 2, 0)
+    reply.push(FRAME)
+    assert client.passed == 1
+    reply.end()
+    await task
+
+
+async def test_of_two_usages_the_last_counts(home: House) -> None:
+    """Whichever way they took."""
+    reply = FakeReply(content_type=EVENTS)
+    exchange, client, task = await _begin(home, reply, STREAM)
+    first, last = (b'data: {"usage":{"prompt_tokens":3,"completion_tokens":%d}}' % count for count in (1, 2))
+    reply.push(FRAME, first + b"\n\n", last + b"\r\n\r\n")
+    reply.end()
+    await task
+    assert client.passed == 1
+    assert usage_of(exchange.usage_text) == {"prompt_tokens": 3, "completion_tokens": 2}
+
+
+async def test_nothing_goes_to_a_client_that_left(home: House) -> None:
+    """By the short way neither, and it is not counted."""
+    reply = FakeReply(content_type=EVENTS)
+    _, client, task = await _begin(home, reply, STREAM)
+    reply.push(FRAME, FRAME)
+    client.gone = True
+    reply.push(FRAME)
+    assert client.passed == 1
+    reply.end()
+    await task
+
+
+@pytest.mark.parametrize("first", [(FRAME,), (FRAME[:5], FRAME[5:])], ids=["whole", "in parts"])
+async def test_what_went_the_short_way_is_counted_though_its_client_left(home: House, first: tuple[bytes, ...]) -> None:
+    """The usage that an upstream tells with each frame: that of the last."""
+    reply = FakeReply(content_type=EVENTS)
+    exchange, client, task = await _begin(home, reply, STREAM)
+    reply.push(*first, USAGE)
+    assert client.passed == 1
+    task.cancel()
+    await task
+    assert usage_of(exchange.usage_text) is not None
+
+
+async def test_errors_are_looked_at(home: House) -> None:
+    """An error among frames that take the short way is found, in its place."""
+    reply = FakeReply(content_type=EVENTS)
+    exchange, client, task = await _begin(home, reply, STREAM)
+    error = b'data: {"error":{"message":"m"}}\n\n'
+    reply.push(FRAME, FRAME, error, FRAME)
+    reply.end()
+    await task
+    assert client.body == FRAME * 2 + error + FRAME
+    assert (client.passed, exchange.outcome) == (2, Outcome.FAILED)
+
+
 async def test_a_large_event_does_not_wait_for_its_end(home: House) -> None:
     """Past a bound the beginning of an event is let go, and the rest follows as it comes."""
     reply = FakeReply(content_type=EVENTS)

@@ -5,11 +5,13 @@ import ssl
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import msgspec
 import pytest
 import trustme
 
 from proxy.http1 import downstream
-from tests.fakes.answers import Answer, Framing
+from tests.fakes.answers import Answer, Framing, Piece, event_stream
+from tests.fakes.frames import DONE, STREAM, chat_frame
 from tests.fakes.gateway import Gateway, StartGateway
 from tests.fakes.polling import until
 from tests.fakes.raw import RawClient, compose
@@ -59,6 +61,24 @@ async def test_http_1_0_can_tell_a_broken_answer(client: RawClient, upstream: Sc
     await client.send(MODELS % (0, b""))
     assert not (await client.response()).whole
     assert client.was_reset
+
+
+async def test_http_1_0_is_told_no_chunks(client: RawClient, upstream: ScriptedUpstream) -> None:
+    """A stream is given as it is, frame after frame, and ends with its connection."""
+    gates = [asyncio.Event() for _ in range(4)]
+    frames: list[Piece] = [piece for gate in gates for piece in (chat_frame("x"), gate)]
+    upstream.script(event_stream([*frames, DONE]))
+    body = msgspec.json.encode(STREAM)
+    head = b"POST /v1/chat/completions HTTP/1.0\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    await client.send(head % len(body) + body)
+    assert (await client.start()).header(b"transfer-encoding") is None
+    for gate in gates:
+        came = b""
+        while len(came) < len(chat_frame("x")):
+            came += await client.read()
+        assert came == chat_frame("x")
+        gate.set()
+    assert await client.rest() == DONE
 
 
 async def test_http_1_0_needs_no_host(client: RawClient, upstream: ScriptedUpstream) -> None:

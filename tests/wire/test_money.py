@@ -70,6 +70,21 @@ def call_id(response: Response) -> str:
     return (response.header(b"x-askonce-call-id") or b"").decode()
 
 
+@pytest.mark.parametrize("cache", [False, True], ids=["relayed", "cached"])
+async def test_t5_a_stream_that_ends_in_an_error_has_failed(
+    start_team: StartTeam, upstream: ScriptedUpstream, *, cache: bool
+) -> None:
+    """Whatever status it began with: its row says so, and those who count failures count it."""
+    team = await start_team(cache__enabled=cache)
+    alice = await team.key()
+    error = b'data: {"error":{"message":"overloaded","type":"server_error","param":null,"code":"oops"}}\n\n'
+    upstream.script(event_stream([chunk({"content": "word"}), error, DONE]))
+    assert error in (await team.ask(alice, STREAM)).body
+    (row,) = await team.rows()
+    assert (row["status"], row["error"]) == (200, "upstream_error")
+    assert (await team.usage())["total"]["failed"] == 1
+
+
 async def test_one_row_for_each_that_went_upstream_or_need_not(
     start_team: StartTeam, upstream: ScriptedUpstream
 ) -> None:

@@ -16,7 +16,7 @@ HEDGES: Final = listed("please um uh er erm hmm kindly basically honestly frankl
 NEGATIONS: Final = listed("not no never none nobody nothing nowhere neither nor non cannot hardly neednot")
 WH: Final = listed("how what when where who whom whose why which ¿ exist price deadline")
 MODALS: Final = listed(
-    "can could may might must shall should will would ought dare past was passive perf able_ may_ safe_"
+    "can could may might must shall should will would ought dare past was passive perf able_ may_ safe_ way_"
 )
 TIMES: Final = listed(
     "today tomorrow yesterday tonight now before after since until till during while when ago later early"

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final
 
+from cache.semantic.english.direct import direct
 from cache.semantic.english.lexicon import listed, rows
 from cache.semantic.english.reading import Mark, Word
 from cache.semantic.english.recast import recast
@@ -67,9 +68,13 @@ _FRONTED: Final = re.compile(
     r" (?:how|what|when|where|who|why|which|can|could|do|does|did|is|are|am|will|would|should|may|must|have|has) .*"
 )
 _UNMARKED: Final = re.compile(
-    r" (?:(?:how|where|when|why) (?:do|does|can|could|should|will|would|did|to)|what (?:is|are|do|does|should|can|"
-    r"happens)|(?:can|do|should|could|may|must|will) i|am i|is (?:it|there)|are there|do you) "
+    r" (?:(?:how|where|when|why|who) (?:do|does|can|could|should|will|would|did|to|is|are)|how (?:much|many|long|often)"
+    r"|what (?:is|are|do|does|should|can|happens|time|documents?)|which"
+    r"|(?:can|do|should|could|may|must|will) i|am i|is (?:it|there)|are there|(?:do|can) you) "
 )
+_UNMARKED_VERB: Final = re.compile(r" (?:is|are|does|do|can|will) (?:the|my|your|a|an) ")
+"""Behind a phrase without a verb of its own."""
+_OPENS_A_CLAUSE: Final = listed("if when once while since until given because before after as")
 _VISIBLE: Final = frozenset({Mark.PLAIN, Mark.NAME, Mark.COMMA, Mark.STOP, Mark.FRAME})
 _WH: Final = listed("how what when where who whose why which")
 _YES_NO: Final = re.compile(
@@ -90,8 +95,9 @@ def framed(sentence: Sequence[Word], *, careful: bool = False) -> list[Word]:
     words, asks = _opened(list(sentence) if careful else _closed(list(sentence)))
     if not careful:
         words, more = _opened(_moved(words))
-        asks = asks or more
-        words = recast(words)
+        again = direct(words, asks=asks or more)
+        asks = (asks or more) and again is words
+        words = recast(again)
     if asks and len(words) > 2 and words[0].text == "i" and words[1].text == "could":
         words = [words[1], words[0], *words[2:]]
     words = _in_frame(_inverted(words) if asks else words)
@@ -164,7 +170,10 @@ def _moved(words: list[Word]) -> list[Word]:
     if any(word.mark is Mark.COMMA for word in words):
         return words
     text = _joined(words)
-    found = _UNMARKED.search(text, len(words[0].text) + len(words[1].text) + 2)
+    start = len(words[0].text) + len(words[1].text) + 2
+    found = _UNMARKED.search(text, start)
+    if found is None and words[0].text not in _OPENS_A_CLAUSE:
+        found = _UNMARKED_VERB.search(text, start)
     if found is None:
         return words
     at = text[: found.start()].count(" ")

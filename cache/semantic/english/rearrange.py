@@ -18,6 +18,7 @@ _PAYMENTS: Final = listed(
     "card creditcard cash paypal cheque check klarna venmo giftcard bitcoin crypto amex mastercard visa"
     " debit apple google invoice directdebit contactless voucher"
 )
+_LEAVE: Final = listed("can able_ may_ way_")
 _ALLOWED_IN: Final = listed("dog pet cat child kid")
 _SERVICES: Final = listed("deliver ship post accept repair install cater refund replace courier")
 
@@ -44,7 +45,7 @@ def rearranged(tokens: list[Token]) -> list[Token]:
         return _without_cost(tokens)
     if head in {"how", "can"} or (head == "¿" and len(tokens) > 1 and tokens[1].lemma == "can"):
         tokens = _active(tokens)
-    if tokens[0].lemma == "can":
+    if tokens[0].lemma in _LEAVE:
         return _paid(tokens)
     if head == "¿":
         return _served(_friendly(_available(tokens)))
@@ -226,7 +227,8 @@ _HAD: Final = listed(
     " statement insurance voucher sale promotion offer deal newsletter gluten vegan vegetarian halal"
     " kosher outlet socket charger chargers wheelchair ramp playground changing locker laundry kitchen"
     " garden minibar tv aircon heating reward loyalty membership pass franchise internship scholarship"
-    " installment wrapping matching minimum maximum collection pickup financing lounge canteen dress"
+    " installment wrapping matching dresscode studentdiscount childmenu meetingroom sandbox lift locker cot crib"
+    " creche club glutenfree minimum maximum collection pickup financing lounge canteen dress"
 )
 """What an establishment may have, so that *do you have one* is *is there one*."""
 
@@ -276,7 +278,9 @@ def _active(tokens: list[Token]) -> list[Token]:
 
 def _paid(tokens: list[Token]) -> list[Token]:
     """*can I pay with X* is *do you accept X*, where X is no more than a means of payment."""
-    if [token.lemma for token in tokens[:3]] != ["can", "i", "pay"] or len(tokens) not in {5, 6}:
+    if tokens[0].lemma not in _LEAVE or [token.lemma for token in tokens[1:3]] != ["i", "pay"]:
+        return tokens
+    if len(tokens) not in {5, 6}:
         return tokens
     if tokens[3].lemma not in {"with", "by", "use", "in", "via"} or not any(
         token.lemma in _PAYMENTS for token in tokens[4:]
@@ -338,7 +342,8 @@ def _defined(tokens: list[Token]) -> list[Token]:
     """*what does X mean*, *the meaning of X*, *definition of X*: define X."""
     lemmas = [token.lemma for token in tokens]
     if lemmas[0] == "what" and lemmas[-1] == "mean" and len(tokens) > 2 and "you" not in lemmas:
-        return [_word("define", Kind.CONTENT), *tokens[1:-1]]
+        start = 2 if lemmas[1] in {"term", "concept"} and len(tokens) > 3 else 1
+        return [_word("define", Kind.CONTENT), *tokens[start:-1]]
     if lemmas[0] == "what" and lemmas[-2:] == ["stand", "for"] and len(tokens) > 3:
         return [_word("define", Kind.CONTENT), *tokens[1:-2]]
     start = 1 if lemmas[0] == "what" else 0

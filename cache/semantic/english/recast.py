@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Final, NamedTuple
 
 from cache.semantic.english.forms import Form, inflected
-from cache.semantic.english.lexicon import listed, rows
+from cache.semantic.english.lexicon import WORDS, listed, rows
 from cache.semantic.english.openings import openings
 from cache.semantic.english.reading import Mark, Word
 
@@ -78,11 +78,41 @@ def recast(words: list[Word]) -> list[Word]:
     for _ in range(_PASSES):
         if not words or len(words) > _LONGEST:
             break
-        again = _once(words)
+        again = _once(words) or _once_of_leave(words)
         if again is None or [word.text for word in again] == [word.text for word in words]:
             break
         words = again
     return words
+
+
+_LEAVE: Final = re.compile(
+    r" (?:am i (?:able|allowed|permitted) to|may i|could i"
+    r"|(?:is|would) (?:it|that) (?:be )?(?:possible|allowed|permitted|ok|okay|fine|alright)(?: for me)? to"
+    r"|(?:is|would) it (?:be )?(?:possible|ok|okay|fine|alright) if i"
+    r"|do you (?:allow|let|permit) me(?: to)?|do you think (?:that )?i (?:can|could|may))(?= )"
+)
+_WAY: Final = re.compile(
+    r" is there (?:a|any|some) (?:way|method|means) (?:to|for me to|(?:that )?i (?:can|could|may|might))(?= )"
+)
+_CAN: Final = (Word("can"), Word("i"))
+_HOW: Final = (Word("how"), Word("do"), Word("i"))
+
+
+def _once_of_leave(words: list[Word]) -> list[Word] | None:
+    """*am I able to pay with X* by the rules for *can I pay with X*, *is there a way to* by those for *how do I*; what
+    they leave of it keeps its own beginning.
+    """
+    text = _joined(words)
+    for opening, instead in ((_LEAVE, _CAN), (_WAY, _HOW)):
+        if (found := opening.match(text)) is None:
+            continue
+        taken = found.group().count(" ")
+        again = _once([*instead, *words[taken:]])
+        if again is not None and [word.text for word in again[: len(instead)]] == [word.text for word in instead]:
+            again = [*words[:taken], *again[len(instead) :]]
+        if again is not None:
+            return again
+    return None
 
 
 def _once(words: list[Word]) -> list[Word] | None:
@@ -105,13 +135,22 @@ def _instead(words: list[Word], text: str, found: re.Match[str], instead: tuple[
         start -= text[start] != " "
         first = text.count(" ", 0, start)
         taken = words[first : first + text.count(" ", start, end)]
-        if piece[0] == "~" and (done := inflected(taken[0].text)).form is not Form.PLAIN:
-            taken = [Word(done.lemma), *taken[1:]]
+        if piece[0] == "~":
+            taken = [_undone(taken[0]), *taken[1:]]
         elif piece[0] == "%":
             noun = " ".join(word.text for word in taken)
             taken = [Word(verb) for verb in _VERBS.get(noun) or _VERBS[inflected(noun).lemma]]
         out.extend(taken)
     return out
+
+
+def _undone(word: Word) -> Word:
+    """The verb that the word is a form of, though it be a noun as well: reading."""
+    done = inflected(word.text)
+    if done.form is not Form.PLAIN:
+        return Word(done.lemma)
+    stem = word.text.removesuffix("ing")
+    return Word(stem) if stem != word.text and stem in WORDS else word
 
 
 _RUN_ON: Final = re.compile(

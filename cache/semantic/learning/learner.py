@@ -64,9 +64,6 @@ class Learner:
         verified = inf if self._scores is None else self._scores.threshold(group, party)
         return Thresholds(threshold(group, party), threshold(group, party, witnessed=True), verified)
 
-    def estimate(self, group: str, party: Party, *, witnessed: bool = False) -> Estimate:
-        return self._calibration.estimate(group, party, witnessed=witnessed)
-
     def lowest(self) -> Estimate:
         """Of who is served from the lowest threshold."""
         return self._calibration.lowest()

@@ -38,6 +38,7 @@ LICENSED = {
     "typo": [
         ("How do I renew my passport?", "How do I renew my pasport?"),
         ("Hwo do I renew my passport?", "How do I renew my passport?"),
+        ("How do I egt a permit?", "How do I get a permit?"),
         ("How do I order form a menu?", "How do I order from a menu?"),
         ("How do I set up a direct debt?", "How do I set up a direct debit?"),
     ],

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from cache.semantic.decide import AUDIT, GRAY, Thresholds
-from cache.semantic.learning.calibrate import Settings
+from cache.semantic.learning.calibrate import Calibration, Settings
 from cache.semantic.learning.evidence import NOBODY, Party
 from cache.semantic.learning.label_log import PAGE, BadLabel, Label, LabelLog, Position, bare, pack, unpack
 from cache.semantic.learning.learner import MAX_WAITING, TOGETHER, Learner
@@ -283,6 +283,10 @@ def test_bounds(changes: dict[str, Any]) -> None:
     assert "asked" not in repr(label())
 
 
+def known(learner: Learner) -> Calibration:
+    return learner._calibration
+
+
 async def test_learners_agree(opened: Open) -> None:
     """Thresholds are those of the log: of whoever labels, whoever reads, and whoever starts later."""
     clock = Clock()
@@ -293,12 +297,12 @@ async def test_learners_agree(opened: Open) -> None:
     for number in range(400):
         (one, other)[number % 2].add(label(number, similarity=0.95, witnessed=number % 2 == 0))
         one.add(label(number, similarity=0.95, standing=AUDIT))
-    await until(lambda: one.estimate("gpt", NOBODY).labels == other.estimate("gpt", NOBODY).labels == 600)
+    await until(lambda: known(one).estimate("gpt", NOBODY).labels == known(other).estimate("gpt", NOBODY).labels == 600)
     assert one.thresholds("gpt", NOBODY) == Thresholds(0.75, inf)
-    assert one.estimate("gpt", NOBODY) == other.estimate("gpt", NOBODY)
+    assert known(one).estimate("gpt", NOBODY) == known(other).estimate("gpt", NOBODY)
     later = Learner(await opened(days=3_000.0), settings, clock=clock)
     await later.turn()
-    assert later.estimate("gpt", NOBODY, witnessed=True) == one.estimate("gpt", NOBODY, witnessed=True)
+    assert known(later).estimate("gpt", NOBODY, witnessed=True) == known(one).estimate("gpt", NOBODY, witnessed=True)
     for learner in (one, other, later):
         await learner.close()
         assert learner.lost == 0

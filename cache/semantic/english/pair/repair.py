@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Final
 
 from cache.semantic.english.closed import EMPTY, MODALS, MUST, NEGATIONS, PERSONS, PREPOSITIONS, WH
-from cache.semantic.english.lexicon import NAMES
+from cache.semantic.english.lexicon import NAMES, listed
 from cache.semantic.english.phrases import COLLOCATIONS
 from cache.semantic.english.prepare import assembled, is_known
 from cache.semantic.english.reading import Case, Mark, Word
@@ -15,6 +15,8 @@ __all__ = ["repaired"]
 
 _LETTERS: Final = frozenset({Mark.PLAIN, Mark.NAME, Mark.ACRONYM})
 _SHORT: Final = (EMPTY | MODALS | MUST | PERSONS | PREPOSITIONS | WH) - NEGATIONS
+_COMMON: Final = listed("get use pay add buy put fix see ask")
+"""Mended where letters were exchanged or doubled; with another letter it may be short for something: gpt, usb, seo."""
 _ENDINGS: Final = ("ate", "ite", "ide", "ane", "ene", "yne", "ine", "one", "ase", "ose", "ol", "al", "ic", "ous")
 _BEGINNINGS: Final = (
     ("hyper", "hypo"), ("inter", "intra"), ("pre", "per"), ("im", "em"), ("in", "un"), ("ab", "ob"), ("", "m"),
@@ -119,7 +121,8 @@ def _run_together(text: str, words: tuple[Word, ...]) -> tuple[str, ...]:
 def _edits(text: str, target: str, *, named: bool) -> int | None:
     """Edits between a misspelling and its target; None if it is not to be taken for one."""
     short, long = sorted((len(text), len(target)))
-    if short < 4 and target not in _SHORT and (long < 4 or len(text) >= len(target)):
+    mended = target in _SHORT or (target in _COMMON and (_exchanged(text, target) or _doubled(text, target)))
+    if short < 4 and not mended and (long < 4 or len(text) >= len(target)):
         return None
     far = _distance(text, target, 2 if short >= 8 else 1)
     if far is None or (far == 2 and text[0] != target[0]) or _another_word(text, target):
@@ -133,6 +136,10 @@ def _edits(text: str, target: str, *, named: bool) -> int | None:
 
 def _exchanged(text: str, target: str) -> bool:
     return sorted(text) == sorted(target)
+
+
+def _doubled(text: str, target: str) -> bool:
+    return any(text == target[:at] + target[at - 1] + target[at:] for at in range(1, len(target) + 1))
 
 
 def _slip(text: str, target: str) -> bool:
