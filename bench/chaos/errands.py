@@ -219,7 +219,7 @@ class _Soaker:
             return -1
         ended, left = asked + answer.seconds, bool(leave_after)
         unsettled = self._weather.unsettled(asked, ended)
-        outage = unsettled and judge_outage(answer, left=left)
+        outage = unsettled and judge_outage(question, answer, left=left)
         unheard = judge_unheard(answer) and self._weather.unheard(asked, ended)
         neither = judge_neither(question, answer) and self._weather.recovering(asked, ended)
         if (outage or unheard or neither) and judge(question, answer)[1]:

@@ -2,18 +2,20 @@
 
 from typing import Final
 
-from bench.chaos.questions import OUTAGE, Answer, Errand, Question, code_of
+from bench.chaos.questions import OUTAGE, Answer, Errand, Question, code_of, judge
 
 __all__ = ["judge_neither", "judge_outage", "judge_unheard"]
 
 _OUT: Final = frozenset(["upstream_unreachable", "upstream_error", "upstream_disconnected", "upstream_unavailable"])
 
 
-def judge_outage(answer: Answer, *, left: bool) -> bool:
+def judge_outage(question: Question, answer: Answer, *, left: bool) -> bool:
     """Whether this may be what a request came to whose upstream went away under it, while no other was asked.
 
     Who has `left` has cut the answer himself.
     """
+    if answer.cache == "STALE":
+        return not judge(question, answer, stale=True)[1]
     if answer.status in (502, 503) and answer.whole:
         return code_of(answer.body) in _OUT | {f"as_asked_{OUTAGE}"}
     return answer.status == 200 and not answer.whole and not left

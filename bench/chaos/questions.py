@@ -310,8 +310,11 @@ def outcomes(errand: Errand, answer: Answer, *, left: bool, outage: bool = False
     return frozenset(["relayed"])
 
 
-def judge(question: Question, answer: Answer) -> tuple[int, str]:
-    """The serial of the upstream's call, and why this is not what had to come back ("" where it is)."""
+def judge(question: Question, answer: Answer, *, stale: bool = False) -> tuple[int, str]:
+    """The serial of the upstream's call, and why this is not what had to come back ("" where it is).
+
+    `stale`: what is stored will do past its time as well.
+    """
     errand = question.errand
     if answer.status and not answer.call_id:
         return -1, f"status {answer.status} without a call id"
@@ -325,7 +328,7 @@ def judge(question: Question, answer: Answer) -> tuple[int, str]:
     failed = errand is Errand.ERROR or (errand is Errand.FLAKY and answer.status == OUTAGE)
     if not answer.whole or (answer.status != 200 and not failed):
         return -1, f"status {answer.status}, whole {answer.whole}, {answer.body[:120]!r}"
-    if answer.cache not in _STATUSES[errand]:
+    if answer.cache not in _STATUSES[errand] and not (stale and answer.cache == "STALE"):
         return -1, f"x-cache-status {answer.cache}"
     if failed:
         asked = question.order.status if errand is Errand.ERROR else OUTAGE

@@ -19,6 +19,9 @@ failures; a longer cool-down after each probe that failed; and how several worke
 
 Nothing else changes the state; UNKNOWN never does, and in CLOSED no success.
 
+Failures are in a row while none of the requests that began after them has succeeded: time-outs of requests to which
+silence was the answer end long after others, begun later, have been answered well. They count for the share alone.
+
 A permit is a number that grows. In CLOSED all get the same one. In HALF_OPEN each probe has its own, and `probes` are
 given in all: one that ends UNKNOWN is given anew, and so is one of which nothing was heard for as long as its call may
 take, `longest` seconds at most (its result still counts if it comes). Each opening begins a new time: results of
@@ -34,14 +37,11 @@ by `suffered`: as long as none has, they end the row that they began, and close 
 
 import enum
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from typing import Final, final
 
-from pybreaker import STATE_CLOSED, STATE_HALF_OPEN, STATE_OPEN, CircuitBreaker, CircuitBreakerListener
-from pybreaker import CircuitBreakerState as MachineState
-
+from proxy.upstream.machine import Machine, State
 from proxy.upstream.window import Window
 
 __all__ = ["Breaker", "Reason", "Result", "Settings", "State"]
@@ -52,15 +52,6 @@ SOON: Final = 1.0
 DOUBLINGS: Final = 32
 FORGOTTEN: Final = 10
 """Times `longest`: when a probe whose result is not waited for is remembered no more."""
-
-
-@final
-class State(enum.Enum):
-    """The values are those of a metric's label."""
-
-    CLOSED = "closed"
-    OPEN = "open"
-    HALF_OPEN = "half_open"
 
 
 @final
@@ -97,49 +88,6 @@ class Settings:
     probes: int
 
 
-STATES: Final = {STATE_CLOSED: State.CLOSED, STATE_OPEN: State.OPEN, STATE_HALF_OPEN: State.HALF_OPEN}
-
-
-class _Failed(Exception):
-    """What pybreaker is told."""
-
-
-def _fail() -> None:
-    raise _Failed
-
-
-def _succeed() -> None: ...
-
-
-@final
-class _Listener(CircuitBreakerListener):
-    def __init__(self, entered: Callable[[State], None]) -> None:
-        self._entered = entered
-
-    def state_change(self, cb: CircuitBreaker, old_state: MachineState | None, new_state: MachineState) -> None:
-        self._entered(STATES[new_state.name])
-
-
-def _machine(
-    settings: Settings, entered: Callable[[State], None], state: State = State.CLOSED, counted: int = 0
-) -> CircuitBreaker:
-    """It compares its time-out with the wall clock, but only where it is called while it is open.
-
-    `counted`: failures in a row of CLOSED, successful probes of HALF_OPEN; as many as do not end that state.
-    """
-    machine = CircuitBreaker(settings.failures, success_threshold=settings.probes, throw_new_error_on_trip=False)
-    if state is State.OPEN:
-        machine.open()
-    elif state is State.HALF_OPEN:
-        machine.half_open()
-    step, most = (_fail, settings.failures) if state is State.CLOSED else (_succeed, settings.probes)
-    for _ in range(0 if state is State.OPEN else min(counted, most - 1)):
-        with suppress(_Failed):
-            machine.call(step)
-    machine.add_listener(_Listener(entered))
-    return machine
-
-
 @final
 class Breaker:
     """Of one upstream. `clock` is steady, in seconds; `draw` is uniform in [0, 1).
@@ -151,8 +99,8 @@ class Breaker:
 
     __slots__ = (
         *("_calm", "_clock", "_draw", "_due", "_last", "_machine", "_on_transition", "_out", "_row", "_rows"),
-        *("_settings", "_since", "_wholes", "_window", "decided", "failing", "may_probe", "name", "openings", "state"),
-        "suffered",
+        *("_settings", "_since", "_wholes", "_window", "decided", "failing", "latest", "may_probe", "name", "openings"),
+        *("state", "suffered"),
     )
 
     def __init__(
@@ -174,6 +122,8 @@ class Breaker:
         """In a row, without recovery; of an earlier time, where answers have come whole since."""
         self.suffered = False
         """A request has failed since all was well, here or at a worker who opened."""
+        self.latest = -inf
+        """When the request began that succeeded and was the last to begin."""
         self.may_probe = may_probe
         """Asked when a permit would be given outside of CLOSED."""
         self.decided: Callable[[], object] = lambda: None
@@ -193,15 +143,15 @@ class Breaker:
         """The last permit; the first of this time; that of CLOSED, 0 in other states."""
         self._out: dict[int, float] = {}
         """Until when the result of each probe is waited for, the oldest probe first."""
-        self._machine = _machine(settings, self._entered)
+        self._machine = Machine(settings.failures, settings.probes, self._entered)
 
     def __repr__(self) -> str:
         if self.state is State.CLOSED:
-            detail = f"failures={self._machine.fail_counter}/{self._settings.failures} {self._window!r}"
+            detail = f"failures={self._machine.failures}/{self._settings.failures} {self._window!r}"
         elif self.state is State.OPEN:
             detail = f"openings={self.openings} left={self.left:.1f} s"
         else:
-            detail = f"probes={self._machine.success_counter}/{self._settings.probes} out={len(self._out)}"
+            detail = f"probes={self._machine.successes}/{self._settings.probes} out={len(self._out)}"
         return f"<Breaker {self.name} {self.state.value} {detail}>"
 
     @property
@@ -226,21 +176,31 @@ class Breaker:
         """A permit, from 1; None: refused. Its result comes `within` so many seconds, or is not waited for."""
         return self._calm or self._probe(within)
 
-    def leave(self, permit: int, result: Result, *, request: bool = True) -> int:
-        """Which row of failures it ended, from 1; 0: none. `request`: no client loses by an active probe."""
+    def leave(self, permit: int, result: Result, began: float = inf, *, request: bool = True) -> int:
+        """Which row of failures it ended, from 1; 0: none. `request`: no client loses by an active probe.
+
+        `began` by the breaker's clock, where that is known: who fails after one that was asked later has succeeded is
+        in no row.
+        """
         if permit != self._calm:
             self._left(permit, result, request=request)
         elif result is Result.SUCCEEDED:
             if not request:
                 return self._recovered() if self.failing and not self.suffered else 0
             self._window.succeeded()
+            if self.latest < began < inf:
+                self.latest = began
             if self.failing:
                 return self._recovered()
             if self._row:
                 self._row = 0
         elif result is Result.FAILED:
-            self.suffered = self.suffered or request
-            self._failed()
+            if began < self.latest:
+                self._window.failed()
+                self._weigh()
+            else:
+                self.suffered = self.suffered or request
+                self._failed()
         return 0
 
     def came_whole(self, permit: int) -> bool:
@@ -276,8 +236,8 @@ class Breaker:
         self._settings = settings
         self._due = min(self._due, self._clock() + settings.longest)
         old = self._machine
-        counted = old.success_counter if self.state is State.HALF_OPEN else old.fail_counter
-        self._machine = _machine(settings, self._entered, self.state, counted)
+        counted = old.successes if self.state is State.HALF_OPEN else old.failures
+        self._machine = Machine(settings.failures, settings.probes, self._entered, self.state, counted)
 
     def retry_after(self) -> float:
         """Seconds until it may be asked again; more than 0 while it is refused."""
@@ -325,7 +285,7 @@ class Breaker:
         return sum(until > now for until in self._out.values())
 
     def _free(self) -> int:
-        return self._settings.probes - self._machine.success_counter - self._under_way()
+        return self._settings.probes - self._machine.successes - self._under_way()
 
     def _left(self, permit: int, result: Result, *, request: bool) -> None:
         """Not with a permit of CLOSED: of a probe, or too late."""
@@ -336,16 +296,16 @@ class Breaker:
     def _probed(self, result: Result) -> None:
         self.failing = result is Result.FAILED
         if self.failing:
-            self._turn(lambda: self._machine.call(_fail), Reason.PROBE_FAILED)
+            self._turn(self._machine.fail, Reason.PROBE_FAILED)
         else:
-            self._turn(lambda: self._machine.call(_succeed), Reason.PROBED)
+            self._turn(self._machine.succeed, Reason.PROBED)
 
     def _recovered(self) -> int:
         """In CLOSED."""
         self.failing = self.suffered = False
-        self._row = self._machine.fail_counter
+        self._row = self._machine.failures
         self._rows += 1
-        self._machine.call(_succeed)
+        self._machine.succeed()
         return self._rows
 
     def _failed(self, row: int = 0) -> None:
@@ -354,9 +314,13 @@ class Breaker:
         self._row = 0 if row else self._row
         self._window.failed()
         for _ in range(row + 1):
-            self._turn(lambda: self._machine.call(_fail), Reason.FAILURES)
+            self._turn(self._machine.fail, Reason.FAILURES)
             if self.state is not State.CLOSED:
                 return
+        self._weigh()
+
+    def _weigh(self) -> None:
+        """The share of failures."""
         good, bad = self._window.counts()
         if good + bad >= self._settings.least and bad >= self._settings.share * (good + bad):
             # Whoever succeeded was a request, and those that failed between them may have been.
@@ -366,8 +330,7 @@ class Breaker:
     def _turn(self, step: Callable[[], object], reason: Reason) -> None:
         """Transitions are told when pybreaker is at rest again: it may be asked by who hears of them."""
         before = self.state
-        with suppress(_Failed):
-            step()
+        step()
         if self.state is not before:
             self._on_transition(self.name, before, self.state, reason)
             if reason is not Reason.HEARD:

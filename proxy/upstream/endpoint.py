@@ -54,9 +54,10 @@ class Endpoint:
         self.failed_at, self.proven = -inf, True
         self.budget.forgive()
 
-    def failed(self, now: float) -> None:
-        """It has failed, or refused what another may take."""
-        self.failed_at, self.proven = now, False
+    def failed(self, now: float, began: float) -> None:
+        """It has failed, or refused what another may take, and has answered well nothing that began later."""
+        if self.breaker is None or began >= self.breaker.latest:
+            self.failed_at, self.proven = now, False
 
     def is_well(self, now: float) -> bool:
         """To send it what another has refused is no storm as far as anybody knows: who is idle has done no wrong."""

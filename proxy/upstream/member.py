@@ -135,7 +135,7 @@ class Member:
             raise
         finally:
             if breaker is not None:
-                ended = breaker.leave(permit, result)
+                ended = breaker.leave(permit, result, exchange.upstream_started_at)
             if result is not Result.SUCCEEDED:
                 self._failed(exchange, failure, result)
         if keys is None and reply.over and reply.status < 400 and not exchange.stream:
@@ -180,12 +180,13 @@ class Member:
             late = result is Result.FAILED and failure is not None and failure.kind is Kind.UPSTREAM_TIMEOUT
             self.endpoint.gate.leave(dropped=late)
         if result is Result.FAILED:
-            taken = self._clock() - exchange.upstream_started_at
-            self._blamed(failure.kind.value if failure is not None else "status_5xx", taken)
+            started = exchange.upstream_started_at
+            how = failure.kind.value if failure is not None else "status_5xx"
+            self._blamed(how, started, self._clock() - started)
 
-    def _blamed(self, how: str, taken: float) -> None:
-        """It has failed, after so many seconds."""
-        self.endpoint.failed(self._clock())
+    def _blamed(self, how: str, started: float, taken: float) -> None:
+        """It has failed; `taken` are the seconds until that was known, or until there was a head."""
+        self.endpoint.failed(self._clock(), started)
         self.endpoint.latency.observe(taken + PENALTY)
         self._events.failed(self.name, how)
 
@@ -234,13 +235,13 @@ class Member:
                 return
         if self.endpoint.breaker is not None:
             self.endpoint.breaker.broke(course.permit, course.ended, whole=course.whole)
-        self._blamed(ERROR_FRAME if failure is None else failure.kind.value, course.taken)
+        self._blamed(ERROR_FRAME if failure is None else failure.kind.value, course.started, course.taken)
 
     def _cool(self, exchange: Exchange, reply: LiveReply, index: int) -> None:
         """A key that met a limit rests, and one that was refused is in doubt; others of the same upstream go on."""
         keys: KeyPool | None = self.endpoint.keys
         if reply.status in REFUSING:
-            self.endpoint.failed(self._clock())
+            self.endpoint.failed(self._clock(), exchange.upstream_started_at)
         if reply.status == TOO_MANY:
             self._events.failed(self.name, "status_429")
             if self._timed:

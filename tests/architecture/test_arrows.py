@@ -34,8 +34,8 @@ SANS_IO = names(
     " proxy.limiting.terms proxy.limiting.bill proxy.limiting.fields"
     " proxy.keys.key proxy.keys.table proxy.keys.amounts proxy.ledger.row proxy.ledger.fold proxy.ledger.query"
     " proxy.telemetry.prices"
-    " proxy.upstream.breaker proxy.upstream.window proxy.upstream.retry proxy.upstream.key_pool proxy.upstream.balance"
-    " proxy.upstream.router proxy.upstream.deadlines"
+    " proxy.upstream.breaker proxy.upstream.machine proxy.upstream.window proxy.upstream.retry"
+    " proxy.upstream.key_pool proxy.upstream.balance proxy.upstream.router proxy.upstream.deadlines"
     " proxy.admission.gradient proxy.admission.pace proxy.admission.queue"
 )
 PARSERS = names("proxy.http1.messages proxy.http1.readers")

@@ -81,7 +81,8 @@ async def test_o6_who_has_failed_is_known() -> None:
     """A reload does not make an upstream well, nor one that answers a stranger."""
     async with pair() as two:
         await two.ask()
-        two.endpoint("b").failed(asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        two.endpoint("b").failed(now, now)
         two.reload(timeouts__idle=77.0)
         assert [two.endpoint(name).proven for name in "ab"] == [True, False]
         assert not two.endpoint("b").is_well(asyncio.get_running_loop().time())

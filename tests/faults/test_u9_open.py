@@ -1,5 +1,7 @@
 """U9: what is known to fail is not asked: another answers, or what is stored, or 503 with the time to come back."""
 
+import asyncio
+
 import pytest
 
 from proxy.upstream.breaker import State
@@ -54,6 +56,19 @@ async def test_u9_what_says_nothing_of_its_health_does_not_count(status: int) ->
         for _ in range(5):
             assert (await two.ask()).status == status
         assert two.state() is State.CLOSED
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_u9_time_outs_count_as_of_when_they_were_asked(answers: bool) -> None:  # noqa: FBT001
+    """Several that end together, and of those asked after them one was answered, or none."""
+    async with pair(timeouts__first_byte=0.3, **ALONE) as two:
+        two.first.script(SILENCE, SILENCE, completion_answer() if answers else SILENCE)
+        silent = [asyncio.get_running_loop().create_task(two.ask()) for _ in range(2)]
+        await until(lambda: len(two.first.requests) == 2)
+        assert (await two.ask()).status == (200 if answers else 504)
+        assert [(await each).status for each in silent] == [504, 504]
+        assert two.state() is (State.CLOSED if answers else State.OPEN)
+        assert two.endpoint().proven is answers
 
 
 async def test_u9_retry_after_is_true() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.chaos.calls import Call, Ended, serial_of, usage_of
-from bench.chaos.canary import Order
+from bench.chaos.canary import Order, answer
 from bench.chaos.endure import at_rest, few_taken, summed, unaffected
 from bench.chaos.errands import Soaked
 from bench.chaos.excuses import judge_neither, judge_outage
@@ -209,11 +209,21 @@ def test_who_is_sent_elsewhere_is_answered() -> None:
 
 def test_an_outage_excuses_what_an_upstream_takes_with_it() -> None:
     """A failure of the upstream, and half an answer; nothing of the gateway's own."""
-    assert judge_outage(Answer(502, whole=True, body=error("upstream_error")), left=False)
-    assert judge_outage(Answer(200, whole=False, body=b"half"), left=False)
-    assert not judge_outage(Answer(500, whole=True, body=error("internal_error")), left=False)
-    assert not judge_outage(Answer(503, whole=True, body=error("overloaded")), left=False)
-    assert not judge_outage(Answer(200, whole=True, body=b"{}"), left=False)
+    asked = Question(Errand.JSON, KEYS[0], 7)
+    assert judge_outage(asked, Answer(502, whole=True, body=error("upstream_error")), left=False)
+    assert judge_outage(asked, Answer(200, whole=False, body=b"half"), left=False)
+    assert not judge_outage(asked, Answer(500, whole=True, body=error("internal_error")), left=False)
+    assert not judge_outage(asked, Answer(503, whole=True, body=error("overloaded")), left=False)
+    assert not judge_outage(asked, Answer(200, whole=True, body=b"{}"), left=False)
+
+
+def test_in_an_outage_what_is_stored_will_do_past_its_time() -> None:
+    """If it is the answer to what was asked."""
+    asked = Question(Errand.JSON, KEYS[0], 7)
+    told = Answer(200, whole=True, body=answer(KEYS[0], 7, 1), call_id="ask-1", cache="STALE")
+    assert judge(asked, told)[1] == "x-cache-status STALE"
+    assert judge_outage(asked, told, left=False)
+    assert not judge_outage(replace(asked, number=8), told, left=False)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +247,7 @@ def test_an_outage_excuses_few(troubles: list[Trouble], outages: int, neither: i
 def test_who_leaves_during_an_outage_has_left() -> None:
     """The first of a herd cuts its stream itself: an outage that begins meanwhile is not why."""
     half = Answer(200, whole=False, body=b"half")
-    assert not judge_outage(half, left=True)
+    assert not judge_outage(Question(Errand.HERD, KEYS[0], 7), half, left=True)
     assert "abandoned" in outcomes(Errand.HERD, half, left=True, outage=True)
     assert outcomes(Errand.HERD, half, left=True) == {"abandoned", "relayed"}
     assert outcomes(Errand.LEAVE, half, left=True) == {"abandoned"}

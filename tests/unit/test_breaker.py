@@ -64,6 +64,34 @@ def test_a_share_of_failures_opens() -> None:
     assert breaker.retry_after() > 0
 
 
+def test_who_was_asked_before_another_succeeded_fails_in_no_row() -> None:
+    """Time-outs that end together, while those who came later are answered."""
+    breaker = make(Clock(), failures=2)
+    permit = enter(breaker)
+    breaker.leave(permit, GOOD, 2.0)
+    breaker.leave(permit, GOOD, 1.5)
+    for _ in range(10):
+        breaker.leave(permit, BAD, 1.9)
+    assert (breaker.state, breaker.failing, breaker.suffered) == (State.CLOSED, False, False)
+    breaker.leave(permit, BAD, 2.0)
+    assert (breaker.state, breaker.failing, breaker.suffered) == (State.CLOSED, True, True)
+    breaker.leave(permit, BAD, 2.0)
+    assert breaker.state is State.OPEN
+
+
+def test_the_share_of_late_failures_opens() -> None:
+    """As that of others does."""
+    breaker = make(Clock())
+    permit = enter(breaker)
+    for moment in range(10):
+        breaker.leave(permit, GOOD, 10.0 + moment)
+    for _ in range(9):
+        breaker.leave(permit, BAD, 1.0)
+    assert breaker.state is State.CLOSED
+    breaker.leave(permit, BAD, 1.0)
+    assert (breaker.state, breaker.suffered) == (State.OPEN, True)
+
+
 def test_what_is_long_ago_does_not_count() -> None:
     """A share is of the window; failures in a row are in a row however long it takes."""
     clock = Clock()

@@ -1,6 +1,7 @@
 """The breaker against a model that a reader can check: a table, counters, and a list of the probes under way."""
 
 from itertools import pairwise
+from math import inf
 from typing import Final, NamedTuple, final
 
 import pytest
@@ -40,6 +41,8 @@ class Permit(NamedTuple):
     number: int
     era: int
     calm: bool
+    nth: int
+    """Of all that were given."""
 
 
 class Begun(NamedTuple):
@@ -66,6 +69,8 @@ class Model:
         self.probes: dict[int, float] = {}
         self.wholes = set[int]()
         """Which answers came whole since it closed."""
+        self.youngest = 0
+        """Which of the requests that succeeded in CLOSED was the last to begin."""
 
     def opens(self, now: float) -> None:
         self.row = 0 if self.wholes else self.row
@@ -87,10 +92,11 @@ class Model:
             return True
         return may and (now >= self.due if self.state is State.OPEN else self.free(now) > 0)
 
-    def count(self, result: Result, now: float) -> None:
+    def count(self, result: Result, now: float, *, late: bool = False) -> None:
         if result is GOOD:
             self.goods, self.before = self.goods + 1, self.run
-        self.run = self.run + 1 if result is BAD else 0
+        if not late:
+            self.run = self.run + 1 if result is BAD else 0
         self.good, self.bad = self.good + (result is GOOD), self.bad + (result is BAD)
         if result is BAD and (self.run >= 4 or (self.good + self.bad >= 6 and 2 * self.bad >= self.good + self.bad)):
             self.opens(now)
@@ -105,11 +111,14 @@ class Model:
         if result is Result.UNKNOWN:
             return
         if permit.calm and permit.era == self.era and self.state is State.CLOSED:
+            late = request and result is BAD and permit.nth < self.youngest
             if result is GOOD and not request:
                 self.live()
             else:
-                self.suffered = result is BAD and (self.suffered or request)
-                self.count(result, now)
+                if not late:
+                    self.suffered = result is BAD and (self.suffered or request)
+                self.youngest = max(self.youngest, permit.nth) if result is GOOD else self.youngest
+                self.count(result, now, late=late)
         elif probing and result is BAD:
             self.opens(now)
         elif probing:
@@ -150,7 +159,7 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.answers = 0
+        self.answers = self.given = 0
         self.clock, self.model, self.may, self.told = Clock(), Model(), True, list[tuple[State, State, str]]()
         self.breaker = Breaker(
             "u",
@@ -173,7 +182,8 @@ class Machine(RuleBasedStateMachine):
                 self.model.state, self.model.won = State.HALF_OPEN, 0
             if self.model.state is State.HALF_OPEN:
                 self.model.probes[permit] = self.clock.now
-            got.append(Permit(permit, self.model.era, self.model.state is State.CLOSED))
+            self.given += 1
+            got.append(Permit(permit, self.model.era, self.model.state is State.CLOSED, self.given))
         return multiple(*got)
 
     @rule(
@@ -183,7 +193,8 @@ class Machine(RuleBasedStateMachine):
         request=st.booleans(),
     )
     def leaves(self, permit: Permit, result: Result, request: bool) -> MultipleResults[Begun]:  # noqa: FBT001  (by name)
-        ended = self.breaker.leave(permit.number, result, request=request)
+        began = float(permit.nth) if request else inf
+        ended = self.breaker.leave(permit.number, result, began, request=request)
         self.model.leave(permit, result, self.clock.now, request=request)
         self.answers += 1
         begun = Begun(permit, ended, self.model.goods, self.answers)

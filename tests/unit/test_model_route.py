@@ -107,7 +107,7 @@ async def test_who_shares_a_call_that_failed_pays_for_the_next() -> None:
     clock, transport = Clock(), scripted(status(200))
     first = leg(member(scripted(refused()), clock), clock=clock, followed=True)
     last = member(transport, clock, name="b", burst=0)
-    last.endpoint.failed(clock())
+    last.endpoint.failed(clock(), clock())
     assert last.endpoint.affords(clock()), "tried once a second"
     second = leg(last, clock=clock)
 
