@@ -21,6 +21,7 @@ from proxy.config import Config, ConfigError, Secret, Upstream, carried_over
 from proxy.errors import Failure, Kind
 from proxy.http1.clients import ClientLimits, Clients
 from proxy.http1.connect import Connector, Origin, Resolver, proxy_for, tls_context
+from proxy.http1.cork import Cork
 from proxy.http1.flow import Deadlines
 from proxy.http1.messages import Caps
 from proxy.http1.peers import Peers
@@ -93,6 +94,7 @@ class App:
         self._restore_logging = capture_logging(self.log)
         loop.set_exception_handler(loop_exception_handler(self.log))
         self._deadlines = Deadlines(loop)
+        self._cork = Cork(loop)
         self._tls = _listener_tls(self.config)
         self._link = link_of(self.config, self.metrics, self.log)
         self._accounts = Accounts(self.config, self.metrics, self.log, CLOCK, self._link)
@@ -108,6 +110,7 @@ class App:
             _client_limits(self.config),
             Peers(self.config.listen.trusted_proxies),
             self._deadlines,
+            self._cork,
             self._call_id,
             self._count_connections,
             self._accounting.refused,
@@ -309,6 +312,7 @@ class App:
             max_idle=config.pool.max_idle,
             idle_timeout=config.pool.idle_timeout,
             deadlines=self._deadlines,
+            cork=self._cork,
             events=self.metrics.connects(name),
             loop=self._loop,
         )

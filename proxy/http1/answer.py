@@ -68,12 +68,14 @@ class Answer:
     def refuse(conn: "ClientConnection", status: int, headers: Headers, body: bytes) -> None:
         """An answer to bytes that are no request; the connection ends with it."""
         framing = b"date: %b\r\ncontent-length: %d\r\nconnection: close\r\n" % (_date(), len(body))
+        conn.uncork()
         conn.transport.write(response_head_bytes(status, headers, framing) + body)
 
     def invite(self) -> None:
         """Tells a client that waits with its body to send it (RFC 9110 §10.1.1)."""
         if self._expects and not self.started and not self.gone and not self.body.received:
             self._expects = False
+            self._conn.uncork()
             self._conn.transport.write(CONTINUE)
 
     @property
@@ -95,12 +97,13 @@ class Answer:
             body = b""
         self.sent += len(body)
         if not self.gone:
-            self._conn.transport.write(head + body)
+            self._conn.write(head + body)
         self._finish()
 
     def start(self, status: int, headers: Headers, length: int | None) -> None:
         head = self._head(status, headers, length)
         if not self.gone:
+            self._conn.uncork()
             self._conn.transport.write(head)
 
     def write(self, chunk: bytes) -> None:
@@ -169,6 +172,7 @@ class Answer:
         self.started = True
         self.keep_alive = False
         framing = b"connection: upgrade\r\nupgrade: %b\r\n" % reply.upgrade
+        self._conn.uncork()
         self._conn.transport.write(response_head_bytes(101, headers, framing))
         clients = self._conn.clients
         try:

@@ -7,6 +7,7 @@ from typing import final
 
 from proxy.errors import Failure
 from proxy.exchange import Exchange
+from proxy.http1.cork import Cork
 from proxy.http1.downstream import ClientConnection
 from proxy.http1.flow import Deadlines
 from proxy.http1.messages import Caps, Known
@@ -41,6 +42,7 @@ class Clients:
         limits: ClientLimits,
         peers: Peers,
         deadlines: Deadlines,
+        cork: Cork,
         call_ids: Callable[[], str],
         count: Callable[[int], None],
         refused: Callable[[Failure, str, str], None],
@@ -53,6 +55,7 @@ class Clients:
         self.limits = limits
         self.peers = peers
         self.deadlines = deadlines
+        self.cork = cork
         self.call_ids = call_ids
         self.count = count
         self.refused = refused

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast, final
 from proxy.errors import Failure, Kind
 from proxy.exchange import Exchange, Headers
 from proxy.http1.answer import Answer
+from proxy.http1.cork import CORKED
 from proxy.http1.flow import Flush, RequestBody, has_left, reset_connection
 from proxy.http1.messages import BadMessage, Defect, RequestHead
 from proxy.http1.readers import RequestReader
@@ -62,6 +63,8 @@ class ClientConnection(asyncio.Protocol):
         self._body_deadline = inf
         self._tunnel: Pipe | None = None
         self._early: list[bytes] = []
+        self._corked = b""
+        """Whole answers; whatever else is written goes behind them."""
 
     def __repr__(self) -> str:
         state = "closing" if self._closing else "serving" if self._current else "idle"
@@ -137,6 +140,19 @@ class ClientConnection(asyncio.Protocol):
         self._arm()
         if source := self._tunnel.peer if self._tunnel else self._current.source:
             source.resume()
+
+    def write(self, answer: bytes) -> None:
+        """A whole one, which leaves with those of others."""
+        if not self._corked:
+            self.clients.cork.hold(self)
+        self._corked += answer
+        if len(self._corked) > CORKED:
+            self.uncork()
+
+    def uncork(self) -> None:
+        corked, self._corked = self._corked, b""
+        if corked and not self.transport.is_closing():
+            self.transport.write(corked)
 
     @property
     def write_paused(self) -> bool:
@@ -270,6 +286,7 @@ class ClientConnection(asyncio.Protocol):
     def broken(self, *, reset: bool) -> None:
         """The current answer ends here, short of its framing."""
         self._current = self._task = None
+        self.uncork()
         if reset:
             reset_connection(self.transport)
         elif not self._closing:
@@ -309,6 +326,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _closing_begins(self) -> None:
         now = self.clients.loop.time()
+        self.uncork()
         self._closing = True
         self.deadline = now + LINGER
         if not self.write_paused:

@@ -12,6 +12,7 @@ from typing import Protocol, final
 from proxy.errors import Failure
 from proxy.exchange import Ask
 from proxy.http1.connect import Connector
+from proxy.http1.cork import Cork
 from proxy.http1.flow import Deadlines
 from proxy.http1.messages import Caps
 from proxy.http1.reply import UpstreamReply
@@ -39,12 +40,14 @@ class Pool:
         max_idle: int,
         idle_timeout: float,
         deadlines: Deadlines,
+        cork: Cork,
         events: PoolEvents,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.loop = loop
         self.caps = caps
         self.deadlines = deadlines
+        self.cork = cork
         self.host = connector.origin.authority.encode("ascii")
         self.connections: set[UpstreamConnection] = set()
         self.idle: list[UpstreamConnection] = []

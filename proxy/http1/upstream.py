@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, cast, final
 
 from proxy.errors import Failure, Kind
 from proxy.exchange import Ask, Body, Express, PhaseTimeouts
+from proxy.http1.cork import CORKED
 from proxy.http1.flow import HIGH_WATER, TICK, Gate
-from proxy.http1.messages import BadMessage, ResponseHead, request_head_bytes
+from proxy.http1.messages import BadMessage, Defect, ResponseHead, request_head_bytes
 from proxy.http1.readers import ResponseReader
 from proxy.http1.reply import UpstreamReply
 from proxy.http1.tunnel import Pipe
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["UpstreamConnection"]
 
 BODILESS = ("GET", "HEAD", "OPTIONS", "DELETE", "TRACE")
-JOIN_LIMIT = 65_536
-"""Bytes up to which a body is copied behind its head to leave in one write."""
 IDLE = "idle between bytes"
 STALE_AFTER = 1.0
 """Seconds of idleness after which a connection is asked for a pending FIN before it is reused."""
@@ -54,6 +53,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._timeouts: PhaseTimeouts
         self._tunnel: Pipe | None = None
         self._early: list[bytes] = []
+        self._corked = b""
+        """A whole request, of which nothing is sent yet."""
         self._express: Callable[[bytes], bool] | None = None
         self.lost = False
 
@@ -88,16 +89,25 @@ class UpstreamConnection(asyncio.Protocol):
         head = request_head_bytes(ask.method, ask.target, self._pool.host, ask.lines, framing)
         self._sent = False
         if isinstance(body, bytes):
-            if len(body) <= JOIN_LIMIT:
-                self.transport.write(head + body)
-            else:
-                self.transport.write(head)
-                self.transport.write(body)
+            if len(body) <= CORKED:
+                # Until then it has not been sent, whatever happens to the connection.
+                self._corked = head + body
+                self.deadline = self._hard_deadline
+                self._pool.cork.hold(self)
+                return
+            self.transport.write(head)
+            self.transport.write(body)
             self._request_written()
         else:
             self.transport.write(head)
             self._arm()
             self._upload = self._pool.spawn(self._pump(body, ask.upload_limit))
+
+    def uncork(self) -> None:
+        corked, self._corked = self._corked, b""
+        if corked and not self.transport.is_closing():
+            self.transport.write(corked)
+            self._request_written()
 
     async def _pump(self, body: Body, limit: int) -> None:
         chunked = body.length is None
@@ -167,7 +177,8 @@ class UpstreamConnection(asyncio.Protocol):
         try:
             self._reader.feed(data)
         except BadMessage as defect:
-            self._fail(Failure(self._broken_kind(), detail=f"malformed answer: {defect}"))
+            unprocessed = bool(self._corked)
+            self._fail(Failure(self._broken_kind(), unprocessed=unprocessed, detail=f"malformed answer: {defect}"))
             self.transport.abort()
             return
         self._moved_at = self._clock.now
@@ -178,6 +189,8 @@ class UpstreamConnection(asyncio.Protocol):
         reply, waiting = self._reply, self._head
         if reply is None or waiting is None:
             return
+        if self._corked:
+            raise BadMessage(Defect.MALFORMED, "bytes that answer no request")
         self._head = None
         self._keep_alive = head.keep_alive
         reply.status = head.status
@@ -274,7 +287,7 @@ class UpstreamConnection(asyncio.Protocol):
         if phase == "write" and self.transport.get_write_buffer_size() < self._unwritten:
             self._arm()
             return
-        unprocessed = self._gate.shut and self._head is not None
+        unprocessed = bool(self._corked) or (self._gate.shut and self._head is not None)
         self._fail(Failure(Kind.UPSTREAM_TIMEOUT, unprocessed=unprocessed, detail=f"time-out: {phase}"))
 
     # the reply's, the tunnel's and the pool's side

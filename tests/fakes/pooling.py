@@ -12,6 +12,7 @@ import pytest
 from proxy.errors import Failure
 from proxy.exchange import Ask, Body, PhaseTimeouts
 from proxy.http1.connect import Connector, Origin, Resolver
+from proxy.http1.cork import Cork
 from proxy.http1.flow import Deadlines
 from proxy.http1.messages import Caps
 from proxy.http1.pool import Pool
@@ -91,6 +92,7 @@ def build(port: int) -> Pool:
         max_idle=4,
         idle_timeout=5.0,
         deadlines=Deadlines(loop),
+        cork=Cork(loop),
         events=Counted(),
         loop=loop,
     )

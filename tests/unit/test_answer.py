@@ -22,6 +22,9 @@ class Connection:
     def write(self, data: bytes) -> None:
         self.written += data
 
+    def uncork(self) -> None:
+        """All that there is has been written."""
+
     def answered(self, answer: Answer) -> None:
         self.events.append("answered")
 
