@@ -39,7 +39,7 @@ start, and those of all other tests run the same lines.
 TOLD = pytest.StashKey[str]()
 COVERAGE = "COVERAGE_PROCESS_CONFIG"
 """What says to a process that it is to count."""
-TRACED = 3
+TRACED = 1
 """Of one test's parameters, how many count as covering lines: the others run the same ones."""
 SETTLING = 2.0
 """Seconds after a test in which its tasks and descriptors may still end."""

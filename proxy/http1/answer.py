@@ -75,7 +75,6 @@ class Answer:
         """Tells a client that waits with its body to send it (RFC 9110 §10.1.1)."""
         if self._expects and not self.started and not self.gone and not self.body.received:
             self._expects = False
-            self._conn.uncork()
             self._conn.transport.write(CONTINUE)
 
     @property
@@ -172,7 +171,6 @@ class Answer:
         self.started = True
         self.keep_alive = False
         framing = b"connection: upgrade\r\nupgrade: %b\r\n" % reply.upgrade
-        self._conn.uncork()
         self._conn.transport.write(response_head_bytes(101, headers, framing))
         clients = self._conn.clients
         try:

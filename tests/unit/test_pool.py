@@ -320,3 +320,28 @@ async def test_a_cancelled_request_leaves_its_successor_alone(upstream: Scripted
         first.throw(asyncio.CancelledError())
     assert await successor == b"second"
     assert waiting is not None
+
+
+async def test_a_connection_that_ends_in_the_same_turn_has_taken_nothing(
+    upstream: ScriptedUpstream, pool: Pool
+) -> None:
+    """The request goes out once, on another."""
+    await fetch(pool)
+    (idle,) = pool.idle
+    sending = asyncio.get_running_loop().create_task(fetch(pool))
+    await asyncio.sleep(0)
+    idle.transport.abort()
+    await sending
+    assert [request.connection for request in upstream.requests] == [1, 2]
+
+
+async def test_an_answer_to_what_was_not_sent_is_none(upstream: ScriptedUpstream, pool: Pool) -> None:
+    """Bytes that come in the same turn were there before the request, which goes out once, on another."""
+    upstream.script(Answer(200, (), b"first"), Answer(200, (), b"second"))
+    await fetch(pool)
+    (idle,) = pool.idle
+    sending = asyncio.get_running_loop().create_task(fetch(pool))
+    await asyncio.sleep(0)
+    idle.data_received(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsecret")
+    assert await sending == b"second"
+    assert [request.connection for request in upstream.requests] == [1, 2]

@@ -1,11 +1,15 @@
 """Requests that come before their turn: answered in order, each out of its own bytes, or not at all."""
 
 import asyncio
+import json
 
-from tests.fakes.answers import Answer, Framing
+from tests.fakes.answers import Answer, Framing, event_stream
+from tests.fakes.asking import KEY, completion_answer
+from tests.fakes.frames import CHAT, DONE, STREAM
 from tests.fakes.gateway import StartGateway
 from tests.fakes.polling import until
 from tests.fakes.raw import RawClient, compose
+from tests.fakes.streams.writing import chunk
 from tests.fakes.upstream import Request, ScriptedUpstream
 
 
@@ -181,3 +185,42 @@ async def test_a_client_that_left_is_missed_while_its_upload_waits(start: StartG
             client.reset()
             await until(lambda: not gateway.app.clients.connections, 1.2)
         await gateway.settled()
+
+
+async def test_what_is_at_hand_leaves_before_what_follows(start: StartGateway, upstream: ScriptedUpstream) -> None:
+    """Answers from the cache, a stream and a refusal behind them, in one write of the client's."""
+    frames = [chunk({"content": "Hi"}), chunk({}, "stop"), DONE]
+    upstream.script(completion_answer(), event_stream(frames))
+    gateway = await start(cache__enabled=True)
+    asked = compose("POST", "/v1/chat/completions", json.dumps(CHAT).encode(), [KEY])
+    streamed = compose("POST", "/v1/chat/completions", json.dumps(STREAM | {"model": "other"}).encode(), [KEY])
+    async with gateway.client() as client:
+        for status in (b"MISS", b"HIT"):
+            await client.send(asked)
+            assert (await client.response()).header(b"x-cache-status") == status
+        await client.send(asked * 2 + streamed + asked + streamed + asked + b"\0\0\0\r\n\r\n")
+        answers = [await client.response() for _ in range(7)]
+        told = [answer.header(b"x-cache-status") for answer in answers]
+        assert told == [b"HIT", b"HIT", b"MISS", b"HIT", b"HIT", b"HIT", None]
+        assert answers[2].body == answers[4].body == b"".join(frames)
+        assert answers[6].status == 405
+        assert await client.closed()
+
+
+async def test_what_is_at_hand_leaves_before_the_connection_ends(
+    start: StartGateway, upstream: ScriptedUpstream
+) -> None:
+    """A close that the client asks for, and one that the gateway's own end brings."""
+    upstream.script(completion_answer())
+    gateway = await start(cache__enabled=True)
+    body = json.dumps(CHAT).encode()
+    asked = compose("POST", "/v1/chat/completions", body, [KEY])
+    last = compose("POST", "/v1/chat/completions", body, [KEY, ("connection", "close")])
+    async with gateway.client() as client:
+        await client.send(asked)
+        await client.response()
+        await client.send(asked + last)
+        answers = [await client.response() for _ in range(2)]
+        assert [answer.header(b"x-cache-status") for answer in answers] == [b"HIT", b"HIT"]
+        assert answers[1].header(b"connection") == b"close"
+        assert await client.closed()
