@@ -52,6 +52,8 @@ class Measure(enum.StrEnum):
 
     REQUESTS = "requests"
     """Pass-through: a chat request."""
+    STEADY = "steady"
+    """The same, as many a second of each lane: then whoever is sent something sleeps before, whichever lane it is."""
     STREAMS = "streams"
     """Pass-through: a streamed frame."""
     LARGE = "large"
@@ -81,6 +83,7 @@ class Measure(enum.StrEnum):
 _RELAYS: Final = (Lane.NGINX, Lane.AIOHTTP_ASYNCIO, Lane.AIOHTTP_UVLOOP, Lane.BARE, Lane.ASKONCE)
 TAKES: Final[Mapping[Measure, tuple[Lane, ...]]] = {
     Measure.REQUESTS: (*_RELAYS, Lane.DIRECT, Lane.ENDURE, Lane.PRICED, Lane.TEAM),
+    Measure.STEADY: _RELAYS,
     Measure.STREAMS: _RELAYS,
     Measure.LARGE: _RELAYS,
     Measure.UPLOAD: _RELAYS,
@@ -105,6 +108,7 @@ _STREAMED: Final = 5_000
 _HERD: Final = 100
 _HERDS_A_SECOND: Final = 10
 _NEW_A_SECOND: Final = 50.0
+_STEADY_A_SECOND: Final = 2_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,8 @@ def spec_of(plan: Plan, measure: Measure, port: int, first: int = 1) -> Spec:
     match measure:
         case Measure.REQUESTS | Measure.HITS:
             return Spec("requests", port, seconds=plan.seconds)
+        case Measure.STEADY:
+            return Spec("paced", port, seconds=plan.seconds, rate=_STEADY_A_SECOND, new_every=1 << 30)
         case Measure.STREAMS:
             return Spec("streams", port, connections=plan.streams, frames=plan.frames, gap=plan.gap, seed=plan.seed)
         case Measure.LARGE:

@@ -15,6 +15,7 @@ __all__ = ["show"]
 _WIDTH: Final = 168
 _TITLES: Final = {
     Measure.REQUESTS: ("Pass-through: chat JSON, 32 connections, cache off", "request"),
+    Measure.STEADY: ("The same, 2,000 a second of each", "request"),
     Measure.STREAMS: ("Streams: frames one by one, cache off", "frame"),
     Measure.LARGE: ("Large requests: 1 MiB body, 8 connections, cache off", "request"),
     Measure.UPLOAD: ("One upload, cache off", "upload"),

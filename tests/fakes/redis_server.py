@@ -30,8 +30,9 @@ WATCH = 'while read -r server; do last=$server; done; [ -z "$last" ] || kill -9 
 """Reads which process is the server, and ends it when the writer is gone: a test run that is aborted cleans up
 nothing itself."""
 FIRST_PORT = 11_000
-PORTS = 11_000
-_STEPS = itertools.count()
+PORTS = 1_375
+"""Of each process in which tests run; there are eight times as many."""
+_STEPS = itertools.count(os.getpid() * 101)
 
 
 def _binary() -> str:
@@ -46,11 +47,12 @@ def _binary() -> str:
 
 def free_port() -> int:
     """Below the range from which the system takes the ports of outgoing connections, so that it is there again
-    after a restart; the second port of a cluster's server, 10,000 above, is so too. Where to begin depends on
-    the process, because tests run in several; none is given twice, because who has it may not use it yet.
+    after a restart; the second port of a cluster's server, 10,000 above, is so too. Tests run in several processes,
+    and each has its own: who has been given one may not use it yet, or not at the moment.
     """
+    first = FIRST_PORT + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8 * PORTS
     for step in itertools.islice(_STEPS, PORTS):
-        port = FIRST_PORT + (os.getpid() * 101 + step) % PORTS
+        port = first + step % PORTS
         with socket.socket() as listener, suppress(OSError):
             listener.bind(("127.0.0.1", port))
             return port
