@@ -209,16 +209,14 @@ class ClientConnection(asyncio.Protocol):
         self._receiving = body
         self._goal = 0
         answer = Answer(self, body, head)
-        headers, peer = head.headers, self._address
+        headers, peer = head.unforwarded, self._address
         if self._trusted:
+            headers = head.headers
             peer = clients.peers.client(peer, headers)
-        else:
-            headers = clients.peers.distrusted(headers)
-        path, _, query = head.target.partition(b"?")
         exchange = Exchange(
             method=head.method,
-            path=path.decode("latin-1"),
-            query=query,
+            path=head.path,
+            query=head.query,
             headers=headers,
             body=body,
             client=answer,

@@ -80,13 +80,15 @@ class Caps:
 
 
 class RequestHead(NamedTuple):
-    """Shared by all requests that begin with the same bytes; so is the list of its headers."""
+    """Shared by all requests that begin with the same bytes; so are the lists of its headers."""
 
     method: str
-    target: bytes
-    """Origin form: path and query."""
+    path: str
+    query: bytes
     headers: Headers
     """End-to-end fields, without host."""
+    unforwarded: Headers
+    """Those, without what a proxy says of its client, which anybody could have written."""
     length: int | None
     """Body bytes to come; None when chunked."""
     keep_alive: bool

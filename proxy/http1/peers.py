@@ -5,7 +5,7 @@ from typing import final
 
 from proxy.exchange import Headers
 
-__all__ = ["Peers"]
+__all__ = ["Peers", "distrusted"]
 
 FORWARDED_FIELDS = frozenset(
     [b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-port", b"x-real-ip"]
@@ -42,10 +42,10 @@ class Peers:
                 break
         return address
 
-    @staticmethod
-    def distrusted(headers: Headers) -> Headers:
-        """Without the fields that anybody could have written."""
-        for name, _ in headers:
-            if name in FORWARDED_FIELDS:
-                return [line for line in headers if line[0] not in FORWARDED_FIELDS]
-        return headers
+
+def distrusted(headers: Headers) -> Headers:
+    """Without the fields that anybody could have written; the same list where there are none."""
+    for name, _ in headers:
+        if name in FORWARDED_FIELDS:
+            return [line for line in headers if line[0] not in FORWARDED_FIELDS]
+    return headers

@@ -25,7 +25,7 @@ class Recorder:
     def request_head(self, head: RequestHead) -> None:
         self._heads(head)
         self.events.append((
-            "head", head.method, head.target, tuple(head.headers), head.length,
+            "head", head.method, (head.path, head.query), tuple(head.headers), head.length,
             head.keep_alive, head.chunks_allowed, head.expect_continue, head.upgrade,
         ))  # fmt: skip
 

@@ -40,7 +40,7 @@ def asked(
     if ended:
         body.end()
     fields = {"expect_continue": False, "upgrade": b"", **head}
-    request = RequestHead(method, b"/", [], 0, keep_alive, http11, **fields)
+    request = RequestHead(method, "/", b"", [], [], 0, keep_alive, http11, **fields)
     return Answer(connection, body, request), connection  # type: ignore[arg-type]
 
 
