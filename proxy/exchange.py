@@ -8,6 +8,7 @@ a pipeline.
 import enum
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from cache.policy import NoCacheReason
@@ -85,6 +86,8 @@ class PhaseTimeouts:
     idle: float
     total: float
     """From the send to the end of an answer that does not stream; `inf` where it does."""
+    head: float = inf
+    """From the send to the head of the answer, connecting included: what its client gives it."""
 
 
 class Flow(Protocol):
@@ -239,6 +242,8 @@ class Ask:
     """Bytes that a streamed body may have."""
     upgrade: bytes = b""
     """The protocol to switch to, if the client asked for one."""
+    sent: bool = False
+    """Some of it has been written: the transport says so."""
 
     def __repr__(self) -> str:
         return f"<Ask {self.method}>"

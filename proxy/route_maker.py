@@ -52,7 +52,10 @@ class RouteMaker:
 
     def route(self, route: ResolvedRoute) -> ModelRoute:
         alike = list(self._alike(route))
-        legs = [self._leg(route, members, followed=members is not alike[-1]) for members in alike]
+        members = [member for each in alike for member in each]
+        for member in members:
+            member.alternatives = [other for other in members if other is not member]
+        legs = [self._leg(route, each, followed=each is not alike[-1]) for each in alike]
         return ModelRoute(route.name, legs, required=route.required)
 
     def _alike(self, route: ResolvedRoute) -> Iterator[list[Member]]:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Protocol, final
 
-from proxy.errors import Failure
+from proxy.errors import Failure, Kind
 from proxy.exchange import Ask
 from proxy.http1.connect import Connector
 from proxy.http1.cork import Cork
@@ -63,17 +63,20 @@ class Pool:
 
     async def send(self, ask: Ask) -> UpstreamReply:
         """Sends once. Raises Failure."""
+        began = self.loop.time()
         while True:
             connection = self._take()
             reused = connection is not None
             if connection is None:
                 connection = await self._connect(ask.timeouts.connect)
-            reply, head = connection.send(ask)
+            reply, head = connection.send(ask, began)
             try:
                 return await head
             except Failure as failure:
-                # A pooled connection that died under the request says nothing about the upstream.
-                if not (failure.unprocessed and reused and isinstance(ask.body, bytes) and connection.lost):
+                # A pooled connection that died under the request says nothing about the upstream; one that was given
+                # up because it took nothing does.
+                died = connection.lost and failure.kind is not Kind.UPSTREAM_TIMEOUT
+                if not (failure.unprocessed and reused and isinstance(ask.body, bytes) and died):
                     raise
             except asyncio.CancelledError:
                 reply.abort()

@@ -47,7 +47,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._sent = False
         self._paused = False
         self._phase = "idle"
-        self._idle_timeout = self._hard_deadline = inf
+        self._idle_timeout = self._hard_deadline = self._head_deadline = inf
         self._moved_at = 0.0
         self._unwritten = 0
         self._timeouts: PhaseTimeouts
@@ -55,6 +55,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._early: list[bytes] = []
         self._corked = b""
         """A whole request, of which nothing is sent yet."""
+        self._ask: Ask
         self._express: Callable[[bytes], bool] | None = None
         self.lost = False
 
@@ -63,8 +64,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     # sending
 
-    def send(self, ask: Ask) -> tuple[UpstreamReply, "asyncio.Future[UpstreamReply]"]:
-        """The answer, and the future that has it once its head is here, or a Failure. Raises Failure."""
+    def send(self, ask: Ask, began: float) -> tuple[UpstreamReply, "asyncio.Future[UpstreamReply]"]:
+        """The answer, and the future that has it once its head is here, or a Failure. Raises Failure.
+
+        `began`: when it was to be sent, by the loop's clock, before there was a connection for it.
+        """
         if self.lost or self.transport.is_closing():
             raise Failure(Kind.UPSTREAM_UNREACHABLE, unprocessed=True, detail="closed as soon as it was opened")
         self._reply = reply = UpstreamReply(self)
@@ -72,7 +76,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._head = head = self._loop.create_future()
         self._timeouts = timeouts = ask.timeouts
         self._idle_timeout = timeouts.idle
-        self._hard_deadline = self._loop.time() + timeouts.total
+        self._hard_deadline = began + timeouts.total
+        self._head_deadline = began + timeouts.head
         self._reader.expect(head_only=ask.method == "HEAD")
         self._write(ask)
         return reply, head
@@ -91,14 +96,16 @@ class UpstreamConnection(asyncio.Protocol):
         if isinstance(body, bytes):
             if len(body) <= CORKED:
                 # Until then it has not been sent, whatever happens to the connection.
-                self._corked = head + body
+                self._corked, self._ask = head + body, ask
                 self.deadline = self._hard_deadline
                 self._pool.cork.hold(self)
                 return
+            ask.sent = True
             self.transport.write(head)
             self.transport.write(body)
             self._request_written()
         else:
+            ask.sent = True
             self.transport.write(head)
             self._arm()
             self._upload = self._pool.spawn(self._pump(body, ask.upload_limit))
@@ -106,6 +113,7 @@ class UpstreamConnection(asyncio.Protocol):
     def uncork(self) -> None:
         corked, self._corked = self._corked, b""
         if corked and not self.transport.is_closing():
+            self._ask.sent = True
             self.transport.write(corked)
             self._request_written()
 
@@ -131,19 +139,20 @@ class UpstreamConnection(asyncio.Protocol):
         """The phase follows from what is being waited for. A client's upload has its deadline at the client."""
         if self._reply is None:
             return
-        seconds = inf
+        now, seconds = self._loop.time(), inf
         if self._gate.shut:
             self._unwritten = self.transport.get_write_buffer_size()
             self._phase, seconds = "write", self._timeouts.write
         elif not self._sent:
             self._phase = "upload"
         elif self._head is not None:
-            self._phase, seconds = "first byte", self._timeouts.first_byte
+            self._phase = "first byte"
+            seconds = min(self._timeouts.first_byte, self._head_deadline - now)
         elif self._paused:
             self._phase = "held back"
         else:
             self._phase, seconds = IDLE, self._idle_timeout
-        self.deadline = min(self._hard_deadline, self._loop.time() + seconds)
+        self.deadline = min(self._hard_deadline, now + seconds)
 
     def pause_writing(self) -> None:
         self._gate.close()

@@ -19,8 +19,9 @@ failures; a longer cool-down after each probe that failed; and how several worke
 
 Nothing else changes the state; UNKNOWN never does, and in CLOSED no success.
 
-Failures are in a row while none of the requests that began after them has succeeded: time-outs of requests to which
-silence was the answer end long after others, begun later, have been answered well. They count for the share alone.
+Failures are in a row until one succeeds, whenever that began. A failure is in none if a request that began after it
+has been answered well and whole by then: those to which silence is the answer end long after others, and streams that
+broke with one of many servers say nothing of the rest. Such failures count for the share alone.
 
 A permit is a number that grows. In CLOSED all get the same one. In HALF_OPEN each probe has its own, and `probes` are
 given in all: one that ends UNKNOWN is given anew, and so is one of which nothing was heard for as long as its call may
@@ -123,7 +124,7 @@ class Breaker:
         self.suffered = False
         """A request has failed since all was well, here or at a worker who opened."""
         self.latest = -inf
-        """When the request began that succeeded and was the last to begin."""
+        """When the request began whose answer came good and whole, and that was the last to begin."""
         self.may_probe = may_probe
         """Asked when a permit would be given outside of CLOSED."""
         self.decided: Callable[[], object] = lambda: None
@@ -179,11 +180,11 @@ class Breaker:
     def leave(self, permit: int, result: Result, began: float = inf, *, request: bool = True) -> int:
         """Which row of failures it ended, from 1; 0: none. `request`: no client loses by an active probe.
 
-        `began` by the breaker's clock, where that is known: who fails after one that was asked later has succeeded is
-        in no row.
+        `began` by the breaker's clock: of whatever failed, and of an answer that came good and whole with its head.
+        Who fails after one that was asked later has come good and whole is in no row.
         """
         if permit != self._calm:
-            self._left(permit, result, request=request)
+            self._left(permit, result, began, request=request)
         elif result is Result.SUCCEEDED:
             if not request:
                 return self._recovered() if self.failing and not self.suffered else 0
@@ -196,28 +197,32 @@ class Breaker:
                 self._row = 0
         elif result is Result.FAILED:
             if began < self.latest:
-                self._window.failed()
-                self._weigh()
+                self._failed_late()
             else:
                 self.suffered = self.suffered or request
                 self._failed()
         return 0
 
-    def came_whole(self, permit: int) -> bool:
-        """What had begun well ended well. True: it counts. While `openings` is 0 nobody has to say so."""
+    def came_whole(self, permit: int, began: float = inf) -> bool:
+        """What had begun well ended well. True: it counts. While `openings` is 0 nobody has to say so of what came
+        whole with its head.
+        """
+        if self.latest < began < inf and permit >= self._since:
+            self.latest = began
         counts = permit >= self._since and self.state is State.CLOSED
         self._wholes += counts
         return counts
 
-    def broke(self, permit: int, ended: int = 0, *, whole: bool = False) -> None:
+    def broke(self, permit: int, ended: int = 0, began: float = inf, *, whole: bool = False) -> None:
         """What had begun well failed later: a failure and no success, unless it began before the last opening.
 
         The row of failures that it `ended` goes on, if nobody has succeeded since. `whole`: it had counted as such,
-        which is taken back.
+        which is taken back. `began` as for `leave`.
         """
         if permit < self._since:
             return
-        self.suffered = True
+        late = self.state is State.CLOSED and permit == self._calm and began < self.latest
+        self.suffered = self.suffered or not late
         self._wholes -= whole
         if self.state is not State.CLOSED:
             self._probed(Result.FAILED)
@@ -227,7 +232,10 @@ class Breaker:
         else:
             if permit == self._calm:
                 self._window.took_back()
-            self._failed(self._row if ended == self._rows else 0)
+            if late:
+                self._failed_late()
+            else:
+                self._failed(self._row if ended == self._rows else 0)
 
     def reconfigure(self, settings: Settings) -> None:
         """From now on. What is known stays, but for the results in the window where that has another length."""
@@ -287,9 +295,11 @@ class Breaker:
     def _free(self) -> int:
         return self._settings.probes - self._machine.successes - self._under_way()
 
-    def _left(self, permit: int, result: Result, *, request: bool) -> None:
+    def _left(self, permit: int, result: Result, began: float, *, request: bool) -> None:
         """Not with a permit of CLOSED: of a probe, or too late."""
         if self._out.pop(permit, None) is not None and result is not Result.UNKNOWN:
+            if result is Result.SUCCEEDED and self.latest < began < inf:
+                self.latest = began
             self.suffered = self.suffered or (request and result is Result.FAILED)
             self._probed(result)
 
@@ -318,6 +328,14 @@ class Breaker:
             if self.state is not State.CLOSED:
                 return
         self._weigh()
+
+    def _failed_late(self) -> None:
+        """In CLOSED, and in no row: a request has suffered by it if it opens."""
+        suffered, self.suffered = self.suffered, True
+        self._window.failed()
+        self._weigh()
+        if self.state is State.CLOSED:
+            self.suffered = suffered
 
     def _weigh(self) -> None:
         """The share of failures."""

@@ -153,6 +153,10 @@ class UpstreamCall:
         except Failure as failure:
             exchange.reached = reached or not (failure.unprocessed or failure.kind is Kind.UPSTREAM_UNREACHABLE)
             raise
+        except BaseException:
+            # Its client has left, perhaps while there was no connection yet.
+            exchange.reached = reached or ask.sent
+            raise
         if reply.status >= 300:
             # Who refused has not acted on it.
             exchange.reached = reached

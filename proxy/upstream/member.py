@@ -1,6 +1,6 @@
 """One upstream as a route asks it: what may be sent now, and what came of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
 from typing import Final, Protocol, final
@@ -59,7 +59,7 @@ class Member:
 
     __slots__ = (
         *("_call", "_charge", "_clock", "_events", "_timed", "_timeouts", "_within"),
-        *("endpoint", "identity", "latency", "name", "weight"),
+        *("alternatives", "endpoint", "identity", "latency", "name", "weight"),
     )
 
     def __init__(
@@ -79,6 +79,8 @@ class Member:
         self.endpoint = endpoint
         self.latency = endpoint.latency
         self.weight = weight
+        self.alternatives: Sequence[Member] = ()
+        """The others of its route."""
         self._call = call
         self._timeouts = timeouts
         self._charge = charge
@@ -95,13 +97,18 @@ class Member:
     def busy(self) -> int:
         return self.endpoint.gate.busy
 
+    def may_be_asked(self, model: str) -> bool:
+        """It is not left alone, and not all of its keys rest."""
+        breaker, keys = self.endpoint.breaker, self.endpoint.keys
+        return (breaker is None or breaker.left <= 0) and (keys is None or keys.left(model) <= 0)
+
     def has_key(self, exchange: Exchange) -> bool:
         """Another of its keys may be used: one that was not refused for the same request."""
         keys = self.endpoint.keys
         return keys is not None and len(keys) > 1 and keys.has_key(exchange.model, exchange.refusals)
 
     async def send(self, exchange: Exchange, body: bytes | Body, *, others: bool = False) -> LiveReply:
-        """Sends once, if it may. `others` may be asked in its place, so that it waits for no slot for long.
+        """Sends once, if it may. `others` come after it, so that it waits for no slot for long if one may be asked.
 
         Raises Failure.
         """
@@ -117,7 +124,9 @@ class Member:
         priority = priority_of(exchange)
         if not gate.enter_now(priority):
             until = _deadline(exchange)
-            await gate.enter(priority, min(until, self._clock() + BRIEFLY) if others else until)
+            if others and any(each.may_be_asked(exchange.model) for each in self.alternatives):
+                until = min(until, self._clock() + BRIEFLY)
+            await gate.enter(priority, until)
         # Much may have come about while it waited.
         index = NO_KEY if keys is None else keys.pick(exchange.model, exchange.refusals)
         permit = None if index is None else NO_PERMIT if breaker is None else breaker.enter(self._within)
@@ -135,7 +144,9 @@ class Member:
             raise
         finally:
             if breaker is not None:
-                ended = breaker.leave(permit, result, exchange.upstream_started_at)
+                # A refusal says that it lives, and not that it serves.
+                good = result is not Result.SUCCEEDED or (reply.status < 400 and reply.over)
+                ended = breaker.leave(permit, result, exchange.upstream_started_at if good else inf)
             if result is not Result.SUCCEEDED:
                 self._failed(exchange, failure, result)
         if keys is None and reply.over and reply.status < 400 and not exchange.stream:
@@ -223,8 +234,8 @@ class Member:
         """No more of it comes. `seconds` to its head, if that was a good one."""
         breaker = self.endpoint.breaker
         self.endpoint.gate.leave(seconds, dropped=reply.status in TOO_BUSY)
-        if breaker is not None and breaker.openings and reply.over and not course.blamed and not failed(reply.status):
-            course.whole = breaker.came_whole(course.permit)
+        if breaker is not None and reply.over and not course.blamed and not failed(reply.status):
+            course.whole = breaker.came_whole(course.permit, inf if seconds is None else course.started)
 
     def _broke(self, course: "_Course", failure: Failure | None) -> None:
         """An answer that had begun well has broken off, or says that it failed."""
@@ -234,7 +245,7 @@ class Member:
             if of_others or self._was_cut_short(course.exchange, failure, course.started):
                 return
         if self.endpoint.breaker is not None:
-            self.endpoint.breaker.broke(course.permit, course.ended, whole=course.whole)
+            self.endpoint.breaker.broke(course.permit, course.ended, course.started, whole=course.whole)
         self._blamed(ERROR_FRAME if failure is None else failure.kind.value, course.started, course.taken)
 
     def _cool(self, exchange: Exchange, reply: LiveReply, index: int) -> None:

@@ -12,6 +12,7 @@ from tests.fakes.polling import until
 from tests.fakes.raw import compose
 from tests.fakes.streams.writing import OPENAI, chunk, event
 from tests.fakes.team import COST, PRICE, Member, StartTeam, Team
+from tests.fakes.toxics import black_hole
 from tests.fakes.upstream import ScriptedUpstream
 
 FRAMES = 20
@@ -84,6 +85,22 @@ async def test_d3_an_answer_that_is_not_waited_for(
     assert row["estimated"]
     assert set(row["used"]) == {"input"}
     assert row["cost_usd"] == worth(row["used"])
+
+
+@CACHE
+async def test_d3_who_leaves_before_anything_was_sent_pays_nothing(
+    start_team: StartTeam, cache: bool  # noqa: FBT001
+) -> None:  # fmt: skip
+    """While there is no connection yet: what was reserved comes back."""
+    with black_hole() as (host, port):
+        team = await start_team(f"http://{host}:{port}/v1", cache__enabled=cache, timeouts__connect=5.0)
+        alice = await team.key(budgets={"usd_in_all": 1})
+        async with team.gateway.client() as client:
+            await client.send(compose(body=CHAT, headers=alice.headers))
+            await until(lambda: team.gateway.app.in_flight == 1)
+        (row,) = await team.rows(1)
+    assert (row["status"], row["error"], row["attempts"]) == (499, "client_closed_request", 1)
+    assert (row["used"], row["cost_usd"], row["estimated"]) == ({}, "0.00", False)
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "plain"])

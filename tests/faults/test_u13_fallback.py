@@ -2,6 +2,10 @@
 
 import asyncio
 
+import pytest
+
+from proxy.upstream import member
+from proxy.upstream.breaker import Result, State
 from tests.fakes.answers import SILENCE, Answer, End, event_stream
 from tests.fakes.asking import KEY, completion_answer, herd
 from tests.fakes.frames import CHAT, STREAM, chat_frame
@@ -142,3 +146,16 @@ async def test_u13_gauges_of_an_upstream_that_is_gone_are_nought() -> None:
         assert said(await held) == "from a"
         assert told(await two.ask()) == ("b", 1)
         two.reload()
+
+
+async def test_u13_who_has_no_other_waits_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a queue as if there were one upstream alone: the other is left alone, and would refuse it."""
+    monkeypatch.setattr(member, "BRIEFLY", 0.05)
+    async with pair(upstreams__a__slots=1, breaker__cool_down=30.0) as two:
+        breaker = two.endpoint("b").breaker
+        assert breaker is not None
+        while breaker.state is State.CLOSED:
+            breaker.leave(breaker.enter() or 0, Result.FAILED)
+        two.first.script(completion_answer("from a", before=0.15))
+        answers = await asyncio.gather(*[two.ask(CHAT | {"seed": number}) for number in range(3)])
+        assert [answer.status for answer in answers] == [200, 200, 200]

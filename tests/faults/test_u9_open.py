@@ -58,17 +58,35 @@ async def test_u9_what_says_nothing_of_its_health_does_not_count(status: int) ->
         assert two.state() is State.CLOSED
 
 
-@pytest.mark.parametrize("answers", [True, False])
-async def test_u9_time_outs_count_as_of_when_they_were_asked(answers: bool) -> None:  # noqa: FBT001
-    """Several that end together, and of those asked after them one was answered, or none."""
+@pytest.mark.parametrize("status", [200, 400, 429, 504])
+async def test_u9_time_outs_count_as_of_when_they_were_asked(status: int) -> None:
+    """Several that end together, and of those asked after them one was answered well, refused, or not answered."""
+    later = {200: completion_answer(), 504: SILENCE}.get(status, json_answer(ERROR, status))
     async with pair(timeouts__first_byte=0.3, **ALONE) as two:
-        two.first.script(SILENCE, SILENCE, completion_answer() if answers else SILENCE)
+        two.first.script(SILENCE, SILENCE, later)
         silent = [asyncio.get_running_loop().create_task(two.ask()) for _ in range(2)]
         await until(lambda: len(two.first.requests) == 2)
-        assert (await two.ask()).status == (200 if answers else 504)
+        assert (await two.ask()).status == status
         assert [(await each).status for each in silent] == [504, 504]
-        assert two.state() is (State.CLOSED if answers else State.OPEN)
-        assert two.endpoint().proven is answers
+        assert two.state() is (State.CLOSED if status == 200 else State.OPEN)
+        assert two.endpoint().proven is (status == 200)
+
+
+@pytest.mark.parametrize("younger", ["whole", "stream", "broken"])
+async def test_u9_streams_that_break_count_as_of_when_they_were_asked(younger: str) -> None:
+    """Those of one server of many say nothing of the others, if somebody has been answered whole since."""
+    cut = asyncio.Event()
+    async with pair(**ALONE) as two, asyncio.TaskGroup() as group:
+        two.first.script(event_stream([chat_frame("x"), cut], end=End.RESET, terminated=False))
+        old = [group.create_task(two.ask(STREAM)) for _ in range(2)]
+        await until(lambda: two.endpoint().proven and len(two.first.requests) == 2)
+        whole = event_stream([chat_frame("x"), DONE])
+        two.first.script({"whole": completion_answer(), "stream": whole, "broken": RESET}[younger])
+        await two.ask(CHAT if younger == "whole" else STREAM)
+        cut.set()
+        assert [(await each).whole for each in old] == [True, True]
+        await until(lambda: two.endpoint().gate.busy == 0)
+        assert two.state() is (State.OPEN if younger == "broken" else State.CLOSED)
 
 
 async def test_u9_retry_after_is_true() -> None:

@@ -48,6 +48,7 @@ class Permit(NamedTuple):
 class Begun(NamedTuple):
     permit: Permit
     ended: int
+    """Of the row of failures."""
     nth: int
     """Success in CLOSED."""
     which: int
@@ -106,18 +107,20 @@ class Model:
         if self.run and not self.suffered:
             self.goods, self.before, self.run = self.goods + 1, self.run, 0
 
-    def leave(self, permit: Permit, result: Result, now: float, *, request: bool) -> None:
+    def leave(self, permit: Permit, result: Result, now: float, *, request: bool, whole: bool) -> None:
         probing = self.probes.pop(permit.number, None) is not None
         if result is Result.UNKNOWN:
             return
-        if permit.calm and permit.era == self.era and self.state is State.CLOSED:
+        current = permit.calm and permit.era == self.era and self.state is State.CLOSED
+        if result is GOOD and whole and request and (probing or current):
+            self.youngest = max(self.youngest, permit.nth)
+        if current:
             late = request and result is BAD and permit.nth < self.youngest
             if result is GOOD and not request:
                 self.live()
             else:
                 if not late:
                     self.suffered = result is BAD and (self.suffered or request)
-                self.youngest = max(self.youngest, permit.nth) if result is GOOD else self.youngest
                 self.count(result, now, late=late)
         elif probing and result is BAD:
             self.opens(now)
@@ -127,6 +130,8 @@ class Model:
                 self.closes()
 
     def came_whole(self, what: Begun) -> bool:
+        if what.permit.era == self.era:
+            self.youngest = max(self.youngest, what.permit.nth)
         counts = what.permit.era == self.era and self.state is State.CLOSED
         if counts:
             self.wholes.add(what.which)
@@ -137,16 +142,17 @@ class Model:
         if permit.era != self.era:
             return
         self.wholes.discard(what.which)
-        self.suffered = True
+        late = permit.calm and self.state is State.CLOSED and permit.nth < self.youngest
+        self.suffered = self.suffered or not late
         if self.state is State.CLOSED and self.row and not (permit.calm or self.wholes):
             self.opens(now)
             return
         if permit.calm and self.state is State.CLOSED:
             self.good -= 1
-            if nth == self.goods:
+            if nth == self.goods and not late:
                 self.run, self.before = self.run + self.before, 0
         if self.state is State.CLOSED:
-            self.count(BAD, now)
+            self.count(BAD, now, late=late)
         else:
             self.opens(now)
 
@@ -191,24 +197,32 @@ class Machine(RuleBasedStateMachine):
         permit=consumes(permits),
         result=st.sampled_from([GOOD, BAD, BAD, Result.UNKNOWN]),
         request=st.booleans(),
+        whole=st.booleans(),
     )
-    def leaves(self, permit: Permit, result: Result, request: bool) -> MultipleResults[Begun]:  # noqa: FBT001  (by name)
-        began = float(permit.nth) if request else inf
+    def leaves(
+        self,
+        permit: Permit,
+        result: Result,
+        request: bool,  # noqa: FBT001  (by name)
+        whole: bool,  # noqa: FBT001
+    ) -> MultipleResults[Begun]:
+        """`whole`: it is all there with its head."""
+        began = float(permit.nth) if request and (whole or result is BAD) else inf
         ended = self.breaker.leave(permit.number, result, began, request=request)
-        self.model.leave(permit, result, self.clock.now, request=request)
+        self.model.leave(permit, result, self.clock.now, request=request, whole=whole)
         self.answers += 1
         begun = Begun(permit, ended, self.model.goods, self.answers)
         return multiple(begun) if result is GOOD and request else multiple()
 
     @rule(target=begun, what=consumes(begun))
     def comes_whole(self, what: Begun) -> MultipleResults[Begun]:
-        counts = self.breaker.came_whole(what.permit.number)
+        counts = self.breaker.came_whole(what.permit.number, float(what.permit.nth))
         assert self.model.came_whole(what) is counts
         return multiple(what._replace(whole=True)) if counts else multiple()
 
     @rule(what=consumes(begun))
     def breaks_off(self, what: Begun) -> None:
-        self.breaker.broke(what.permit.number, what.ended, whole=what.whole)
+        self.breaker.broke(what.permit.number, what.ended, float(what.permit.nth), whole=what.whole)
         self.model.broke(what, self.clock.now)
 
     @rule(seconds=st.sampled_from([0.5, 4.0, 33.0]))

@@ -235,7 +235,7 @@ async def test_a_connection_that_dies_at_birth(upstream: ScriptedUpstream, pool:
     connection.transport.abort()
     await until(lambda: connection.lost)
     with pytest.raises(Failure) as failed:
-        connection.send(ask())
+        connection.send(ask(), 0.0)
     assert (failed.value.kind, failed.value.unprocessed) == (Kind.UPSTREAM_UNREACHABLE, True)
     assert upstream.requests == []
 

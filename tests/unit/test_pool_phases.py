@@ -1,15 +1,16 @@
 """Upstream connections: which time-out runs when."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
 from proxy.errors import Failure, Kind
 from proxy.http1.pool import Pool
+from proxy.http1.upstream import UpstreamConnection
 from tests.fakes.answers import SILENCE, Answer, End, Framing, Piece
 from tests.fakes.polling import until
-from tests.fakes.pooling import Collected, Upload, ask, failure_of, pool_of
+from tests.fakes.pooling import Collected, Upload, ask, failure_of, fetch, pool_of
 from tests.fakes.upstream import ScriptedUpstream
 
 
@@ -107,3 +108,41 @@ async def test_write_time_out_needs_a_standstill() -> None:
         with pytest.raises(Failure) as failed:
             await task
         assert (failed.value.detail, failed.value.unprocessed) == ("time-out: write", True)
+
+
+async def test_who_takes_nothing_is_given_up_once() -> None:
+    """A time-out is no connection that died: the request does not begin anew on the next that is idle."""
+    gate = asyncio.Event()
+    answer = Answer(raw=b"", reads=0, end=End.HANG, before=30.0)
+    async with ScriptedUpstream(receive_buffer=4096) as narrow, pool_of(narrow.port) as pool:
+        narrow.script(Answer(200, (), b"x", before=gate))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(2):
+                group.create_task(fetch(pool))
+            await until(lambda: len(narrow.requests) == 2)
+            narrow.script(answer)
+            gate.set()
+        with pytest.raises(Failure) as failed:
+            await pool.send(ask(body=bytes(12 << 20), write=0.2))
+        assert (failed.value.detail, failed.value.unprocessed) == ("time-out: write", True)
+        assert len(narrow.requests) == 3
+        assert len(pool.idle) == 1
+
+
+@pytest.mark.parametrize("bound", ["head", "total"])
+async def test_a_connection_is_part_of_the_time(
+    upstream: ScriptedUpstream, pool: Pool, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    """That its client gives a request, and of the whole."""
+    upstream.script(SILENCE)
+    connect = pool._connector.open
+
+    async def slowly(factory: Callable[[], UpstreamConnection], seconds: float) -> UpstreamConnection:
+        await asyncio.sleep(0.6)
+        return await connect(factory, seconds)
+
+    monkeypatch.setattr(pool._connector, "open", slowly)
+    began = pool.loop.time()
+    failure = await failure_of(pool, ask(first_byte=5.0, **{bound: 0.7}))
+    assert failure.kind is Kind.UPSTREAM_TIMEOUT
+    assert pool.loop.time() - began < 1.2
