@@ -22,10 +22,6 @@ LONGEST: Final = 32
 AT_ONCE: Final = 0.01
 """Seconds of which a client's time counts as whole."""
 LEAST: Final = 0.001
-EARLY: Final = 0.15
-"""Seconds by which a client is answered before its time is over, or a share of its time where that is less: deadlines
-are looked at every 50 ms, and the clock of an official client began earlier and makes it ask again, at a price."""
-EARLY_SHARE: Final = 0.25
 
 _Remembered = dict[tuple[bytes, bytes], PhaseTimeouts]
 """By the line of the header."""
@@ -54,7 +50,7 @@ def _beginning_within(timeouts: PhaseTimeouts, seconds: float) -> PhaseTimeouts:
 
 
 def asked_for(headers: Headers, *, streams: bool) -> float | None:
-    """Seconds that the client gives the request, an answer that streams until it begins, less what an answer takes.
+    """Seconds that the client gives the request: an answer that streams, until it begins.
 
     What cannot be read, and 0, which some clients send for less than a second, says nothing.
     """
@@ -67,13 +63,11 @@ def _said(headers: Headers, names: Collection[bytes]) -> float:
 
 
 def _seconds(name: bytes, value: bytes) -> float:
-    """Less the time in which an answer gets there: who is told nothing asks again. inf for what says nothing."""
+    """inf for what says nothing."""
     value = value.strip(b" \t")
     if name == OURS:
-        said = int(value) / 1_000 if _MILLISECONDS.fullmatch(value) else 0.0
-    else:
-        said = float(value) if _SECONDS.fullmatch(value) else 0.0
-    return said - min(EARLY, EARLY_SHARE * said) if said else inf
+        return int(value) / 1_000 or inf if _MILLISECONDS.fullmatch(value) else inf
+    return float(value) or inf if _SECONDS.fullmatch(value) else inf
 
 
 @final

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
+
 from tests.architecture.house import House
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,6 +43,7 @@ def failures(folder: Path, modules: list[str], libraries: Iterable[str] = ()) ->
     return run.stdout.split(), run.stderr
 
 
+@pytest.mark.timeout(180)
 def test_every_module_imports_alone() -> None:
     """In a fresh interpreter, with warnings as errors."""
     house = House(ROOT, "proxy", "cache", "limits")
