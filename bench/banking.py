@@ -153,7 +153,7 @@ class Stream:
         return decide(deciding, candidates, lambda at: self._corpus.compare(asked, near[at][0]))
 
     def _learn(self, asked: int, near: Sequence[tuple[int, float]], decision: Decision) -> None:
-        """The question is kept with its answer, which is compared with that of the gray candidate."""
+        """The question is kept with its answer, which is compared with that of the gray candidate, or of its rival."""
         family = str(asked)
         if decision.gray >= 0:
             stored, similarity = near[decision.gray]
@@ -169,6 +169,8 @@ class Stream:
                     min_similarity=max(known.min_similarity, similarity + ABOVE),
                     exact_only=self._wrong[stored] >= EXACT_ONLY,
                 )
+            if not right and decision.rival >= 0 and self._right(asked, rival := near[decision.rival][0]):
+                family = self._candidates[rival].family
         self._vectors[len(self._kept)] = self._corpus.vectors[asked]
         self._kept.append(asked)
         self._candidates[asked] = Candidate(1.0, family=family)

@@ -24,6 +24,10 @@ After a miss the answer of one gray candidate is compared with the fresh one. `r
 GRAY and AUDIT are what the calibrated tier serves or would serve from a lower threshold on, and so what thresholds are
 made of; CONTESTED and VETOED teach which answers say the same, and what the guard refuses in vain. What a verifier has
 read is compared beside it: such labels are what the verifier's own threshold is made of.
+
+Where that answer is not found right, one that was nearly as near and says something else may be (`rival`). It is
+compared for the sake of families alone: a question that is taken for one of a kind contests all of its like from then
+on. It counts for no threshold, for the choice of it depends on a label.
 """
 
 import enum
@@ -150,7 +154,8 @@ class Decision(NamedTuple):
 
     `rule` is the guard's, or one of this module's. `vetoes` are the guard's rules that refused, one for each candidate
     that they met, in order. `witnessed`: it is served, or would be labelled, as one that has witnesses. `unread` is
-    what a verifier may still read, the best first; `reading` what it has made of that.
+    what a verifier may still read, the best first; `reading` what it has made of that. `rival` is the index of the best
+    of those that contest `gray`, -1 for none.
     """
 
     tier: Tier | None
@@ -162,6 +167,7 @@ class Decision(NamedTuple):
     witnessed: bool = False
     unread: tuple[int, ...] = ()
     reading: Reading | None = None
+    rival: int = -1
 
 
 class _Near(NamedTuple):
@@ -286,15 +292,23 @@ class Deciding:
         return None if best is None or self._is_contested(best, opened) else best
 
     def _is_contested(self, best: _Near, among: Sequence[_Near]) -> bool:
+        return self._rival(best, among) is not None
+
+    def _rival(self, best: _Near, among: Sequence[_Near]) -> _Near | None:
+        """The best of those with another answer that are nearly as near, or nearer."""
         bar = best.candidate.similarity - self._settings.margin
-        return any(near.candidate.similarity > bar and _differ(near, best) for near in among if near is not best)
+        others = (near for near in among if near is not best and near.candidate.similarity > bar)
+        return next((near for near in others if _differ(near, best)), None)
 
     def _hit(self, tier: Tier, served: int, rule: str, *, witnessed: bool = False) -> Decision:
         return Decision(tier, served, rule, -1, False, self._vetoes(), witnessed)
 
     def _miss(self, rule: str, gray: _Near | None, *, witnessed: bool = False) -> Decision:
-        at = -1 if gray is None else gray.at
-        return Decision(None, -1, rule, at, rule == AUDIT, self._vetoes(), witnessed)
+        if gray is None:
+            return Decision(None, -1, rule, -1, rule == AUDIT, self._vetoes(), witnessed)
+        rival = self._rival(gray, [near for near in self._near if not near.candidate.refused])
+        beside = -1 if rival is None else rival.at
+        return Decision(None, -1, rule, gray.at, rule == AUDIT, self._vetoes(), witnessed, rival=beside)
 
     def _vetoes(self) -> tuple[str, ...]:
         return tuple([near.veto for near in self._near if near.veto])

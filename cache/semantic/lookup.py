@@ -147,6 +147,8 @@ class Sought(NamedTuple):
     served: Match | None = None
     gray: Match | None = None
     """What a fresh answer is to be compared with."""
+    rival: Match | None = None
+    """What it is to be compared with where that is not found right."""
     nearest: float = 0.0
     """The cosine of the best candidate."""
     unread: Unread | None = None
@@ -226,7 +228,8 @@ class Lookup:
             return found
         match = matches[reading.at]
         if decision.served >= 0:
-            return found._replace(result=Result.HIT, read=Read.SERVED, served=match, gray=None, scored=match)
+            served = found._replace(result=Result.HIT, read=Read.SERVED, served=match, scored=match)
+            return served._replace(gray=None, rival=None)
         return found._replace(read=Read.AUDIT if reading.enough else Read.LOW, scored=match)
 
     async def _matches(self, question: Question, vector: Vector, found: Sequence[tuple[str, float]]) -> list[Match]:
@@ -270,9 +273,10 @@ class Lookup:
         nearest = matches[0].similarity if matches else 0.0
         served = matches[decision.served] if decision.served >= 0 else None
         gray = matches[decision.gray] if decision.gray >= 0 else None
+        rival = matches[decision.rival] if decision.rival >= 0 else None
         result = Result.HIT if served is not None else Result.GRAY if gray is not None else Result.NOTHING
         unread = Unread(deciding, matches) if decision.unread else None
-        return Sought(result, vector, decision, served, gray, nearest, unread)
+        return Sought(result, vector, decision, served, gray, rival, nearest, unread)
 
     async def forget(self, key: str) -> None:
         """Its answer is gone."""

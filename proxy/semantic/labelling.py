@@ -4,7 +4,8 @@ What the comparison of the answers does not tell, a judge is asked, if there is 
 labels, from which thresholds come, and into the record: a wrong answer takes a higher similarity from then on, and is
 never served to that question again, nor that question's to its own; a right one is known by this question too. What was
 plainly wrong for two questions is served to its own alone: the answers contradict each other, or a judge says NO. One
-question does not count twice, and what nobody is sure of counts for thresholds only.
+question does not count twice, and what nobody is sure of counts for thresholds only. Where nothing was right, what was
+nearly as near is compared as well, and all that it may teach is that its answer says the same.
 """
 
 from collections.abc import Callable
@@ -78,6 +79,8 @@ class Labelling:
         """Implements `learning.Labels`."""
         kin = Kin()
         for target in targets(answered.sought, self._verifier, shadow=answered.shadow):
+            if target.last and kin.family:
+                break
             found = await self._compare(answered, target, text, vector)
             better = kin if kin.family else found
             kin = better._replace(refuses=(*kin.refuses, *found.refuses))

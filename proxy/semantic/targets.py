@@ -2,7 +2,7 @@
 
 The candidate that the calibrated tier would take, and the one that a verifier scores highest, may be two. Each is
 compared: a label that is left out where they differ would make one of the thresholds too good. Where they are one, its
-comparison counts for both.
+comparison counts for both. What contests the first comes last, for who has found nothing right by then.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,6 +18,7 @@ COUNTED: Final = frozenset([GRAY, AUDIT, VETOED])
 """Rules of decisions whose labels say something to a threshold, or of the guard."""
 SERVED: Final = "served"
 """Would have been, had it not been in the shadow."""
+RIVAL: Final = "rival"
 
 
 class Standing(NamedTuple):
@@ -29,12 +30,15 @@ class Standing(NamedTuple):
 
 
 class Target(NamedTuple):
-    """`told` is what the metrics call it. `refused`: the guard has, and nobody was going to be served."""
+    """`told` is what the metrics call it. `refused`: nobody was going to be served, for the guard has refused it, or
+    another was nearer. `last`: there is no use in it where another was right.
+    """
 
     match: Match
     told: str
     standings: Sequence[Standing]
     refused: bool = False
+    last: bool = False
 
 
 def targets(sought: Sought, verifier: str, *, shadow: bool) -> Iterator[Target]:
@@ -52,9 +56,12 @@ def targets(sought: Sought, verifier: str, *, shadow: bool) -> Iterator[Target]:
         here = [*counted, read] if both and read is not None else counted
         yield Target(match, told, here, refused=decision.rule == VETOED)
         if both:
-            return
+            read = None
     if scored is not None and read is not None:
         yield Target(scored, AUDIT if drawn else READ, [read])
+    rival = sought.rival
+    if rival is not None and (scored is None or scored.record.key != rival.record.key):
+        yield Target(rival, RIVAL, [], refused=True, last=True)
 
 
 def _read(sought: Sought, decision: Decision, verifier: str, *, drawn: bool) -> tuple[Match | None, Standing | None]:

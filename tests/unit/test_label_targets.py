@@ -19,7 +19,9 @@ from cache.semantic.lookup import Match, Result, Sought
 from proxy.semantic.targets import Standing, Target, targets
 from tests.fakes.records import asked, record
 
-NEAR, SCORED = (Match(record(name), asked(name), 0.9, 1, None, refused=False) for name in ("near", "scored"))
+NEAR, SCORED, RIVAL = (
+    Match(record(name), asked(name), 0.9, 1, None, refused=False) for name in ("near", "scored", "rival")
+)
 
 
 def missed(rule: str, gray: Match | None, *, scored: Match | None = None, reading: Reading | None = None) -> Sought:
@@ -37,6 +39,17 @@ def test_without_a_verifier_one_is_compared(rule: str, counts: bool) -> None:  #
     standings = [Standing(rule, 0.9, drawn=False)] if counts else []
     assert labelled(missed(rule, NEAR)) == [Target(NEAR, rule, standings, refused=rule == VETOED)]
     assert labelled(missed(NOTHING, None)) == []
+
+
+def test_a_rival_comes_last_and_counts_for_nothing() -> None:
+    """Whatever was read. It is not compared a second time, nor blamed."""
+    rival = Target(RIVAL, "rival", [], refused=True, last=True)
+    contested = missed(CONTESTED, NEAR)._replace(rival=RIVAL)
+    assert labelled(contested) == [Target(NEAR, CONTESTED, []), rival]
+    reading = Reading(0, 0.7, enough=False)
+    for scored, compared in ((NEAR, [NEAR, RIVAL]), (SCORED, [NEAR, SCORED, RIVAL]), (RIVAL, [NEAR, RIVAL])):
+        read = missed(GRAY, NEAR, scored=scored, reading=reading)._replace(rival=RIVAL)
+        assert [each.match for each in labelled(read)] == compared
 
 
 def test_one_that_is_near_and_was_read_counts_for_both() -> None:

@@ -66,6 +66,23 @@ async def test_what_was_refused_is_refused_the_other_way_round(start: StartGatew
     assert await gateway.sample("askonce_semantic_lookups_total", result="nothing") == 1
 
 
+async def test_what_the_best_is_wrong_for_may_be_of_its_rivals_family(
+    start: StartGateway, upstream: ScriptedUpstream
+) -> None:
+    """Which is compared then, and not blamed where it is wrong."""
+    upstream.script(*[completion_answer(f"It takes {days} days.") for days in (5, 7, 7)])
+    gateway = await started(start)
+    async with gateway.client() as client:
+        for count, question in enumerate((ROLLS, LOAVES, BREAD), 1):
+            key = told(await ask(client, question), "cache-key")
+            await stored(gateway, count)
+    assert await gateway.sample("askonce_semantic_labels_total", verdict="right", by="answer", of="rival") == 1
+    semantics = gateway.app._caches.semantics
+    assert semantics is not None
+    kept = (await semantics.records.get([key]))[key]
+    assert (kept.text, bool(kept.family)) == (BREAD, True)
+
+
 async def of(team: Team[Gateway], member: Member, question: str) -> Response:
     return await team.ask(member, {"model": "m", "messages": [{"role": "user", "content": question}]})
 

@@ -177,6 +177,23 @@ def test_what_is_labelled() -> None:
     assert made().gray == -1
 
 
+@pytest.mark.parametrize(
+    ("near", "rival"),
+    [
+        ((at(0.9, family="f"), at(0.88, family="g"), at(0.88, family="h")), 1),
+        ((at(0.9, family="f"), at(0.89, family="f"), at(0.88, VETO, family="g")), 2),
+        ((at(0.9, VETO, family="f"), at(0.88, family="g")), 0),
+        ((at(0.9, family="f"), at(0.89, family="g", exact_only=True), at(0.88, family="g", refused=True)), -1),
+        ((at(0.9, family="f"), at(0.87, family="g")), -1),
+        ((at(0.9, family="f"),), -1),
+    ],
+)
+def test_what_may_be_right_in_its_stead(near: list[Near], rival: int) -> None:
+    """The best that contests what is labelled, vetoed or not. Of a hit there is none."""
+    assert made(*near).rival == rival
+    assert made(at(0.95, SAME), *near).rival == -1
+
+
 @pytest.mark.parametrize(("similarity", "served"), [(0.969, -1), (0.97, 0)])
 def test_a_language_that_no_guard_knows(similarity: float, served: int) -> None:
     """Takes more, however low the threshold is; and nothing while that is shut."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cache.memory import Memory
-from cache.semantic.decide import AUDIT, GRAY, READ_AUDIT, Decision, Reading
+from cache.semantic.decide import AUDIT, CONTESTED, GRAY, READ_AUDIT, Decision, Reading
 from cache.semantic.learning.evidence import Party
 from cache.semantic.learning.label_log import Label
 from cache.semantic.lookup import Match, Question, Result, Sought
@@ -50,6 +50,40 @@ async def labels(decision: Decision, *, audit: float = 0.02, shadow: bool = Fals
 
 def missed(rule: str) -> Decision:
     return Decision(None, -1, rule, 0, rule == AUDIT, ())
+
+
+async def families(near: str, rival: str) -> tuple[str, int, int, list[Label]]:
+    """Of what is contested: the question's family, how often either is blamed, and labels. The fresh answer is TEXT."""
+    tiers = Tiers(Memory(1 << 20), None, None, Counted(), lambda: NOW)
+    records, log = FileRecords(Hearer(), max_bytes=1 << 20, wall=lambda: NOW), Log()
+    beside = Match(record(3, family=key("family")), asked("beside"), 0.88, 1, None, refused=False)
+    for name, match, text in ((1, NEAR, near), (3, beside, rival)):
+        tiers.keep(json_entry(name, frames=(b'{"choices":[{"message":{"content":"%b"}}]}' % text.encode(),)), None)
+        await records.put(match.record)
+    labelling = Labelling(
+        log, records, tiers, None, lambda *of: None, "v", audit=0.02, requests=lambda: 7, wall=lambda: NOW
+    )
+    sought = Sought(Result.GRAY, None, missed(CONTESTED)._replace(rival=1), None, NEAR, beside)
+    answered = Answered(
+        Question("How long?", key("partition"), "en", "m", key(2), ALICE),
+        sought,
+        json_entry(2),
+        "account",
+        "scope",
+        shadow=False,
+    )
+    kin = await labelling.compare(answered, TEXT, np.full(DIMENSION, 0.25, np.float32))
+    kept = await records.get([key(1), key(3)])
+    assert not kept[key(3)].aliases
+    return kin.family, kept[key(1)].wrong, kept[key(3)].wrong, log
+
+
+async def test_a_rival_says_which_family_where_the_best_was_not_right() -> None:
+    """And nothing else: it is not blamed where it is wrong too, and no threshold hears of it."""
+    assert await families("It takes 7 days.", TEXT) == (key("family"), 1, 0, [])
+    assert await families("It takes 7 days.", "It takes 9 days.") == ("", 1, 0, [])
+    assert await families("Long, as far as one knows.", TEXT) == (key("family"), 0, 0, [])
+    assert await families(TEXT, TEXT) == (key(1), 0, 0, [])
 
 
 @pytest.mark.parametrize(("rule", "audit", "weight"), [(AUDIT, 0.02, 50.0), (GRAY, 0.02, 1.0), (AUDIT, 0.0, 1.0)])
