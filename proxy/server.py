@@ -19,16 +19,20 @@ from proxy.workers import Worker, current
 __all__ = ["run"]
 
 
-def run(config: Config, path: Path | None) -> int:
-    """Serves until a signal has drained the process; the exit code. Raises ConfigError, ListenError."""
+def run(config: Config, path: Path | None, *, listening: Callable[[], None] = lambda: None) -> int:
+    """Serves until a signal has drained the process; the exit code. Raises ConfigError, ListenError.
+
+    `listening` is called once, when both listeners are open.
+    """
     _raise_file_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_Process(config, path, current()).live())
+        return runner.run(_Process(config, path, current(), listening).live())
 
 
 @final
 class _Process:
-    def __init__(self, config: Config, path: Path | None, worker: Worker | None) -> None:
+    def __init__(self, config: Config, path: Path | None, worker: Worker | None, listening: Callable[[], None]) -> None:
+        self._listening = listening
         self._path = path
         self._worker = worker
         listen, admin = (worker.listen, worker.admin) if worker else (None, None)
@@ -42,6 +46,7 @@ class _Process:
         for signum, react in self._reactions().items():
             loop.add_signal_handler(signum, react)
         await app.start()
+        self._listening()
         if self._worker is not None:
             loop.add_reader(self._worker.parent, self._orphaned)
         # What is alive now lives as long as the process: the collector need never look at it. It has been off so far,

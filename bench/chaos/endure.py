@@ -24,7 +24,7 @@ from bench.spec import percentile
 from proxy.keys.key import Pepper
 from proxy.ledger.row import Row
 
-__all__ = ["at_rest", "endure", "few_taken", "unaffected"]
+__all__ = ["TROUBLES", "at_rest", "endure", "few_taken", "unaffected"]
 
 _CLIENTS: Final = 32
 _WORKERS: Final = 2
@@ -32,7 +32,7 @@ _LINKS: Final = 4
 _REDIS_MEMORY: Final = 256 << 20
 _EVERY: Final = 10.0
 """Seconds from one trouble to the next."""
-_TROUBLES: Final = 8
+TROUBLES: Final = 8
 """At least so many in a short run: each kind once."""
 _CALM: Final = 60.0
 _CALM_SHARE: Final = 0.25
@@ -110,7 +110,7 @@ slots = 256
 
 def endure(seconds: float, seed: int, told: Callable[[str], None]) -> list[Law]:
     _, driver = cpu.cores()
-    period = min(_EVERY, seconds * (1 - _CALM_SHARE) / _TROUBLES)
+    period = min(_EVERY, seconds * (1 - _CALM_SHARE) / TROUBLES)
     with servers.scratch_folder() as scratch:
         weather = Weather(
             *(scratch, driver),

@@ -24,6 +24,7 @@ _WRITTEN: Final = 0.02
 _POSTS: Final = 1.1
 _EXAMPLES: Final = 8
 _UNDONE: Final = (Ended.AGAIN, Ended.REFUSED)
+_UNTOLD: Final = (Ended.ERROR, Ended.BROKEN, Ended.LEFT)
 _SERIAL: Final = re.compile(r"^req_(\d+)$")
 
 
@@ -67,6 +68,10 @@ class Books:
     """Rows about a call that another row is about."""
     flagged: int = 0
     """Rows that are estimated."""
+    guessed: int = 0
+    """Of these, rows with tokens or a cost."""
+    untold: int = 0
+    """Calls of which nobody heard what they used, so that an estimate may stand for each."""
 
 
 def _plus(sums: tuple[int, int], call: Call) -> tuple[int, int]:
@@ -79,10 +84,13 @@ def accounts_of(calls: Sequence[Call], rows: Sequence[Row], lines: Lines, kills:
     known = {call.serial: call for call in calls}
     billed: dict[int, Row] = {}
     flagged: set[str] = set()
+    guessed: set[str] = set()
     for row in rows:
         used = row.used.get("input", 0), row.used.get("output", 0)
         if row.estimated:
             flagged.add(row.call_id)
+            if row.cost or any(row.used.values()):
+                guessed.add(row.call_id)
         elif used != (0, 0) and row.attempts:
             serial = serial_of(used)
             call = known.get(serial)
@@ -92,9 +100,10 @@ def accounts_of(calls: Sequence[Call], rows: Sequence[Row], lines: Lines, kills:
             # Whoever reads all there is may leave before the upstream has noticed that it was all.
             if call is None or call.used != used or call.end not in (Ended.TOLD, Ended.LEFT):
                 books.invented.append(row)
-    books.flagged = len(flagged)
+    books.flagged, books.guessed = len(flagged), len(guessed)
     for call in calls:
         if call.end is not Ended.TOLD:
+            books.untold += call.end in _UNTOLD and call.serial not in billed
             continue
         books.told = _plus(books.told, call)
         if call.serial in billed:
@@ -106,11 +115,12 @@ def accounts_of(calls: Sequence[Call], rows: Sequence[Row], lines: Lines, kills:
         else:
             asked = lines.asked.get(call.serial, ())
             books.unbilled.append((call, [row for row in rows if row.call_id in asked]))
+    books.untold += books.estimated[1] + books.lost[1]
     return books
 
 
 def billed_once(books: Books, kills: Sequence[float], told: Callable[[str], None]) -> list[Law]:
-    """Σ ledger = Σ upstreams, each call once; what a kill took is named."""
+    """Σ ledger = Σ upstreams, each call once; what a kill took is named, and no estimate is without a call."""
     for call, its in books.unbilled[:_EXAMPLES]:
         nearest = min((kill - call.ended for kill in kills), key=abs, default=0.0)
         took = f"took {call.ended - call.began:.3f} s until {nearest:.3f} s before a kill"
@@ -131,8 +141,9 @@ def billed_once(books: Books, kills: Sequence[float], told: Callable[[str], None
         )
     )
     parts = sum(each[0] for each in (books.billed, books.estimated, books.lost))
-    holds = parts == books.told[0] > 0 and not books.unbilled and not books.invented
-    figures = f"tokens: {sums}; {books.flagged:,} rows are estimated, {len(books.invented)} invented"
+    holds = parts == books.told[0] > 0 and not books.unbilled and not books.invented and books.guessed <= books.untold
+    figures = f"tokens: {sums}; {books.flagged:,} rows are estimated, {books.guessed:,} of them with tokens or a cost "
+    figures += f"for {books.untold:,} calls that told nobody; {len(books.invented)} are invented"
     return [
         Law("Σ ledger = Σ what the upstreams told", holds, figures),
         Law("no call is billed twice", not books.twice, f"{len(books.twice)} rows are of a call that another is of"),

@@ -159,8 +159,11 @@ def _spread(seconds: Sequence[float]) -> str:
 
 def weathered(weather: Weather) -> Law:
     troubles = ", ".join(f"{count} × {name}" for name, count in Counter(weather.troubles).items())
-    every = set(weather.troubles) == set(weather.expected)
-    return Law("all kinds of trouble came", not weather.failed and every, weather.failed or troubles or "none")
+    came = len(weather.troubles)
+    enough = set(weather.troubles) == set(weather.expected) and came >= weather.due - 1
+    figures = f"{came} of {weather.due} that were due: {troubles or 'none'}"
+    figures += f"; ended by {weather.failed}" if weather.failed else ""
+    return Law("all kinds of trouble came, and to the end", enough and not weather.failed, figures)
 
 
 def bounded(held: Sequence[float], exposition: str, *, full: bool) -> Law:

@@ -116,7 +116,7 @@ It is well again, which the breaker finds out with a single request at the end o
 Other faults, each in place of the one before; while nobody listens, nobody hears of the next one either:
 
   curl -s $faults -d '{{"refuse": true, "seconds": 20}}'                # nobody listens
-  curl -s $faults -d '{{"fault": "reset-early", "share": 0.5}}'         # every other request: its fate is unknown
+  curl -s $faults -d '{{"fault": "reset-early", "share": 0.5}}'         # about half of the requests: fate unknown
   curl -s $faults -d '{{"fault": "reset", "after": 5}}'                 # after five frames of a stream
   curl -s $faults -d '{{"fault": "stall"}}'
   curl -s $faults -d '{{"status": 429, "retry_after_ms": 5000}}'
@@ -170,8 +170,8 @@ def demo(
                 gateway=gateway, admin=admin, upstream=upstream, variables=variables, askonce=_command()
             )
         loaded = config.load(None)
-        print(welcome, flush=True)
-        code = server.run(loaded, None)
+        # Whoever pastes a line at once finds somebody who listens.
+        code = server.run(loaded, None, listening=lambda: print(welcome, flush=True))
     raise typer.Exit(code)
 
 

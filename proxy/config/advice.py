@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from proxy.config.allowance_checks import allowances
 from proxy.config.checks import is_loopback
 from proxy.config.reading import BASE_URL_VARIABLE, Loaded, strays
-from proxy.config.routes import ResolvedRoute, resolved_routes, secrets_of
+from proxy.config.routes import ResolvedRoute, resolved_routes, secrets_of, timeouts_of
 from proxy.config.section import dotted
 from proxy.config.settings import Config
 from proxy.config.upstreams import Upstream
@@ -133,10 +133,23 @@ def _failing(config: Config) -> Iterator[str]:
     some = [f"routes.{name}.on_ambiguous" for name, route in config.routes.items() if route.on_ambiguous]
     for key in ["retry.on_ambiguous"] if config.retry.on_ambiguous else some:
         yield f"{key}: a request that an upstream may have acted on is sent again, and may be billed twice"
+    yield from dict.fromkeys(_commented(config))
     workers = config.server.workers
     for name, upstream in config.upstreams.items():
         if upstream.slots < workers:
             yield f"upstreams.{name}.slots: each of {workers} workers has one, which makes {workers}"
+
+
+def _commented(config: Config) -> Iterator[str]:
+    """A comment commits a stream to the upstream that is silent. One line for each `first_byte` that is too long."""
+    comment = config.timeouts.comment
+    ambiguous = (route for route in resolved_routes(config) if route.on_ambiguous)
+    for route, name in ((each, name) for each in ambiguous for group in each.groups for name, _ in group):
+        own = config.upstreams[name].timeouts
+        if timeouts_of(config, route.timeouts, own).first_byte >= comment:
+            key = f"upstreams.{name}.timeouts.first_byte" if own.first_byte else "timeouts.first_byte"
+            key = f"routes.{route.name}.timeouts.first_byte" if route.timeouts.first_byte else key
+            yield f"{key}: no stream is sent again after it, because timeouts.comment ({comment:g} s) commits it before"
 
 
 def _keys(config: Config) -> Iterator[str]:

@@ -252,7 +252,7 @@ def framing_of(fields: Special, version: str) -> tuple[int | None, bool]:
     return None, True
 
 
-def origin_form(method: str, target: bytes) -> bytes:
+def origin_form(method: str, target: bytes) -> tuple[str, bytes]:
     """RFC 9112 §3.2: path and query, also of the absolute form; the authority is never used."""
     if method == "CONNECT":
         raise BadMessage(Defect.BAD_METHOD)
@@ -264,7 +264,8 @@ def origin_form(method: str, target: bytes) -> bytes:
         target = rest[len(authority) :] if slash else b"/" + rest[len(authority) :]
     if b"#" in target:
         raise BadMessage(Defect.MALFORMED, "fragment in request target")
-    return target
+    path, _, query = target.partition(b"?")
+    return path.decode("latin-1"), query
 
 
 _REASONS = {status.value: status.phrase.encode() for status in http.HTTPStatus}

@@ -229,13 +229,11 @@ class RequestReader:
         length, chunked = framing_of(special, version)
         method = parser.get_method().decode("ascii")
         upgrade = self._upgrade(method, special, length or chunked) if parser.should_upgrade() else b""
-        path, _, query = origin_form(method, self._target).partition(b"?")
         return RequestHead(
-            method=method,
-            path=path.decode("latin-1"),
-            query=query,
-            headers=headers,
-            unforwarded=distrusted(headers),
+            method,
+            *origin_form(method, self._target),
+            headers,
+            distrusted(headers),
             length=None if chunked else length or 0,
             keep_alive=parser.should_keep_alive() and not upgrade,
             chunks_allowed=version == "1.1",

@@ -79,8 +79,9 @@ def test_the_examples_load_and_are_the_defaults(tmp_path: Path) -> None:
     keys, route = config.keys, config.routes["mini"]
     assert keys.declared == {"ci": DeclaredKey(digest=keys.declared["ci"].digest)}
     assert keys.teams == {"research": DeclaredTeam()}
-    timeouts = OwnTimeouts(first_byte=20)
+    timeouts = OwnTimeouts(first_byte=10)
     assert route == Route(models=route.models, groups=route.groups, strategy="weighted", timeouts=timeouts)
+    assert timeouts.first_byte < config.timeouts.comment
 
 
 def test_the_example_of_several_upstreams_is_one_set_up(tmp_path: Path) -> None:

@@ -132,6 +132,17 @@ async def test_u13_a_slow_answer_holds_up_no_other_upstream() -> None:
         assert {response.status for response in await held} == {200}
 
 
+@pytest.mark.parametrize(("comment", "sent"), [(0.2, (1, 0)), (5.0, (1, 1))])
+async def test_u13_a_comment_leaves_a_silent_stream_with_the_first(comment: float, sent: tuple[int, int]) -> None:
+    """It is a byte that has gone to the client; without it, `on_ambiguous` lets the second be asked."""
+    settings = {"routes__main__timeouts__first_byte": 0.5, "routes__main__on_ambiguous": True}
+    async with pair(timeouts__comment=comment, **settings) as two:
+        two.first.script(SILENCE)
+        response = await two.ask(STREAM)
+        assert (response.body.startswith(b": ping"), b"upstream_timeout" in response.body) == (sent[1] == 0,) * 2
+        assert two.sent == sent
+
+
 async def test_u13_gauges_of_an_upstream_that_is_gone_are_nought() -> None:
     """Also of one that was busy when a reload took it out."""
     gate = asyncio.Event()

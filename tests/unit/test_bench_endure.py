@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bench.chaos.calls import Call, Ended, serial_of, usage_of
 from bench.chaos.canary import Order, answer
-from bench.chaos.endure import at_rest, few_taken, summed, unaffected
+from bench.chaos.endure import TROUBLES, at_rest, few_taken, summed, unaffected
 from bench.chaos.errands import Soaked
 from bench.chaos.excuses import judge_neither, judge_outage
 from bench.chaos.money import (
@@ -96,6 +96,26 @@ def test_an_estimate_stands_for_the_call_of_its_request_alone() -> None:
     assert not holds(accounts_of(calls, rows, lines_of([line("left", 1)]), []))[0]
 
 
+@pytest.mark.parametrize("end", [Ended.ERROR, Ended.BROKEN, Ended.LEFT])
+def test_estimates_are_no_more_than_the_calls_that_nobody_was_told_of(end: Ended) -> None:
+    """One that is refused has used nothing, and one that is billed is not estimated as well."""
+    rows = [row(1), row(7, "a", estimated=True), Row(call_id="b", time=0.0, cost=1, estimated=True)]
+    calls = [call(1), call(2, end), call(3, end)]
+    assert holds(accounts_of(calls, rows, Lines(), [])) == [True, True]
+    for other in (call(3, Ended.REFUSED), call(3, Ended.AGAIN), call(1, Ended.LEFT)):
+        assert holds(accounts_of([*calls[:2], other], rows, Lines(), [])) == [False, True]
+    law, _ = billed_once(accounts_of(calls[:1], rows, Lines(), []), [], lambda _: None)
+    assert "2 rows are estimated, 2 of them with tokens or a cost for 0 calls that told nobody" in law.figures
+
+
+def test_an_estimate_of_nothing_needs_no_call() -> None:
+    """What was lost with a killed worker may have been estimated before."""
+    nothing = Row(call_id="a", time=0.0, attempts=1, estimated=True)
+    assert holds(accounts_of([call(1)], [row(1), nothing], Lines(), [])) == [True, True]
+    rows = [row(1), row(7, "a", estimated=True)]
+    assert holds(accounts_of([call(1), call(2)], rows, Lines(), [10.05])) == [True, True]
+
+
 @pytest.mark.parametrize(("kill", "excused"), [(9.97, False), (9.99, True), (10.05, True), (11.3, True), (11.5, False)])
 def test_a_kill_excuses_what_was_under_way_and_the_second_before(kill: float, excused: bool) -> None:  # noqa: FBT001
     """Of a call from 10.0 to 10.1, which may have been written just before it was read."""
@@ -174,7 +194,7 @@ def test_all_kinds_of_errands_and_of_trouble_come() -> None:
     assert set(ENDURE) == set(Errand)
     assert (ENDURE[Errand.RESET], ENDURE[Errand.STALL], ENDURE[Errand.LEAVE]) == (5, 5, 10)
     assert {errand_of(1, index, ENDURE).errand for index in range(600)} == set(ENDURE)
-    assert set(ENDURED) == set(Trouble) - {Trouble.REDIS_FLUSHED}
+    assert set(ENDURED[:TROUBLES]) == set(ENDURED) == set(Trouble) - {Trouble.REDIS_FLUSHED}
 
 
 def test_in_calm_nothing_goes_wrong() -> None:

@@ -2,12 +2,17 @@
 
 import json
 import math
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from bench import servers
+from bench.chaos import weather as under_test
 from bench.chaos.canary import (
     BIG,
     Order,
@@ -23,9 +28,9 @@ from bench.chaos.errands import Herd
 from bench.chaos.laws import Audit, audit, cache_memory_bound, metric, steady
 from bench.chaos.questions import KEYS, SOAK, Answer, Errand, Question, errand_of, judge, judge_probe, outcomes
 from bench.chaos.record import Record, outcome_laws
-from bench.chaos.soak import bounded, called, gone, in_time, one_call_each
+from bench.chaos.soak import bounded, called, gone, in_time, one_call_each, weathered
 from bench.chaos.watch import Watched
-from bench.chaos.weather import Spell, Trouble
+from bench.chaos.weather import SOAKED, Spell, Trouble, Weather
 
 ME, OTHER = KEYS
 RELAYED = frozenset(["relayed"])
@@ -277,3 +282,59 @@ def test_what_was_purged_is_never_hit() -> None:
     assert gone(0, [0, 3], 1).holds
     assert not gone(1, [0, 3], 0).holds
     assert not gone(0, [], 0).holds
+
+
+# the weather
+
+
+def started(monkeypatch: pytest.MonkeyPatch, told: Callable[[str], None], **settings: float) -> Weather:
+    """Without a Redis, and nothing to purge."""
+    monkeypatch.setattr(servers, "valkey", lambda *_, **__: None)
+    monkeypatch.setattr(Weather, "_purge", lambda *_: None)
+    period = settings.get("period", 0.001)
+    return Weather(Path(), set(), max_bytes=0, period=period, told=told, expected=[Trouble.WORKER_KILLED])
+
+
+def test_weather_without_a_worker_to_kill_has_failed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The rest of the run would be calm, and nobody would hear of it."""
+    begun = threading.Event()
+    weather = started(monkeypatch, lambda _: begun.set())
+    monkeypatch.setattr(under_test, "_children", lambda _: [7])
+    (tmp_path / "log").touch()
+    gateway = servers.Server("", None, 0, tmp_path / "log")  # type: ignore[arg-type]
+    with weather.over(gateway, gateway, eldest=7):
+        assert begun.wait(20)
+    assert "no worker to kill" in weather.failed
+    assert weather.failed in weathered(weather).figures
+    assert not weathered(weather).holds
+
+
+@pytest.mark.parametrize("error", [KeyError("redis"), ValueError("no JSON"), StopIteration()])
+def test_whatever_ends_the_weather_is_told(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """In a thread nobody sees it."""
+    begun = threading.Event()
+    weather = started(monkeypatch, lambda _: begun.set())
+
+    def bring(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Weather, "_bring", bring)
+    nobody = servers.Server("", None, 0, Path())  # type: ignore[arg-type]
+    with weather.over(nobody, nobody, eldest=7):
+        assert begun.wait(20)
+    assert weather.failed == repr(error)
+
+
+@pytest.mark.parametrize(("lasted", "holds"), [(40.0, True), (59.9, True), (60.0, False), (120.0, False)])
+def test_trouble_comes_to_the_end(monkeypatch: pytest.MonkeyPatch, lasted: float, holds: bool) -> None:  # noqa: FBT001
+    """One each ten seconds, of which the last may be missing; each kind having come once is not enough."""
+    clock = iter([0.0, lasted])
+    monkeypatch.setattr(Weather, "_run", lambda *_: None)
+    weather = started(monkeypatch, lambda _: None, period=10.0)
+    monkeypatch.setattr(under_test, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with weather.over(None, None, eldest=7):  # type: ignore[arg-type]
+        pass
+    weather.expected = SOAKED
+    weather.troubles += SOAKED
+    assert weathered(weather).holds is holds
+    assert f"4 of {lasted // 10:.0f} that were due" in weathered(weather).figures

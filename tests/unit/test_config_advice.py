@@ -142,7 +142,25 @@ def test_a_route_as_it_should_be_needs_no_advice() -> None:
 def test_what_may_be_billed_twice_is_pointed_out(key: str) -> None:
     """Where it was asked for."""
     said = "a request that an upstream may have acted on is sent again, and may be billed twice"
-    assert advised(**ROUTE | {key.replace(".", "__"): "true"}) == [f"{key}: {said}"]
+    assert advised(timeouts__first_byte="10", **ROUTE | {key.replace(".", "__"): "true"}) == [f"{key}: {said}"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "key"),
+    [
+        ("timeouts__first_byte", "timeouts.first_byte"),
+        ("upstreams__b__timeouts__first_byte", "upstreams.b.timeouts.first_byte"),
+        ("routes__r__timeouts__first_byte", "routes.r.timeouts.first_byte"),
+    ],
+)
+def test_a_comment_that_goes_before_another_is_asked_is_pointed_out(setting: str, key: str) -> None:
+    """After it a silent stream can't be sent again. It is said once, by the setting that is in force."""
+    routed = {**ROUTE, "timeouts__first_byte": "14", "retry__on_ambiguous": "true"}
+    said = f"{key}: no stream is sent again after it, because timeouts.comment (15 s) commits it before"
+    assert advised(**routed | {setting: "15"})[1:] == [said]
+    assert advised(**routed | {setting: "14.9"})[1:] == []
+    assert advised(**routed | {setting: "15", "timeouts__comment": "16"})[1:] == []
+    assert advised(**routed | {setting: "15", "retry__on_ambiguous": "false"}) == []
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,17 @@ from tests.fakes.raw import RawClient
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 20.0
+WELCOMED, LISTENING = "^C ends it.", '"listening"'
+WATCHED = """
+from proxy.app import App
+from proxy.cli import app
+start = App.start
+async def told(self):
+    await start(self)
+    print("both are open", flush=True)
+App.start = told
+app(["demo", "--fallback", "--port", "0", "--admin-port", "0"])
+"""
 ASK = json.dumps({"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}).encode()
 HEADERS = [("authorization", "Bearer sk-demo"), ("content-type", "application/json")]
 
@@ -67,17 +78,29 @@ async def ended(process: asyncio.subprocess.Process) -> int:
 
 @asynccontextmanager
 async def demo(*arguments: str, **variables: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, list[str], str]]:
-    """`askonce demo` on free ports: the process, what it printed, and the gateway's origin."""
+    """`askonce demo` on free ports: the process, what it printed, and the gateway's origin.
+
+    The log is written by a thread, before what is printed or after it.
+    """
     options = ("--port", "0", "--admin-port", "0", *arguments)
     async with started("proxy", "demo", *options, **variables) as process:
-        lines = await line_with(process, '"listening"')
-        yield process, lines, json.loads(lines[-1])["url"]
+        lines = await line_with(process, WELCOMED)
+        if not (listening := [line for line in lines if LISTENING in line]):
+            listening = (await line_with(process, LISTENING))[-1:]
+        yield process, lines, json.loads(listening[0])["url"]
 
 
 def python_lines(lines: list[str]) -> str:
     """The Python that the demo prints to be tried."""
     start = lines.index("Python:") + 2
     return "\n".join(line.strip() for line in lines[start : lines.index("", start)])
+
+
+async def test_the_lines_to_try_are_printed_once_both_listeners_are_open(tmp_path: Path) -> None:
+    """Whoever pastes one sooner finds nobody: on a busy machine a start takes seconds."""
+    (tmp_path / "watched.py").write_text(WATCHED, encoding="utf-8")
+    async with started("watched", PYTHONPATH=f"{ROOT}{os.pathsep}{tmp_path}") as process:
+        assert "both are open" in await line_with(process, WELCOMED)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
