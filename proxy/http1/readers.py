@@ -120,15 +120,13 @@ class RequestReader:
         self._events.request_head(head)
         self._left = head.length or 0
         if self._left:
-            return self._go_on(rest)
+            return self._go_on(rest) if rest else rest
         self._events.request_end()
         return rest
 
     def _go_on(self, data: bytes) -> bytes:
         """The body of a message whose head was known; returns what lies behind it."""
         left = self._left
-        if not data:
-            return data
         if len(data) < left:
             self._left = left - len(data)
             self._events.request_body(data)

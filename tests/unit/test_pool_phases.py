@@ -143,6 +143,7 @@ async def test_a_connection_is_part_of_the_time(
 
     monkeypatch.setattr(pool._connector, "open", slowly)
     began = pool.loop.time()
-    failure = await failure_of(pool, ask(first_byte=5.0, **{bound: 0.7}))
+    asked = ask(first_byte=5.0, head=0.7) if bound == "head" else ask(first_byte=5.0, total=0.7)
+    failure = await failure_of(pool, asked)
     assert failure.kind is Kind.UPSTREAM_TIMEOUT
     assert pool.loop.time() - began < 1.2
