@@ -13,6 +13,7 @@ from cache.recorder import EventRecorder, Recording
 from cache.redis import Miss
 from cache.tiers import Tiers
 from proxy.caching.flight import FAILING, Flight
+from proxy.caching.seen import Unreadable
 from proxy.caching.turn import Turn
 from proxy.exchange import Exchange, Reply, header
 from proxy.openai.replies import Judged, Verdict, is_file, judge_body, judge_file, judge_stream
@@ -72,6 +73,7 @@ class Keep:
         self.on_usage = on_usage
         self.on_over = on_over
         self.counting = Counting(asyncio.get_running_loop().time)
+        self.unreadable = Unreadable()
 
     def __repr__(self) -> str:
         return f"<Keep {self.tiers!r}>"

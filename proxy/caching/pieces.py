@@ -1,16 +1,30 @@
 """A request for embeddings as what is looked up: one key for each of its inputs. Sans-IO."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from cache.entry import Entry
 from cache.fingerprint import DENIED, canonical_value, digest, key_of
-from proxy.openai.embeddings import Batch, Format, NotVectors, Single, add, merge, read, split
+from proxy.openai.embeddings import Batch, Format, NotVectors, Single, add, length_of, merge, read, split
 from proxy.openai.replies import Judged, Verdict, judge_body
 
-__all__ = ["ENDPOINT", "NO_USAGE", "Made", "Pieces", "Read", "make", "pieces_of", "read_answer", "tokens_in"]
+__all__ = [
+    "ENDPOINT",
+    "NO_USAGE",
+    "Made",
+    "Pieces",
+    "Read",
+    "as_one",
+    "make",
+    "misfits",
+    "pieces_of",
+    "read_answer",
+    "tokens_in",
+    "youngest",
+]
 
 ENDPOINT: Final = "embeddings"
 QUALIFIER: Final = "input"
@@ -102,3 +116,37 @@ def tokens_in(usage: bytes) -> int:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return 0
     return max(0, found.total_tokens or found.prompt_tokens)
+
+
+def as_one(chosen: Sequence[Entry], pieces: Pieces, made: Made, told: bytes) -> Entry:
+    """All of these as one. `told` is what tells apart the bodies made of them in one form. Raises OutOfBounds."""
+    # What is made of an entry is remembered by its key and time: one key, one body.
+    parts = [b"%b%f;" % (entry.key.encode(), entry.created) for entry in chosen]
+    of = b"".join([pieces.batch.format.value.encode(), b";", *parts, told])
+    return replace(
+        youngest(chosen),
+        key=key_of(b"", ENDPOINT, (), of),
+        frames=(made.body,),
+        usage=made.usage,
+        created=min(entry.created for entry in chosen),
+        expires=min(entry.expires for entry in chosen),
+        stale_until=min(entry.stale_until for entry in chosen),
+    )
+
+
+def youngest(entries: Iterable[Entry]) -> Entry:
+    return max(entries, key=_created)
+
+
+def _created(entry: Entry) -> float:
+    return entry.created
+
+
+def misfits(entries: Mapping[str, Entry], than: Entry) -> list[str]:
+    """Keys of vectors of another length `than` this one, which are of another model; all, if it is not that."""
+    try:
+        length = length_of(than.frames[0])
+        others = [key for key, entry in entries.items() if length_of(entry.frames[0]) != length]
+    except ValueError:
+        others = []
+    return others or list(entries)

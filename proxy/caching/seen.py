@@ -1,6 +1,7 @@
 """Requests that were understood, by their bytes: the same question comes in the same ones."""
 
 from collections import OrderedDict
+from collections.abc import Hashable, Iterable
 from typing import Final, NamedTuple, final
 
 from proxy.caching.question import Question
@@ -8,7 +9,7 @@ from proxy.exchange import Exchange, Headers
 from proxy.keys.key import VirtualKey
 from proxy.routes import Route
 
-__all__ = ["LINE_COST", "MEMO_BODY", "MEMO_COST", "MEMO_HEAD", "Seen", "SeenRequests"]
+__all__ = ["LINE_COST", "MEMO_BODY", "MEMO_COST", "MEMO_HEAD", "Seen", "SeenRequests", "Unreadable"]
 
 MEMO_BODY: Final = 16_384
 MEMO_HEAD: Final = 4_096
@@ -17,6 +18,7 @@ MEMO_COST: Final = 2_048
 """What a remembered request takes beside its body and its head."""
 LINE_COST: Final = 128
 """What a field takes beside its bytes."""
+MOST_UNREADABLE: Final = 1_024
 MEMO_BYTES: Final = 8 << 20
 """Bodies that are remembered with what they mean: the same question comes in the same bytes."""
 
@@ -96,3 +98,31 @@ class SeenRequests:
         ):
             return None
         return seen
+
+
+@final
+class Unreadable:
+    """What was answered with what can't be read: it is asked for as it came, so that its answer can be passed on.
+
+    Names are of a batch, and of all that is alike but for its inputs.
+    """
+
+    def __init__(self) -> None:
+        self._names: OrderedDict[Hashable, None] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"<Unreadable {len(self._names)}>"
+
+    def holds(self, names: Iterable[Hashable]) -> bool:
+        return bool(self._names) and any(name in self._names for name in names)
+
+    def add(self, names: Iterable[Hashable]) -> None:
+        for name in names:
+            self._names[name] = None
+            self._names.move_to_end(name)
+        while len(self._names) > MOST_UNREADABLE:
+            self._names.popitem(last=False)
+
+    def discard(self, names: Iterable[Hashable]) -> None:
+        for name in names:
+            self._names.pop(name, None)

@@ -1,27 +1,28 @@
 """One request for embeddings of many inputs: what is known of it, and the call for the rest."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final, final
 
-from msgspec.structs import replace
+import msgspec
 
 from cache.encoding import Undecodable, decode
 from cache.entry import Entry, EntryKind, OutOfBounds
-from cache.fingerprint import key_of
-from cache.freshness import Freshness, judge, refresh_early
+from cache.freshness import Freshness, Judgement, judge, refresh_early
 from cache.memory import Put
 from cache.policy import NoCacheReason
 from cache.status import CacheStatus, Handling
+from proxy.caching.beside import done_beside
 from proxy.caching.flight import FAILING, Flight
 from proxy.caching.keep import Keep
-from proxy.caching.pieces import ENDPOINT, NO_USAGE, Pieces, Read, make, read_answer, tokens_in
+from proxy.caching.pieces import NO_USAGE, Made, Pieces, Read, as_one, make, misfits, read_answer, tokens_in, youngest
 from proxy.caching.share import made_by
 from proxy.caching.turn import Turn
 from proxy.errors import Failure, Kind
 from proxy.exchange import CacheNote, Exchange, Reply, header
 from proxy.held import Held
-from proxy.openai.embeddings import Format, NotVectors, missing
+from proxy.openai.embeddings import Format, NotVectors, add, missing
+from proxy.openai.usage import usage_of
 from proxy.upstream.call import Call
 
 if TYPE_CHECKING:
@@ -31,16 +32,12 @@ __all__ = ["MAX_ANSWER", "Trip"]
 
 MAX_ANSWER: Final = 64 << 20
 """Bytes of an answer that are held until it is whole; a larger one passes through and is not kept."""
-IN_THREAD: Final = 1 << 16
-"""Bytes of answers from which they are taken apart and put together beside the event loop."""
 DECIMALS_COST: Final = 8
 """Times as long as other forms take decimals that have to be made of something else."""
 SLICE: Final = 128
 """Entries that are kept before others get their turn."""
 ASK_WHOLE: Final = (400, 413, 422)
 """What is wrong with a part may name a place in it: whoever asked for the whole is told of a place in that."""
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @final
@@ -68,6 +65,11 @@ class Trip:
         self._alone = not question.shared
         self._turn = Turn(keep.tiers, question.key, keep.max_wait)
         self._failing = self._unshared = False
+        self._kind = call.identity, question.scope, pieces.content
+        self._used = NO_USAGE
+        """By all calls so far."""
+        self._new: set[str] = set()
+        """Keys of what a call has brought that was not the last."""
 
     def __repr__(self) -> str:
         return f"<Trip {len(self._known)} known of {len(self._pieces.inputs)} inputs>"
@@ -110,14 +112,13 @@ class Trip:
     def _weigh(self, entry: Entry, now: float) -> None:
         seen = judge(entry.created, entry.expires, entry.stale_until, now, self._question.asked)
         match seen.freshness:
-            case Freshness.STALE:
+            case Freshness.FRESH if refresh_early(
+                entry.created, entry.expires, entry.spent_ms / 1e3, now, lambda: self._draw
+            ):
+                self._handling = Handling.FWD_REQUEST
+                self._spare[entry.key] = entry
+            case Freshness.FRESH | Freshness.STALE:
                 self._known[entry.key] = entry
-            case Freshness.FRESH:
-                if refresh_early(entry.created, entry.expires, entry.spent_ms / 1e3, now, lambda: self._draw):
-                    self._handling = Handling.FWD_REQUEST
-                    self._spare[entry.key] = entry
-                else:
-                    self._known[entry.key] = entry
             case Freshness.IF_ERROR:
                 self._handling = Handling.FWD_STALE
                 self._spare[entry.key] = entry
@@ -133,28 +134,22 @@ class Trip:
         try:
             entry = await self._make(self._known, None)
         except NotVectors:
-            self._forget()
+            await self._forget(youngest(self._known.values()))
             return None
         self.serves(entry, found=True)
         return entry
 
     def serves(self, entry: Entry, *, found: bool) -> bool:
         """Whether an answer that others have put together, or we, will do for this client. Sets the note."""
-        now, note = self._keep.wall(), self.note
-        seen = judge(entry.created, entry.expires, entry.stale_until, now, self._question.asked)
+        seen = self._seen(entry)
         if seen.freshness not in (Freshness.FRESH, Freshness.STALE):
             return False
-        note.age, note.ttl, note.handling = seen.age, seen.ttl, Handling.HIT
-        note.status = CacheStatus.HIT if found else CacheStatus.COALESCED
-        if seen.freshness is Freshness.STALE:
-            note.status = CacheStatus.STALE
-        note.saved_tokens = tokens_in(entry.usage)
-        made_by(note, entry)
+        status = CacheStatus.HIT if found else CacheStatus.COALESCED
+        self._serve(entry, seen, CacheStatus.STALE if seen.freshness is Freshness.STALE else status)
         return True
 
     async def instead(self) -> Entry | None:
         """What will do now that the upstream has failed (RFC 5861 §4)."""
-        now = self._keep.wall()
         entries = self._spare | self._known
         if missing(self._question.keys, entries):
             return None
@@ -162,18 +157,25 @@ class Trip:
             entry = await self._make(entries, None)
         except NotVectors:
             return None
-        seen = judge(entry.created, entry.expires, entry.stale_until, now, self._question.asked)
-        self.note.status = CacheStatus.HIT if seen.freshness is Freshness.FRESH else CacheStatus.STALE
-        self.note.age, self.note.ttl, self.note.handling = seen.age, seen.ttl, Handling.HIT
-        self.note.saved_tokens = tokens_in(entry.usage)
-        made_by(self.note, entry)
+        seen = self._seen(entry)
+        self._serve(entry, seen, CacheStatus.HIT if seen.freshness is Freshness.FRESH else CacheStatus.STALE)
         return entry
 
-    def _forget(self) -> None:
-        """What can't be put together is not known."""
-        for key in self._known:
+    def _seen(self, entry: Entry) -> Judgement:
+        return judge(entry.created, entry.expires, entry.stale_until, self._keep.wall(), self._question.asked)
+
+    def _serve(self, entry: Entry, seen: Judgement, status: CacheStatus) -> None:
+        note = self.note
+        note.status, note.age, note.ttl, note.handling = status, seen.age, seen.ttl, Handling.HIT
+        note.saved_tokens = tokens_in(entry.usage)
+        made_by(note, entry)
+
+    async def _forget(self, than: Entry) -> None:
+        """What can't be put together with this one is not known."""
+        size = sum([len(entry.frames[0]) for entry in self._known.values()])
+        for key in await done_beside(size, misfits, self._known, than):
             self._keep.tiers.memory.drop(key)
-        self._known.clear()
+            del self._known[key]
 
     # the call
 
@@ -188,17 +190,16 @@ class Trip:
         if entry is not None:
             return entry
         wanted = self._missing()
-        if self._too_large(len(wanted)):
+        if self._too_large(len(wanted)) or self._keep.unreadable.holds((self._question.key, self._kind)):
             wanted = self._all()
         self._tell(len(wanted))
         answer = await self._attempt(wanted)
         if answer is None:
-            self._known.clear()
-            wanted = self._all()
+            wanted = self._missing() if self._known else self._all()
             self._tell(len(wanted))
             answer = await self._attempt(wanted)
         if answer is None:
-            raise Failure(Kind.INTERNAL, detail="a whole batch that is a part of itself")
+            raise Failure(Kind.INTERNAL, detail="a batch that two calls did not answer")
         return answer
 
     async def _elsewhere(self) -> Entry | None:
@@ -228,7 +229,7 @@ class Trip:
         note = self.note
         if not self._question.plan.may_read:
             note.status, note.handling = CacheStatus.REFRESH, Handling.FWD_REQUEST
-        elif self._known and count < len(self._pieces.inputs):
+        elif self._known.keys() - self._new and count < len(self._pieces.inputs):
             note.status, note.handling = CacheStatus.PARTIAL_HIT, Handling.FWD_PARTIAL
         else:
             early = self._handling is Handling.FWD_REQUEST and bool(self._spare)
@@ -236,7 +237,7 @@ class Trip:
             note.handling = self._handling
 
     async def _attempt(self, wanted: Sequence[int]) -> Reply | None:
-        """Asks once. None: what came of a part says nothing of the whole. Raises Failure."""
+        """Asks once. None: ask for the whole if nothing is known by now, else for the rest of it. Raises Failure."""
         self._begun = self._keep.wall()
         reply = await self._call.send(self._exchange, self._pieces.batch.ask(wanted))
         answer = None
@@ -249,37 +250,81 @@ class Trip:
 
     async def _brought(self, reply: Reply, wanted: Sequence[int], *, part: bool) -> Reply | None:
         if reply.status != 200:
-            self._failing = reply.status in FAILING
-            return self._unread(reply, NoCacheReason.STATUS, part=part and reply.status in ASK_WHOLE)
+            return self._refused(reply, part=part)
         held = Held(reply, MAX_ANSWER)
-        if not await held.arrive():
-            return self._unread(held, NoCacheReason.ENTRY_TOO_LARGE, part=part)
+        body = b""
         try:
+            if not await held.arrive():
+                return await self._unread(held, NoCacheReason.ENTRY_TOO_LARGE, body, part=part)
             body = await self._body(held)
             inputs = [self._pieces.batch.inputs[place] for place in wanted]
-            read = await _done(len(body), read_answer, body, inputs, self._pieces.batch.format)
+            read = await done_beside(len(body), read_answer, body, inputs, self._pieces.batch.format)
             entries = self._entries(held, wanted, read)
-            if part:
-                self._entry = await self._make(self._known | entries, read.usage)
-                held.put([line for line in held.headers if line[0] != b"content-encoding"], self._entry.frames[0])
-            else:
-                self._entry = self._one(list(entries.values()), body, read.usage, b"as it came")
+            came = Made(body, read.usage)
+            whole = None if part else as_one(list(entries.values()), self._pieces, came, b"as it came")
         except Undecodable:
-            return self._unread(held, NoCacheReason.ENCODING, part=part)
+            return await self._unread(held, NoCacheReason.ENCODING, body, part=part)
         except (NotVectors, OutOfBounds):
-            return self._unread(held, NoCacheReason.UNREADABLE, part=part)
-        if read.usage != NO_USAGE:
-            self._keep.on_usage(self._exchange, read.usage)
-            self.note.saved_tokens = max(0, tokens_in(self._entry.usage) - tokens_in(read.usage))
+            return await self._unread(held, NoCacheReason.UNREADABLE, body, part=part)
+        self._count(read.usage)
         await self._store(list(entries.values()), framed=reply.framed)
-        return held
+        if whole is None:
+            whole = await self._joined(entries)
+            if whole is not None:
+                held.put([line for line in held.headers if line[0] != b"content-encoding"], whole.frames[0])
+        else:
+            self._keep.unreadable.discard((self._question.key, self._kind))
+        self._entry = whole
+        if whole is not None and self._used != NO_USAGE:
+            self.note.saved_tokens = max(0, tokens_in(whole.usage) - tokens_in(self._used))
+        return None if whole is None else held
 
-    def _unread(self, reply: Reply, reason: NoCacheReason, *, part: bool) -> Reply | None:
-        """An answer that is passed on as it is, unless it is to a part of what the client asked."""
-        if part:
+    async def _joined(self, entries: dict[str, Entry]) -> Entry | None:
+        """With what was known. None: some of that does not fit, and is to be asked for. Raises Failure."""
+        try:
+            return await self._make(self._known | entries, self._used)
+        except (NotVectors, OutOfBounds) as error:
+            if self._new or not self._known or isinstance(error, OutOfBounds):
+                raise self._no_answer(NoCacheReason.UNREADABLE) from None
+        # What came now is paid for, and not asked for again.
+        await self._forget(youngest(entries.values()))
+        self._handling = Handling.FWD_STALE
+        self._new = set(entries)
+        self._known |= entries
+        return None
+
+    def _count(self, usage: bytes) -> None:
+        if usage != NO_USAGE:
+            self._used = add((self._used, usage))
+            self._keep.on_usage(self._exchange, self._used)
+
+    def _refused(self, reply: Reply, *, part: bool) -> Reply | None:
+        """Passed on as it is, unless it may name places in a part. Raises Failure if an upstream has acted by now."""
+        self._failing = reply.status in FAILING
+        if self._new or (part and reply.status < 300):
+            raise self._no_answer(NoCacheReason.STATUS)
+        if part and reply.status in ASK_WHOLE:
+            self._known.clear()
             return None
+        self._refuse(NoCacheReason.STATUS)
+        return reply
+
+    async def _unread(self, reply: Reply, reason: NoCacheReason, body: bytes, *, part: bool) -> Reply:
+        """An answer that is passed on as it is. Raises Failure if it is to a part of what the client asked."""
+        if part:
+            # The upstream has acted on it: to ask for the whole would be paid for as well.
+            usage = await done_beside(len(body), usage_of, body)
+            self._count(NO_USAGE if usage is None else msgspec.json.encode(usage))
+            raise self._no_answer(reason)
+        self._keep.unreadable.add([self._kind])
         self._refuse(reason)
         return reply
+
+    def _no_answer(self, reason: NoCacheReason) -> Failure:
+        if reason is not NoCacheReason.STATUS:
+            self._keep.unreadable.add((self._question.key, self._kind))
+        self._refuse(reason)
+        return Failure(Kind.UPSTREAM_ERROR, detail=f"the answer to a part of a batch: {reason.value}")
 
     async def _body(self, held: Held) -> bytes:
         """Raises Undecodable."""
@@ -287,7 +332,7 @@ class Trip:
         coding = header(held.headers, b"content-encoding").strip().lower()
         if not coding or coding == b"identity":
             return body
-        return await _done(len(body) * 4, decode, coding, body, MAX_ANSWER)
+        return await done_beside(len(body) * 4, decode, coding, body, MAX_ANSWER)
 
     def _entries(self, held: Held, wanted: Sequence[int], read: Read) -> dict[str, Entry]:
         """Raises OutOfBounds."""
@@ -317,23 +362,8 @@ class Trip:
         size = sum([len(entry.frames[0]) for entry in chosen])
         if self._pieces.batch.format is Format.FLOAT:
             size *= DECIMALS_COST
-        made = await _done(size, make, self._pieces, chosen, used)
-        return self._one(chosen, made.body, made.usage, b"put together" if used is None else used)
-
-    def _one(self, chosen: Sequence[Entry], body: bytes, usage: bytes, told: bytes) -> Entry:
-        """All of these as one. `told` is what tells apart the bodies made of them in one form."""
-        # What is made of an entry is remembered by its key and time: one key, one body.
-        parts = [b"%b%f;" % (entry.key.encode(), entry.created) for entry in chosen]
-        of = b"".join([self._pieces.batch.format.value.encode(), b";", *parts, told])
-        return replace(
-            max(chosen, key=_created),
-            key=key_of(b"", ENDPOINT, (), of),
-            frames=(body,),
-            usage=usage,
-            created=min(entry.created for entry in chosen),
-            expires=min(entry.expires for entry in chosen),
-            stale_until=min(entry.stale_until for entry in chosen),
-        )
+        made = await done_beside(size, make, self._pieces, chosen, used)
+        return as_one(chosen, self._pieces, made, b"put together" if used is None else used)
 
     async def _store(self, entries: Sequence[Entry], *, framed: bool) -> None:
         unwritten = self._question.plan.unwritten or (() if framed else (NoCacheReason.INCOMPLETE,))
@@ -367,12 +397,3 @@ class Trip:
         self._turn.end(unshared=self._unshared)
         self._exchange.calls -= 1
         self._keep.on_over(self._exchange)
-
-
-async def _done(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Here or in a thread, by the bytes that it works on."""
-    return work(*args, **kwargs) if size < IN_THREAD else await asyncio.to_thread(work, *args, **kwargs)
-
-
-def _created(entry: Entry) -> float:
-    return entry.created

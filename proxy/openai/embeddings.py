@@ -21,10 +21,10 @@ from typing import Final, NamedTuple, final
 
 import msgspec
 
-from proxy.openai.float32 import NotFloat32, is_packed, to_base64, to_decimals, unpack
+from proxy.openai.float32 import NotFloat32, is_packed, length, to_base64, to_decimals, unpack
 from proxy.openai.members import NotPlain, Span, elements, members, replace
 
-__all__ = ["Batch", "Format", "NotVectors", "Single", "add", "merge", "missing", "read", "split"]
+__all__ = ["Batch", "Format", "NotVectors", "Single", "add", "length_of", "merge", "missing", "read", "split"]
 
 MAX_INPUTS: Final = 2_048
 """In one batch, as OpenAI has it."""
@@ -141,6 +141,8 @@ def merge(kept: Sequence[Single], format_: Format, usage: bytes) -> bytes:
     parts = [_parts(single.answer).in_form(format_, heeded=UNHEEDED not in single.usage) for single in kept]
     if len(kept) == 1 and parts[0].is_original:
         return kept[0].answer
+    if len({length(part.embedding) for part in parts}) > 1:
+        raise NotVectors("vectors of different lengths")
     frames: dict[tuple[bytes, bytes], _Answer] = {}
     items = []
     for place, (before, embedding, after, _) in enumerate(parts):
@@ -150,6 +152,11 @@ def merge(kept: Sequence[Single], format_: Format, usage: bytes) -> bytes:
             frame = frames[before, after] = _Answer.of(before + b"[]" + after, 1)
         items.append(frame.items[0].at(place, embedding))
     return frames[parts[0].before, parts[0].after].with_items(items, usage)
+
+
+def length_of(answer: bytes) -> int:
+    """How many numbers the embedding has in what is kept of one input. Raises NotVectors."""
+    return length(_parts(answer).embedding)
 
 
 class _Parts(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Final, final
 
 import msgspec
 
-__all__ = ["NotFloat32", "is_packed", "shortest", "to_base64", "to_decimals", "unpack"]
+__all__ = ["NotFloat32", "is_packed", "length", "shortest", "to_base64", "to_decimals", "unpack"]
 
 _read_floats = msgspec.json.Decoder(list[float]).decode
 _read_string = msgspec.json.Decoder(str).decode
@@ -56,6 +56,15 @@ def unpack(embedding: bytes) -> tuple[float, ...]:
     if not numbers or not math.isfinite(sum(numbers)):
         raise NotFloat32
     return numbers
+
+
+def length(embedding: bytes) -> int:
+    """Of a vector in either form that `unpack` has taken; much faster than that. Raises NotFloat32."""
+    if not is_packed(embedding):
+        return embedding.count(b",") + 1
+    if b"\\" in embedding:
+        return len(unpack(embedding))
+    return ((len(embedding) - 2) * 3 // 4 - embedding.count(b"=")) // 4
 
 
 def shortest(numbers: Sequence[float]) -> list[str]:

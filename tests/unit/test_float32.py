@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from proxy.openai.float32 import NotFloat32, shortest, to_base64, to_decimals, unpack
+from proxy.openai.float32 import NotFloat32, length, shortest, to_base64, to_decimals, unpack
 
 
 def packed(*numbers: float) -> bytes:
@@ -87,3 +87,18 @@ def test_what_is_no_vector(embedding: bytes) -> None:
     """Not finite, beyond 32 bits, torn, empty, or something else."""
     with pytest.raises(NotFloat32):
         unpack(embedding)
+
+
+@pytest.mark.parametrize("count", range(1, 8))
+def test_a_vector_is_as_long_in_either_form(count: int) -> None:
+    """However it is padded or spelled."""
+    decimals = json.dumps([0.5] * (count - 1) + [-1.1]).encode()
+    packed = to_base64(decimals)
+    forms = [
+        decimals,
+        decimals.replace(b", ", b","),
+        packed,
+        packed.replace(b"/", b"\\/"),
+        b'"\\u00%x%b' % (packed[1], packed[2:]),
+    ]
+    assert [length(form) for form in forms] == [count] * 5 == [len(unpack(form)) for form in forms]
