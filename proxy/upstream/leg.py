@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from math import inf
-from typing import Final, Generic, Protocol, TypeVar, final
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar, final
 
 from proxy.errors import Failure, Kind, Source
 from proxy.exchange import Body, Exchange, Headers, Reply
 from proxy.openai.sticky import Sticky, sticky_of
 from proxy.upstream.balance import Strategy, order
 from proxy.upstream.deadlines import asked_for
-from proxy.upstream.member import Member
+from proxy.upstream.member import REFUSING, Member
 from proxy.upstream.prelude import held_back
 from proxy.upstream.retry import FAULTS, Decision, Policy, Seen, Step, decide, may_go_elsewhere
 
@@ -68,6 +68,16 @@ class Kept(Generic[A]):
         self._answer.abort()
 
 
+class _Next(NamedTuple):
+    """Who is asked next."""
+
+    place: int
+    paid: bool
+    """With a retry."""
+    lent: bool
+    """That is given back for a good answer: no more was asked of this upstream than would have been."""
+
+
 class LegEvents(Protocol):
     def retried(self, upstream: str, step: str) -> None: ...
     def retry_refused(self, upstream: str) -> None:
@@ -122,7 +132,7 @@ class Leg:
             stuck = b"" if self._sticky is Sticky.OFF else sticky_of(self._sticky, body, exchange.model)
             members = order(self._strategy, members, self._draw, stuck)
         first, others = members[0], self._followed or len(members) > 1
-        paid = follows and self._follow(first, retry=retry)
+        paid, attempts = follows and self._follow(first, retry=retry), exchange.attempts
         first.endpoint.budget.deposit()
         try:
             # Here most calls come and go: whatever lies between is paid for by all of them.
@@ -134,6 +144,10 @@ class Leg:
             if paid and not was_sent(failure):
                 first.endpoint.budget.refund()
             return await self._go_on(exchange, body, members, failure, retry=retry)
+        except BaseException:
+            if paid:
+                self._left(first, sent=exchange.attempts > attempts, lent=True)
+            raise
         if reply.status < 400:
             if paid:
                 first.endpoint.budget.refund()
@@ -175,21 +189,26 @@ class Leg:
                 found_next = self._next(exchange, members, place, step, met, retry=retry)
                 if found_next is None:
                     break
-                at, paid = found_next
+                at, paid, lent = found_next
                 following, again = members[at], at == place
                 before = met if isinstance(met, Failure) else None
                 if not isinstance(met, Failure):
                     kept = _keep(exchange, kept, met, again=again)
                 if not again:
-                    place, tries = at, 0
-                elif wait > 0:
-                    await self._pause(wait)
+                    place, tries, wait = at, 0, 0.0
                 tries += 1
-                self._events.retried(following.name, (Step.AGAIN if again else Step.ELSEWHERE).value)
-                others = self._followed or place + 1 < len(members)
-                found = await self._met(exchange, body, following, others=others)
+                others, attempts = self._followed or place + 1 < len(members), exchange.attempts
+                try:
+                    if wait > 0:
+                        await self._pause(wait)
+                    self._events.retried(following.name, (Step.AGAIN if again else Step.ELSEWHERE).value)
+                    found = await self._met(exchange, body, following, others=others)
+                except BaseException:
+                    if paid:
+                        self._left(following, sent=exchange.attempts > attempts, lent=lent)
+                    raise
                 good = not isinstance(found, Failure) and found.status < 400
-                if paid and ((good and not again) or not was_sent(found)):
+                if paid and ((good and lent) or not was_sent(found)):
                     following.endpoint.budget.refund()
                 met = sooner(before, found)
                 if good:
@@ -209,13 +228,15 @@ class Leg:
         met: Reply | Failure,
         *,
         retry: bool,
-    ) -> tuple[int, bool] | None:
-        """The place of who is asked next, and whether that was paid for. Who can't afford it is passed over."""
+    ) -> "_Next | None":
+        """Who can't afford it is passed over."""
         # What was not sent yet is no retry.
         at, paid = place + (step is Step.ELSEWHERE), retry or exchange.attempts > 0
+        if step is Step.AGAIN and _has_spare_key(exchange, members[at], met):
+            return _Next(at, paid=members[at].endpoint.budget.take(owing=True), lent=True)
         while at < len(members):
             if not paid or self._affords(members[at], step):
-                return at, paid
+                return _Next(at, paid, lent=step is Step.ELSEWHERE)
             if step is Step.AGAIN and not may_go_elsewhere(_seen(met, ours=self.gave_key(exchange)), self.policy(met)):
                 return None
             at, step = at + 1, Step.ELSEWHERE
@@ -272,6 +293,13 @@ class Leg:
         asked = asked_for(exchange.headers, streams=exchange.stream)
         return inf if asked is None else exchange.started_at + asked - self._clock()
 
+    def _left(self, member: Member, *, sent: bool, lent: bool) -> None:
+        """Its client has, before there was a head. What came of a try is not known then, and is no debt of one that
+        is well; one that has failed may be why clients leave.
+        """
+        if not sent or (lent and member.endpoint.is_well(self._clock())):
+            member.endpoint.budget.refund()
+
     def _affords(self, member: Member, step: Step) -> bool:
         endpoint = member.endpoint
         if endpoint.budget.take() if step is Step.AGAIN else endpoint.affords(self._clock()):
@@ -291,6 +319,14 @@ def may_go_on(exchange: Exchange, body: bytes | Body, met: Head | Failure, leg: 
 
 def _seen(met: Head | Failure, *, ours: bool) -> Seen:
     return Seen.of(met) if isinstance(met, Failure) else Seen.told(met.status, met.headers, ours=ours)
+
+
+def _has_spare_key(exchange: Exchange, member: Member, met: Head | Failure) -> bool:
+    """It goes on with that on credit, which it is given back for a good answer: a dead key costs nobody his turn."""
+    keys = member.endpoint.keys
+    if keys is None or isinstance(met, Failure) or met.status not in REFUSING:
+        return False
+    return keys.spares(exchange.model, exchange.refusals)
 
 
 def _may_be_asked_again(exchange: Exchange, body: bytes | Body, met: Head | Failure) -> bool:

@@ -16,7 +16,7 @@ from proxy.upstream.key_pool import KeyPool
 from proxy.upstream.retry import FAULTS, Seen, failed, result_of
 from proxy.upstream.whole_events import is_event_stream
 
-__all__ = ["Charge", "Member", "MemberEvents", "priority_of"]
+__all__ = ["REFUSING", "Charge", "Member", "MemberEvents", "priority_of"]
 
 UNAUTHORIZED: Final = 401
 FORBIDDEN: Final = 403
@@ -116,7 +116,7 @@ class Member:
         breaker, gate, keys = endpoint.breaker, endpoint.gate, endpoint.keys
         if breaker is not None and breaker.state is not State.CLOSED and not breaker.allows():
             raise self._unavailable(exchange)
-        if keys is not None and keys.left(exchange.model) > 0:
+        if keys is not None and (keys.left(exchange.model) > 0 or (others and keys.gives_way())):
             raise self._unavailable(exchange)
         exchange.sent_model = self._call.known_as(exchange.model)
         if self._charge is not None:
@@ -263,7 +263,7 @@ class Member:
             after = Seen.told(reply.status, reply.headers).retry_after
             if after is not None or len(keys) > 1:
                 keys.rest(index, exchange.model, REST if after is None else after)
-        elif reply.status in (UNAUTHORIZED, FORBIDDEN) and len(keys) > 1:
+        elif reply.status in (UNAUTHORIZED, FORBIDDEN):
             # 403 may be for this model alone.
             model = exchange.model if reply.status == FORBIDDEN else None
             exchange.refusals = keys.refused(index, model, SUSPENDED, exchange.refusals)
@@ -275,7 +275,8 @@ class Member:
         if breaker is not None and not breaker.allows():
             seconds = breaker.retry_after()
         elif keys is not None:
-            seconds, why = keys.left(exchange.model), "every key rests"
+            seconds = keys.left(exchange.model)
+            why = "every key rests" if seconds > 0 else "its keys are refused"
         return Failure(
             Kind.UPSTREAM_UNAVAILABLE, unprocessed=True, retry_after=max(1.0, seconds), detail=f"{self.name}: {why}"
         )

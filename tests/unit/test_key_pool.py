@@ -174,7 +174,7 @@ def test_what_rested_before_rests_on() -> None:
 
 
 def test_a_key_in_doubt_is_taken_last() -> None:
-    """It was refused, and nobody knows yet whether that was its own: until its time is over, or it works."""
+    """It was refused, and nobody knows yet whether that was its own: until it works."""
     clock = Clock()
     pool = make(clock=clock)
     pool.refused(1, None, 60.0, ())
@@ -213,13 +213,127 @@ def test_no_key_is_asked_twice_for_what_it_refused() -> None:
     assert set(picks(pool, 2)) == {0, 1}
 
 
-def test_what_every_key_refuses_is_laid_on_none() -> None:
-    """The doubt about the first ends with the second, and begins about no other."""
+def test_what_every_key_refuses_makes_none_rest() -> None:
+    """All are in doubt, and take turns as before."""
     pool = make()
     met = pool.refused(0, None, 60.0, ())
-    pool.refused(1, None, 60.0, pool.refused(2, "m", 60.0, met))
-    assert repr(pool) == "<KeyPool 3 keys, 0 suspended, 0 resting, 0 in doubt>"
+    pool.refused(1, None, 60.0, pool.refused(2, None, 60.0, met))
+    assert repr(pool) == "<KeyPool 3 keys, 0 suspended, 0 resting, 3 in doubt>"
     assert picks(pool, 3) == [0, 1, 2]
+
+
+def all_in_doubt(pool: KeyPool, model: str | None = None) -> None:
+    met: tuple[Refusal, ...] = ()
+    for index in range(len(pool)):
+        met = pool.refused(index, model, 60.0, met)
+
+
+def test_of_keys_in_doubt_the_one_that_worked_last_goes_first() -> None:
+    """What all refuse clears none of them, nor does time: a dead key is not taken for a good one again."""
+    clock = Clock()
+    pool = make(clock=clock)
+    pool.works(2)
+    pool.works(1)
+    all_in_doubt(pool)
+    # Each second one is tried that worked longer ago.
+    assert picks(pool, 3) == [0, 1, 1]
+    clock.advance(3_600.0)
+    assert picks(pool, 3) == [2, 1, 1]
+    pool.works(2)
+    assert picks(pool, 2) == [2, 2]
+
+
+def test_what_was_refused_for_another_model_says_little() -> None:
+    """A key that was refused for this one, or for all, comes after it."""
+    pool = make(2)
+    all_in_doubt(pool, "forbidden")
+    assert picks(pool, 2) == [0, 1]
+    pool.refused(0, None, 60.0, ())
+    assert picks(pool, 2) == [1, 1]
+
+
+def test_a_mended_key_is_found() -> None:
+    """Within a second of traffic, without a reload; one that is still dead costs one request a second."""
+    clock = Clock()
+    pool = make(2, clock)
+    pool.works(1)
+    all_in_doubt(pool)
+    pool.works(1)
+    found = []
+    for _ in range(3):
+        found.append(picks(pool, 3))
+        assert pool.refused(0, None, 0.0, ())[0].tried
+        clock.advance(1.0)
+    assert found == [[0, 1, 1]] * 3
+    assert pool.pick("m") == 0
+    pool.works(0)
+    assert picks(pool, 2) == [1, 0]
+    assert not pool.refused(0, None, 0.0, ())[0].tried, "it was found to work"
+
+
+def test_a_key_is_not_tried_while_its_request_may_yet_be_answered() -> None:
+    """Nor is one that rests."""
+    clock = Clock()
+    pool = make(2, clock)
+    met = pool.refused(0, None, 60.0, ())
+    assert picks(pool, 2) == [1, 1]
+    pool.blame(met)
+    clock.advance(59.0)
+    assert picks(pool, 2) == [1, 1]
+    clock.advance(1.0)
+    assert picks(pool, 2) == [0, 1]
+
+
+def test_which_keys_are_spare() -> None:
+    """Those that are neither in doubt, nor rest, nor met a limit since they worked; and any after a try."""
+    clock = Clock()
+    pool = make(clock=clock)
+    pool.works(1)
+    met = pool.refused(0, None, 60.0, ())
+    assert pool.spares("m", met)
+    pool.rest(1, "m", 0.0)
+    assert pool.spares("m", met)
+    pool.rest(2, "m", 0.0)
+    assert not pool.spares("m", met)
+    pool.works(2)
+    assert pool.spares("m", met)
+    assert not pool.spares("m", pool.refused(2, None, 60.0, met))
+    clock.advance(1.0)
+    assert pool.pick("m") == 0
+    assert pool.spares("m", pool.refused(0, None, 60.0, ()))
+    assert not pool.spares("m", pool.refused(0, None, 60.0, ()))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_keys_that_are_all_refused_give_way(count: int) -> None:
+    """After five in a row, but for once a second; a good answer ends that, and 403 does not count."""
+    clock = Clock()
+    pool = make(count, clock)
+    for _ in range(5):
+        pool.refused(0, "m", 60.0, ())
+    for _ in range(4):
+        pool.refused(0, None, 60.0, ())
+    assert not pool.gives_way()
+    pool.refused(0, None, 60.0, ())
+    assert pool.gives_way() is (count == 1), "as long as there is a good one"
+    pool.refused(count - 1, None, 60.0, ())
+    assert [pool.gives_way() for _ in range(2)] == [True, True]
+    clock.advance(1.0)
+    assert [pool.gives_way() for _ in range(2)] == [False, True]
+    pool.works(0)
+    assert not pool.gives_way()
+
+
+def test_doubt_goes_on_where_keys_are_configured_anew() -> None:
+    """A dead key is not taken for a good one because another was added."""
+    clock = Clock()
+    before = make(2, clock)
+    before.works(0)
+    all_in_doubt(before)
+    before.rest(1, "other", 5.0)
+    pool = KeyPool(("sk-b", "sk-a"), clock, longest=600.0, before=before)
+    assert picks(pool, 3) == [0, 1, 1]
+    assert repr(pool) == "<KeyPool 2 keys, 0 suspended, 1 resting, 2 in doubt>"
 
 
 def test_what_another_key_has_answered_is_laid_on_those_that_refused() -> None:
@@ -227,7 +341,7 @@ def test_what_another_key_has_answered_is_laid_on_those_that_refused() -> None:
     pool = make()
     pool.blame(pool.refused(1, "m", 60.0, pool.refused(0, None, 60.0, ())))
     assert (picks(pool, 2), set(picks(pool, 4, "other"))) == ([2, 2], {1, 2})
-    assert repr(pool) == "<KeyPool 3 keys, 1 suspended, 1 resting, 0 in doubt>"
+    assert repr(pool) == "<KeyPool 3 keys, 1 suspended, 1 resting, 2 in doubt>"
 
 
 def test_what_another_pool_refused_says_nothing_here() -> None:

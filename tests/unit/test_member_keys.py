@@ -71,8 +71,9 @@ async def test_a_refused_key_rests_once_the_next_has_answered(refusal: FakeReply
     assert (pool.resting, one.has_key(exchange)) == (0, True)
     await one.send(exchange, BODY)
     assert (pool.resting, {pool.pick("m") for _ in range(4)}) == (1, {1})
+    clock.advance(1.0)
     assert len({pool.pick("other") for _ in range(4)}) == elsewhere
-    clock.advance(60.0)
+    clock.advance(59.0)
     assert pool.resting == 0
 
 
@@ -86,7 +87,7 @@ async def test_what_every_key_refuses_rests_none(refusal: FakeReply) -> None:
         assert one.has_key(exchange)
         await one.send(exchange, BODY)
     assert not one.has_key(exchange)
-    assert repr(pool) == "<KeyPool 2 keys, 0 suspended, 0 resting, 0 in doubt>"
+    assert repr(pool) == "<KeyPool 2 keys, 0 suspended, 0 resting, 2 in doubt>"
     for _ in range(2):
         await one.send(exchange_of(clock), BODY)
     sent = [sent_header(ask, b"authorization") for ask in transport.asks]
@@ -164,3 +165,19 @@ async def test_a_key_that_works_is_forgiven() -> None:
     clock.advance(60.0)
     await one.send(exchange_of(clock), BODY)
     assert pool._refusals == [0, 0]
+
+
+@pytest.mark.parametrize("keys", [("sk-a",), ("sk-a", "sk-b")], ids=len)
+async def test_who_is_refused_again_and_again_gives_way_where_others_may_be_asked(keys: tuple[str, ...]) -> None:
+    """Once a second it is asked all the same; where nobody else can be, its client is told what it says."""
+    one, exchange, clock = built(transport := scripted(status(401)), keys=keys)
+    for _ in range(5):
+        assert (await one.send(exchange_of(clock), BODY, others=True)).status == 401
+    with pytest.raises(Failure) as caught:
+        await one.send(exchange, BODY, others=True)
+    assert (caught.value.kind, caught.value.retry_after) == (Kind.UPSTREAM_UNAVAILABLE, 1.0)
+    assert "refused" in (caught.value.detail or "")
+    assert (await one.send(exchange_of(clock), BODY)).status == 401
+    clock.advance(1.0)
+    assert (await one.send(exchange_of(clock), BODY, others=True)).status == 401
+    assert len(transport.asks) == 7
