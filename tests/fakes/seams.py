@@ -247,6 +247,7 @@ class FakeTransport:
 
     async def send(self, ask: Ask) -> LiveReply:
         self.asks.append(ask)
+        ask.sent = True
         try:
             if self.hook is not None:
                 await self.hook(ask)

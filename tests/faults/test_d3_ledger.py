@@ -97,7 +97,8 @@ async def test_d3_who_leaves_before_anything_was_sent_pays_nothing(
         alice = await team.key(budgets={"usd_in_all": 1})
         async with team.gateway.client() as client:
             await client.send(compose(body=CHAT, headers=alice.headers))
-            await until(lambda: team.gateway.app.in_flight == 1)
+            exchanges = team.gateway.app.clients.exchanges
+            await until(lambda: any(exchange.attempts for exchange in exchanges.values()))
         (row,) = await team.rows(1)
     assert (row["status"], row["error"], row["attempts"]) == (499, "client_closed_request", 1)
     assert (row["used"], row["cost_usd"], row["estimated"]) == ({}, "0.00", False)
