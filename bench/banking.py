@@ -3,7 +3,9 @@
 `python -m bench.banking FOLDER`, where FOLDER has the CSV files of Banking77 (PolyAI): 13,083 questions, each with the
 intent that it was given. Two questions have one answer where they have one intent. Every question is asked once, in an
 order that a seed draws. A hit is what the cache answers with another question's answer; a miss is answered, kept, and
-labelled against what was near, as the gateway does. Nothing is tuned on the way or afterwards.
+labelled against what was near, as the gateway does. Every comparison tells, as it does where those of one intent get
+the same words; where only a judge could tell, a gateway learns less of rivals that the guard has refused. Nothing is
+tuned on the way or afterwards.
 """
 
 import csv

@@ -27,7 +27,8 @@ read is compared beside it: such labels are what the verifier's own threshold is
 
 Where that answer is not found right, one that was nearly as near and says something else may be (`rival`). It is
 compared for the sake of families alone: a question that is taken for one of a kind contests all of its like from then
-on. It counts for no threshold, for the choice of it depends on a label.
+on. It counts for no threshold, for the choice of it depends on a label; and no judge is asked about one that a veto has
+met.
 """
 
 import enum
@@ -155,7 +156,7 @@ class Decision(NamedTuple):
     `rule` is the guard's, or one of this module's. `vetoes` are the guard's rules that refused, one for each candidate
     that they met, in order. `witnessed`: it is served, or would be labelled, as one that has witnesses. `unread` is
     what a verifier may still read, the best first; `reading` what it has made of that. `rival` is the index of the best
-    of those that contest `gray`, -1 for none.
+    of those that contest `gray`, one that no veto met before any other; -1 for none.
     """
 
     tier: Tier | None
@@ -306,7 +307,8 @@ class Deciding:
     def _miss(self, rule: str, gray: _Near | None, *, witnessed: bool = False) -> Decision:
         if gray is None:
             return Decision(None, -1, rule, -1, rule == AUDIT, self._vetoes(), witnessed)
-        rival = self._rival(gray, [near for near in self._near if not near.candidate.refused])
+        left = [near for near in self._near if not near.candidate.refused]
+        rival = self._rival(gray, [near for near in left if not near.veto]) or self._rival(gray, left)
         beside = -1 if rival is None else rival.at
         return Decision(None, -1, rule, gray.at, rule == AUDIT, self._vetoes(), witnessed, rival=beside)
 

@@ -122,7 +122,7 @@ class Match(NamedTuple):
             self.similarity,
             record.min_similarity,
             record.wrong >= EXACT_ONLY,
-            record.family or record.key,
+            record.kin,
             self.voices,
             self.refused,
         )

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from cache.purge import Purger
 from cache.select import Selector
-from cache.semantic.learning.label_log import LabelLog
+from cache.semantic.learning.label_log import RIVAL, LabelLog
 from cache.semantic.store.record import EXACT_ONLY, Change, Record
 from cache.semantic.store.records import Changed, Records
 from cache.semantic.store.served import ServedLog
@@ -84,6 +84,7 @@ class QuestionRoutes:
                 "category": label.rule or label.standing,
                 "weight": label.weight,
                 "audited": label.seen.audited,
+                "rival": label.standing == RIVAL,
                 "party": label.party.name,
             }
             for label in found

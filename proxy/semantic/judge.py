@@ -13,7 +13,7 @@ from typing import Any, Final, final
 import msgspec
 
 from cache.semantic.learning.labels import Verdict
-from proxy.semantic.budget import Budget, Held
+from proxy.semantic.budget import Budget, Held, Refused
 
 __all__ = ["Judge"]
 
@@ -30,7 +30,9 @@ RESERVED: Final = 5_000_000
 """Nano-dollars that a question counts for until its price is known, and afterwards if it is not; once one was dearer,
 as much as that.
 """
-SAMPLED_OUT, FULL, FAILED = "sampled-out", "full", "failed"
+SPARE_SHARE: Final = 2
+"""The part of the budget that may be spent when the last of what no threshold needs is asked: one in so many."""
+SAMPLED_OUT, FULL, FAILED, PUT_OFF = "sampled-out", "full", "failed", "put-off"
 
 _WORDS: Final = {"YES": Verdict.RIGHT, "NO": Verdict.WRONG}
 
@@ -88,29 +90,33 @@ class Judge:
     def __repr__(self) -> str:
         return f"<Judge {self._model} {self._count} under way {self._budget!r}>"
 
-    async def ask(self, question: str, stored: str, fresh: str) -> Verdict:
-        """UNKNOWN where it was not asked, or did not answer."""
+    async def ask(self, question: str, stored: str, fresh: str, *, spare: bool = False) -> Verdict:
+        """UNKNOWN where it was not asked, or did not answer. What is `spare` waits for nobody, and leaves the rest of
+        the budget to what is not.
+        """
         if self._draw() >= self._sample:
             return self._not_asked(SAMPLED_OUT)
+        if spare and self._count >= AT_ONCE:
+            return self._not_asked(PUT_OFF)
         if self._count >= AT_ONCE + self._waiting:
             return self._not_asked(FULL)
         self._count += 1
         try:
             async with asyncio.timeout(self._deadline), self._free:
-                return await self._paid(question, stored, fresh)
+                return await self._paid(self._body(question, stored, fresh), spare=spare)
         except (ConnectionError, TimeoutError):
             return self._not_asked(FAILED)
         finally:
             self._count -= 1
 
-    async def _paid(self, question: str, stored: str, fresh: str) -> Verdict:
-        held = await self._budget.take(self._dearest, self._limit)
+    async def _paid(self, body: bytes, *, spare: bool) -> Verdict:
+        held = await self._budget.take(self._dearest, self._limit // SPARE_SHARE if spare else self._limit)
         if not isinstance(held, Held):
-            return self._not_asked(held.value)
+            return self._not_asked(PUT_OFF if spare and held is Refused.SPENT else held.value)
         # Whatever becomes of it, it may have to be paid for.
         cost = held.amount
         try:
-            reply, known = await self._ask(self._body(question, stored, fresh))
+            reply, known = await self._ask(body)
             if known is not None:
                 cost = known
                 self._dearest = max(self._dearest, min(known, self._limit))

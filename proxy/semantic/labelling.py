@@ -5,7 +5,8 @@ labels, from which thresholds come, and into the record: a wrong answer takes a 
 never served to that question again, nor that question's to its own; a right one is known by this question too. What was
 plainly wrong for two questions is served to its own alone: the answers contradict each other, or a judge says NO. One
 question does not count twice, and what nobody is sure of counts for thresholds only. Where nothing was right, what was
-nearly as near is compared as well, and all that it may teach is that its answer says the same.
+nearly as near is compared as well, if a judge has time and money left for it: it may say the same, and is of one family
+then; where it does not, the two are not compared again, and nobody is blamed.
 """
 
 from collections.abc import Callable
@@ -16,11 +17,11 @@ from cache.semantic.embed import Vector
 from cache.semantic.learning.label_log import Label, bare
 from cache.semantic.learning.labels import Verdict, compare_answers
 from cache.semantic.lookup import Match
-from cache.semantic.store.record import Asked, Change, refusal
+from cache.semantic.store.record import Asked, Change, Record, refusal
 from cache.semantic.store.records import Changed, Records
 from cache.semantic.store.vectors import pack_vector
 from cache.tiers import Tiers
-from proxy.semantic.answers import text_of
+from proxy.semantic.answers import digest_of, text_of
 from proxy.semantic.inquiry import Answered
 from proxy.semantic.learning import Kin
 from proxy.semantic.targets import Standing, Target, targets
@@ -36,8 +37,11 @@ class Log(Protocol):
 
 
 class Judges(Protocol):
-    async def ask(self, question: str, stored: str, fresh: str) -> Verdict:
-        """Whether the stored answer says what the fresh one says to this question; UNKNOWN where nobody was asked."""
+    async def ask(self, question: str, stored: str, fresh: str, *, spare: bool = False) -> Verdict:
+        """Whether the stored answer says what the fresh one says to this question; UNKNOWN where nobody was asked.
+
+        `spare`: no threshold needs it, and what one needs goes first.
+        """
 
 
 @final
@@ -77,47 +81,58 @@ class Labelling:
 
     async def compare(self, answered: Answered, text: str, vector: Vector) -> Kin:
         """Implements `learning.Labels`."""
-        kin = Kin()
-        for target in targets(answered.sought, self._verifier, shadow=answered.shadow):
-            if target.last and kin.family:
+        kin, contested = Kin(), False
+        for place, target in enumerate(targets(answered.sought, self._verifier, shadow=answered.shadow)):
+            if target.last and not contested:
                 break
             found = await self._compare(answered, target, text, vector)
+            if found is None:
+                continue
+            contested = (contested or not place) and not found.family
             better = kin if kin.family else found
             kin = better._replace(refuses=(*kin.refuses, *found.refuses))
         return kin
 
-    async def _compare(self, answered: Answered, target: Target, text: str, vector: Vector) -> Kin:
+    async def _compare(self, answered: Answered, target: Target, text: str, vector: Vector) -> Kin | None:
+        """None where nobody knows."""
         match = target.match
-        stored = await self._stored(match.record.key)
+        stored = await self._stored(match.record)
         if stored is None:
-            return Kin()
+            return None
         verdict, by = compare_answers(stored, text), "answer"
-        if verdict is Verdict.UNKNOWN and self._judge is not None:
-            verdict, by = await self._judge.ask(answered.question.text, stored, text), "judge"
+        free = target.last and target.refused  # what it could teach is worth nobody's money
+        if verdict is Verdict.UNKNOWN and self._judge is not None and not free:
+            verdict, by = await self._judge.ask(answered.question.text, stored, text, spare=target.last), "judge"
         self._told(verdict.value, by, target.told)
         if verdict is Verdict.UNKNOWN:
-            return Kin()
+            return None
         right = verdict is Verdict.RIGHT
         for place, standing in enumerate(target.standings):
             label = self._label(answered, match, standing, right=right)
             self._log.add(bare(label) if place else label)
-        if not right:
-            if not target.refused:  # what the guard refuses was not going to be served
-                await self._blame(match, answered.question.text, plainly=verdict is Verdict.WRONG)
-            return Kin(refuses=() if target.refused else (refusal(match.asked.text),))
-        known = not target.refused and await self._lead(answered, match, vector)
-        return Kin(match.record.family or match.record.key, known)
+        if right:
+            known = not (target.refused or target.last) and await self._lead(answered, match, vector)
+            return Kin(match.record.kin, known)
+        if target.refused:
+            return Kin()  # what the guard refuses was not going to be served
+        await self._blame(target, answered.question.text, plainly=verdict is Verdict.WRONG)
+        return Kin(refuses=(refusal(match.asked.text),))
 
-    async def _blame(self, match: Match, asked: str, *, plainly: bool) -> None:
-        """For this question it is never served again, and for none that is as far away for its similarity."""
-        change = Change(min(match.similarity + ABOVE, 2.0), int(plainly), refused=refusal(asked))
-        await self._records.change(match.record.key, match.record.partition, change)
+    async def _blame(self, target: Target, asked: str, *, plainly: bool) -> None:
+        """For this question it is never served again, and for none that is as far away for its similarity; but nobody
+        chose a rival, and it has only the question to remember.
+        """
+        match, refused = target.match, refusal(asked)
+        change = Change(min(match.similarity + ABOVE, 2.0), int(plainly), refused=refused)
+        await self._records.change(
+            match.record.key, match.record.partition, Change(refused=refused) if target.last else change
+        )
 
-    async def _stored(self, key: str) -> str | None:
-        entry = self._tiers.memory.get(key, self._wall()) or await self._tiers.fetch(key)
-        if not isinstance(entry, Entry):
-            return None
-        return text_of(entry)
+    async def _stored(self, record: Record) -> str | None:
+        """None also where it is not the answer any more that the record and its family are about."""
+        entry = self._tiers.memory.get(record.key, self._wall()) or await self._tiers.fetch(record.key)
+        text = text_of(entry) if isinstance(entry, Entry) else None
+        return None if text is None or (record.answer and digest_of(text) != record.answer) else text
 
     def _label(self, answered: Answered, match: Match, standing: Standing, *, right: bool) -> Label:
         decision = answered.sought.decision

@@ -74,6 +74,7 @@ class Learning:
         """Implements `inquiry.Learns`."""
         entry = answered.entry
         text = text_of(entry)
+        await self._forget_other(entry, b"" if text is None else digest_of(text))
         if text is None:
             # Of what calls a tool, another question is no repetition.
             self._learnt("no-text")
@@ -97,14 +98,16 @@ class Learning:
         except OutOfBounds:
             self._learnt("out-of-bounds")
             return
-        before = (await self._records.get([record.key])).get(record.key)
-        if before is not None and before.answer != record.answer:
-            # What labels have said, they said of another answer.
-            await self._records.drop([record.key])
         kept = await self._records.put(record)
         for refused in kin.refuses if kept is Kept.STORED else ():
             await self._records.change(record.key, record.partition, Change(refused=refused))
         self._learnt(kept.value)
+
+    async def _forget_other(self, entry: Entry, answer: bytes) -> None:
+        """What labels have said of this question's answer, they said of an older one, whatever becomes of this."""
+        before = (await self._records.get([entry.key])).get(entry.key)
+        if before is not None and before.answer != answer and before.created <= entry.created:
+            await self._records.drop([entry.key])
 
 
 def _record(answered: Answered, entry: Entry, vector: Vector, family: str, answer: bytes) -> Record:

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from cache.semantic.decide import AUDIT, GRAY, READ, READ_AUDIT, VETOED, Decision
+from cache.semantic.finding import Finding
+from cache.semantic.learning.label_log import RIVAL
 from cache.semantic.learning.scores import SCORES
 from cache.semantic.lookup import Match, Sought
 
@@ -18,7 +20,6 @@ COUNTED: Final = frozenset([GRAY, AUDIT, VETOED])
 """Rules of decisions whose labels say something to a threshold, or of the guard."""
 SERVED: Final = "served"
 """Would have been, had it not been in the shadow."""
-RIVAL: Final = "rival"
 
 
 class Standing(NamedTuple):
@@ -30,8 +31,8 @@ class Standing(NamedTuple):
 
 
 class Target(NamedTuple):
-    """`told` is what the metrics call it. `refused`: nobody was going to be served, for the guard has refused it, or
-    another was nearer. `last`: there is no use in it where another was right.
+    """`told` is what the metrics call it. `refused`: the guard has, and nobody was going to be served. `last`: it is a
+    rival, of use only where the first was found not to be right, and no other was.
     """
 
     match: Match
@@ -61,7 +62,8 @@ def targets(sought: Sought, verifier: str, *, shadow: bool) -> Iterator[Target]:
         yield Target(scored, AUDIT if drawn else READ, [read])
     rival = sought.rival
     if rival is not None and (scored is None or scored.record.key != rival.record.key):
-        yield Target(rival, RIVAL, [], refused=True, last=True)
+        vetoed = rival.compared is not None and rival.compared.finding is Finding.VETO
+        yield Target(rival, RIVAL, [Standing(RIVAL, rival.similarity, drawn=False)], refused=vetoed, last=True)
 
 
 def _read(sought: Sought, decision: Decision, verifier: str, *, drawn: bool) -> tuple[Match | None, Standing | None]:

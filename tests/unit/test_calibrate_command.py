@@ -110,6 +110,12 @@ async def test_the_configuration_counts(run: Run) -> None:
     assert found["tiers"]["licensed"]["hits"] == 1
 
 
+async def test_rivals_are_no_sample(run: Run) -> None:
+    """A gateway exports them for whoever looks, and chose them by what was wrong."""
+    rivals = [{**pair, "rival": True} for pair in PAIRS]
+    assert (await run(PAIRS + rivals, "--json")).out == (await run(PAIRS, "--json")).out
+
+
 GOOD = json.dumps(PAIRS[0]).encode()
 
 

@@ -15,6 +15,7 @@ from cache.semantic.decide import (
     Reading,
     Tier,
 )
+from cache.semantic.finding import Compared, Finding
 from cache.semantic.lookup import Match, Result, Sought
 from proxy.semantic.targets import Standing, Target, targets
 from tests.fakes.records import asked, record
@@ -41,11 +42,13 @@ def test_without_a_verifier_one_is_compared(rule: str, counts: bool) -> None:  #
     assert labelled(missed(NOTHING, None)) == []
 
 
-def test_a_rival_comes_last_and_counts_for_nothing() -> None:
-    """Whatever was read. It is not compared a second time, nor blamed."""
-    rival = Target(RIVAL, "rival", [], refused=True, last=True)
+def test_a_rival_comes_last() -> None:
+    """Whatever was read, and it is not compared a second time."""
+    rival = Target(RIVAL, "rival", [Standing("rival", 0.9, drawn=False)], last=True)
     contested = missed(CONTESTED, NEAR)._replace(rival=RIVAL)
     assert labelled(contested) == [Target(NEAR, CONTESTED, []), rival]
+    vetoed = RIVAL._replace(compared=Compared(Finding.VETO, "number"))
+    assert labelled(contested._replace(rival=vetoed))[-1] == rival._replace(match=vetoed, refused=True)
     reading = Reading(0, 0.7, enough=False)
     for scored, compared in ((NEAR, [NEAR, RIVAL]), (SCORED, [NEAR, SCORED, RIVAL]), (RIVAL, [NEAR, RIVAL])):
         read = missed(GRAY, NEAR, scored=scored, reading=reading)._replace(rival=RIVAL)

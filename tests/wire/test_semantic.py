@@ -247,7 +247,7 @@ async def test_a_right_label_makes_the_question_known(start: StartGateway, upstr
         await asyncio.sleep(0.05)
     assert json.loads(exported) == {
         "a": BREAD, "b": ROLLS, "same_answer": True, "category": "content", "weight": 1.0, "audited": False,
-        "party": "~91f88544c8c6b20a",
+        "rival": False, "party": "~91f88544c8c6b20a",
     }  # fmt: skip
     await forgotten(gateway, told(first, "cache-key"))
     await Operator(gateway).purge(all=True)

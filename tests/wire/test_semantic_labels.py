@@ -14,6 +14,8 @@ from tests.fakes.redis_server import RedisServer
 from tests.fakes.team import Member, StartTeam, Team
 from tests.fakes.upstream import ScriptedUpstream
 
+FAN = "My laptop fan {} in video calls"
+
 
 async def wrong(gateway: Gateway, count: int) -> None:
     await counted(gateway, "askonce_semantic_labels_total", count, verdict="wrong")
@@ -22,6 +24,13 @@ async def wrong(gateway: Gateway, count: int) -> None:
 async def stored(gateway: Gateway, count: int) -> None:
     """Until so many questions have been remembered."""
     await counted(gateway, "askonce_semantic_records_total", count, result="stored")
+
+
+async def found(gateway: Gateway, count: int) -> None:
+    """Until just so many questions can be."""
+    async with asyncio.timeout(10.0):
+        while await gateway.sample("askonce_semantic_questions") != count:
+            await asyncio.sleep(0.02)
 
 
 async def forgotten(gateway: Gateway, key: str) -> None:
@@ -69,7 +78,7 @@ async def test_what_was_refused_is_refused_the_other_way_round(start: StartGatew
 async def test_what_the_best_is_wrong_for_may_be_of_its_rivals_family(
     start: StartGateway, upstream: ScriptedUpstream
 ) -> None:
-    """Which is compared then, and not blamed where it is wrong."""
+    """Which is compared then, for whoever asks for labels to see."""
     upstream.script(*[completion_answer(f"It takes {days} days.") for days in (5, 7, 7)])
     gateway = await started(start)
     async with gateway.client() as client:
@@ -81,6 +90,40 @@ async def test_what_the_best_is_wrong_for_may_be_of_its_rivals_family(
     assert semantics is not None
     kept = (await semantics.records.get([key]))[key]
     assert (kept.text, bool(kept.family)) == (BREAD, True)
+    await semantics._learner.turn()
+    labels = (await Operator(gateway).get("cache/labels"))["labels"]
+    assert [(each["a"], each["b"], each["same_answer"]) for each in labels if each["rival"]] == [(LOAVES, BREAD, True)]
+
+
+def opened(gateway: Gateway, party: Party) -> None:
+    """For all that is at all alike, whatever else it has taught."""
+    semantics = gateway.app._caches.semantics
+    assert semantics is not None
+    for _ in range(2_000):
+        semantics._learner._count(Label(1.0, "m", 0.97, True, "gray", "content", 1.0, 1, "a" * 64, party=party))
+    assert semantics._learner.thresholds("m", party).plain == EDGES[0]
+
+
+async def test_who_answers_otherwise_is_of_another_family(start_team: StartTeam, upstream: ScriptedUpstream) -> None:
+    """Though it was the first of a family that is still there: of the two answers neither is served for the other's."""
+    answers = ["It takes 5 days.", *["It takes 7 days."] * 2, "Clean it, and ask again.", "Nobody can tell."]
+    upstream.script(*[completion_answer(answer) for answer in answers])
+    team = await start_team(cache__enabled=True, semantic__mode="on", semantic__deadline=5.0, semantic__audit=0.0)
+    gateway, member = team.gateway, await team.key("alice")
+    roars, screams, howls, whines = (FAN.format(each) for each in ("roars", "screams", "howls", "whines"))
+    keys = []
+    for count, question in enumerate((roars, screams, howls), 1):
+        keys.append(told(await of(team, member, question), "cache-key"))
+        await found(gateway, count)
+    assert await gateway.sample("askonce_semantic_labels_total", verdict="right", by="answer", of="rival") == 1
+    for key in keys[:2]:
+        await forgotten(gateway, key)
+    await found(gateway, 1)
+    assert status_of(await of(team, member, screams)) == "MISS"
+    await found(gateway, 2)
+    opened(gateway, Party(f"key:{member.id}", vouched=True))
+    assert status_of(await of(team, member, whines)) == "MISS"
+    await found(gateway, 3)
 
 
 async def of(team: Team[Gateway], member: Member, question: str) -> Response:

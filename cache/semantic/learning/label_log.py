@@ -13,8 +13,10 @@ import msgspec
 from cache.semantic.decide import AUDIT, READ, READ_AUDIT, VETOED
 from cache.semantic.learning.evidence import NOBODY, Party, Seen
 
-__all__ = ["MAX_TEXT", "PAGE", "BadLabel", "Label", "LabelLog", "Page", "Position", "bare", "pack", "unpack"]
+__all__ = ["MAX_TEXT", "PAGE", "RIVAL", "BadLabel", "Label", "LabelLog", "Page", "Position", "bare", "pack", "unpack"]
 
+RIVAL: Final = "rival"
+"""The standing of what was compared because another was not right: for all to see, and for no threshold."""
 MAX_TEXT: Final = 2_000
 MAX_NAME: Final = 256
 MAX_REQUESTS: Final = 1 << 40
@@ -33,8 +35,8 @@ class Label(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """`at` is in seconds since the epoch, `key` that of the entry whose answer was compared, `similarity` a cosine.
 
     `standing` and `witnessed` are the `rule` and the like of the decision that asked for it (`cache.semantic.decide`),
-    and `rule` is the guard's; READ and READ_AUDIT are followed by a colon and the verifier, of whose score `similarity`
-    tells then. `weight` and `requests` are those of `calibrate.Seen`. Making one that is out of bounds
+    or RIVAL, and `rule` is the guard's; READ and READ_AUDIT are followed by a colon and the verifier, of whose score
+    `similarity` tells then. `weight` and `requests` are those of `calibrate.Seen`. Making one that is out of bounds
     raises BadLabel.
     """
 

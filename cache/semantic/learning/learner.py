@@ -10,7 +10,7 @@ from typing import Final, final
 
 from cache.semantic.decide import Thresholds
 from cache.semantic.learning.calibrate import Calibration, Estimate, Party, Settings
-from cache.semantic.learning.label_log import Label, LabelLog, Position
+from cache.semantic.learning.label_log import RIVAL, Label, LabelLog, Position
 from cache.semantic.learning.scores import Scores
 
 __all__ = ["Learner"]
@@ -104,7 +104,7 @@ class Learner:
 
     def _count(self, label: Label) -> None:
         """Whatever kind it is of, it tells how many requests there were."""
-        if not label.verifier:
+        if not label.verifier and label.standing != RIVAL:
             self._calibration.add(label.seen)
         else:
             self._calibration.age(label.requests)

@@ -99,7 +99,9 @@ class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     upstream: str
     tags: tuple[str, ...]
     family: str = ""
-    """The key of the first of those whose answers labels found to say the same; "" for its own."""
+    """The `kin` of the first of those whose answers labels found to say the same; "" for its own. Older versions wrote
+    that one's key, which nothing is called by any more.
+    """
     min_similarity: float = 0.0
     wrong: int = 0
     aliases: tuple[Asked, ...] = ()
@@ -128,6 +130,14 @@ class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     def __rich_repr__(self) -> list[tuple[str, str]]:
         return [("key", self.key), ("partition", self.partition)]
+
+    @property
+    def kin(self) -> str:
+        """What all are called whose answers say the same as its own, 64 hexadecimal digits.
+
+        The name is one of an answer, not of a question: who is asked again and answers otherwise finds nobody by it.
+        """
+        return self.family or hashlib.sha256(self.key.encode("latin-1", "replace") + self.answer).hexdigest()
 
     @property
     def meta(self) -> Meta:

@@ -58,6 +58,8 @@ class _Line(msgspec.Struct):
     subtype: str = ""
     weight: float = 1.0
     audited: bool = False
+    rival: bool = False
+    """It was compared because another was wrong, and so is no sample of anything."""
 
 
 class _Read(NamedTuple):
@@ -96,16 +98,21 @@ def _pairs(file: BinaryIO, path: Path, never: Never) -> Iterator[Pair]:
         count += 1
         if count > MAX_PAIRS:
             raise BadPairs(f"{where}: there are more than {MAX_PAIRS:,} pairs")
-        yield _pair(line, where, never)
+        pair = _pair(line, where, never)
+        if pair is not None:
+            yield pair
 
 
-def _pair(line: bytes, where: str, never: Never) -> Pair:
+def _pair(line: bytes, where: str, never: Never) -> Pair | None:
+    """None for what no threshold may be made of."""
     try:
         found = _decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadPairs(f"{where}: {_reason(error)}") from None
     if not 0 < found.weight < float("inf"):
         raise BadPairs(f"{where}: weight: a number above 0")
+    if found.rival:
+        return None
     stored, asks = (_read(turns, f"{where}: {name}", never) for name, turns in (("a", found.a), ("b", found.b)))
     barred = stored.barred or asks.barred
     if not barred and (stored.apart != asks.apart or stored.language != asks.language):

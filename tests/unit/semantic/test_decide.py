@@ -181,6 +181,7 @@ def test_what_is_labelled() -> None:
     ("near", "rival"),
     [
         ((at(0.9, family="f"), at(0.88, family="g"), at(0.88, family="h")), 1),
+        ((at(0.9, family="f"), at(0.89, VETO, family="g"), at(0.88, family="h")), 2),
         ((at(0.9, family="f"), at(0.89, family="f"), at(0.88, VETO, family="g")), 2),
         ((at(0.9, VETO, family="f"), at(0.88, family="g")), 0),
         ((at(0.9, family="f"), at(0.89, family="g", exact_only=True), at(0.88, family="g", refused=True)), -1),
@@ -189,7 +190,7 @@ def test_what_is_labelled() -> None:
     ],
 )
 def test_what_may_be_right_in_its_stead(near: list[Near], rival: int) -> None:
-    """The best that contests what is labelled, vetoed or not. Of a hit there is none."""
+    """The best that contests what is labelled, vetoed only where all are. Of a hit there is none."""
     assert made(*near).rival == rival
     assert made(at(0.95, SAME), *near).rival == -1
 

@@ -160,6 +160,32 @@ async def test_what_it_costs() -> None:
     assert told == ["spent", "spent"]
 
 
+async def test_what_can_be_spared_leaves_room_for_what_can_not() -> None:
+    """It waits for nobody, and half of the budget is not for it."""
+    model, told, purse = Model(said("YES"), cost=RESERVED), list[str](), Purse()
+    asked = judge(model, told, limit=2 * RESERVED, purse=purse)
+    assert [await asked.ask("q", "a", "b", spare=True) for _ in range(2)] == [Verdict.RIGHT, Verdict.UNKNOWN]
+    model.let.clear()
+    tasks = [asyncio.get_running_loop().create_task(asked.ask("q", "a", "b")) for _ in range(2)]
+    await until(lambda: len(model.bodies) == 2 and told == ["put-off", "spent"])
+    model.let.set()
+    assert {await task for task in tasks} == {Verdict.RIGHT, Verdict.UNKNOWN}
+
+
+async def test_what_can_be_spared_does_not_wait() -> None:
+    """Nor has anybody to wait in whose place it would stand."""
+    model, told = Model(said("YES")), list[str]()
+    asked = judge(model, told)
+    model.let.clear()
+    tasks = [asyncio.get_running_loop().create_task(asked.ask("q", "a", "b")) for _ in range(2)]
+    await until(lambda: len(model.bodies) == 2)
+    async with asyncio.timeout(2.0):
+        assert await asked.ask("q", "a", "b", spare=True) is Verdict.UNKNOWN
+    assert told == ["put-off"]
+    model.let.set()
+    await asyncio.gather(*tasks)
+
+
 async def test_nobody_knows_what_was_spent() -> None:
     """Then nothing is."""
     model, told = Model(said("YES")), list[str]()

@@ -5,17 +5,23 @@ import pytest
 
 from cache.memory import Memory
 from cache.semantic.decide import AUDIT, CONTESTED, GRAY, READ_AUDIT, Decision, Reading
+from cache.semantic.finding import Compared, Finding
 from cache.semantic.learning.evidence import Party
-from cache.semantic.learning.label_log import Label
+from cache.semantic.learning.label_log import RIVAL, Label
+from cache.semantic.learning.labels import Verdict
 from cache.semantic.lookup import Match, Question, Result, Sought
 from cache.semantic.store.file_records import FileRecords
+from cache.semantic.store.record import Record, refusal
 from cache.tiers import Tiers
+from proxy.semantic.answers import digest_of
 from proxy.semantic.inquiry import Answered
 from proxy.semantic.labelling import Labelling
+from proxy.semantic.learning import Kin
 from tests.fakes.entries import NOW, json_entry, key
 from tests.fakes.records import DIMENSION, Hearer, asked, record
 
 TEXT = "It takes 5 days."
+UNCLEAR = "Long, as far as one knows."
 NEAR = Match(record(1), asked("near"), 0.9, 1, None, refused=False)
 READ = Decision(None, -1, GRAY, 0, False, (), reading=Reading(0, 0.97, enough=True))
 ALICE = Party("team:alice", vouched=True)
@@ -52,16 +58,31 @@ def missed(rule: str) -> Decision:
     return Decision(None, -1, rule, 0, rule == AUDIT, ())
 
 
-async def families(near: str, rival: str) -> tuple[str, int, int, list[Label]]:
-    """Of what is contested: the question's family, how often either is blamed, and labels. The fresh answer is TEXT."""
+class Judge:
+    """Says the same to all, and remembers whether it was asked in its spare time."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        self.verdict = verdict
+        self.spare: list[bool] = []
+
+    async def ask(self, question: str, stored: str, fresh: str, *, spare: bool = False) -> Verdict:
+        self.spare.append(spare)
+        return self.verdict
+
+
+async def contested(
+    near: str, rival: str, judge: Judge | None = None, *, veto: str = ""
+) -> tuple[Kin, Record, Record, list[Label]]:
+    """What came of it for the question, what was near, and its rival; and labels. The fresh answer is TEXT."""
     tiers = Tiers(Memory(1 << 20), None, None, Counted(), lambda: NOW)
     records, log = FileRecords(Hearer(), max_bytes=1 << 20, wall=lambda: NOW), Log()
-    beside = Match(record(3, family=key("family")), asked("beside"), 0.88, 1, None, refused=False)
+    found = Compared(Finding.VETO, veto) if veto else None
+    beside = Match(record(3, family=key("family")), asked("beside"), 0.88, 1, found, refused=False)
     for name, match, text in ((1, NEAR, near), (3, beside, rival)):
         tiers.keep(json_entry(name, frames=(b'{"choices":[{"message":{"content":"%b"}}]}' % text.encode(),)), None)
         await records.put(match.record)
     labelling = Labelling(
-        log, records, tiers, None, lambda *of: None, "v", audit=0.02, requests=lambda: 7, wall=lambda: NOW
+        log, records, tiers, judge, lambda *of: None, "v", audit=0.02, requests=lambda: 7, wall=lambda: NOW
     )
     sought = Sought(Result.GRAY, None, missed(CONTESTED)._replace(rival=1), None, NEAR, beside)
     answered = Answered(
@@ -74,16 +95,61 @@ async def families(near: str, rival: str) -> tuple[str, int, int, list[Label]]:
     )
     kin = await labelling.compare(answered, TEXT, np.full(DIMENSION, 0.25, np.float32))
     kept = await records.get([key(1), key(3)])
-    assert not kept[key(3)].aliases
-    return kin.family, kept[key(1)].wrong, kept[key(3)].wrong, log
+    return kin, kept[key(1)], kept[key(3)], log
 
 
 async def test_a_rival_says_which_family_where_the_best_was_not_right() -> None:
-    """And nothing else: it is not blamed where it is wrong too, and no threshold hears of it."""
-    assert await families("It takes 7 days.", TEXT) == (key("family"), 1, 0, [])
-    assert await families("It takes 7 days.", "It takes 9 days.") == ("", 1, 0, [])
-    assert await families("Long, as far as one knows.", TEXT) == (key("family"), 0, 0, [])
-    assert await families(TEXT, TEXT) == (key(1), 0, 0, [])
+    """And the question stays one of its own."""
+    kin, near, rival, (label,) = await contested("It takes 7 days.", TEXT)
+    assert (kin.family, kin.known, near.wrong, rival.aliases) == (key("family"), False, 1, ())
+    assert (label.standing, label.right, label.similarity, label.key) == (RIVAL, True, 0.88, rival.key)
+    kin, near, _, log = await contested(TEXT, TEXT)
+    assert (kin.family, kin.known, log) == (near.kin, True, [])
+
+
+async def test_a_rival_that_is_wrong_is_not_compared_again() -> None:
+    """Neither of the two by the other; but nobody is blamed, for nobody has chosen it."""
+    kin, _, rival, (label,) = await contested("It takes 7 days.", "It takes 9 days.")
+    assert (rival.refuses(refusal("How long?")), rival.wrong, rival.min_similarity) == (True, 0, 0.0)
+    assert kin == Kin(refuses=(refusal("May I ask near?"), refusal("May I ask beside?")))
+    assert (label.standing, label.right) == (RIVAL, False)
+
+
+async def test_where_nobody_knows_of_the_best_no_rival_is_compared() -> None:
+    """Its comparison would teach nothing of why that was not right. Else a judge reads it in its spare time."""
+    away = Judge(Verdict.UNKNOWN)
+    assert (await contested(UNCLEAR, UNCLEAR, away))[0] == Kin()
+    assert away.spare == [False]
+    assert (await contested(UNCLEAR, TEXT))[0] == Kin()
+    there = Judge(Verdict.WRONG)
+    await contested(UNCLEAR, UNCLEAR, there)
+    assert there.spare == [False, True]
+
+
+async def test_no_judge_is_asked_about_a_rival_that_is_vetoed() -> None:
+    """Where the answers are equal that is seen without one; and what the guard has refused has nothing to remember."""
+    there = Judge(Verdict.WRONG)
+    kin, _, rival, log = await contested(UNCLEAR, "Some say so, others not.", there, veto="number")
+    assert (there.spare, rival.refused, log) == ([False], b"", [])
+    assert kin.refuses == (refusal("May I ask near?"),)
+    assert (await contested(UNCLEAR, TEXT, there, veto="number"))[0].family == key("family")
+
+
+async def test_what_was_learnt_of_another_answer_is_not_compared() -> None:
+    """The record is not written yet, and the answer is there already."""
+    tiers = Tiers(Memory(1 << 20), None, None, Counted(), lambda: NOW)
+    tiers.keep(json_entry(1, frames=(b'{"choices":[{"message":{"content":"%b"}}]}' % TEXT.encode(),)), None)
+    records = FileRecords(Hearer(), max_bytes=1 << 20, wall=lambda: NOW)
+    labelling = Labelling(Log(), records, tiers, None, lambda *of: None, audit=0, requests=lambda: 7, wall=lambda: NOW)
+    question = Question("How long?", key("partition"), "en", "m", key(2), ALICE)
+    found = []
+    for answer in (TEXT, UNCLEAR):
+        match = NEAR._replace(record=record(1, answer=digest_of(answer)))
+        sought = Sought(Result.GRAY, None, missed(GRAY), None, match)
+        answered = Answered(question, sought, json_entry(2), "account", "scope", shadow=False)
+        kin = await labelling.compare(answered, TEXT, np.full(DIMENSION, 0.25, np.float32))
+        found.append(kin.family == match.record.kin)
+    assert found == [True, False]
 
 
 @pytest.mark.parametrize(("rule", "audit", "weight"), [(AUDIT, 0.02, 50.0), (GRAY, 0.02, 1.0), (AUDIT, 0.0, 1.0)])

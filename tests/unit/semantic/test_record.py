@@ -60,6 +60,15 @@ def test_there_and_back(kept: Record) -> None:
     assert unpack(pack(kept), kept.key) == kept
 
 
+def test_a_family_is_called_after_an_answer() -> None:
+    """Who is asked again and answers otherwise is of another; and a name is one that a record can have."""
+    names = {record(1, answer=b"5 days").kin, record(1, answer=b"7 days").kin, record(2, answer=b"5 days").kin}
+    assert len(names) == 3
+    for name in names:
+        assert unpack(pack(record(3, family=name))).kin == name
+    assert record(1).kin != record(1).key
+
+
 def test_the_largest_there_is_fits() -> None:
     """With all aliases that it can have, each as long as can be."""
     long = Asked("\N{GRINNING FACE}" * MAX_TEXT, bytes(MAX_VECTOR))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cache.semantic.decide import GRAY, READ, Thresholds
 from cache.semantic.learning.calibrate import Settings
 from cache.semantic.learning.evidence import EDGES, NOBODY, Party, Seen
-from cache.semantic.learning.label_log import Label
+from cache.semantic.learning.label_log import RIVAL, Label
 from cache.semantic.learning.learner import Learner
 from cache.semantic.learning.scores import SCORES, Scores, edge_of, score_of
 from cache.semantic.learning.sqlite_labels import SqliteLabels
@@ -114,12 +114,12 @@ def test_a_party_proves_nothing_for_another() -> None:
 
 
 async def test_labels_of_one_verifier_prove_nothing_of_another(tmp_path: Path) -> None:
-    """Nor of similarities, nor these of a score; but all tell how many requests there were."""
+    """Nor of similarities, nor these of a score, nor rivals of anything; but all tell how many requests there were."""
     log = SqliteLabels(tmp_path / "labels", wall=lambda: NOW, token=lambda: "t", days=30)
     scores = {name: Scores(LIMITS) for name in ("one", "other")}
     learners = {name: Learner(log, LIMITS, made, name, clock=Clock()) for name, made in scores.items()}
     for number in range(400):
-        for standing in (f"{READ}:one", GRAY) if number < 300 else (f"{READ}:one",):
+        for standing in (f"{READ}:one", GRAY) if number < 300 else (f"{READ}:one", RIVAL):
             learners["one"].add(Label(NOW, "gpt", 0.96, True, standing, "content", 1, 1, key(number)))
         await learners["one"].turn()
     await learners["other"].turn()
