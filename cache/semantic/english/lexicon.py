@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from importlib import resources
 from typing import Final
 
-__all__ = ["HOMOGRAPHS", "KNOWN", "NAMES", "WORDS", "listed", "rows"]
+__all__ = ["HOMOGRAPHS", "KNOWN", "NAMES", "PLURAL_NAMES", "WORDS", "listed", "rows"]
 
 
 def listed(words: str) -> frozenset[str]:
@@ -29,3 +29,5 @@ WORDS: Final = _words("words.txt")
 KNOWN: Final = WORDS | NAMES
 HOMOGRAPHS: Final = _words("homographs.txt")
 """Names that are another word in small letters, in lower case: windows, turkey."""
+PLURAL_NAMES: Final = listed("pandas teams docs sheets airpods")
+"""Products, however they are written: pandas is no animal."""

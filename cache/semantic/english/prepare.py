@@ -18,7 +18,7 @@ from cache.semantic.english.closed import (
 from cache.semantic.english.forms import Form, inflected
 from cache.semantic.english.frames import framed, is_wrapping
 from cache.semantic.english.letters import letters
-from cache.semantic.english.lexicon import HOMOGRAPHS, KNOWN, NAMES, listed
+from cache.semantic.english.lexicon import HOMOGRAPHS, KNOWN, NAMES, PLURAL_NAMES, listed
 from cache.semantic.english.numbers import one_form
 from cache.semantic.english.phrases import SEPARABLE, longest
 from cache.semantic.english.reading import Case, Mark, Read, Word, read
@@ -225,6 +225,8 @@ def _lemma(word: Word, before: str, after: Word | None) -> tuple[str, Form]:
     if word.mark is Mark.ACRONYM:
         return word.text + "!", Form.PLAIN
     if word.mark in _FRAME_KINDS or word.mark is Mark.FRAME:
+        return word.text, Form.PLAIN
+    if word.text in PLURAL_NAMES:
         return word.text, Form.PLAIN
     lemma, form = inflected(word.text)
     if form is Form.ING and before not in _IS_SUBJECT:

@@ -130,7 +130,7 @@ def read(text: str) -> Read:
         clean = clean.replace(" \ufe0f", "")
     letters = [c for c in clean if c.isalpha()]
     caseless = all(c.islower() for c in letters) or (len(letters) > 4 and not any(c.islower() for c in letters))
-    reader = _Reader(caseless=caseless, titled=_titled(clean), careless=letters[:1] != [] and letters[0].islower())
+    reader = _Reader(caseless=caseless, titled=_titled(clean))
     for found in _TOKEN.finditer(clean):
         reader.take(found)
     payload = reader.payload if reader.payload >= 0 else len(reader.words)
@@ -145,13 +145,12 @@ def _titled(text: str) -> bool:
 
 
 class _Reader:
-    __slots__ = ("careless", "caseless", "payload", "raw", "start", "titled", "words")
+    __slots__ = ("caseless", "payload", "raw", "start", "titled", "words")
 
-    def __init__(self, *, caseless: bool, titled: bool, careless: bool) -> None:
+    def __init__(self, *, caseless: bool, titled: bool) -> None:
         self.words: list[Word] = []
         self.caseless = caseless
         self.titled = titled
-        self.careless = careless
         self.payload = -1
         self.raw = 0
         self.start = True
@@ -208,7 +207,7 @@ class _Reader:
             return Case.UNKNOWN
         if text[0].isupper() and len(text) > 1:
             return Case.NAME
-        return Case.UNKNOWN if self.careless else Case.SMALL
+        return Case.SMALL
 
     def _stop(self, text: str, end: int = 0) -> None:
         self.start = True

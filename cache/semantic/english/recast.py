@@ -3,6 +3,9 @@ r"""A whole sentence said in other words of the same English, so that the frames
 A rule of tables/wordings.txt and tables/recasts.txt is a pattern over the words of a sentence, joined by blanks, and
 the sentence that stands for it: `\1` is what its first group took, `~1` the same with the inflection of its first
 word undone, `%1` the verb of a noun of doing (*cancellation*: cancel), of which `{DOING}` is any.
+
+What a rule matches outside of its groups falls before any veto sees it. So no wildcard stands there, and of words that
+stand there in place of each other all say the same: tests/unit/semantic/test_rules.py.
 """
 
 import re

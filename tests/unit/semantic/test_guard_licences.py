@@ -22,13 +22,13 @@ LICENSED = {
         ("WHAT TIME DOES THE POOL OPEN", "When does the pool open?"),
         ("How do I colour my neighbour's fence?", "How do I color my neighbor's fence?"),
     ],
-    "case": [("What does the WHO say about masks?", "what does who say about masks")],
+    "case": [("How do I use the Notes app?", "how do i use the notes app")],
     "light": [("How do I cancel a booking?", "How do I cancel my booking?")],
     "frame": [("What is the capital of Peru?", "capital of Peru")],
     "spelling": [("How do I make a flow chart?", "How do I make a flowchart?")],
     "head": [
         ("What is an ISBN number?", "What is an ISBN?"),
-        ("How do I hold a racket?", "How do I hold a tennis racket?"),
+        ("How do I report a pothole?", "How do I report a road pothole?"),
     ],
     "preposition": [
         ("Does the train have a gym?", "Is there a gym on the train?"),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final, final
 
 from cache.semantic.english.forms import inflected
+from cache.semantic.english.lexicon import PLURAL_NAMES
 from cache.semantic.english.reading import Case
 from cache.semantic.english.tokens import Kind, Token
 
@@ -76,13 +77,10 @@ def _by_lemma(found: Alignment) -> None:
 
 
 def _by_caseless_lemma(found: Alignment) -> None:
-    """US in one question is us in another that was typed without capitals."""
+    """*windows* typed without capitals is Windows. US, IT, WHO are never us, it, who: nothing tells that they are."""
     for at in found.left_over():
-        bare = found.left[at].lemma.removesuffix("!")
         for to in found.right_over():
-            other = found.right[to].lemma
-            acronyms = bare == other.removesuffix("!") and (found.left[at].lemma != bare) != other.endswith("!")
-            if acronyms or _one_name(found.left[at], found.right[to]):
+            if _one_name(found.left[at], found.right[to]):
                 found.pair(at, to)
                 found.licences.add("case")
                 break
@@ -90,7 +88,9 @@ def _by_caseless_lemma(found: Alignment) -> None:
 
 def _one_name(one: Token, other: Token) -> bool:
     """A name keeps its plural, so that Windows is no window, but not where capitals tell nothing."""
-    return one.kind is other.kind is Kind.CONTENT and inflected(one.lemma).lemma == inflected(other.lemma).lemma
+    if one.kind is not Kind.CONTENT or other.kind is not Kind.CONTENT or {one.lemma, other.lemma} & PLURAL_NAMES:
+        return False
+    return inflected(one.lemma).lemma == inflected(other.lemma).lemma
 
 
 def _by_definition(found: Alignment) -> None:

@@ -341,8 +341,12 @@ def _same_place(found: Alignment, at: int, to: int) -> bool:
     )
 
 
-_WRITTEN_SMALL: Final = listed("pin sim id pdf app vat gym sms tv pc ok")
-"""Abbreviations that are as often written in small letters."""
+_WRITTEN_SMALL: Final = listed(
+    "pin sim id pdf app vat gym sms tv pc ok usb api url ip iban isa atm ceo seo cpu gpu hiv dna rna nasa faq irs eta"
+    " hdmi usa uk eu iso gif jpeg json sim uber ups dvd asap eur euro visa iphone wifi ikea nato esta"
+)
+"""Abbreviations that are as often written in small letters, and no other word there."""
+_VOWELS: Final = frozenset("aeiouy")
 
 
 def cases_differ(left: Sequence[Token], right: Sequence[Token]) -> bool:
@@ -351,12 +355,17 @@ def cases_differ(left: Sequence[Token], right: Sequence[Token]) -> bool:
 
 
 def _another_in_capitals(one: Token, other: Token) -> bool:
-    if one.case is other.case or Case.SMALL not in {one.case, other.case} or one.kind is not Kind.CONTENT:
+    cases = {one.case, other.case}
+    if len(cases) == 1 or one.kind is not Kind.CONTENT:
         return False
-    case = other.case if one.case is Case.SMALL else one.case
-    if case is Case.NAME:
-        return one.lemma in HOMOGRAPHS or other.lemma in HOMOGRAPHS
-    return case is Case.CAPITALS and 1 < len(one.lemma) < 6 and one.lemma in KNOWN and one.lemma not in _WRITTEN_SMALL
+    if Case.CAPITALS in cases:
+        return _is_a_word(one.lemma)
+    return cases == {Case.SMALL, Case.NAME} and (one.lemma in HOMOGRAPHS or other.lemma in HOMOGRAPHS)
+
+
+def _is_a_word(lemma: str) -> bool:
+    """In small letters it is another word than in capitals: rest, soap, but not sql. A long one is only stressed."""
+    return 1 < len(lemma) < 6 and lemma in KNOWN and lemma not in _WRITTEN_SMALL and not _VOWELS.isdisjoint(lemma)
 
 
 def _cases_differ(found: Alignment) -> bool:

@@ -23,6 +23,13 @@ _BEGINNINGS: Final = (
     ("", "un"), ("", "a"), ("e", "i"), ("ab", "ad"), ("ante", "anti"), ("under", "over"), ("macro", "micro"),
     ("pro", "pre"), ("de", "re"),
 )  # fmt: skip
+_TERMS: Final = (
+    "itis", "itides", "osis", "oses", "oma", "omas", "emia", "aemia", "pathy", "pathies", "algia", "ectomy", "otomy",
+    "ostomy", "plasty", "scopy", "ium", "eum", "otid", "oid", "uria", "plegia", "paresis", "rrhea", "rrhoea", "trophy",
+    "penia", "phagia", "phasia", "pnea", "pnoea", "philia", "lysis", "genesis", "cyte", "blast", "oxin",
+    "cillin", "mycin", "prazole", "statin", "sartan", "olol", "pril", "azepam", "azolam", "ulite",
+)  # fmt: skip
+"""So end terms of medicine and chemistry, which differ by a letter as these do: arthritis, arteritis."""
 _LONGEST: Final = 256
 """Words; a longer text is not repaired."""
 _MISHIT: Final = {
@@ -99,6 +106,7 @@ def _neighbour(word: Word, spare: Counter[str]) -> tuple[str, ...]:
     for candidate, count in spare.items():
         if (
             count > 0
+            and not (_is_term(text) or _is_term(candidate))
             and abs(len(candidate) - len(text)) <= 2
             and (far := _edits(text, candidate, named=named)) is not None
         ):
@@ -107,6 +115,10 @@ def _neighbour(word: Word, spare: Counter[str]) -> tuple[str, ...]:
     if not near or (len(near) > 1 and near[0][0] == near[1][0]):
         return ()
     return (near[0][1],)
+
+
+def _is_term(text: str) -> bool:
+    return len(text) > 5 and text.endswith(_TERMS)
 
 
 def _run_together(text: str, words: tuple[Word, ...]) -> tuple[str, ...]:
