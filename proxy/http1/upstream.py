@@ -55,7 +55,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._early: list[bytes] = []
         self._corked = b""
         """A whole request, of which nothing is sent yet."""
-        self._ask: Ask
+        self._ask: Ask | None = None
+        """Whose that is; a connection that is idle keeps nobody's words."""
         self._express: Callable[[bytes], bool] | None = None
         self.lost = False
 
@@ -112,8 +113,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     def uncork(self) -> None:
         corked, self._corked = self._corked, b""
-        if corked and not self.transport.is_closing():
-            self._ask.sent = True
+        ask, self._ask = self._ask, None
+        if ask is not None and not self.transport.is_closing():
+            ask.sent = True
             self.transport.write(corked)
             self._request_written()
 

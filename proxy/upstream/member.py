@@ -102,6 +102,9 @@ class Member:
         breaker, keys = self.endpoint.breaker, self.endpoint.keys
         return (breaker is None or breaker.left <= 0) and (keys is None or keys.left(model) <= 0)
 
+    def _has_alternative(self, model: str) -> bool:
+        return any(each.may_be_asked(model) for each in self.alternatives)
+
     def has_key(self, exchange: Exchange) -> bool:
         """Another of its keys may be used: one that was not refused for the same request."""
         keys = self.endpoint.keys
@@ -116,7 +119,9 @@ class Member:
         breaker, gate, keys = endpoint.breaker, endpoint.gate, endpoint.keys
         if breaker is not None and breaker.state is not State.CLOSED and not breaker.allows():
             raise self._unavailable(exchange)
-        if keys is not None and (keys.left(exchange.model) > 0 or (others and keys.gives_way())):
+        if keys is not None and (
+            keys.left(exchange.model) > 0 or (others and self._has_alternative(exchange.model) and keys.gives_way())
+        ):
             raise self._unavailable(exchange)
         exchange.sent_model = self._call.known_as(exchange.model)
         if self._charge is not None:
@@ -124,7 +129,7 @@ class Member:
         priority = priority_of(exchange)
         if not gate.enter_now(priority):
             until = _deadline(exchange)
-            if others and any(each.may_be_asked(exchange.model) for each in self.alternatives):
+            if others and self._has_alternative(exchange.model):
                 until = min(until, self._clock() + BRIEFLY)
             await gate.enter(priority, until)
         # Much may have come about while it waited.

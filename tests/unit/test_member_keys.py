@@ -171,6 +171,8 @@ async def test_a_key_that_works_is_forgiven() -> None:
 async def test_who_is_refused_again_and_again_gives_way_where_others_may_be_asked(keys: tuple[str, ...]) -> None:
     """Once a second it is asked all the same; where nobody else can be, its client is told what it says."""
     one, exchange, clock = built(transport := scripted(status(401)), keys=keys)
+    another, _, _ = built(scripted(status(200)))
+    one.alternatives = [another]
     for _ in range(5):
         assert (await one.send(exchange_of(clock), BODY, others=True)).status == 401
     with pytest.raises(Failure) as caught:
@@ -178,6 +180,9 @@ async def test_who_is_refused_again_and_again_gives_way_where_others_may_be_aske
     assert (caught.value.kind, caught.value.retry_after) == (Kind.UPSTREAM_UNAVAILABLE, 1.0)
     assert "refused" in (caught.value.detail or "")
     assert (await one.send(exchange_of(clock), BODY)).status == 401
+    one.alternatives = []
+    assert (await one.send(exchange_of(clock), BODY, others=True)).status == 401
+    one.alternatives = [another]
     clock.advance(1.0)
     assert (await one.send(exchange_of(clock), BODY, others=True)).status == 401
-    assert len(transport.asks) == 7
+    assert len(transport.asks) == 8

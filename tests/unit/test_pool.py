@@ -328,6 +328,7 @@ async def test_a_connection_that_ends_in_the_same_turn_has_taken_nothing(
     """The request goes out once, on another."""
     await fetch(pool)
     (idle,) = pool.idle
+    assert idle._ask is None, "an idle connection keeps what was asked"
     sending = asyncio.get_running_loop().create_task(fetch(pool))
     await asyncio.sleep(0)
     idle.transport.abort()
