@@ -7,7 +7,7 @@ one in shadow mode, a meter that is not there yet, a counter of another period.
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias, final
 
-from limits.bucket import UNIT
+from limits.bucket import LARGEST, UNIT
 from limits.budget import HELD
 from limits.grant import Grant
 from limits.meters import Meters, Subject
@@ -62,14 +62,22 @@ class Taken(Grant):
         if found is None:
             return
         slots, holds, monotonic = found
-        now = round(monotonic() * 1_000)
+        now = 0
         for (meter, _, full, code, where), taken, used in zip(slots, self._costs, costs, strict=True):
             more = (used if used > 0 and code else 0) - taken
             if not more:
                 continue
             if full:
-                meter.refill(where, now)
-                meter.add(more)
+                now = now or round(monotonic() * 1_000)
+                # As `refill` and `add` do.
+                elapsed = now - meter.at
+                meter.at = now
+                meter.rate = where
+                missing = meter.missing
+                if elapsed > 0 and missing:
+                    missing = missing - elapsed * where if missing > elapsed * where else 0
+                missing += more * UNIT
+                meter.missing = 0 if missing < 0 else missing if missing < LARGEST else LARGEST
             else:
                 meter.add(more, where)
         for subject, count in holds:
@@ -114,7 +122,9 @@ class Prepared:
                 meter.rate = amount
                 if missing and elapsed > 0:
                     missing -= elapsed * amount
-                    meter.missing = missing = max(0, missing)
+                    if missing < 0:
+                        missing = 0
+                    meter.missing = missing
                 if missing + (cost or 1) * UNIT > full:
                     self._give_back(found, costs, figures)
                     return None

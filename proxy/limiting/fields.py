@@ -11,6 +11,7 @@ from proxy.limiting.bill import Bill
 __all__ = ["RATE_LIMITS", "Layout", "bill_headers"]
 
 _REQUESTS: Final = (Kind.REQUESTS, Kind.DAILY)
+_COUNTED: Final = ("input", "output")
 _NANO: Final = 1_000_000_000
 _POINT: Final = ord(".")
 RATE_LIMITS: Final = frozenset(
@@ -61,8 +62,9 @@ def _tell_limits(bill: Bill, headers: Headers) -> None:
             left = limit, figures[at], figures[at + 1]
             requests = left if requests is None else tightest(requests, left)
         for limit, at, place in layout.tokens:
-            left = limit, figures[at], figures[at + 1]
-            if used is not None:
+            if used is None:
+                left = limit, figures[at], figures[at + 1]
+            else:
                 left = _settled(limit, figures[at] + costs[place], used)
             tokens = left if tokens is None else tightest(tokens, left)
         for limit, at, place in layout.money:
@@ -84,9 +86,14 @@ def _tell_limits(bill: Bill, headers: Headers) -> None:
 
 def _settled(limit: Limit, left: int, used: Mapping[str, int]) -> Left:
     """Once so much was used of what was left."""
-    amount, burst = limit.amount, limit.burst
-    left = min(burst, left - used.get("input", 0) - used.get("output", 0))
-    return limit, max(0, left), -(-(burst - left) * 60_000 // amount) if amount else 0
+    _, _, amount, burst, _, _, _ = limit
+    missing = burst - left
+    for kind in _COUNTED:
+        if kind in used:
+            missing += used[kind]
+    if missing <= 0:
+        return limit, burst, 0
+    return limit, burst - missing if missing < burst else 0, -(-missing * 60_000 // amount) if amount else 0
 
 
 def _usd(nano: int) -> bytes:

@@ -9,7 +9,7 @@ What is refused takes nothing, and gives back what an earlier stage has taken.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Final, final
 
 from limits.grant import Grant, Limiter, Reservation
@@ -137,24 +137,30 @@ class Limits:
         bill.admission, bill.admitted = plan, grant
         self._count(grant)
 
-    async def charge(self, exchange: Exchange, body: bytes | Body, upstream: str) -> None:
+    def charge(self, exchange: Exchange, body: bytes | Body, upstream: str) -> Coroutine[None, None, None]:
         """Before a call. A call that is made again is not charged again, but of another upstream. Raises Failure."""
-        bill = exchange.bill = exchange.bill or Bill()
+        bill = exchange.bill
+        if bill is None:
+            bill = exchange.bill = Bill()
         if bill.charged is None or bill.charged.refused is not None:
             bill.upstream = upstream
+            return self._charge(exchange, bill, body, None)
+        return _nothing() if bill.upstream == upstream else self._move(exchange, bill, body, upstream)
+
+    async def _move(self, exchange: Exchange, bill: Bill, body: bytes | Body, upstream: str) -> None:
+        """What was charged for a call is charged for one of another upstream."""
+        last, bill.charged, bill.upstream = bill.charged, None, upstream
+        assert last is not None  # noqa: S101  (it was charged)
+        if exchange.reached and exchange.upstream_status < REFUSALS:
+            # It may have been acted on, and nobody will tell: what was expected is what it has cost.
+            self._lose(exchange, bill, last)
             await self._charge(exchange, bill, body, None)
-        elif bill.upstream != upstream:
-            last, bill.charged, bill.upstream = bill.charged, None, upstream
-            if exchange.reached and exchange.upstream_status < REFUSALS:
-                # It may have been acted on, and nobody will tell: what was expected is what it has cost.
-                self._lose(exchange, bill, last)
-                await self._charge(exchange, bill, body, None)
-                return
-            # What the last one did not do is given back; prices and limits of this one are its own.
-            try:
-                await self._charge(exchange, bill, body, last)
-            finally:
-                self._limiter.settle(last, (0,) * len(last.demands))
+            return
+        # What the last one did not do is given back; prices and limits of this one are its own.
+        try:
+            await self._charge(exchange, bill, body, last)
+        finally:
+            self._limiter.settle(last, (0,) * len(last.demands))
 
     def _lose(self, exchange: Exchange, bill: Bill, last: Grant) -> None:
         estimated = bill.estimate
@@ -340,6 +346,10 @@ class Limits:
         self._limiter.settle(grant, bill.plan.costs((counts, int(sent), max(0, tokens), max(0, cost - bill.paid))))
         if sent and not bill.estimated:
             self._measure.learn(exchange.model, used)
+
+
+async def _nothing() -> None:
+    pass
 
 
 def _left(grant: Grant) -> int:

@@ -241,8 +241,8 @@ def _cap(route: str, asked: "_Body | _Words") -> int:
     """The most that any upstream may take for the bound of one answer; 0 where there is none."""
     if route == "responses":
         return _amount(asked.max_output_tokens)
-    if asked.max_tokens is None and asked.max_completion_tokens is None:
-        return 0
+    if asked.max_completion_tokens is None:
+        return _amount(asked.max_tokens)
     return max(_amount(asked.max_completion_tokens), _amount(asked.max_tokens))
 
 
@@ -263,6 +263,8 @@ def _units(route: str, asked: _Body) -> Mapping[str, int]:
 
 def _amount(value: object) -> int:
     """Of a number as upstreams read it: some take 100.0 and "100" for 100."""
+    if value is None:
+        return 0
     if type(value) is str and len(value) <= LONGEST_NUMBER:
         try:
             value = float(value)

@@ -1,6 +1,6 @@
 """One upstream as a route asks it: what may be sent now, and what came of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from math import inf
 from typing import Final, Protocol, final
@@ -40,7 +40,7 @@ ERROR_FRAME: Final = "error_frame"
 
 
 class Charge(Protocol):
-    async def charge(self, exchange: Exchange, body: bytes | Body, upstream: str) -> None:
+    def charge(self, exchange: Exchange, body: bytes | Body, upstream: str) -> Awaitable[None]:
         """Reserves what a call may come to. Raises Failure."""
 
 
