@@ -289,7 +289,19 @@ class Exchange:
     """One request and its answer. Times are in seconds of a monotonic clock."""
 
     __slots__ = (
-        *("account", "attempts", "bill", "body", "bytes_in", "call_id", "calls", "client", "credential", "cut_by"),
+        *(
+            "account",
+            "acted_on",
+            "attempts",
+            "bill",
+            "body",
+            "bytes_in",
+            "call_id",
+            "calls",
+            "client",
+            "credential",
+            "cut_by",
+        ),
         *("ended_at", "event_stream", "failure", "first_byte_at", "form", "headers", "identified_at", "key"),
         *("method", "model", "note", "outcome", "path", "peer", "query", "reached", "received_at", "refusals", "route"),
         *("scope", "sent_model", "started_at", "status", "stream", "tail", "upgrade", "upstream", "upstream_bytes"),
@@ -342,6 +354,8 @@ class Exchange:
         """Calls upstream that are made for it in tasks of their own, and are not over."""
         self.reached = False
         """An upstream may have acted on it."""
+        self.acted_on = False
+        """The one that was asked last may have, and what that has cost is not settled."""
         self.refusals: tuple[Refusal, ...] = ()
         """That it met with keys of the gateway's own."""
         self.upstream_status = 0

@@ -44,7 +44,8 @@ LIMITS: Final = (Kind.REQUESTS, Kind.TOKENS, Kind.DAILY, Kind.CONCURRENT)
 BUDGETS: Final = (Kind.SPEND_DAY, Kind.SPEND_MONTH, Kind.SPEND)
 NAMING: Final = frozenset(
     [
-        *("chat/completions", "completions", "embeddings", "responses", "moderations", "realtime"),
+        *("chat/completions", "completions", "embeddings", "responses", "responses/compact", "moderations"),
+        "realtime",
         *("images/generations", "images/edits", "images/variations"),
         *("audio/speech", "audio/transcriptions", "audio/translations"),
     ]

@@ -147,19 +147,21 @@ class UpstreamCall:
         )
         reached = exchange.reached
         exchange.upstream_status, exchange.upstream_id = 0, b""
-        exchange.reached = True
+        exchange.reached = exchange.acted_on = True
         try:
             reply = await self._transport.send(ask)
         except Failure as failure:
-            exchange.reached = reached or not (failure.unprocessed or failure.kind is Kind.UPSTREAM_UNREACHABLE)
+            exchange.acted_on = not (failure.unprocessed or failure.kind is Kind.UPSTREAM_UNREACHABLE)
+            exchange.reached = reached or exchange.acted_on
             raise
         except BaseException:
             # Its client has left, perhaps while there was no connection yet.
+            exchange.acted_on = ask.sent
             exchange.reached = reached or ask.sent
             raise
         if reply.status >= 300:
             # Who refused has not acted on it.
-            exchange.reached = reached
+            exchange.reached, exchange.acted_on = reached, False
         if reply.status >= 400:
             reply.headers = plainly(reply.headers, self._wall)
         exchange.upstream_status = reply.status
