@@ -210,6 +210,11 @@ class Accounts:
             own=own,
         )
 
+    @property
+    def expect(self) -> Callable[[], object] | None:
+        """Told of each request that is sent; None: nothing is written down."""
+        return self._ledger.expect if self._ledger is not None else None
+
     def metering(self, config: Config, bills: Bills) -> Metering | None:
         """None: nobody is limited, and nothing is written down."""
         terms = self._terms(config)
