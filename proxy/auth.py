@@ -9,11 +9,12 @@ from urllib.parse import unquote_to_bytes
 
 from cache.fingerprint import QUALIFYING, scope_of
 from proxy.errors import Failure, Kind
-from proxy.exchange import Exchange, Headers, header
+from proxy.exchange import Exchange, Headers, Screen, header
 from proxy.keys.key import Permission, Refusal, VirtualKey
 from proxy.keys.table import Table
 from proxy.ledger.row import OWN_KEY
 from proxy.openai.models import model_in
+from proxy.openai.sessions import models_asked
 from proxy.routes import Route
 
 __all__ = ["CREDENTIAL_FIELDS", "Auth", "PassThrough", "VirtualKeys", "tells_who", "without_credentials"]
@@ -83,6 +84,9 @@ class Auth(Protocol):
     def permit(self, exchange: Exchange, route: Route) -> None:
         """Once it is known what is asked. Raises Failure: MODEL_NOT_FOUND, ENDPOINT_NOT_ALLOWED."""
 
+    def screen(self, exchange: Exchange) -> Screen | None:
+        """Of what the client of a WebSocket session says; None: it may say everything."""
+
     def still(self, exchange: Exchange) -> bool:
         """Whether a request that is the same as one before is still one's that may ask it, and whose scope it is."""
 
@@ -108,6 +112,9 @@ class PassThrough:
 
     def permit(self, exchange: Exchange, route: Route) -> None:
         """The upstream decides."""
+
+    def screen(self, exchange: Exchange) -> Screen | None:
+        """The same."""
 
     def still(self, exchange: Exchange) -> bool:
         return True
@@ -213,6 +220,25 @@ class VirtualKeys:
                 raise Failure(Kind.ENDPOINT_NOT_ALLOWED)
             case _ as never:
                 assert_never(never)
+
+    def screen(self, exchange: Exchange) -> Screen | None:
+        key, route = exchange.key, exchange.route
+        if key is None or route is None or not key.models:
+            return None
+        # What an alias stands for was permitted by another name.
+        begun_with = {exchange.model, exchange.sent_model}
+
+        def look(event: bytes) -> Failure | None:
+            try:
+                for model in models_asked(event) - begun_with:
+                    self._permit(key, model, route)
+            except Failure as failure:
+                return failure
+            except ValueError:
+                return Failure(Kind.INVALID_REQUEST, detail="an event of which can't be told what model it asks for")
+            return None
+
+        return look
 
     def still(self, exchange: Exchange) -> bool:
         holder = self._heads.get(exchange.headers)
