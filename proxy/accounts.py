@@ -188,7 +188,13 @@ class Accounts:
                 *(declared_key(name, section) for name, section in config.keys.declared.items()),
             ]
         )
-        return VirtualKeys(self._table, scope=config.cache.scope, wall=WALL, refused=self._metrics.money.key_refused)
+        return VirtualKeys(
+            self._table,
+            scope=config.cache.scope,
+            listing=config.keys.listing == "all",
+            wall=WALL,
+            refused=self._metrics.money.key_refused,
+        )
 
     def bills(self, config: Config) -> Bills:
         overrides = [override_of(pattern, table) for pattern, table in config.prices.models.items()]

@@ -11,6 +11,7 @@ from cache.fingerprint import QUALIFYING, scope_of
 from proxy.errors import Failure, Kind
 from proxy.exchange import Exchange, Headers, Screen, header
 from proxy.keys.key import Permission, Refusal, VirtualKey
+from proxy.keys.listing import lists
 from proxy.keys.table import Table
 from proxy.ledger.row import OWN_KEY
 from proxy.openai.models import model_in
@@ -146,12 +147,22 @@ class _Holder(NamedTuple):
 
 @final
 class VirtualKeys:
-    """Only those whose keys are in the table. `wall` is in seconds since the epoch; `refused` is told why not."""
+    """Only those whose keys are in the table. `wall` is in seconds since the epoch; `refused` is told why not.
+
+    `listing`: every key may list what others have made.
+    """
 
     def __init__(
-        self, table: Table, *, scope: Scope, wall: Callable[[], float], refused: Callable[[str], object]
+        self,
+        table: Table,
+        *,
+        scope: Scope,
+        listing: bool,
+        wall: Callable[[], float],
+        refused: Callable[[str], object],
     ) -> None:
         self._table = table
+        self._listing = listing
         self._scope = scope
         self._wall = wall
         self._refused = refused
@@ -202,7 +213,15 @@ class VirtualKeys:
 
     def permit(self, exchange: Exchange, route: Route) -> None:
         key = exchange.key
-        if key is None or not (key.models or key.endpoints):
+        if key is None:
+            return
+        makes = exchange.method == "POST" and route.json_body
+        if not (makes or self._listing or key.may_list(route.name)) and lists(exchange.method, exchange.path):
+            self._refused(Permission.ENDPOINT.value)
+            raise Failure(
+                Kind.ENDPOINT_NOT_ALLOWED, "This API key may not list what all who use this gateway have made."
+            )
+        if not (key.models or key.endpoints):
             return
         # A path may name another model than the query of an upgrade does.
         for model in {exchange.model or model_in(exchange.path), model_in(exchange.path) or exchange.model}:
