@@ -39,6 +39,7 @@ __all__ = [
     "Outcome",
     "PhaseTimeouts",
     "Reply",
+    "Screen",
     "Sink",
     "field_lines",
     "header",
@@ -152,15 +153,18 @@ class Client(Protocol):
     def abort(self) -> None:
         """Ends a started answer so that the client can tell that it is not whole."""
 
-    async def tunnel(self, reply: "Reply", headers: Headers, observe: "Observe") -> None:
+    async def tunnel(self, reply: "Reply", headers: Headers, observe: "Observe", screen: "Screen | None") -> None:
         """Answers 101 and relays bytes both ways until either side ends.
 
-        `observe` sees the upstream's text messages. Raises Failure if the gateway had to end it.
+        `observe` sees the upstream's text messages; with a `screen` the client says nothing that it objects to, and
+        nothing but text. Raises Failure if the gateway had to end it.
         """
 
 
 Observe = Callable[[bytes, Callable[["Failure"], None]], None]
 """Is given a message, and what it may call, then or later, to end the session."""
+Screen = Callable[[bytes], "Failure | None"]
+"""Is given a message before it goes on; a Failure ends the session instead."""
 
 
 class Sink(Protocol):

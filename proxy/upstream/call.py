@@ -84,7 +84,7 @@ class Target:
 
 @final
 class UpstreamCall:
-    """`wall` is in seconds since the epoch."""
+    """`wall` is in seconds since the epoch; `expect` is called before a request is sent for the first time."""
 
     def __init__(
         self,
@@ -93,6 +93,7 @@ class UpstreamCall:
         upload_limit: int,
         clock: Callable[[], float],
         wall: Callable[[], float],
+        expect: Callable[[], object] | None = None,
     ) -> None:
         self.name = target.name
         self.identity = target.identity
@@ -112,6 +113,7 @@ class UpstreamCall:
         self._upload_limit = upload_limit
         self._clock = clock
         self._wall = wall
+        self._expect = expect
 
     def __repr__(self) -> str:
         return f"<UpstreamCall {self.name}>"
@@ -123,6 +125,8 @@ class UpstreamCall:
     async def send(self, exchange: Exchange, body: bytes | Body, timeouts: CallTimeouts, key: bytes = b"") -> LiveReply:
         """Sends once. Without a `key` the client's own goes, unless none may. Raises Failure."""
         exchange.upstream = self.name
+        if not exchange.attempts and self._expect is not None:
+            self._expect()
         exchange.attempts += 1
         exchange.upstream_started_at = now = self._clock()
         sent, query = exchange.model, exchange.query

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,7 @@ class Failing:
     upstream = "test"
     sent_model = ""
     reached = False
+    turn: Any = None
 
     def part(self) -> None: ...
     def begun(self) -> None: ...
@@ -119,6 +121,31 @@ async def test_the_upstream_waits_while_every_client_does() -> None:
     assert reply.calls == ["pause", "resume", "pause"]
     flight.join(late)
     assert reply.calls == ["pause", "resume"] * 2
+
+
+class Elsewhere:
+    """Takes the place of a turn for which another worker waits."""
+
+    lease = object()
+
+    async def awaited(self) -> bool:
+        return True
+
+
+async def test_what_cannot_be_kept_is_not_finished_for_other_workers() -> None:
+    """Past the size of an entry they would be given nothing: where nobody is left here, the call is cut."""
+    voyage, loop = Failing(asyncio.Event()), asyncio.get_running_loop()
+    voyage.turn = Elsewhere()
+    flight = Flight(voyage, 1_000, loop.time, loop.create_future(), print, begun=0.0, purges=0)
+    flight.task = asyncio.Task(asyncio.sleep(60.0))
+    share = Share(flight, loop, stream=False, strip=False, leads=True)
+    flight.join(share)
+    flight.take_off(Held())
+    share.abort()
+    for size, over in ((10, False), (10_000, True)):
+        flight.data(b"data: %b\n\n" % (b"x" * size))
+        assert flight.over is over
+    await until(flight.task.cancelled)
 
 
 class Waiting(Failing):
