@@ -125,9 +125,10 @@ class Ledger:
         self._weights: deque[int] = deque()
         """Of the rows that are held."""
         self._bytes = 0
-        self._added = 0
+        self._due = 0
+        """Rows that were added, and those that are expected."""
         self._expected = 0
-        """Calls that were sent and have no row yet."""
+        """Of calls that were sent and have none yet."""
         self._stored = 0
         self._lost = 0
         self._lost_told = 0
@@ -155,12 +156,12 @@ class Ledger:
     def expect(self) -> None:
         """A call is about to be sent, and a row that tells of it will come. Never waits, never raises."""
         self._expected += 1
-        if self._mark is not None:
-            self._mark.set(self._due)
+        self._owe()
 
-    @property
-    def _due(self) -> int:
-        return self._added + self._expected
+    def _owe(self) -> None:
+        self._due = due = self._due + 1
+        if self._mark is not None:
+            self._mark.set(due)
 
     def add(self, row: Row) -> None:
         """Never waits, never raises. For the event loop."""
@@ -168,12 +169,11 @@ class Ledger:
         if size > MAX_WEIGHT:
             row = fitted(row)
             size = weight(row)
-        self._added += 1
         if row.attempts and self._expected:
             # It was marked when it was sent.
             self._expected -= 1
-        elif self._mark is not None:
-            self._mark.set(self._due)
+        else:
+            self._owe()
         held = self._held
         if len(held) >= self._max_rows or self._bytes + size > self._max_bytes:
             self._lost += 1
