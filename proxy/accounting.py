@@ -65,19 +65,20 @@ class Accounting:
             return
         try:
             self.bills.settle(exchange)
-            self._account(exchange)
+            self.bills.expect(exchange)
             if exchange not in self._closed:
+                self._account(exchange)
                 self.bills.count(exchange, exchange.route.name if exchange.route else UNROUTED)
         except Exception as error:  # noqa: BLE001  (as in `settle`)
             self._log.failure("accounting_failed", error, call_id=exchange.call_id)
 
     def _finish(self, exchange: Exchange) -> None:
-        """Gives back at once what others may wait for, and writes down what it cost, before anything can be lost."""
+        """Gives back at once what others may wait for. The ledger has a mark of it, until it has its row."""
         try:
             self.bills.leave(exchange)
             if not exchange.calls:
                 self.bills.settle(exchange)
-                self._account(exchange)
+                self.bills.expect(exchange)
         except Exception as error:  # noqa: BLE001  (as in `settle`)
             self._log.failure("accounting_failed", error, call_id=exchange.call_id)
 
@@ -134,6 +135,7 @@ class Accounting:
         self._count(exchange, route, status, now - exchange.started_at)
         self._write(exchange, route, status, kind, level, now)
         if not exchange.calls:
+            self._account(exchange)
             self.bills.count(exchange, route)
 
     def _account(self, exchange: Exchange) -> None:

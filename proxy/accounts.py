@@ -211,6 +211,7 @@ class Accounts:
             self._measure,
             self._metrics,
             self._ledger.add if self._ledger is not None else None,
+            expect=self.expect,
             wall=WALL,
             clock=self._clock,
             own=own,

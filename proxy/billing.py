@@ -52,6 +52,7 @@ class Bills:
         metrics: Metrics,
         write: Callable[[Row], object] | None,
         *,
+        expect: Callable[[], object] | None = None,
         wall: Callable[[], float],
         clock: Callable[[], float],
         own: Mapping[str, Prices] = MappingProxyType({}),
@@ -64,7 +65,8 @@ class Bills:
         self._measure = measure
         self._metrics = metrics
         self.write = write
-        """Where a row of the ledger goes."""
+        """Where a row of the ledger goes, which is told beforehand that it will come."""
+        self._expect = expect
         self._wall = wall
         self._clock = clock
         self._worths: dict[tuple[bytes, str, str], Worth] = {}
@@ -201,6 +203,11 @@ class Bills:
         if exchange.usage_text:
             return output_in(route, exchange.usage_text, self._measure.counter(exchange.model))
         return output_streamed(exchange.upstream_bytes, exchange.tail) + self._measure.hidden(exchange.model)
+
+    def expect(self, exchange: Exchange) -> None:
+        """It has ended, and will be written down; what was sent is expected already."""
+        if self._expect is not None and not exchange.attempts and exchange.route is not HEALTH:
+            self._expect()
 
     def account(self, exchange: Exchange, route: str, status: int, error: str) -> None:
         """Writes it down, once it is known what it used. Whoever looks whether the gateway lives asks for nothing."""

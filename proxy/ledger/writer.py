@@ -154,7 +154,7 @@ class Ledger:
         return self._failing
 
     def expect(self) -> None:
-        """A call is about to be sent, and a row that tells of it will come. Never waits, never raises."""
+        """A row will come: its call is about to be sent, or its request has ended. Never waits, never raises."""
         self._expected += 1
         self._owe()
 
@@ -169,8 +169,7 @@ class Ledger:
         if size > MAX_WEIGHT:
             row = fitted(row)
             size = weight(row)
-        if row.attempts and self._expected:
-            # It was marked when it was sent.
+        if self._expected:
             self._expected -= 1
         else:
             self._owe()

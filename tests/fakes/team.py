@@ -160,6 +160,7 @@ class Team(Generic[G]):
         if isinstance(self.gateway, Gateway):
             ledger = self.gateway.app._accounts._ledger
             assert ledger is not None
+            self.gateway.app._accounting.settle()
             ledger._full.set()
             await until(lambda: not ledger.backlog.rows, WAIT, "the ledger is written")
             return

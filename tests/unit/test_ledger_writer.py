@@ -231,14 +231,15 @@ async def test_the_next_process_tells_what_the_dead_had_taken_on(
     living.close(keep=False)
 
 
-async def test_calls_under_way_are_owed(start: Start, tmp_path: Path) -> None:
-    """From when they are sent until they have their row, which is marked once."""
+async def test_rows_to_come_are_owed(start: Start, tmp_path: Path) -> None:
+    """From when a call is sent, or a request has ended, until they are there, and marked once."""
     ledger = await start()
     due = [ledger._mark._due[0]]
-    for change in (ledger.expect, ledger.expect, partial(ledger.add, row(1)), partial(ledger.add, row(2, attempts=0))):
+    adds = [partial(ledger.add, row(number)) for number in range(3)]
+    for change in (ledger.expect, ledger.expect, ledger.expect, adds[0], adds[1]):
         change()
         due.append(ledger._mark._due[0])
-    assert due == [0, 1, 2, 2, 3]
+    assert due == [0, 1, 2, 3, 3, 3]
     assert await ledger.close(1.0)
     assert [each.due for each in leftovers(tmp_path)] == [3]
 
