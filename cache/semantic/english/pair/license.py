@@ -14,7 +14,7 @@ from cache.semantic.english.forms import Form
 from cache.semantic.english.lexicon import HOMOGRAPHS, KNOWN, listed
 from cache.semantic.english.pair.align import Alignment
 from cache.semantic.english.pair.order import MEASURES, reordered
-from cache.semantic.english.pair.synonyms import CONTRASTS, IMPLIED, opposite
+from cache.semantic.english.pair.synonyms import CONTRASTS, IMPLIED, THINGS, opposite
 from cache.semantic.english.reading import Case
 from cache.semantic.english.tokens import Kind, Token
 from cache.semantic.finding import Compared, Finding
@@ -351,15 +351,18 @@ _VOWELS: Final = frozenset("aeiouy")
 
 def cases_differ(left: Sequence[Token], right: Sequence[Token]) -> bool:
     """Of two equal words one is a name: Windows and windows, REST and rest."""
-    return any(map(_another_in_capitals, left, right))
+    return any(_another_in_capitals(one, other, left) for one, other in zip(left, right, strict=False))
 
 
-def _another_in_capitals(one: Token, other: Token) -> bool:
+def _another_in_capitals(one: Token, other: Token, among: Sequence[Token]) -> bool:
+    """`among` tells of a thing whose name is a common word that it is meant: *go* is Go where code is spoken of."""
     cases = {one.case, other.case}
     if len(cases) == 1 or one.kind is not Kind.CONTENT:
         return False
     if Case.CAPITALS in cases:
         return _is_a_word(one.lemma)
+    if Case.NAME in cases and (telling := THINGS.get(one.lemma)) is not None:
+        return not any(token.lemma in telling for token in among)
     return cases == {Case.SMALL, Case.NAME} and (one.lemma in HOMOGRAPHS or other.lemma in HOMOGRAPHS)
 
 
@@ -370,7 +373,7 @@ def _is_a_word(lemma: str) -> bool:
 
 def _cases_differ(found: Alignment) -> bool:
     pairs = [(found.left[at], found.right[to]) for at, to in enumerate(found.partner) if to >= 0]
-    return any(one.lemma == other.lemma and _another_in_capitals(one, other) for one, other in pairs)
+    return any(one.lemma == other.lemma and _another_in_capitals(one, other, found.left) for one, other in pairs)
 
 
 def _tenses_differ(found: Alignment) -> bool:

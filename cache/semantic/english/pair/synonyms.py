@@ -1,14 +1,14 @@
 """Which words stand for each other, which are opposites, which exclude each other."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, final
 
 from cache.semantic.english.forms import inflected
-from cache.semantic.english.lexicon import NAMES, rows
+from cache.semantic.english.lexicon import NAMES, joined_rows, rows
 from cache.semantic.english.reading import Case
 from cache.semantic.english.tokens import Token
 
-__all__ = ["ANTONYMS", "CONTRASTS", "IMPLIED", "Synonyms", "opposite"]
+__all__ = ["ANTONYMS", "CONTRASTS", "IMPLIED", "THINGS", "Synonyms", "opposite"]
 
 _NEAR: Final = 5
 """How many tokens away the word may be that a synonym depends on."""
@@ -38,12 +38,40 @@ def _contrasts() -> dict[str, frozenset[int]]:
     return {word: frozenset(numbers) for word, numbers in table.items()}
 
 
+def _beside(table: str) -> Iterator[tuple[str, frozenset[str]]]:
+    """Lines `what < words` of a table, where `@name = words` defines a set to be used as `@name`."""
+    sets: dict[str, list[str]] = {}
+    for line in joined_rows(table):
+        what, found, words = line.partition(" < ")
+        if found:
+            yield what, frozenset(_lemma(each) for word in words.split() for each in sets.get(word, (word,)))
+        else:
+            name, _, words = line.partition(" = ")
+            sets[name] = words.split()
+
+
 def _implied() -> dict[str, frozenset[str]]:
     table: dict[str, set[str]] = {}
-    for heads, _, words in (line.partition(" < ") for line in rows("implied.txt")):
-        for word in words.split():
+    for heads, words in _beside("implied.txt"):
+        for word in words:
             table.setdefault(word, set()).update(heads.split())
     return {word: frozenset(heads) for word, heads in table.items()}
+
+
+def _things() -> dict[str, frozenset[str]]:
+    table: dict[str, frozenset[str]] = {}
+    for names, words in _beside("things.txt"):
+        table |= {name: words | table.get(name, frozenset()) for name in names.split()}
+    return table
+
+
+def _apart() -> dict[frozenset[str], frozenset[str]]:
+    table: dict[frozenset[str], frozenset[str]] = {}
+    for sides, words in _beside("apart.txt"):
+        ones, _, others = sides.partition(" | ")
+        pairs = (frozenset({one, other}) for one in ones.split() for other in others.split())
+        table |= {pair: words | table.get(pair, frozenset()) for pair in pairs}
+    return table
 
 
 ANTONYMS: Final = _antonyms()
@@ -51,6 +79,10 @@ CONTRASTS: Final = _contrasts()
 """The classes, by number, whose members exclude each other: weekdays, nations, payers."""
 IMPLIED: Final = _implied()
 """Words that go without saying, and beside which."""
+APART: Final = _apart()
+"""Pairs of words, and beside which they are no synonyms."""
+THINGS: Final = _things()
+"""Things whose name is a common word, and the words that tell that the thing is meant."""
 
 
 def opposite(one: str, other: str) -> bool:
@@ -92,7 +124,8 @@ class Synonyms:
             if number in mine:
                 context = self._contexts[number]
                 if not context or (_near(context, left, at) and _near(context, right, to)):
-                    return True
+                    apart = APART.get(frozenset({one, other}), frozenset())
+                    return not any(token.lemma in apart for token in (*left, *right))
         return False
 
 
