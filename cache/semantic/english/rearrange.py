@@ -1,9 +1,10 @@
 """Orders of words that say the same, made one: passives, makers, measures, what a place has or takes."""
 
+import re
 from typing import Final
 
 from cache.semantic.english.forms import Form, inflected
-from cache.semantic.english.lexicon import listed
+from cache.semantic.english.lexicon import joined_rows, listed
 from cache.semantic.english.tokens import Kind, Token
 
 __all__ = ["rearranged"]
@@ -259,14 +260,22 @@ def _owned(tokens: list[Token], at: int) -> list[Token]:
     return [_frame("exist"), *things, Token("@", Kind.PREPOSITION, Form.PLAIN, name=False), *owner]
 
 
+_DONE: Final = next(line.partition(" = ")[2] for line in joined_rows("macros.txt") if line.startswith("{DONE} "))
+_DEEDS: Final = frozenset(inflected(word.replace("?", "")).lemma for word in re.findall(r"[a-z?]{2,}", _DONE))
+
+
 def _active(tokens: list[Token]) -> list[Token]:
-    """*can X be cancelled* is *can i cancel X*; *how can X be changed* is *how do i change X*."""
+    """*can X be cancelled* is *can i cancel X*; *how can X be changed* is *how do i change X*. Only of what it is
+    mine to do: *can a phone be hacked* is not *can i hack a phone*.
+    """
     start = next((at for at, token in enumerate(tokens[:2]) if token.lemma == "can"), -1) + 1
     if not start or tokens[0].lemma not in {"how", "can", "¿"}:
         return tokens
     for at, token in enumerate(tokens[start : start + 6], start=start):
         if token.form is Form.PAST and token.kind is Kind.CONTENT:
             if at == start or (at + 1 < len(tokens) and tokens[at + 1].kind is not Kind.PREPOSITION):
+                return tokens
+            if token.lemma not in _DEEDS or any(each.lemma == "my" for each in tokens[start:at]):
                 return tokens
             verb = token._replace(form=Form.PLAIN)
             head = [tokens[0]] if tokens[0].lemma == "how" else [_word("can", Kind.MODAL)]
