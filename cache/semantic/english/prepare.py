@@ -259,8 +259,8 @@ def _without_auxiliaries(words: list[Word]) -> list[Word]:
             out.append(Word("was", Mark.FRAME))
         elif text == "did" and _is_auxiliary(out, after):
             out.append(Word("past", Mark.FRAME))
-        elif text in {"is", "are", "be", "been", "being"}:
-            if any(later.text in _INVARIANT for later in words[at + 1 : at + 6]):
+        elif text in {"am", "is", "are", "be", "been", "being"}:
+            if any(later.text in _INVARIANT for later in words[at + 1 : at + 6]) or _is_done_to(words, at):
                 out.append(Word("passive", Mark.FRAME))
         elif (text in {"do", "does"} and _is_auxiliary(out, after)) or (text == "will" and after == "not"):
             continue
@@ -272,6 +272,13 @@ def _without_auxiliaries(words: list[Word]) -> list[Word]:
         else:
             out.append(word)
     return out
+
+
+def _is_done_to(words: list[Word], at: int) -> bool:
+    """In *if I am sued*, *if my dog is bitten*, where nothing else would tell it from *if I sue*."""
+    told = {"if", "when"} & {word.text for word in words[max(0, at - 4) : at]}
+    after = words[at + 1] if at + 1 < len(words) else None
+    return bool(told) and after is not None and inflected(after.text).form is Form.PAST
 
 
 def _is_auxiliary(before: list[Word], after: str) -> bool:

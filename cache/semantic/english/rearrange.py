@@ -1,6 +1,7 @@
 """Orders of words that say the same, made one: passives, makers, measures, what a place has or takes."""
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from cache.semantic.english.forms import Form, inflected
@@ -105,12 +106,33 @@ def _supposed(tokens: list[Token]) -> list[Token]:
     if "if" not in lemmas[2:6] or lemmas[0] != "what" or not {"do", "happen"} & set(lemmas[1:4]):
         return tokens
     start = lemmas.index("if")
+    if (marked := _done_to(tokens[start + 1 :])) is not None:
+        clause = [token for at, token in enumerate(tokens[start + 1 :]) if at != marked]
+        return [*tokens[: start + 1], _word("passive", Kind.MODAL), *clause]
     gets = {at for at in range(start, len(tokens) - 1) if lemmas[at] == "get" and tokens[at + 1].form is Form.PAST}
     return tokens[:start] + [
         token._replace(form=Form.PLAIN) if token.form is Form.PAST else token
         for at, token in enumerate(tokens)
         if at >= start and at not in gets and token.lemma not in {"was", "perf", "past", "passive"}
     ]
+
+
+_BEINGS: Final = listed(
+    "dog cat pet child kid baby son daughter employee employer landlord tenant boss manager partner wife husband friend"
+    " neighbor student teacher worker colleague parent mother mom father dad someone somebody person driver"
+    " seller buyer customer brother sister roommate guest company"
+)
+
+
+def _done_to(clause: Sequence[Token]) -> int | None:
+    """Where it says so: *I am sued* is not *I sue*, nor *my dog is bitten* *my dog bites*."""
+    for at, token in enumerate(clause):
+        if token.lemma in {"was", "get", "passive"}:
+            around = clause[max(0, at - 1) : at + 2]
+            being = any(each.kind is Kind.PERSON or each.lemma in _BEINGS for each in around)
+            done = any(after.form is Form.PAST for after in clause[at + 1 : at + 3])
+            return at if being and done else None
+    return None
 
 
 def _purposed(tokens: list[Token]) -> list[Token]:

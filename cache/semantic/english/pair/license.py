@@ -44,11 +44,17 @@ _GIVING: Final = listed(
 _ALTERNATE: Final = frozenset(
     frozenset(pair.split("/"))
     for pair in (
-        "at/in in/inside in/within for/of about/regarding about/concerning regarding/concerning about/of"
+        "at/in in/inside in/within about/regarding about/concerning regarding/concerning about/of"
         " @/in @/at @/on @/for @/with via/through via/by with/via on/upon across/throughout to/toward"
     ).split()
 )
 _ALTERNATE_NEAR: Final[dict[frozenset[str], frozenset[str]]] = {
+    frozenset({"for", "of"}): listed(
+        "price cost fee charge deadline date requirement recipe reason time limit rule process procedure symptom"
+        " treatment cure cause rate salary average maximum minimum age size weight length period policy name code"
+        " address password instruction formula command shortcut word term explanation definition example benefit"
+        " advantage disadvantage risk option alternative status version"
+    ),
     frozenset({"in", "on"}): listed(
         "app website site platform account phone device dashboard page portal mac iphone android pc computer"
         " laptop windows weekend menu flight train plane bus invoice bill statement market internet web server"
@@ -83,13 +89,28 @@ _ALTERNATE_NEAR: Final[dict[frozenset[str], frozenset[str]]] = {
 
 
 _OF_FOR: Final = frozenset({"of", "for"})
+_IN_WITHIN: Final = frozenset({"in", "within"})
+"""Of places: in five days is after them."""
 _NAMING: Final = listed("what who where price")
 _HERE: Final = listed("my our")
 _SERVICES: Final = listed("newsletter app site website service team support store shop api platform product list blog")
 _DEFINING: Final = listed("define explain what who")
 _OF_A_WHOLE: Final = listed("of in on at for with from")
-_LOOKS: Final = listed("view see check read lookup monitor watch know show")
-"""What is only looked at has an owner: my credit score is not what a credit score is."""
+_DEEDS: Final = listed(
+    "cancel renew return change update edit modify amend alter reset activate deactivate enable disable close delete"
+    " upgrade downgrade extend transfer pay book reserve make reschedule postpone delay move track submit file lodge"
+    " apply applyfor register withdraw unlock unblock restore recover repair fix mend replace exchange swap sell insure"
+    " clean wash charge lose redeem claim freeze pause connect pair link set setup install uninstall verify download"
+    " upload print scan bring take carry wear need cook feed train walk groom treat bathe lower improve increase reduce"
+    " save backup restart reboot protect sync enroll create start ship send sendback collect pickup dispose keep"
+    " recycle store remove format prune plant water grow descale unclog repot build write rent park appeal contest"
+    " dispute challenge complain add use request order end terminate stop switch turnoff turnon mute archive rename"
+    " resize crop merge split drive renew refinance repay deposit invest retake resit pass fail study"
+    " prepare improve translate convert wrap hang paint strip sand rewire bleed drain thaw defrost reheat boil roast"
+)
+"""What is done to one's own, so that *a* booking is *my* booking: what is blocked, found, hidden, reported may be
+another's.
+"""
 
 MOST_LEFT: Final = 24
 """With more words left over on a side nothing is licensed, so nothing is looked at."""
@@ -203,7 +224,7 @@ class _Leftover:
                 if (
                     tokens[at].kind is Kind.PERSON
                     and 0 < at < len(tokens) - 1
-                    and ((tokens[at].lemma == "my" and self._i_do(tokens[at - 1])) or self._pointed_at(tokens, at))
+                    and ((tokens[at].lemma == "my" and self._i_do()) or self._pointed_at(tokens, at))
                 ):
                     licences.add("light")
                 elif (licence := self._licence(tokens, at)) is not None:
@@ -233,11 +254,14 @@ class _Leftover:
             return to >= 0 and found.right[to].the
         return any(to == at + 1 and found.left[other].the for other, to in enumerate(found.partner))
 
-    def _i_do(self, before: Token) -> bool:
+    def _i_do(self) -> bool:
         """*how do I cancel a booking* is *… my booking*; *what is a credit score* is not *what is my credit score*."""
-        if before.lemma in _LOOKS:
+        left = self.found.left
+        me = next((at for at, token in enumerate(left) if token.lemma == "i"), -1)
+        if me < 0 or left[0].lemma in {"what", "who"}:
             return False
-        return any(token.lemma == "i" for token in self.found.left) and self.found.left[0].lemma not in {"what", "who"}
+        deed = next((token.lemma for token in left[me + 1 :] if token.kind is Kind.CONTENT), "")
+        return deed in _DEEDS
 
     def _licence(self, tokens: tuple[Token, ...], at: int) -> str | None:
         token = tokens[at]
@@ -321,12 +345,18 @@ def _alternate(found: Alignment, at: int, to: int) -> bool:
     pair = frozenset({found.left[at].lemma, found.right[to].lemma})
     if not _same_place(found, at, to) or (pair == _OF_FOR and at and found.left[at - 1].lemma in MEASURES):
         return False
+    if pair == _IN_WITHIN and any(_is_time(token) for token in found.left[at + 1 : at + 3]):
+        return False
     if pair in _ALTERNATE:
         return True
     near = _ALTERNATE_NEAR.get(pair)
     return near is not None and any(
         token.lemma in near for token in (*found.left[max(0, at - 3) : at + 4], *found.right[max(0, to - 3) : to + 4])
     )
+
+
+def _is_time(token: Token) -> bool:
+    return token.kind is Kind.NUMBER or token.lemma in TIMES
 
 
 def _same_place(found: Alignment, at: int, to: int) -> bool:
