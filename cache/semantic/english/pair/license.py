@@ -260,7 +260,8 @@ class _Leftover:
         me = next((at for at, token in enumerate(left) if token.lemma == "i"), -1)
         if me < 0 or left[0].lemma in {"what", "who"}:
             return False
-        deed = next((token.lemma for token in left[me + 1 :] if token.kind is Kind.CONTENT), "")
+        deeds = (token.lemma for token in left[me + 1 :] if token.kind in {Kind.CONTENT, Kind.COMPARATIVE})
+        deed = next(deeds, "")
         return deed in _DEEDS
 
     def _licence(self, tokens: tuple[Token, ...], at: int) -> str | None:
