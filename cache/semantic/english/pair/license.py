@@ -5,21 +5,22 @@ from typing import Final
 
 from cache.semantic.english.closed import (
     ALWAYS_LIGHT,
+    DEEDS,
     HEADS,
     NOTHING_ADDED,
     REDUNDANT,
     TIMES,
 )
 from cache.semantic.english.forms import Form
-from cache.semantic.english.lexicon import HOMOGRAPHS, KNOWN, listed
+from cache.semantic.english.lexicon import listed
 from cache.semantic.english.pair.align import Alignment
+from cache.semantic.english.pair.capitals import another_in_capitals
 from cache.semantic.english.pair.order import MEASURES, reordered
-from cache.semantic.english.pair.synonyms import CONTRASTS, IMPLIED, THINGS, opposite
-from cache.semantic.english.reading import Case
+from cache.semantic.english.pair.synonyms import CONTRASTS, IMPLIED, opposite
 from cache.semantic.english.tokens import Kind, Token
 from cache.semantic.finding import Compared, Finding
 
-__all__ = ["RULES", "cases_differ", "judged"]
+__all__ = ["RULES", "judged"]
 
 
 _VETOES: Final = (
@@ -29,7 +30,7 @@ _VETOES: Final = (
 """The gravest first."""
 _LICENCES: Final = ("case", "light", "frame", "spelling", "head", "preposition", "order", "typo", "synonym")
 """From the weakest to the strongest."""
-_REASONS: Final = ("same", "content", "exact")
+_REASONS: Final = ("same", "content", "exact", "off")
 RULES: Final = frozenset((*_VETOES, *_LICENCES, *_REASONS))
 
 _LITERAL: Final = frozenset(
@@ -96,21 +97,6 @@ _HERE: Final = listed("my our")
 _SERVICES: Final = listed("newsletter app site website service team support store shop api platform product list blog")
 _DEFINING: Final = listed("define explain what who")
 _OF_A_WHOLE: Final = listed("of in on at for with from")
-_DEEDS: Final = listed(
-    "cancel renew return change update edit modify amend alter reset activate deactivate enable disable close delete"
-    " upgrade downgrade extend transfer pay book reserve make reschedule postpone delay move track submit file lodge"
-    " apply applyfor register withdraw unlock unblock restore recover repair fix mend replace exchange swap sell insure"
-    " clean wash charge lose redeem claim freeze pause connect pair link set setup install uninstall verify download"
-    " upload print scan bring take carry wear need cook feed train walk groom treat bathe lower improve increase reduce"
-    " save backup restart reboot protect sync enroll create start ship send sendback collect pickup dispose keep"
-    " recycle store remove format prune plant water grow descale unclog repot build write rent park appeal contest"
-    " dispute challenge complain add use request order end terminate stop switch turnoff turnon mute archive rename"
-    " resize crop merge split drive renew refinance repay deposit invest retake resit pass fail study"
-    " prepare improve translate convert wrap hang paint strip sand rewire bleed drain thaw defrost reheat boil roast"
-)
-"""What is done to one's own, so that *a* booking is *my* booking: what is blocked, found, hidden, reported may be
-another's.
-"""
 
 MOST_LEFT: Final = 24
 """With more words left over on a side nothing is licensed, so nothing is looked at."""
@@ -262,7 +248,7 @@ class _Leftover:
             return False
         deeds = (token.lemma for token in left[me + 1 :] if token.kind in {Kind.CONTENT, Kind.COMPARATIVE})
         deed = next(deeds, "")
-        return deed in _DEEDS
+        return deed in DEEDS
 
     def _licence(self, tokens: tuple[Token, ...], at: int) -> str | None:
         token = tokens[at]
@@ -372,39 +358,9 @@ def _same_place(found: Alignment, at: int, to: int) -> bool:
     )
 
 
-_WRITTEN_SMALL: Final = listed(
-    "pin sim id pdf app vat gym sms tv pc ok usb api url ip iban isa atm ceo seo cpu gpu hiv dna rna nasa faq irs eta"
-    " hdmi usa uk eu iso gif jpeg json sim uber ups dvd asap eur euro visa iphone wifi ikea nato esta"
-)
-"""Abbreviations that are as often written in small letters, and no other word there."""
-_VOWELS: Final = frozenset("aeiouy")
-
-
-def cases_differ(left: Sequence[Token], right: Sequence[Token]) -> bool:
-    """Of two equal words one is a name: Windows and windows, REST and rest."""
-    return any(_another_in_capitals(one, other, left) for one, other in zip(left, right, strict=False))
-
-
-def _another_in_capitals(one: Token, other: Token, among: Sequence[Token]) -> bool:
-    """`among` tells of a thing whose name is a common word that it is meant: *go* is Go where code is spoken of."""
-    cases = {one.case, other.case}
-    if len(cases) == 1 or one.kind is not Kind.CONTENT:
-        return False
-    if Case.CAPITALS in cases:
-        return _is_a_word(one.lemma)
-    if Case.NAME in cases and (telling := THINGS.get(one.lemma)) is not None:
-        return not any(token.lemma in telling for token in among)
-    return cases == {Case.SMALL, Case.NAME} and (one.lemma in HOMOGRAPHS or other.lemma in HOMOGRAPHS)
-
-
-def _is_a_word(lemma: str) -> bool:
-    """In small letters it is another word than in capitals: rest, soap, but not sql. A long one is only stressed."""
-    return 1 < len(lemma) < 6 and lemma in KNOWN and lemma not in _WRITTEN_SMALL and not _VOWELS.isdisjoint(lemma)
-
-
 def _cases_differ(found: Alignment) -> bool:
     pairs = [(found.left[at], found.right[to]) for at, to in enumerate(found.partner) if to >= 0]
-    return any(one.lemma == other.lemma and _another_in_capitals(one, other, found.left) for one, other in pairs)
+    return any(one.lemma == other.lemma and another_in_capitals(one, other, found.left) for one, other in pairs)
 
 
 def _tenses_differ(found: Alignment) -> bool:
