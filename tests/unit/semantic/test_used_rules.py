@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from proxy.config import Config
 from proxy.config.semantic import Semantic
 
 GUARD = Guard()
+KEY = "a" * 64
 OFF = Compared(Finding.OPEN, "off")
 BY = {
     "wordings": ("What helps against a sunburn?", "How do I treat a sunburn?"),
@@ -77,6 +79,25 @@ def test_the_command_tells_why(tmp_path: Path) -> None:
     assert f"{name} (off)" in shown.output
     foreign = CliRunner().invoke(app, ["cache", "why", "wie alt bist du", "wer ist das", "--config", str(config)])
     assert "English alone" in foreign.output
+
+
+def test_the_story_of_a_hit_tells_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Worked out from the two questions that are kept, where it is asked for."""
+    asked, stored = BY["phrases"]
+    hit = {"time": 1.0, "call_id": "x", "stored": stored, "asked": asked, "similarity": 0.9, "tier": "licensed"}
+    story = {"question": stored, "aliases": [], "min_similarity": 0.0, "wrong": 0, "own_question_only": False}
+
+    def told(_: str, path: str, *_args: object, **_options: object) -> dict[str, object]:
+        return story | {"served": [hit | {"rule": "same", "score": 0.0}]} if "questions" in path else {"key": KEY}
+
+    monkeypatch.setattr(sys.modules["proxy.cli.cache"], "ask", told)
+    config = tmp_path / "config.toml"
+    config.write_text("", "utf-8")
+    plain, ruled = (
+        CliRunner().invoke(app, ["cache", "show", KEY, "--config", str(config), *more]) for more in ((), ("--rules",))
+    )
+    assert "phrases/" not in plain.output
+    assert "get in touch with > contact" in ruled.output, ruled.output
 
 
 def test_check_tells_what_is_no_rule_any_more() -> None:
