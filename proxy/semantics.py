@@ -14,7 +14,6 @@ from cache.select import Purges, Selector
 from cache.semantic.decide import Settings, Thresholds
 from cache.semantic.embed import TimelyEmbedder
 from cache.semantic.embedders.network import ModelError
-from cache.semantic.guard import Guard
 from cache.semantic.index import Index
 from cache.semantic.indexing import Indexing
 from cache.semantic.learning.calibrate import Settings as Limits
@@ -37,6 +36,7 @@ from proxy.exchange import Exchange
 from proxy.label_stores import judge_budget, label_log, token
 from proxy.local_models import PATIENCE, embedder, verifier
 from proxy.own_calls import OwnCalls
+from proxy.semantic.guarding import guard_of
 from proxy.semantic.inquiry import Inquiries
 from proxy.semantic.judge import Judge
 from proxy.semantic.labelling import Labelling
@@ -163,15 +163,11 @@ class Semantics:
         semantic = config.semantic
         if not (modes := Modes.read(semantic.mode, semantic.models, semantic.endpoints)).any:
             return None
-        guard = Guard(
-            [_words(rule) for rule in semantic.synonyms],
-            [(one, other) for one, other in map(_words, semantic.not_synonyms)],
-        )
         lookup = Lookup(
             self.embedder,
             self._engine or self.index,
             self.records,
-            guard,
+            guard_of(semantic),
             Settings(audit=semantic.audit, read=0 if self._verifier is None else semantic.verifier.candidates),
             lambda group, party: self._thresholds(semantic.threshold, group, party),
             self._verifier,
@@ -386,7 +382,3 @@ class Semantics:
             verified_wrong=verified.wrong,
             verified_at_most=verified.at_most,
         )
-
-
-def _words(rule: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in rule.split(","))

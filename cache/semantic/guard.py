@@ -6,25 +6,52 @@ typos are repaired against each other; tokens are aligned; what is left over mus
 allowed order; and some leftovers veto whatever the similarity: a number, a negation, an opposite.
 """
 
-from collections.abc import Iterable
-from typing import Final, final
+from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import chain
+from typing import Final, NamedTuple, final
 
+from cache.semantic.english.frames import frame_rules
 from cache.semantic.english.letters import difference
 from cache.semantic.english.pair.align import aligned
-from cache.semantic.english.pair.license import RULES, cases_differ, judged
+from cache.semantic.english.pair.capitals import cases_differ
+from cache.semantic.english.pair.license import RULES, judged
 from cache.semantic.english.pair.repair import repaired
-from cache.semantic.english.pair.synonyms import Synonyms
+from cache.semantic.english.pair.synonyms import Synonyms, class_rules
+from cache.semantic.english.phrases import phrase_rules
 from cache.semantic.english.prepare import prepared
-from cache.semantic.english.reading import MAX_TEXT
-from cache.semantic.english.tokens import Prepared
+from cache.semantic.english.reading import MAX_TEXT, Mark
+from cache.semantic.english.recast import recast_rules
+from cache.semantic.english.tokens import Prepared, Token
+from cache.semantic.english.used import ORDERS, Used
 from cache.semantic.finding import LESSER, Compared, Finding
 
-__all__ = ["LESSER", "MAX_TEXT", "RULES", "Compared", "Finding", "Guard", "Prepared", "prepare"]
+__all__ = [
+    "LESSER",
+    "MAX_TEXT",
+    "RULES",
+    "Compared",
+    "Explained",
+    "Finding",
+    "Guard",
+    "Prepared",
+    "named_rules",
+    "prepare",
+]
 
 MOST_TOKENS: Final = 160
 """Of what is longer only equality is told, so that comparing has a bound; a question has a tenth of it."""
 _TOO_LONG: Final = Compared(Finding.OPEN, "content")
 _SAME: Final = Compared(Finding.SAME, "same")
+_OFF: Final = Compared(Finding.OPEN, "off")
+"""A rule had a part in it that is switched off here."""
+_THROUGH: Final = frozenset({Finding.SAME, Finding.LICENSED, Finding.ONE})
+
+
+def named_rules() -> frozenset[str]:
+    """All rules that there are."""
+    found = chain(recast_rules(), frame_rules(), phrase_rules(), class_rules())
+    return frozenset([ORDERS, *(rule.name for rule in found)])
 
 
 def prepare(text: str) -> Prepared:
@@ -33,18 +60,40 @@ def prepare(text: str) -> Prepared:
 
 
 @final
+class Explained(NamedTuple):
+    """What came of two questions, their one forms, and the rules of the tables that had a part in it."""
+
+    compared: Compared
+    asked: str
+    stored: str
+    asked_by: tuple[Used, ...]
+    stored_by: tuple[Used, ...]
+    synonyms: tuple[tuple[str, str, Used], ...]
+    """Two words, and the class that both are of."""
+
+    @property
+    def rules(self) -> frozenset[str]:
+        synonyms = (rule for _, _, rule in self.synonyms)
+        return frozenset(rule.name for rule in (*self.asked_by, *self.stored_by, *synonyms))
+
+
+@final
 class Guard:
     """The rules with the synonyms of one deployment."""
 
-    __slots__ = ("_synonyms",)
+    __slots__ = ("_off", "_synonyms")
 
     def __init__(
         self,
         extra_synonyms: Iterable[Iterable[str]] = (),
         forbidden_synonyms: Iterable[tuple[str, str]] = (),
+        off: Iterable[str] = (),
     ) -> None:
-        """Classes of single words that hold here for one another, and pairs that do not, whatever the tables say."""
+        """Classes of single words that hold here for one another, and pairs that do not, whatever the tables say; and
+        names of rules by which nothing is let through.
+        """
         self._synonyms = Synonyms(extra_synonyms, forbidden_synonyms)
+        self._off = frozenset(off)
 
     def __repr__(self) -> str:
         return f"<Guard {self._synonyms!r}>"
@@ -54,6 +103,20 @@ class Guard:
 
     def compare(self, asked: Prepared, stored: Prepared) -> Compared:
         """Symmetric: the two are put in one order before they are looked at."""
+        compared = self._compare(asked, stored, None)
+        if not self._off or compared.finding not in _THROUGH or _said(asked) == _said(stored):
+            return compared
+        return _OFF if self._off & self.explain(asked.read.text, stored.read.text).rules else compared
+
+    def explain(self, asked: str, stored: str) -> Explained:
+        """As without anything switched off. Takes several times as long as comparing what is prepared."""
+        notes = _Notes([], [], [])
+        one, other = prepared(asked, notes.asked), prepared(stored, notes.stored)
+        compared = self._compare(one, other, notes)
+        asked_by, stored_by = tuple(dict.fromkeys(notes.asked)), tuple(dict.fromkeys(notes.stored))
+        return Explained(compared, " ".join(one.key), " ".join(other.key), asked_by, stored_by, tuple(notes.synonyms))
+
+    def _compare(self, asked: Prepared, stored: Prepared, notes: "_Notes | None") -> Compared:
         if (rule := difference(asked.letters, stored.letters)) is not None:
             return Compared(Finding.VETO if rule == "unit" else Finding.OPEN, rule)
         if asked.key == stored.key:
@@ -61,15 +124,31 @@ class Guard:
         if max(len(asked.tokens), len(stored.tokens)) > MOST_TOKENS:
             return _TOO_LONG
         one, other = (asked, stored) if asked.key < stored.key else (stored, asked)
-        mended = repaired(one, other)
-        mended_other = repaired(other, mended or one)
+        again = None if notes is None else notes.asked
+        mended = repaired(one, other, again)
+        mended_other = repaired(other, mended or one, again)
         typo = mended is not None or mended_other is not None
         one, other = mended or one, mended_other or other
         if one.key == other.key and typo:
             return Compared(Finding.LICENSED, "typo")
-        found = aligned(
-            one.tokens, other.tokens, self._synonyms.same, caseless=one.read.caseless or other.read.caseless
-        )
+        same = self._synonyms.same if notes is None else partial(self._noting, notes)
+        found = aligned(one.tokens, other.tokens, same, caseless=one.read.caseless or other.read.caseless)
         if typo:
             found.licences.add("typo")
         return judged(found, exact=one.exact or other.exact)
+
+    def _noting(self, notes: "_Notes", left: Sequence[Token], at: int, right: Sequence[Token], to: int) -> bool:
+        rule = self._synonyms.rule(left, at, right, to)
+        if rule is not None:
+            notes.synonyms.append((left[at].lemma, right[to].lemma, rule))
+        return rule is not None
+
+
+def _said(question: Prepared) -> list[str]:
+    return [word.text for word in question.read.words if word.mark not in {Mark.STOP, Mark.COMMA}]
+
+
+class _Notes(NamedTuple):
+    asked: list[Used]
+    stored: list[Used]
+    synonyms: list[tuple[str, str, Used]]

@@ -69,16 +69,34 @@ def show_entry(
     admin_url: AdminUrl = "", config: ConfigFile = None,
     *,
     body: Annotated[bool, typer.Option("--body", help="With the answer itself, which is somebody's.")] = False,
+    rules: Annotated[bool, typer.Option("--rules", help="With the rules that made the questions one.")] = False,
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """One entry, and the questions that it answers."""
+    from proxy.cli.why import explained
+
     _check(key)
     found = ask("GET", f"cache/entries/{key}", admin_url, config, query={"body": "true"} if body else {})
     story = ask("GET", f"cache/questions/{key}", admin_url, config, absent={})
+    for served in story.get("served", []) if rules else []:
+        served["why"] = explained(served["asked"], served["stored"], config)
     rows = [[name, _text(name, value)] for name, value in found.items() if name != "body"]
     show(found | ({"semantic": story} if story else {}), [*rows, *_told(story)], as_json=as_json)
     if "body" in found and not as_json:
         print("".join(found["body"]["frames"]))
+
+
+@cache.command()
+def why(
+    asked: Annotated[str, typer.Argument(metavar="QUESTION")],
+    stored: Annotated[str, typer.Argument(metavar="QUESTION")],
+    config: ConfigFile = None, *, as_json: Json = False,
+) -> None:  # fmt: skip
+    """Which rules make two questions one, or what keeps them apart; asks no gateway."""
+    from proxy.cli.why import as_rows, explained
+
+    found = explained(asked, stored, config)
+    show(found, [*as_rows(found)], as_json=as_json)
 
 
 @cache.command()
@@ -123,6 +141,8 @@ def _check(key: str) -> None:
 
 def _told(story: dict[str, Any]) -> Iterable[list[str]]:
     """Both questions of each hit, and what let it through."""
+    from proxy.cli.why import as_rows
+
     if not story:
         return
     yield ["question", story["question"]]
@@ -139,6 +159,8 @@ def _told(story: dict[str, Any]) -> Iterable[list[str]]:
         yield [f"served {when(served['time'])}", f"{served['asked']}  ({why}, {served['call_id']})"]
         if served["stored"] != story["question"]:
             yield ["", f"as it was like: {served['stored']}"]
+        if "why" in served:
+            yield from as_rows(served["why"])
 
 
 @cache.command()

@@ -46,7 +46,6 @@ def calibrate(
     from cache.semantic.decide import Settings
     from cache.semantic.embedders.cross_encoder import find
     from cache.semantic.embedders.network import ModelError
-    from cache.semantic.guard import Guard
     from cache.semantic.learning import calibrate as learning
     from proxy import config as configuration
     from proxy.cli.calibration.measuring import judge
@@ -55,6 +54,7 @@ def calibrate(
     from proxy.cli.calibration.reading import ALONE, read
     from proxy.cli.calibration.report import report
     from proxy.cli.calibration.vectors import files_of, similarities
+    from proxy.semantic.guarding import guard_of
     from proxy.semantic.modes import USUAL, Never
 
     semantic = configuration.load(configuration.find(config)).semantic
@@ -62,11 +62,9 @@ def calibrate(
         fail("the embedder of the configuration is an upstream's: name another with --embedder")
     if embedder is None and semantic.embedder.kind == "onnx":
         embedder = Path(semantic.embedder.folder)
-    synonyms, others = ([_words(rule) for rule in rules] for rules in (semantic.synonyms, semantic.not_synonyms))
     try:
         pairs = read_pairs(file, Never((*(USUAL if semantic.never_usual else ()), *semantic.never)))
-        guard = Guard(synonyms, [(one, other) for one, other in others])
-        judged = judge(pairs, similarities(pairs, files_of(embedder)), guard)
+        judged = judge(pairs, similarities(pairs, files_of(embedder)), guard_of(semantic))
         rate, reads = max_error_rate or semantic.max_error_rate, semantic.verifier
         settings = Settings(audit=0.0)
         if folder := verifier or (Path(reads.path) if reads.path else None):
@@ -80,10 +78,6 @@ def calibrate(
     except (BadPairs, ModelError, NoPlot) as error:
         fail(str(error))
     _print(found, as_json=as_json)
-
-
-def _words(rule: str) -> list[str]:
-    return [word.strip() for word in rule.split(",")]
 
 
 def _print(found: "Report", *, as_json: bool) -> None:

@@ -34,6 +34,8 @@ def explain_semantic(config: Config, models: Models) -> Iterator[tuple[str, str]
     if semantic.mode == "off" and not (semantic.models or semantic.endpoints):
         return
     yield "threshold", _threshold(semantic)
+    if semantic.not_rules:
+        yield "rules", _switched_off(semantic)
     embedder = _EMBEDDERS[semantic.embedder.kind].format(folder=semantic.embedder.folder, model=semantic.embedder.model)
     yield "embedder", f"{embedder}: {models.embedder}" if models.embedder else embedder
     searched = "by the Redis with FT.SEARCH" if semantic.engine == "redis" else "in memory"
@@ -43,6 +45,14 @@ def explain_semantic(config: Config, models: Models) -> Iterator[tuple[str, str]
         yield "", f"it is believed {_score(semantic)}"
     if semantic.judge.model:
         yield "judge", f"{semantic.judge.model}, for up to ${semantic.judge.usd_per_day:g} a day"
+
+
+def _switched_off(semantic: Semantic) -> str:
+    from cache.semantic.guard import named_rules
+
+    unknown = sorted({*semantic.not_rules} - named_rules())
+    gone = f"; there is no {' and no '.join(unknown)}, as this version has them" if unknown else ""
+    return f"{len({*semantic.not_rules}) - len(unknown)} switched off{gone}"
 
 
 def _threshold(semantic: Semantic) -> str:

@@ -59,6 +59,7 @@ class Semantic(Section, frozen=True):
     never_usual: bool = True
     synonyms: tuple[str, ...] = ()
     not_synonyms: tuple[str, ...] = ()
+    not_rules: tuple[str, ...] = ()
     padding: Annotated[float, Meta(ge=0, le=60)] = 0.0
     label_days: Annotated[float, Meta(gt=0, le=3_650)] = 90.0
     embedder: Embedder = Embedder()

@@ -1,5 +1,6 @@
 """What types cannot say of the answers to questions that mean the same."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,8 @@ MAX_PHRASE: Final = 64
 MAX_PHRASES: Final = 200
 LEAST_SCORE: Final = 0.5
 """No lower one is counted: labels could not disprove what it lets through."""
+RULE: Final = re.compile("(?:wordings|recasts|frames|phrases|synonyms)/[0-9a-f]{8}|orders").fullmatch
+"""As `askonce cache why` names them. What is none any more is told by `askonce check`, and stops no gateway."""
 FILES: Final = ("model.onnx", "tokenizer.json")
 
 
@@ -37,6 +40,9 @@ def check_semantic(config: Config, called: _Called) -> None:
     _check_phrases(called("semantic.never"), semantic.never)
     _check_words(called("semantic.synonyms"), semantic.synonyms, "'freeze, pause'", most=16)
     _check_words(called("semantic.not_synonyms"), semantic.not_synonyms, "'rent, hire'", most=2)
+    for name in semantic.not_rules:
+        if not RULE(name):
+            raise ConfigError(f"{called('semantic.not_rules')}: {name[:64]!r} is no rule such as 'wordings/5809c2d2'")
     if semantic.engine == "redis" and not config.redis.url:
         raise ConfigError(f'{called("semantic.engine")}: "redis" needs redis.url')
     _check_embedder(config, called)

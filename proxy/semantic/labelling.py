@@ -37,10 +37,10 @@ class Log(Protocol):
 
 
 class Judges(Protocol):
-    async def ask(self, question: str, stored: str, fresh: str, *, spare: bool = False) -> Verdict:
+    async def ask(self, question: str, stored: str, fresh: str, *, party: str = "", spare: bool = False) -> Verdict:
         """Whether the stored answer says what the fresh one says to this question; UNKNOWN where nobody was asked.
 
-        `spare`: no threshold needs it, and what one needs goes first.
+        `party` is for whom. `spare`: no threshold needs it, and what one needs goes first.
         """
 
 
@@ -102,7 +102,9 @@ class Labelling:
         verdict, by = compare_answers(stored, text), "answer"
         free = target.last and target.refused  # what it could teach is worth nobody's money
         if verdict is Verdict.UNKNOWN and self._judge is not None and not free:
-            verdict, by = await self._judge.ask(answered.question.text, stored, text, spare=target.last), "judge"
+            asked, party = answered.question.text, answered.question.party.name
+            verdict = await self._judge.ask(asked, stored, text, party=party, spare=target.last)
+            by = "judge"
         self._told(verdict.value, by, target.told)
         if verdict is Verdict.UNKNOWN:
             return None

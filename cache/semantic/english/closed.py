@@ -5,14 +5,29 @@ from typing import Final
 from cache.semantic.english.lexicon import listed
 
 __all__ = [
-    "ALWAYS_LIGHT", "COMPARATIVE", "EMPTY", "FIRST", "HEADS", "HEDGES", "MODALS", "MUST", "NEGATIONS", "NOTHING_ADDED",
-    "PERSONS", "PREPOSITIONS", "REDUNDANT", "SECOND", "THIRD", "TIMES", "WH",
+    "ALWAYS_LIGHT", "COMPARATIVE", "DEEDS", "EMPTY", "FIRST", "HEADS", "HEDGES", "MODALS", "MUST", "NEGATIONS",
+    "NOTHING_ADDED", "PERSONS", "PREPOSITIONS", "REDUNDANT", "SECOND", "THIRD", "TIMES", "WH",
 ]  # fmt: skip
 
 EMPTY: Final = listed("a an the some is are am be been being there . , s 's")
 """Says nothing between the other words; dropped when prepared."""
 HEDGES: Final = listed("please um uh er erm hmm kindly basically honestly frankly umm uhh err ah oh lol")
 """Colours a question without changing it; dropped when prepared."""
+DEEDS: Final = listed(
+    "cancel renew return change update edit modify amend alter reset activate deactivate enable disable close delete"
+    " upgrade downgrade extend transfer pay book reserve make reschedule postpone delay move track submit file lodge"
+    " apply applyfor register withdraw unlock unblock restore recover repair fix mend replace exchange swap sell insure"
+    " clean wash charge lose redeem claim freeze pause connect pair link set setup install uninstall verify download"
+    " upload print scan bring take carry wear need cook feed train walk groom treat bathe lower improve increase reduce"
+    " save backup restart reboot protect sync enroll create start ship send sendback collect pickup dispose keep"
+    " recycle store remove format prune plant water grow descale unclog repot build write rent park appeal contest"
+    " dispute challenge complain add use request order end terminate stop switch turnoff turnon mute archive rename"
+    " resize crop merge split drive renew refinance repay deposit invest retake resit pass fail study"
+    " prepare improve translate convert wrap hang paint strip sand rewire bleed drain thaw defrost reheat boil roast"
+)
+"""What is done to one's own, so that *a* booking is *my* booking: what is blocked, found, hidden, reported may be
+another's.
+"""
 NEGATIONS: Final = listed("not no never none nobody nothing nowhere neither nor non cannot hardly neednot")
 WH: Final = listed("how what when where who whom whose why which ¿ exist price deadline")
 MODALS: Final = listed(

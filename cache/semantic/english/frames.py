@@ -14,8 +14,9 @@ from cache.semantic.english.direct import direct
 from cache.semantic.english.lexicon import listed, rows
 from cache.semantic.english.reading import Mark, Word
 from cache.semantic.english.recast import recast
+from cache.semantic.english.used import Used, used
 
-__all__ = ["framed", "is_wrapping"]
+__all__ = ["frame_rules", "framed", "is_wrapping"]
 
 
 def _section(wanted: str) -> Iterator[str]:
@@ -48,7 +49,8 @@ _OPENER_RULES: Final = tuple(_section("openers"))
 _OPENERS: Final = _any_of(_OPENER_RULES)
 _ASKERS: Final = frozenset(at for at, rule in enumerate(_OPENER_RULES) if "{WH}" in rule)
 """After these an *if* makes it a question that yes or no answers."""
-_FRAME_RULES: Final = tuple((rule[0], rule[-1].split()) for rule in (each.split(" =>") for each in _section("frames")))
+_FRAME_LINES: Final = tuple(_section("frames"))
+_FRAME_RULES: Final = tuple((rule[0], rule[-1].split()) for rule in (each.split(" =>") for each in _FRAME_LINES))
 _FRAMES: Final = _any_of(pattern for pattern, _ in _FRAME_RULES)
 _INSTEAD: Final = tuple(tuple(Word(text, Mark.FRAME) for text in instead) for _, instead in _FRAME_RULES)
 _CLOSERS: Final = re.compile(next(_section("closers")))
@@ -88,19 +90,25 @@ def _joined(words: Sequence[Word]) -> str:
     return "".join(" " + (word.text if word.mark in _VISIBLE else f"#{word.text.replace(' ', '_')}") for word in words)
 
 
-def framed(sentence: Sequence[Word], *, careful: bool = False) -> list[Word]:
-    """One sentence without its wrapping, in the one form of its frame. `careful` keeps its inside and its end."""
+def frame_rules() -> Iterator[Used]:
+    return (used("frames", line) for line in (*_OPENER_RULES, *_FRAME_LINES))
+
+
+def framed(sentence: Sequence[Word], *, careful: bool = False, notes: list[Used] | None = None) -> list[Word]:
+    """One sentence without its wrapping, in the one form of its frame. `careful` keeps its inside and its end; `notes`
+    takes the rules that had a part in it.
+    """
     if is_wrapping(sentence):
         return []
-    words, asks = _opened(list(sentence) if careful else _closed(list(sentence)))
+    words, asks = _opened(list(sentence) if careful else _closed(list(sentence)), notes)
     if not careful:
-        words, more = _opened(_moved(words))
+        words, more = _opened(_moved(words), notes)
         again = direct(words, asks=asks or more)
         asks = (asks or more) and again is words
-        words = recast(again)
+        words = recast(again, notes)
     if asks and len(words) > 2 and words[0].text == "i" and words[1].text == "could":
         words = [words[1], words[0], *words[2:]]
-    words = _in_frame(_inverted(words) if asks else words)
+    words = _in_frame(_inverted(words) if asks else words, notes)
     if [word.text for word in words[1:3]] == ["i", "like"] and len(words) > 4 and words[4].text in _DETERMINERS:
         words = [*words[:2], *words[3:]]
     return _asked(words, asks=asks)
@@ -129,7 +137,7 @@ def _without_commas(words: Sequence[Word]) -> list[Word]:
     return [word for word in words if word.mark is not Mark.COMMA]
 
 
-def _opened(words: list[Word]) -> tuple[list[Word], bool]:
+def _opened(words: list[Word], notes: list[Used] | None) -> tuple[list[Word], bool]:
     """Without openings; and whether one said *if*."""
     asks = asked = False
     for _ in range(8):
@@ -139,6 +147,8 @@ def _opened(words: list[Word]) -> tuple[list[Word], bool]:
         taken = found.group().count(" ")
         if not asked and words[0].text in _IF:
             break
+        if notes is not None:
+            notes.append(used("frames", _OPENER_RULES[(found.lastindex or 1) - 1]))
         asked = (found.lastindex or 1) - 1 in _ASKERS or words[taken - 1].text in {"wondering", "curious"}
         asks = asks or words[taken - 1].text in _IF
         words = words[taken:]
@@ -180,13 +190,16 @@ def _moved(words: list[Word]) -> list[Word]:
     return words[at:] + words[:at] if at > 1 else words
 
 
-def _in_frame(words: list[Word]) -> list[Word]:
+def _in_frame(words: list[Word], notes: list[Used] | None) -> list[Word]:
     """The first frame that fits, and once more for what it leads to."""
     for _ in range(3):
         found = _FRAMES.match(_joined(words))
         if found is None:
             break
-        instead = _INSTEAD[(found.lastindex or 1) - 1]
+        number = (found.lastindex or 1) - 1
+        instead = _INSTEAD[number]
+        if notes is not None:
+            notes.append(used("frames", _FRAME_LINES[number]))
         words = [*instead, *words[found.group().count(" ") :]]
         if instead:
             break

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from importlib import resources
 from typing import Final
 
-__all__ = ["HOMOGRAPHS", "KNOWN", "NAMES", "PLURAL_NAMES", "WORDS", "listed", "rows"]
+__all__ = ["HOMOGRAPHS", "KNOWN", "NAMES", "PLURAL_NAMES", "WORDS", "joined_rows", "listed", "rows"]
 
 
 def listed(words: str) -> frozenset[str]:
@@ -16,6 +16,20 @@ def rows(name: str) -> Iterator[str]:
     """The lines of a table in tables/, without comments and empty ones."""
     text = resources.files("cache.semantic.english").joinpath("tables", name).read_text("utf-8")
     return (line for line in text.splitlines() if line and not line.startswith("#"))
+
+
+def joined_rows(name: str) -> Iterator[str]:
+    """The same, where a line that is indented goes on with the one before."""
+    line = ""
+    for row in rows(name):
+        if row.startswith("    "):
+            line += row[3:]
+            continue
+        if line:
+            yield line
+        line = row
+    if line:
+        yield line
 
 
 def _words(name: str) -> frozenset[str]:

@@ -5,8 +5,9 @@ from typing import Final
 
 from cache.semantic.english.forms import inflected
 from cache.semantic.english.lexicon import rows
+from cache.semantic.english.used import Used, used
 
-__all__ = ["COLLOCATIONS", "PHRASES", "SEPARABLE", "longest"]
+__all__ = ["COLLOCATIONS", "PHRASES", "SEPARABLE", "longest", "phrase_rule", "phrase_rules"]
 
 SEPARABLE: Final = {
     verb: frozenset(particles.split())
@@ -51,6 +52,14 @@ COLLOCATIONS: Final = frozenset(
     if len(long) == 2 and min(map(len, long)) > 3 and "'s" not in long
 )
 """Fixed expressions of two words, by which a slip to another real word can be told."""
+
+
+def phrase_rule(long: Iterable[str], short: Iterable[str]) -> Used:
+    return used("phrases", f"{' '.join(long)} > {' '.join(short)}")
+
+
+def phrase_rules() -> Iterator[Used]:
+    return (phrase_rule(*rule) for options in PHRASES.values() for rule in options)
 
 
 def longest(lemmas: list[str], at: int) -> tuple[int, tuple[str, ...]]:

@@ -20,12 +20,13 @@ from cache.semantic.english.frames import framed, is_wrapping
 from cache.semantic.english.letters import letters
 from cache.semantic.english.lexicon import HOMOGRAPHS, KNOWN, NAMES, PLURAL_NAMES, listed
 from cache.semantic.english.numbers import one_form
-from cache.semantic.english.phrases import SEPARABLE, longest
+from cache.semantic.english.phrases import SEPARABLE, longest, phrase_rule
 from cache.semantic.english.reading import Case, Mark, Read, Word, read
 from cache.semantic.english.rearrange import rearranged
 from cache.semantic.english.recast import run_on
 from cache.semantic.english.spelling import is_spelt, spelt_out
 from cache.semantic.english.tokens import Kind, Prepared, Token
+from cache.semantic.english.used import ORDERS, Used
 
 __all__ = ["assembled", "is_known", "prepared"]
 
@@ -89,12 +90,12 @@ _CLOSED_KINDS: Final[dict[str, Kind]] = {
 }
 
 
-def prepared(text: str) -> Prepared:
-    """Linear; raises nothing."""
-    return assembled(read(text))
+def prepared(text: str, notes: list[Used] | None = None) -> Prepared:
+    """Linear; raises nothing. `notes` takes the rules of the tables that had a part in it."""
+    return assembled(read(text), notes)
 
 
-def assembled(source: Read) -> Prepared:
+def assembled(source: Read, notes: list[Used] | None = None) -> Prepared:
     """What was read, prepared; a repair comes back here with other words."""
     if len(source.words) > _LONGEST:
         return _verbatim(source, [], [word.text for word in source.words])
@@ -106,8 +107,8 @@ def assembled(source: Read) -> Prepared:
     head = words[: source.payload]
     if source.payload < len(words) and not (about := {word.text for word in head}).isdisjoint(_TAKES_TEXT):
         raw = source.raw if about & _ABOUT_WRITING else source.raw.casefold()
-        return _verbatim(source, _tokens_of(head, exact=True, careful=True), raw.split())
-    tokens = _tokens_of(words, exact=exact, careful=exact or not texts.isdisjoint(_ABOUT_MEANING))
+        return _verbatim(source, _tokens_of(head, notes, exact=True, careful=True), raw.split())
+    tokens = _tokens_of(words, notes, exact=exact, careful=exact or not texts.isdisjoint(_ABOUT_MEANING))
     if sum(token.kind is not Kind.LIGHT for token in tokens) < 2:
         tokens = [_literally(word.text) for word in words if word.mark not in {Mark.STOP, Mark.COMMA}]
         tokens = tokens or [_literally(source.raw)]
@@ -129,14 +130,16 @@ def _literally(text: str) -> Token:
     return Token(text, Kind.CONTENT, Form.PLAIN, name=False)
 
 
-def _tokens_of(words: Sequence[Word], *, exact: bool, careful: bool) -> list[Token]:
+def _tokens_of(words: Sequence[Word], notes: list[Used] | None, *, exact: bool, careful: bool) -> list[Token]:
     plain = one_form(_unstuttered(list(spelt_out(words))))
     parts = list(_sentences(plain))
     parts = parts if careful else run_on([part for part in parts if not is_wrapping(part)])
-    sentences = [sentence for part in parts if (sentence := framed(part, careful=careful))]
+    sentences = [sentence for part in parts if (sentence := framed(part, careful=careful, notes=notes))]
     long = len(words) > _LONG
     return [
-        token for sentence in sentences for token in _tokens(sentence, careful=careful or long, exact=exact or long)
+        token
+        for sentence in sentences
+        for token in _tokens(sentence, notes, careful=careful or long, exact=exact or long)
     ]
 
 
@@ -198,14 +201,14 @@ def _sentences(words: Iterable[Word]) -> Iterator[list[Word]]:
         yield sentence
 
 
-def _tokens(sentence: list[Word], *, careful: bool, exact: bool) -> list[Token]:
+def _tokens(sentence: list[Word], notes: list[Used] | None, *, careful: bool, exact: bool) -> list[Token]:
     if exact:
         return [_token(word, word.text, Form.PLAIN) for word in sentence if word.mark is not Mark.COMMA]
     words = _without_auxiliaries(sentence)
     afters: list[Word | None] = [*words[1:], None]
     befores = ["", *(word.text for word in words)]
     pairs = [(word, *_lemma(word, before, after)) for word, before, after in zip(words, befores, afters, strict=False)]
-    joined = _joined_phrases(pairs)
+    joined = _joined_phrases(pairs, notes)
     drop = EMPTY if careful else EMPTY | HEDGES
     tokens: list[Token] = []
     the = False
@@ -217,7 +220,11 @@ def _tokens(sentence: list[Word], *, careful: bool, exact: bool) -> list[Token]:
             the = False
         else:
             the = lemma == "the"
-    return rearranged(tokens)
+    before = " ".join(token.lemma for token in tokens) if notes is not None else ""
+    tokens = rearranged(tokens)
+    if notes is not None and before != (after := " ".join(token.lemma for token in tokens)):
+        notes.append(Used(ORDERS, f"{before} => {after}"))
+    return tokens
 
 
 def _lemma(word: Word, before: str, after: Word | None) -> tuple[str, Form]:
@@ -259,8 +266,8 @@ def _without_auxiliaries(words: list[Word]) -> list[Word]:
             out.append(Word("was", Mark.FRAME))
         elif text == "did" and _is_auxiliary(out, after):
             out.append(Word("past", Mark.FRAME))
-        elif text in {"is", "are", "be", "been", "being"}:
-            if any(later.text in _INVARIANT for later in words[at + 1 : at + 6]):
+        elif text in {"am", "is", "are", "be", "been", "being"}:
+            if any(later.text in _INVARIANT for later in words[at + 1 : at + 6]) or _is_done_to(words, at):
                 out.append(Word("passive", Mark.FRAME))
         elif (text in {"do", "does"} and _is_auxiliary(out, after)) or (text == "will" and after == "not"):
             continue
@@ -272,6 +279,13 @@ def _without_auxiliaries(words: list[Word]) -> list[Word]:
         else:
             out.append(word)
     return out
+
+
+def _is_done_to(words: list[Word], at: int) -> bool:
+    """In *if I am sued*, *if my dog is bitten*, where nothing else would tell it from *if I sue*."""
+    told = {"if", "when"} & {word.text for word in words[max(0, at - 4) : at]}
+    after = words[at + 1] if at + 1 < len(words) else None
+    return bool(told) and after is not None and inflected(after.text).form is Form.PAST
 
 
 def _is_auxiliary(before: list[Word], after: str) -> bool:
@@ -301,7 +315,7 @@ _USING_AFTER: Final = listed(
 _Pair = tuple[Word, str, Form]
 
 
-def _joined_phrases(pairs: list[_Pair]) -> list[_Pair]:
+def _joined_phrases(pairs: list[_Pair], notes: list[Used] | None) -> list[_Pair]:
     lemmas = [lemma for _, lemma, _ in pairs]
     out: list[_Pair] = []
     skipped: set[int] = set()
@@ -313,6 +327,8 @@ def _joined_phrases(pairs: list[_Pair]) -> list[_Pair]:
         size, short = longest(lemmas, at)
         if size and all(pairs[i][0].mark not in {Mark.QUOTED, Mark.CODE, Mark.URL} for i in range(at, at + size)):
             form = Form.PLAIN if short and short[0] in MODALS else pairs[at][2]
+            if notes is not None:
+                notes.append(phrase_rule(lemmas[at : at + size], short))
             out.extend((Word(text, Mark.FRAME), text, form if not i else Form.PLAIN) for i, text in enumerate(short))
             at += size
             continue

@@ -287,7 +287,7 @@ _SIGNS: Final = {"$": "dollar", "£": "pound", "€": "euro", "¥": "yen", "₹"
 def _literal(kind: str, text: str) -> Iterator[Word]:
     match kind:
         case "code" | "path":
-            yield Word(text.strip("`").strip(), Mark.CODE)
+            yield Word(text.lower() if text[1:] in {"++", "#"} else text.strip("`").strip(), Mark.CODE)
         case "url":
             yield Word(text.rstrip(".,?!:;)'").lower(), Mark.URL)
         case "date":

@@ -1,9 +1,12 @@
 """Orders of words that say the same, made one: passives, makers, measures, what a place has or takes."""
 
+import re
+from collections.abc import Sequence
 from typing import Final
 
 from cache.semantic.english.forms import Form, inflected
-from cache.semantic.english.lexicon import listed
+from cache.semantic.english.generic import generally
+from cache.semantic.english.lexicon import joined_rows, listed
 from cache.semantic.english.tokens import Kind, Token
 
 __all__ = ["rearranged"]
@@ -37,7 +40,7 @@ def rearranged(tokens: list[Token]) -> list[Token]:
     if not tokens:
         return tokens
     tokens = _manner_last(tokens)
-    tokens = _between(_supposed(_purposed(_generally(tokens))))
+    tokens = _between(_supposed(_purposed(generally(tokens))))
     head = tokens[0].lemma
     if [token.lemma for token in tokens[::2]] == ["exist", "delivery"] and len(tokens) == 3:
         return [_frame("¿"), _word("you", Kind.PERSON), _word("deliver", Kind.CONTENT), tokens[1]]
@@ -61,55 +64,39 @@ def rearranged(tokens: list[Token]) -> list[Token]:
     return tokens
 
 
-_ANYONES_DOINGS: Final = listed(
-    "boil poach fry bake cook roast grill steam simmer peel chop thaw defrost reverse sort convert install"
-    " solve factor multiply divide simplify integrate differentiate learn become tie fold knit crochet draw unclog"
-    " uninstall reset restart reboot configure compile debug declare iterate initialize concatenate rename clone merge"
-    " unzip compress extract overcome lose screenshot screenshare fix repair remove play write create delete"
-    " connect pair format partition mount copy paste undo crop resize spell improve"
-    " zip enable disable prune pronounce"
-)
-_MADE: Final = listed(
-    "cake bread pizza pancake rice pasta soup sauce tea coffee pie pudding cookie omelette omelet jam cheese yogurt"
-    " curry salad soap candle slime paper beer butter gravy hummus dough"
-)
-_TREATED: Final = listed("burn fever cold flu rash sunburn blister diabetes asthma migraine acne wart sprain")
-_COMPUTED: Final = listed(
-    "area volume perimeter percentage average mean median mode circumference gradient slope velocity density"
-)
-_WITH: Final = {"make": _MADE, "treat": _TREATED, "cure": _TREATED, "calculate": _COMPUTED}
-_ONES_OWN: Final = listed(
-    "customer client user staff employee order room account data payment record food product company card booking team"
-    " contract policy price site website complaint member guest patient student profile request"
-)
-"""Objects that a company is asked about: *how do you remove inactive accounts*."""
-
-
-def _generally(tokens: list[Token]) -> list[Token]:
-    """*how do you boil an egg* asks how I boil one, where it cannot ask what you do."""
-    if len(tokens) < 4 or [token.lemma for token in tokens[:2]] != ["how", "you"] or tokens[2].form is not Form.PLAIN:
-        return tokens
-    lemmas = {token.lemma for token in tokens[3:]}
-    done = tokens[2].lemma
-    if not (done in _ANYONES_DOINGS or lemmas & _WITH.get(done, frozenset())) or lemmas & _ONES_OWN:
-        return tokens
-    if any(token.kind is Kind.PERSON for token in tokens[3:]):
-        return tokens
-    return [tokens[0], _word("i", Kind.PERSON), *tokens[2:]]
-
-
 def _supposed(tokens: list[Token]) -> list[Token]:
     """*what do I do if I lost, have lost, lose it*: when it happened changes nothing there."""
     lemmas = [token.lemma for token in tokens]
     if "if" not in lemmas[2:6] or lemmas[0] != "what" or not {"do", "happen"} & set(lemmas[1:4]):
         return tokens
     start = lemmas.index("if")
+    if (marked := _done_to(tokens[start + 1 :])) is not None:
+        clause = [token for at, token in enumerate(tokens[start + 1 :]) if at != marked]
+        return [*tokens[: start + 1], _word("passive", Kind.MODAL), *clause]
     gets = {at for at in range(start, len(tokens) - 1) if lemmas[at] == "get" and tokens[at + 1].form is Form.PAST}
     return tokens[:start] + [
         token._replace(form=Form.PLAIN) if token.form is Form.PAST else token
         for at, token in enumerate(tokens)
         if at >= start and at not in gets and token.lemma not in {"was", "perf", "past", "passive"}
     ]
+
+
+_BEINGS: Final = listed(
+    "dog cat pet child kid baby son daughter employee employer landlord tenant boss manager partner wife husband friend"
+    " neighbor student teacher worker colleague parent mother mom father dad someone somebody person driver"
+    " seller buyer customer brother sister roommate guest company"
+)
+
+
+def _done_to(clause: Sequence[Token]) -> int | None:
+    """Where it says so: *I am sued* is not *I sue*, nor *my dog is bitten* *my dog bites*."""
+    for at, token in enumerate(clause):
+        if token.lemma in {"was", "get", "passive"}:
+            around = clause[max(0, at - 1) : at + 2]
+            being = any(each.kind is Kind.PERSON or each.lemma in _BEINGS for each in around)
+            done = any(after.form is Form.PAST for after in clause[at + 1 : at + 3])
+            return at if being and done else None
+    return None
 
 
 def _purposed(tokens: list[Token]) -> list[Token]:
@@ -259,14 +246,22 @@ def _owned(tokens: list[Token], at: int) -> list[Token]:
     return [_frame("exist"), *things, Token("@", Kind.PREPOSITION, Form.PLAIN, name=False), *owner]
 
 
+_DONE: Final = next(line.partition(" = ")[2] for line in joined_rows("macros.txt") if line.startswith("{DONE} "))
+_DEEDS: Final = frozenset(inflected(word.replace("?", "")).lemma for word in re.findall(r"[a-z?]{2,}", _DONE))
+
+
 def _active(tokens: list[Token]) -> list[Token]:
-    """*can X be cancelled* is *can i cancel X*; *how can X be changed* is *how do i change X*."""
+    """*can X be cancelled* is *can i cancel X*; *how can X be changed* is *how do i change X*. Only of what it is
+    mine to do: *can a phone be hacked* is not *can i hack a phone*.
+    """
     start = next((at for at, token in enumerate(tokens[:2]) if token.lemma == "can"), -1) + 1
     if not start or tokens[0].lemma not in {"how", "can", "¿"}:
         return tokens
     for at, token in enumerate(tokens[start : start + 6], start=start):
         if token.form is Form.PAST and token.kind is Kind.CONTENT:
             if at == start or (at + 1 < len(tokens) and tokens[at + 1].kind is not Kind.PREPOSITION):
+                return tokens
+            if token.lemma not in _DEEDS or any(each.lemma == "my" for each in tokens[start:at]):
                 return tokens
             verb = token._replace(form=Form.PLAIN)
             head = [tokens[0]] if tokens[0].lemma == "how" else [_word("can", Kind.MODAL)]

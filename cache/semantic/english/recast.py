@@ -9,16 +9,16 @@ stand there in place of each other all say the same: tests/unit/semantic/test_ru
 """
 
 import re
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from cache.semantic.english.forms import Form, inflected
 from cache.semantic.english.lexicon import WORDS, listed, rows
 from cache.semantic.english.openings import openings
 from cache.semantic.english.reading import Mark, Word
+from cache.semantic.english.used import Used, used
 
-__all__ = ["recast", "run_on"]
+__all__ = ["recast", "recast_rules", "run_on"]
 
 _LONGEST: Final = 40
 """Words; a longer sentence stays as it is, so that the patterns have a bound."""
@@ -31,6 +31,8 @@ class _Rule(NamedTuple):
     instead: tuple[str, ...]
     openings: frozenset[str] | None
     """The words that it can begin with; None for any."""
+    table: str
+    line: str
 
 
 _VERBS: Final = {
@@ -42,16 +44,10 @@ _VERBS: Final = {
 
 
 def _rules() -> list[_Rule]:
-    """Macros put in, indented lines joined to the ones before."""
-    lines: list[str] = []
+    """Macros put in."""
     macros: list[tuple[str, str]] = [("{DOING}", f"(?:{'|'.join(_VERBS)})")]
-    for line in chain(rows("macros.txt"), rows("wordings.txt"), rows("recasts.txt")):
-        if line.startswith("    "):
-            lines[-1] += line[4:]
-        else:
-            lines.append(line)
     found: list[_Rule] = []
-    for line in lines:
+    for table, line in [(each, line) for each in _TABLES for line in _lines(each)]:
         if line.startswith("{") and " = " in line:
             name, _, text = line.partition(" = ")
             macros.append((name, text))
@@ -59,8 +55,22 @@ def _rules() -> list[_Rule]:
         pattern, _, instead = line.rpartition(" => ")
         for name, text in reversed(macros):
             pattern = pattern.replace(name, text)
-        found.append(_Rule(re.compile(f" (?:{pattern})"), tuple(instead.split()), openings(pattern)))
+        found.append(_Rule(re.compile(f" (?:{pattern})"), tuple(instead.split()), openings(pattern), table, line))
     return found
+
+
+_TABLES: Final = ("macros", "wordings", "recasts")
+
+
+def _lines(table: str) -> list[str]:
+    """Indented lines joined to the ones before."""
+    lines: list[str] = []
+    for line in rows(f"{table}.txt"):
+        if line.startswith("    "):
+            lines[-1] += line[4:]
+        else:
+            lines.append(line)
+    return lines
 
 
 _RULES: Final = _rules()
@@ -76,12 +86,16 @@ def _joined(words: Sequence[Word]) -> str:
     return "".join(" " + (word.text if word.mark in _VISIBLE else f"#{word.text.replace(' ', '_')}") for word in words)
 
 
-def recast(words: list[Word]) -> list[Word]:
-    """The sentence in the one of its forms that the rest of preparing knows."""
+def recast_rules() -> Iterator[Used]:
+    return (used(rule.table, rule.line) for rule in _RULES)
+
+
+def recast(words: list[Word], notes: list[Used] | None = None) -> list[Word]:
+    """The sentence in the one of its forms that the rest of preparing knows; `notes` takes the rules."""
     for _ in range(_PASSES):
         if not words or len(words) > _LONGEST:
             break
-        again = _once(words) or _once_of_leave(words)
+        again = _once(words, notes) or _once_of_leave(words, notes)
         if again is None or [word.text for word in again] == [word.text for word in words]:
             break
         words = again
@@ -101,7 +115,7 @@ _CAN: Final = (Word("can"), Word("i"))
 _HOW: Final = (Word("how"), Word("do"), Word("i"))
 
 
-def _once_of_leave(words: list[Word]) -> list[Word] | None:
+def _once_of_leave(words: list[Word], notes: list[Used] | None) -> list[Word] | None:
     """*am I able to pay with X* by the rules for *can I pay with X*, *is there a way to* by those for *how do I*; what
     they leave of it keeps its own beginning.
     """
@@ -110,7 +124,7 @@ def _once_of_leave(words: list[Word]) -> list[Word] | None:
         if (found := opening.match(text)) is None:
             continue
         taken = found.group().count(" ")
-        again = _once([*instead, *words[taken:]])
+        again = _once([*instead, *words[taken:]], notes)
         if again is not None and [word.text for word in again[: len(instead)]] == [word.text for word in instead]:
             again = [*words[:taken], *again[len(instead) :]]
         if again is not None:
@@ -118,10 +132,12 @@ def _once_of_leave(words: list[Word]) -> list[Word] | None:
     return None
 
 
-def _once(words: list[Word]) -> list[Word] | None:
+def _once(words: list[Word], notes: list[Used] | None) -> list[Word] | None:
     text = _joined(words)
     for rule in _BY_OPENING.get(words[0].text, _BY_NONE):
         if (found := rule.pattern.fullmatch(text)) is not None:
+            if notes is not None:
+                notes.append(used(rule.table, rule.line))
             return _instead(words, text, found, rule.instead)
     return None
 

@@ -23,7 +23,7 @@ Old labels lose weight, half of it every 20,000 requests. What was seen of late 
 which late labels prove that too much is wrong are passed over, so that a change is noticed that thousands of good old
 labels would hide. A wrong audit is evaluated at once, and may only raise the threshold.
 
-A party is served by what its own labels prove, and while they are few, by what those of all prove without any one of
+A party is served by what its own labels prove, and while they are few, by what those of all prove without a minority of
 them (`evidence.Pooled`): no client can feed what opens the tier for another. Who is not vouched for, and so may be
 many, feeds only itself.
 
@@ -215,7 +215,8 @@ class Calibration:
         name = seen.group, seen.witnessed
         own = known.groups.get(name)
         if own is None:
-            full = self._groups >= self._settings.groups or len(known.groups) >= self._settings.groups_each
+            room = self._settings.groups if seen.party.vouched else self._settings.groups // 2
+            full = self._groups >= room or len(known.groups) >= self._settings.groups_each
             if seen.group == GLOBAL or full:
                 return
             own = known.groups[name] = _Group(self._settings)
@@ -223,10 +224,13 @@ class Calibration:
         yield own
 
     def _admitted(self, party: Party) -> _Known | None:
-        """Where there is no room, in place of who has fed least, unless that is enough to be served by."""
+        """Where there is no room, in place of who has fed least, unless that is enough to be served by. Who is not
+        vouched for may be many, and takes nobody's place who is; his own, whatever it proves, is taken first.
+        """
         if len(self._known) >= self._settings.parties:
-            least = min(self._known, key=lambda each: self._known[each].labels)
-            if self._known[least].labels >= self._settings.first:
+            least = min(self._known, key=lambda each: (each.vouched, self._known[each].labels))
+            enough = self._known[least].labels >= self._settings.first
+            if (enough and least.vouched >= party.vouched) or least.vouched > party.vouched:
                 return None
             self._groups -= len(self._known.pop(least).groups)
         made = self._known[party] = _Known(self._settings)

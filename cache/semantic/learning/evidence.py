@@ -2,12 +2,13 @@
 
 A party is who feeds labels: a team, a key, or whoever gets in where nobody is told apart. Labels come from what clients
 ask, so that one of them can make as many good ones as it likes. Of one party's labels nobody but itself is served; of
-what many have fed, that which would still be said if any one of them had fed nothing that is right.
+what many have fed, that which would still be said if any minority of them had fed nothing that is right.
 """
 
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
+from heapq import nlargest
 from itertools import accumulate
 from operator import sub
 from typing import Final, NamedTuple, Protocol, final
@@ -139,9 +140,10 @@ class Counts:
 
 @final
 class Pooled:
-    """Of many parties: from each edge on, without the right labels of the one that has most of them there.
+    """Of many parties: from each edge on, without the right labels of the ones that have most of them there, less than
+    half of all.
 
-    So what it says would be said without any one of them. Wrong labels count whosesoever they are. All weigh alike:
+    So what it says would be said without any of these. Wrong labels count whosesoever they are. All weigh alike:
     an edge is looked at after those above it were found good, so that the few audits there are hidden by nothing below.
     Who is not vouched for is heard when something is wrong, and is no party.
     """
@@ -161,10 +163,10 @@ class Pooled:
 
     @property
     def proving(self) -> int:
-        """Without those of the party that has most."""
+        """Without those of the parties that have most."""
         if len(self._labels) < PARTIES:
             return 0
-        return self._labels.total() - max(self._labels.values())
+        return self._labels.total() - sum(nlargest(self._colluding, self._labels.values()))
 
     def add(self, seen: Seen, at: int) -> None:
         weight = self._weight(at)
@@ -181,14 +183,18 @@ class Pooled:
 
     def above(self, at: int) -> Sequence[Sample]:
         now = self._weight(at)
-        most = _zeros()
-        for right in self._right.values():
-            most = [*map(max, most, accumulate(reversed(right)))]
+        sums = [[*accumulate(reversed(right))] for right in self._right.values()]
+        most = [sum(nlargest(self._colluding, each)) for each in zip(_zeros(), *sums, strict=True)]
         totals = map(sub, accumulate(reversed(self._total)), most)
         wrong = accumulate(reversed(self._wrong))
         # Sums that are taken in another order may differ by a hair.
         samples = [Sample(max(total, bad) / now, bad / now) for total, bad in zip(totals, wrong, strict=True)]
         return samples[::-1]
+
+    @property
+    def _colluding(self) -> int:
+        """Parties that may be in league: less than half of them."""
+        return max(1, (len(self._labels) - 1) // 2)
 
     def _weight(self, at: int) -> float:
         return self._age.weight(at, self._total, self._wrong, *self._right.values())

@@ -103,10 +103,14 @@ def test_groups() -> None:
 def test_groups_are_bounded() -> None:
     """Labels of what more there are count for their party alone; nobody takes all the room."""
     calibration = Calibration(Settings(groups=4, groups_each=2))
-    for party in map(Party, ("one", "two", "three")):
+    for party in [Party(each, vouched=True) for each in ("one", "two", "three")]:
         calibration.fold(Seen(name, 0.9, True, party=party) for name in "abc")
         assert calibration.estimate("", party).labels == 3
-    found = [calibration.estimate(name, Party(each)).labels for each in ("one", "two", "three") for name in "abc"]
+    found = [
+        calibration.estimate(name, Party(each, vouched=True)).labels
+        for each in ("one", "two", "three")
+        for name in "abc"
+    ]
     assert found == [1, 1, 3, 1, 1, 3, 3, 3, 3]
 
 

@@ -32,7 +32,7 @@ LICENSED = {
     ],
     "preposition": [
         ("Does the train have a gym?", "Is there a gym on the train?"),
-        ("Is a limit set for transfers within a day?", "Is a limit set for transfers in a day?"),
+        ("Is a limit set for transfers within the app?", "Is a limit set for transfers in the app?"),
     ],
     "order": [("What is the wifi password for guests?", "What is the guest wifi password?")],
     "typo": [
@@ -54,7 +54,7 @@ TOO_FAR = {
     "frame": ("What is the capital of Peru?", "Is the capital of Peru big?"),
     "spelling": ("How do I make a flow chart?", "How do I make a flow?"),
     "head": ("How do I clean a boiler?", "How do I clean a boiler room?"),
-    "preposition": ("Is a limit set for transfers in a day?", "Is a limit set for transfers after a day?"),
+    "preposition": ("Is a limit set for transfers in the app?", "Is a limit set for transfers after a day?"),
     "order": ("What is a glass of wine?", "What is a wine glass?"),
     "typo": ("How do I fly to Iran?", "How do I fly to Iraq?"),
     "synonym": ("How do I update my phone?", "How do I change my phone?"),
@@ -86,7 +86,7 @@ def test_one_word_that_restricts_nothing_is_told_apart() -> None:
 
 def test_every_rule_is_shown() -> None:
     """The rules of the tests are those of the metric's label, save for why a pair stays open."""
-    assert VETOES.keys() | LICENSED.keys() | {"content", "exact"} == RULES
+    assert VETOES.keys() | LICENSED.keys() | {"content", "exact", "off"} == RULES
 
 
 def test_synonyms_of_a_deployment_hold() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from cache.semantic.learning.labels import Verdict
 from proxy.semantic.budget import Held, Refused
-from proxy.semantic.judge import RESERVED, Judge
+from proxy.semantic.judge import MAX_PARTIES, RESERVED, Costs, Judge
 from tests.fakes.polling import until
 
 MARK = "m" * 32
@@ -224,3 +224,31 @@ async def test_a_dear_one_passes_the_limit_by_what_is_under_way() -> None:
     assert await asked.ask("q", "a", "b") is Verdict.UNKNOWN
     purse.spent = limit - dear
     assert await asked.ask("q", "a", "b") is Verdict.RIGHT
+
+
+async def test_who_has_cost_most_leaves_half_to_the_others() -> None:
+    """One that asks without end; but who is alone may spend all of it."""
+    told: list[str] = []
+    asked = judge(Model(said("YES"), RESERVED), told, limit=10 * RESERVED)
+    assert await asked.ask("q", "a", "b", party="alice") is Verdict.RIGHT
+    found = [await asked.ask("q", "a", "b", party="mallory") for _ in range(20)]
+    assert found.count(Verdict.RIGHT) == 4
+    assert told == ["put-off"] * 16
+    assert [await asked.ask("q", "a", "b", party="alice") for _ in range(3)] == [Verdict.RIGHT] * 3
+    alone = judge(Model(said("YES"), RESERVED), told, limit=10 * RESERVED)
+    assert [await alone.ask("q", "a", "b", party="bob") for _ in range(10)] == [Verdict.RIGHT] * 10
+
+
+def test_what_was_spent_for_whom_is_forgotten_by_halves() -> None:
+    """From day to day, and for more parties than there is room for."""
+    costs = Costs()
+    for day in range(3):
+        costs.add("alice", day, 100)
+    assert repr(costs) == "<Costs of 1 parties, 175>"
+    costs.add("bob", 2, 10)
+    assert costs.is_most("alice")
+    assert not costs.is_most("bob")
+    for number in range(2 * MAX_PARTIES):
+        costs.add(str(number), 2, 1)
+    assert repr(costs).startswith(f"<Costs of {MAX_PARTIES} parties")
+    assert not costs.is_most("alice")

@@ -65,7 +65,7 @@ class Judge:
         self.verdict = verdict
         self.spare: list[bool] = []
 
-    async def ask(self, question: str, stored: str, fresh: str, *, spare: bool = False) -> Verdict:
+    async def ask(self, question: str, stored: str, fresh: str, *, party: str = "", spare: bool = False) -> Verdict:
         self.spare.append(spare)
         return self.verdict
 

@@ -119,6 +119,39 @@ def test_nobody_takes_all_the_room() -> None:
     assert calibration.estimate("m", strangers[-1]).labels == 3
 
 
+def test_who_may_be_many_takes_nobodys_place_who_is_vouched_for() -> None:
+    """What late labels say against a threshold is not forgotten because strangers came."""
+    calibration = Calibration(Settings(max_error_rate=RATE, parties=4))
+    for party in OTHERS:
+        calibration.fold(right(party, 300))
+    calibration.fold(wrong(ALICE, 50))
+    shut = calibration.threshold("m", ALICE)
+    for number in range(20):
+        calibration.fold(right(Party(f"own:{number}"), 400))
+    assert shut > EDGES[0]
+    assert calibration.threshold("m", ALICE) == shut
+
+
+def test_who_is_vouched_for_finds_room() -> None:
+    """However much strangers have fed."""
+    calibration = Calibration(Settings(max_error_rate=RATE, parties=4, groups=8))
+    for number in range(4):
+        for group in "abcd":
+            calibration.fold(right(Party(f"own:{number}"), 400, group=group))
+    calibration.fold(right(ALICE, 400))
+    assert calibration.threshold("m", ALICE) == EDGES[0]
+    assert calibration.estimate("m", ALICE).labels == 400
+
+
+def test_a_minority_in_league_opens_it_for_nobody() -> None:
+    """Of five and more, what two have fed proves nothing to the others."""
+    few = [Party(f"team:{number}", vouched=True) for number in range(6)]
+    some = [right(party, 20) for party in few]
+    assert learned(right(MALLORY, 3_000), right(OTHERS[0], 3_000), *some).threshold("m", ALICE) == inf
+    assert learned(*some, right(MALLORY, 3_000), right(OTHERS[0], 3_000)).threshold("m", ALICE) == inf
+    assert learned(*[right(party, 200) for party in (*few, *OTHERS)]).threshold("m", ALICE) == EDGES[0]
+
+
 def test_what_is_shown_is_what_somebody_is_served_from() -> None:
     """The lowest threshold there is, and what is known of that; else who has most labels."""
     assert learned(right(MALLORY, 50), right(ALICE, 20)).lowest().labels == 70

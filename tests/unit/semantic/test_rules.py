@@ -12,6 +12,8 @@ from tests.unit.semantic.served import is_served, told
 RULES = list(rules())
 FILLED = (("#2", "#3"), ("slack", "github"), ("glass", "not glass"))
 LEAST_FILLED = 0.5
+MODAL = re.compile(r" (?:do|can|could|may|should|must|would) i(?= )")
+LEAST_MODAL = 100
 
 
 def test_no_rule_lets_unknown_words_fall() -> None:
@@ -52,6 +54,19 @@ def test_what_a_rule_keeps_still_tells_questions_apart(fills: tuple[str, str]) -
         filled += bool(pairs)
         same += [pair for pair in pairs if is_served(*pair)]
     assert filled > LEAST_FILLED * len(RULES), filled
+    assert not same, told(same)
+
+
+def test_no_rule_makes_leave_and_duty_one() -> None:
+    """What one can do is not what one must do."""
+    pairs = [
+        (asked(MODAL.sub(" can i", text)), asked(MODAL.sub(" must i", text)))
+        for rule in RULES
+        for number in range(1, re.compile(rule.expanded).groups + 1)
+        if (text := example(rule, number, "glass")) and MODAL.search(text)
+    ]
+    same = [pair for pair in pairs if is_served(*pair)]
+    assert len(pairs) > LEAST_MODAL
     assert not same, told(same)
 
 

@@ -5,21 +5,22 @@ from typing import Final
 
 from cache.semantic.english.closed import (
     ALWAYS_LIGHT,
+    DEEDS,
     HEADS,
     NOTHING_ADDED,
     REDUNDANT,
     TIMES,
 )
 from cache.semantic.english.forms import Form
-from cache.semantic.english.lexicon import HOMOGRAPHS, KNOWN, listed
+from cache.semantic.english.lexicon import listed
 from cache.semantic.english.pair.align import Alignment
+from cache.semantic.english.pair.capitals import another_in_capitals
 from cache.semantic.english.pair.order import MEASURES, reordered
 from cache.semantic.english.pair.synonyms import CONTRASTS, IMPLIED, opposite
-from cache.semantic.english.reading import Case
 from cache.semantic.english.tokens import Kind, Token
 from cache.semantic.finding import Compared, Finding
 
-__all__ = ["RULES", "cases_differ", "judged"]
+__all__ = ["RULES", "judged"]
 
 
 _VETOES: Final = (
@@ -29,7 +30,7 @@ _VETOES: Final = (
 """The gravest first."""
 _LICENCES: Final = ("case", "light", "frame", "spelling", "head", "preposition", "order", "typo", "synonym")
 """From the weakest to the strongest."""
-_REASONS: Final = ("same", "content", "exact")
+_REASONS: Final = ("same", "content", "exact", "off")
 RULES: Final = frozenset((*_VETOES, *_LICENCES, *_REASONS))
 
 _LITERAL: Final = frozenset(
@@ -44,11 +45,17 @@ _GIVING: Final = listed(
 _ALTERNATE: Final = frozenset(
     frozenset(pair.split("/"))
     for pair in (
-        "at/in in/inside in/within for/of about/regarding about/concerning regarding/concerning about/of"
+        "at/in in/inside in/within about/regarding about/concerning regarding/concerning about/of"
         " @/in @/at @/on @/for @/with via/through via/by with/via on/upon across/throughout to/toward"
     ).split()
 )
 _ALTERNATE_NEAR: Final[dict[frozenset[str], frozenset[str]]] = {
+    frozenset({"for", "of"}): listed(
+        "price cost fee charge deadline date requirement recipe reason time limit rule process procedure symptom"
+        " treatment cure cause rate salary average maximum minimum age size weight length period policy name code"
+        " address password instruction formula command shortcut word term explanation definition example benefit"
+        " advantage disadvantage risk option alternative status version"
+    ),
     frozenset({"in", "on"}): listed(
         "app website site platform account phone device dashboard page portal mac iphone android pc computer"
         " laptop windows weekend menu flight train plane bus invoice bill statement market internet web server"
@@ -83,13 +90,13 @@ _ALTERNATE_NEAR: Final[dict[frozenset[str], frozenset[str]]] = {
 
 
 _OF_FOR: Final = frozenset({"of", "for"})
+_IN_WITHIN: Final = frozenset({"in", "within"})
+"""Of places: in five days is after them."""
 _NAMING: Final = listed("what who where price")
 _HERE: Final = listed("my our")
 _SERVICES: Final = listed("newsletter app site website service team support store shop api platform product list blog")
 _DEFINING: Final = listed("define explain what who")
 _OF_A_WHOLE: Final = listed("of in on at for with from")
-_LOOKS: Final = listed("view see check read lookup monitor watch know show")
-"""What is only looked at has an owner: my credit score is not what a credit score is."""
 
 MOST_LEFT: Final = 24
 """With more words left over on a side nothing is licensed, so nothing is looked at."""
@@ -203,7 +210,7 @@ class _Leftover:
                 if (
                     tokens[at].kind is Kind.PERSON
                     and 0 < at < len(tokens) - 1
-                    and ((tokens[at].lemma == "my" and self._i_do(tokens[at - 1])) or self._pointed_at(tokens, at))
+                    and ((tokens[at].lemma == "my" and self._i_do()) or self._pointed_at(tokens, at))
                 ):
                     licences.add("light")
                 elif (licence := self._licence(tokens, at)) is not None:
@@ -233,11 +240,15 @@ class _Leftover:
             return to >= 0 and found.right[to].the
         return any(to == at + 1 and found.left[other].the for other, to in enumerate(found.partner))
 
-    def _i_do(self, before: Token) -> bool:
+    def _i_do(self) -> bool:
         """*how do I cancel a booking* is *… my booking*; *what is a credit score* is not *what is my credit score*."""
-        if before.lemma in _LOOKS:
+        left = self.found.left
+        me = next((at for at, token in enumerate(left) if token.lemma == "i"), -1)
+        if me < 0 or left[0].lemma in {"what", "who"}:
             return False
-        return any(token.lemma == "i" for token in self.found.left) and self.found.left[0].lemma not in {"what", "who"}
+        deeds = (token.lemma for token in left[me + 1 :] if token.kind in {Kind.CONTENT, Kind.COMPARATIVE})
+        deed = next(deeds, "")
+        return deed in DEEDS
 
     def _licence(self, tokens: tuple[Token, ...], at: int) -> str | None:
         token = tokens[at]
@@ -321,12 +332,18 @@ def _alternate(found: Alignment, at: int, to: int) -> bool:
     pair = frozenset({found.left[at].lemma, found.right[to].lemma})
     if not _same_place(found, at, to) or (pair == _OF_FOR and at and found.left[at - 1].lemma in MEASURES):
         return False
+    if pair == _IN_WITHIN and any(_is_time(token) for token in found.left[at + 1 : at + 3]):
+        return False
     if pair in _ALTERNATE:
         return True
     near = _ALTERNATE_NEAR.get(pair)
     return near is not None and any(
         token.lemma in near for token in (*found.left[max(0, at - 3) : at + 4], *found.right[max(0, to - 3) : to + 4])
     )
+
+
+def _is_time(token: Token) -> bool:
+    return token.kind is Kind.NUMBER or token.lemma in TIMES
 
 
 def _same_place(found: Alignment, at: int, to: int) -> bool:
@@ -341,36 +358,9 @@ def _same_place(found: Alignment, at: int, to: int) -> bool:
     )
 
 
-_WRITTEN_SMALL: Final = listed(
-    "pin sim id pdf app vat gym sms tv pc ok usb api url ip iban isa atm ceo seo cpu gpu hiv dna rna nasa faq irs eta"
-    " hdmi usa uk eu iso gif jpeg json sim uber ups dvd asap eur euro visa iphone wifi ikea nato esta"
-)
-"""Abbreviations that are as often written in small letters, and no other word there."""
-_VOWELS: Final = frozenset("aeiouy")
-
-
-def cases_differ(left: Sequence[Token], right: Sequence[Token]) -> bool:
-    """Of two equal words one is a name: Windows and windows, REST and rest."""
-    return any(map(_another_in_capitals, left, right))
-
-
-def _another_in_capitals(one: Token, other: Token) -> bool:
-    cases = {one.case, other.case}
-    if len(cases) == 1 or one.kind is not Kind.CONTENT:
-        return False
-    if Case.CAPITALS in cases:
-        return _is_a_word(one.lemma)
-    return cases == {Case.SMALL, Case.NAME} and (one.lemma in HOMOGRAPHS or other.lemma in HOMOGRAPHS)
-
-
-def _is_a_word(lemma: str) -> bool:
-    """In small letters it is another word than in capitals: rest, soap, but not sql. A long one is only stressed."""
-    return 1 < len(lemma) < 6 and lemma in KNOWN and lemma not in _WRITTEN_SMALL and not _VOWELS.isdisjoint(lemma)
-
-
 def _cases_differ(found: Alignment) -> bool:
     pairs = [(found.left[at], found.right[to]) for at, to in enumerate(found.partner) if to >= 0]
-    return any(one.lemma == other.lemma and _another_in_capitals(one, other) for one, other in pairs)
+    return any(one.lemma == other.lemma and another_in_capitals(one, other, found.left) for one, other in pairs)
 
 
 def _tenses_differ(found: Alignment) -> bool:

@@ -10,7 +10,24 @@ from cache.semantic.english.tokens import Kind, Token
 __all__ = ["MEASURES", "reordered"]
 
 _UNORDERED: Final = frozenset({Kind.MODAL, Kind.LIGHT})
-_COMPOUNDING: Final = frozenset({"of", "for", "on"})
+_PRICED: Final = listed(
+    "price cost fee tax discount limit interest name balance date warranty guarantee detail number address rate refund"
+    " deadline password code policy requirement"
+)
+_COMPOUNDING: Final = {
+    "of": frozenset[str](),
+    "for": _PRICED
+    | listed(
+        "charge insurance form recipe charger battery appointment application license permit subscription membership"
+        " deposit time hour size weight age allowance visa fine penalty schedule timetable menu rule reservation"
+        " process procedure symptom treatment shortcut setting key command season exam test course lesson training"
+        " support service booking"
+    ),
+    "on": _PRICED,
+}
+"""Heads that a preposition may follow where a compound has them last: the fee for delivery is the delivery fee, but a
+ticket for parking no parking ticket. Behind *of* any may stand but for `_NO_HEADS`.
+"""
 _OWNERS: Final = listed("my your our his her their")
 _SYMMETRIC: Final = listed("difference similarity distinction relationship comparison connection distance far")
 MEASURES: Final = listed(
@@ -21,7 +38,7 @@ _NO_HEADS: Final = MEASURES | listed(
     "number type kind sort function order version class method member object pointer reference level line row column"
     " page index array list set group sum count total value key state stage side top end part half majority head field"
     " property variable constant operator element block table view test case model form school law act board house"
-    " man woman king string interface instance thread process"
+    " man woman king string interface instance thread process photo picture video image history letter master"
 )
 """The number of rows is no row number, a function of a class no class function."""
 _JOINING: Final = frozenset({"and", "or", "versus", "but"})
@@ -89,12 +106,17 @@ def _between(found: Alignment, firsts: Sequence[tuple[int, int]], seconds: Seque
     right_gap = range(seconds[-1][1] + 1, firsts[0][1])
     for at in left_gap:
         if found.partner[at] < 0 and found.left[at].lemma in _COMPOUNDING and len(left_gap) == 1 and not right_gap:
-            return None if heads & _NO_HEADS else at
+            return at if _may_compound(found.left[at].lemma, heads) else None
     heads = {found.right[seconds[-1][1]].lemma}
     for at in right_gap:
         if not found.taken[at] and found.right[at].lemma in _COMPOUNDING and len(right_gap) == 1 and not left_gap:
-            return None if heads & _NO_HEADS else -1 - at
+            return -1 - at if _may_compound(found.right[at].lemma, heads) else None
     return None
+
+
+def _may_compound(preposition: str, heads: set[str]) -> bool:
+    wanted = _COMPOUNDING[preposition]
+    return heads.isdisjoint(_NO_HEADS) and (not wanted or not heads.isdisjoint(wanted))
 
 
 def _is_noun(found: Alignment, block: Sequence[tuple[int, int]]) -> bool:

@@ -10,6 +10,7 @@ from cache.semantic.english.phrases import COLLOCATIONS
 from cache.semantic.english.prepare import assembled, is_known
 from cache.semantic.english.reading import Case, Mark, Word
 from cache.semantic.english.tokens import Prepared
+from cache.semantic.english.used import Used
 
 __all__ = ["repaired"]
 
@@ -46,8 +47,10 @@ _MOST: Final = 4
 """So many misspelt words in one question, and no more."""
 
 
-def repaired(one: Prepared, other: Prepared) -> Prepared | None:
-    """`one` with its unknown words as the other spells them; None where there is nothing to repair."""
+def repaired(one: Prepared, other: Prepared, notes: list[Used] | None = None) -> Prepared | None:
+    """`one` with its unknown words as the other spells them; None where there is nothing to repair. `notes` takes the
+    rules that had a part in preparing it again.
+    """
     if one.exact or other.exact or len(one.unknown) > 4 * _MOST or len(other.read.words) > _LONGEST:
         return None
     words = one.read.words
@@ -77,7 +80,7 @@ def repaired(one: Prepared, other: Prepared) -> Prepared | None:
         return None
     rewritten = tuple(new for at, word in enumerate(words) for new in changed.get(at, (word,)))
     grown = len(rewritten) - len(words)
-    return assembled(one.read._replace(words=rewritten, payload=one.read.payload + grown))
+    return assembled(one.read._replace(words=rewritten, payload=one.read.payload + grown), notes)
 
 
 def _in_collocations(

@@ -1,15 +1,18 @@
 """Which words stand for each other, which are opposites, which exclude each other."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, final
 
 from cache.semantic.english.forms import inflected
-from cache.semantic.english.lexicon import NAMES, rows
+from cache.semantic.english.lexicon import NAMES, joined_rows, rows
 from cache.semantic.english.reading import Case
 from cache.semantic.english.tokens import Token
+from cache.semantic.english.used import Used, used
 
-__all__ = ["ANTONYMS", "CONTRASTS", "IMPLIED", "Synonyms", "opposite"]
+__all__ = ["ANTONYMS", "CONTRASTS", "IMPLIED", "THINGS", "Synonyms", "class_rules", "opposite"]
 
+OWN: Final = "semantic.synonyms"
+"""The rule of classes that are the deployment's own."""
 _NEAR: Final = 5
 """How many tokens away the word may be that a synonym depends on."""
 _PREFIXES: Final = ("un", "in", "im", "ir", "il", "dis", "non", "de", "mis", "re", "anti")
@@ -38,12 +41,40 @@ def _contrasts() -> dict[str, frozenset[int]]:
     return {word: frozenset(numbers) for word, numbers in table.items()}
 
 
+def _beside(table: str) -> Iterator[tuple[str, frozenset[str]]]:
+    """Lines `what < words` of a table, where `@name = words` defines a set to be used as `@name`."""
+    sets: dict[str, list[str]] = {}
+    for line in joined_rows(table):
+        what, found, words = line.partition(" < ")
+        if found:
+            yield what, frozenset(_lemma(each) for word in words.split() for each in sets.get(word, (word,)))
+        else:
+            name, _, words = line.partition(" = ")
+            sets[name] = words.split()
+
+
 def _implied() -> dict[str, frozenset[str]]:
     table: dict[str, set[str]] = {}
-    for heads, _, words in (line.partition(" < ") for line in rows("implied.txt")):
-        for word in words.split():
+    for heads, words in _beside("implied.txt"):
+        for word in words:
             table.setdefault(word, set()).update(heads.split())
     return {word: frozenset(heads) for word, heads in table.items()}
+
+
+def _things() -> dict[str, frozenset[str]]:
+    table: dict[str, frozenset[str]] = {}
+    for names, words in _beside("things.txt"):
+        table |= {name: words | table.get(name, frozenset()) for name in names.split()}
+    return table
+
+
+def _apart() -> dict[frozenset[str], frozenset[str]]:
+    table: dict[frozenset[str], frozenset[str]] = {}
+    for sides, words in _beside("apart.txt"):
+        ones, _, others = sides.partition(" | ")
+        pairs = (frozenset({one, other}) for one in ones.split() for other in others.split())
+        table |= {pair: words | table.get(pair, frozenset()) for pair in pairs}
+    return table
 
 
 ANTONYMS: Final = _antonyms()
@@ -51,6 +82,14 @@ CONTRASTS: Final = _contrasts()
 """The classes, by number, whose members exclude each other: weekdays, nations, payers."""
 IMPLIED: Final = _implied()
 """Words that go without saying, and beside which."""
+APART: Final = _apart()
+"""Pairs of words, and beside which they are no synonyms."""
+THINGS: Final = _things()
+"""Things whose name is a common word, and the words that tell that the thing is meant."""
+
+
+def class_rules() -> Iterator[Used]:
+    return (used("synonyms", line) for line in _LINES)
 
 
 def opposite(one: str, other: str) -> bool:
@@ -82,18 +121,30 @@ class Synonyms:
         return f"<Synonyms {len(self._contexts)} classes, {len(self._forbidden) // 2} pairs forbidden>"
 
     def same(self, left: Sequence[Token], at: int, right: Sequence[Token], to: int) -> bool:
+        return self._class_of(left, at, right, to) >= 0
+
+    def rule(self, left: Sequence[Token], at: int, right: Sequence[Token], to: int) -> Used | None:
+        """By which they are the same; None where they are not."""
+        number = self._class_of(left, at, right, to)
+        if number < 0:
+            return None
+        return used("synonyms", _LINES[number]) if number < len(_LINES) else Used(OWN, "")
+
+    def _class_of(self, left: Sequence[Token], at: int, right: Sequence[Token], to: int) -> int:
+        """-1 for none."""
         one, other = left[at].lemma, right[to].lemma
         mine = self._classes.get(one)
         if Case.NAME in {left[at].case, right[to].case} and not (_is_name(one) and _is_name(other)):
-            return False
+            return -1
         if mine is None or (one, other) in self._forbidden:
-            return False
+            return -1
         for number in self._classes.get(other, ()):
             if number in mine:
                 context = self._contexts[number]
                 if not context or (_near(context, left, at) and _near(context, right, to)):
-                    return True
-        return False
+                    apart = APART.get(frozenset({one, other}), frozenset())
+                    return -1 if any(token.lemma in apart for token in (*left, *right)) else number
+        return -1
 
 
 def _is_name(lemma: str) -> bool:
@@ -111,22 +162,24 @@ def _both(word: str) -> tuple[str, ...]:
     return (lemma, word) if word.endswith("ing") and lemma != word else (lemma,)
 
 
-def _read() -> tuple[dict[str, tuple[int, ...]], tuple[frozenset[str], ...]]:
+def _read() -> tuple[dict[str, tuple[int, ...]], tuple[frozenset[str], ...], tuple[str, ...]]:
     """Lines `word word … [| context …]`; `@name = words` defines a context to be used as `@name`."""
     sets: dict[str, list[str]] = {}
     table: dict[str, list[int]] = {}
     contexts: list[frozenset[str]] = []
+    lines: list[str] = []
     for line in rows("synonyms.txt"):
         if line.startswith("@"):
             name, _, words = line.partition("=")
             sets[name.strip()] = [each for word in words.split() for each in _both(word)]
             continue
+        lines.append(line)
         members, _, near = line.partition("|")
         contexts.append(frozenset(word for item in near.split() for word in sets.get(item, _both(item))))
         for member in members.split():
             for word in _both(member):
                 table.setdefault(word, []).append(len(contexts) - 1)
-    return {word: tuple(numbers) for word, numbers in table.items()}, tuple(contexts)
+    return {word: tuple(numbers) for word, numbers in table.items()}, tuple(contexts), tuple(lines)
 
 
-_CLASSES, _CONTEXTS = _read()
+_CLASSES, _CONTEXTS, _LINES = _read()
