@@ -73,7 +73,8 @@ class Plain:
 def look_through(exchange: Exchange, body: bytes, headers: Headers) -> None:
     """A whole answer. What is short is looked through when it is needed."""
     if len(body) <= WHOLE:
-        exchange.usage_text = _readable(body, headers)
+        coding = header(headers, b"content-encoding")
+        exchange.usage_text = body if not coding or coding == IDENTITY else _decoded(body, coding)
         return
     found = brief(body) if len(body) <= MAX_READ else at_ends(body[:HEAD], body[-TAIL:])
     _tell(exchange, found, len(body), body[-TAIL:])
@@ -87,11 +88,8 @@ def _tell(exchange: Exchange, usage: bytes, came: int, tail: bytes) -> None:
         exchange.upstream_bytes, exchange.tail = came, tail
 
 
-def _readable(body: bytes, headers: Headers) -> bytes:
-    """What may tell its usage; some upstreams encode whatever they are asked for."""
-    coding = header(headers, b"content-encoding")
-    if not coding or coding == IDENTITY:
-        return body
+def _decoded(body: bytes, coding: bytes) -> bytes:
+    """Some upstreams encode whatever they are asked for."""
     try:
         plain = decode(coding, body, MAX_DECODED)
     except Undecodable:

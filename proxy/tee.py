@@ -19,7 +19,7 @@ from proxy.openai.openings import opening
 from proxy.openai.splitting import HELD, WHOLE, end_of_events
 from proxy.openai.sse import Event, EventReader
 from proxy.openai.tokens import sum_usages
-from proxy.openai.usage import BEGINS, brief, error_of, merged, usage_of
+from proxy.openai.usage import BEGINS, brief, cut_told, error_of, merged, usage_of
 from proxy.plain import Plain, look_through
 from proxy.upstream.whole_events import is_event_stream
 
@@ -33,7 +33,8 @@ FIRST: Final = b'"%b"' % BEGINS.encode()
 RECENT: Final = 8
 """Frames at the end of a stream that are looked into: usage, closing events, `[DONE]`."""
 SEEN: Final = 4_096
-"""Bytes at the end of a stream of chunks that are no whole frames, from which its length in tokens is told."""
+"""Bytes at the end of a stream from which its length in tokens is told, and what a last event used that is too large
+to be read."""
 MAX_KEPT_EVENT: Final = 4_096
 """Bytes of an event that may wait to be looked through for its usage."""
 MAX_LATE_BODY: Final = 1 << 20
@@ -262,7 +263,7 @@ class _Stream:
         self._unframe()
         recent = b"".join(self._recent)
         self._recent.clear()
-        self._seen = recent or self._seen
+        self._seen = recent if len(recent) >= SEEN else (self._seen + recent)[-SEEN:]
         self._look_at(recent)
 
     def _look_at(self, data: bytes) -> None:
@@ -310,6 +311,7 @@ class _Stream:
             self._catch_up()
         first, last = self._first_usage, self._last_usage
         usage = merged(first, last) if first else last if len(last) <= MAX_KEPT_EVENT else brief(last)
+        usage = usage or cut_told(self._seen)
         if usage:
             exchange.usage_text = usage
         if (first and not last) or not (exchange.usage_text or exchange.calls):

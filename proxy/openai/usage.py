@@ -7,11 +7,12 @@ Answers come from upstreams of every kind, so that these functions are total: wh
 understand is no usage and no error, never an exception.
 """
 
+import re
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from proxy.openai.ends import members_at
+from proxy.openai.ends import TAIL, members_at
 from proxy.openai.sse import EventReader
 from proxy.openai.tokens import tokens_of
 
@@ -20,6 +21,7 @@ __all__ = [
     "Report",
     "at_ends",
     "brief",
+    "cut_told",
     "error_of",
     "last_told",
     "merged",
@@ -31,9 +33,12 @@ __all__ = [
 
 BEGINS: Final = "message_start"
 """The type of the event that begins a stream of Anthropic's, and tells what went in."""
+FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
+"""What an event begins with."""
 MAX_NAME: Final = 256
 OPEN: Final = ord("{")
 _NULL: Final = msgspec.Raw(b"null")
+_BLANK: Final = re.compile(rb"(?:\r\n|\r|\n){2}")
 
 
 class _Usage(msgspec.Struct, gc=False):
@@ -150,7 +155,17 @@ def last_told(events: bytes) -> bytes:
     for event in reversed(EventReader().feed(events)):
         if found := brief(event.data):
             return found
-    return b""
+    return cut_told(events[-TAIL:])
+
+
+def cut_told(tail: bytes) -> bytes:
+    """As `brief`, of an event that is too large to be held, by its end: whatever `tail` begins with, if that is no
+    whole event. Its usage stands on the top, or in the last object there, as of a response.
+    """
+    if b'"usage"' not in tail or tail.startswith(FIELDS):
+        return b""
+    text = _BLANK.split(tail, maxsplit=1)[0].rstrip()
+    return at_ends(b"", text) or at_ends(b"", text[:-1])
 
 
 def merged(first: bytes, last: bytes) -> bytes:

@@ -171,16 +171,20 @@ class UpstreamCall:
 
     def _lines(self, exchange: Exchange, key: bytes) -> bytes:
         """Clients send the same few heads over and over: what goes upstream is written once for each."""
-        asked = key, exchange.credential, _not_sent(exchange), exchange.upgrade
+        route = exchange.route
+        not_sent = PASSED if exchange.method != "POST" else READ
+        if route is not None and route.cacheable:
+            not_sent = KEPT
+        asked = key, exchange.credential, not_sent, exchange.upgrade
         found = self._written.get(exchange.headers)
         if found is not None and found[0] == asked:
             return found[1]
-        lines = field_lines(self._headers(exchange, key))
+        lines = field_lines(self._headers(exchange, key, not_sent))
         if len(lines) <= MAX_LINES:
             self._written.put(exchange.headers, (asked, lines))
         return lines
 
-    def _headers(self, exchange: Exchange, key: bytes) -> Headers:
+    def _headers(self, exchange: Exchange, key: bytes, not_sent: Collection[bytes]) -> Headers:
         headers = exchange.headers
         if self._private or key:
             headers = without_credentials(headers, exchange.credential)
@@ -189,19 +193,12 @@ class UpstreamCall:
             headers += self._fields
         if key:
             headers.append((self._key_field, self._key_prefix + key))
-        not_sent = _not_sent(exchange)
         headers = [line for line in headers if line[0] not in not_sent]
         if not_sent is not PASSED:
             headers.append(IDENTITY)
         if exchange.upgrade:
             headers = [line for line in headers if line[0] not in NOT_NEGOTIATED]
         return headers
-
-
-def _not_sent(exchange: Exchange) -> Collection[bytes]:
-    if exchange.route is not None and exchange.route.cacheable:
-        return KEPT
-    return READ if exchange.method == "POST" else PASSED
 
 
 def _path_to(base: str) -> Callable[[str], bytes]:

@@ -93,6 +93,25 @@ async def test_d3_a_large_answer_is_paid_for(
 
 @alone
 @cached
+async def test_d3_a_large_event_is_paid_for(
+    start_team: StartTeam,
+    upstream: ScriptedUpstream,
+    cached: bool,  # noqa: FBT001  (pytest gives it)
+) -> None:
+    """A stream of images has its usage behind the last of them."""
+    part = b'data: {"type":"image_generation.partial_image","b64_json":"%b"}\n\n' % (b"A" * 1_500_000)
+    last = b'data: {"type":"image_generation.completed","b64_json":"%b","usage":%b}\n\n'
+    upstream.script(event_stream([part, last % (b"A" * 1_500_000, msgspec.json.encode(DRAWN))]))
+    team = await start_team(cache__enabled=cached)
+    alice = await team.key(budgets={"usd_per_day": 0.1})
+    asked = {"model": "m-image", "prompt": "x", "stream": True, "partial_images": 1}
+    await team.ask(alice, asked, target="/v1/images/generations")
+    (row,) = await team.rows(1)
+    assert told(row) == ({"input": 50, "output": 6240, "images": 1}, DRAWN_USD, False)
+
+
+@alone
+@cached
 async def test_d3_a_large_answer_that_tells_nothing_is_estimated(
     start_team: StartTeam,
     upstream: ScriptedUpstream,

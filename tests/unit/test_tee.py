@@ -285,6 +285,23 @@ async def test_a_last_event_that_holds_all_is_not_kept(home: House) -> None:
     assert len(exchange.usage_text) < 200
 
 
+@pytest.mark.parametrize("then", [[], [DONE], [b"\n", DONE]], ids=["last", "not last", "in parts"])
+@pytest.mark.parametrize("inside", [False, True], ids=["image", "response"])
+async def test_an_event_that_is_too_large_to_be_read(home: House, *, inside: bool, then: list[bytes]) -> None:
+    """What it reports is found all the same, at its end."""
+    reply = FakeReply(content_type=EVENTS)
+    path = "/v1/responses" if inside else "/v1/images/generations"
+    exchange, client, task = await _begin(home, reply, STREAM, path=path)
+    image = b'{"b64_json":"%b",%b,"service_tier":"flex"}' % (b"A" * 1_500_000, USED)
+    text = b'{"type":"response.completed","response":%b}' % image if inside else image
+    event = b"event: x\ndata: %b\n\n" % text
+    reply.push(FRAME, *[event[at : at + 60_000] for at in range(0, len(event), 60_000)], *then)
+    reply.end()
+    await task
+    assert client.body == FRAME + event + b"".join(then)
+    assert report_of(exchange.usage_text) == Report({"input_tokens": 50, "output_tokens": 6240}, "", "flex")
+
+
 async def test_the_first_frame_leaves_at_once(home: House) -> None:
     """Nothing waits for a second frame, nor for the head's reader to wake."""
     reply = FakeReply(content_type=EVENTS)

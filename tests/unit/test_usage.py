@@ -10,6 +10,7 @@ from proxy.openai.usage import (
     Report,
     at_ends,
     brief,
+    cut_told,
     error_of,
     last_told,
     merged,
@@ -194,6 +195,35 @@ def test_the_last_of_some_events_that_reports() -> None:
     events = first + last + b'data: {"usage":null}\n\n' + b"data: [DONE]\n\n"
     assert report_of(last_told(events)) == Report({"x": 2}, "m", "flex")
     assert last_told(b'data: {"usage":null}\n\n') == last_told(b"data: [DONE]\n\n") == b""
+
+
+CUT = [
+    (b'AAAA","size":"1024x1024","usage":{"x":2}}\n\n', Report({"x": 2}, "", "")),
+    (b'AAAA","usage":{"x":2}}\r\n\r\ndata: [DONE]\r\n\r\n', Report({"x": 2}, "", "")),
+    (b'AAAA"}],"service_tier":"flex","usage":{"x":2},"user":null,"metadata":{}}}\n\n', Report({"x": 2}, "", "flex")),
+    (b'AAAA"}],"usage":{"x":2},"user":null}}\n\ndata: {"usage":{"x":3}}\n\n', Report({"x": 2}, "", "")),
+    (b'AAAA","usage":null}\n\ndata: {"usage":{"x":3}}\n\n', None),
+    (b'data: {"type":"x","item":{"usage":{"x":2}}}\n\n', None),
+    (b'event: x\ndata: {"type":"x","item":{"usage":{"x":2}}}\n\n', None),
+    (b'AAAA \\"usage\\":{\\"x\\":2}}"}\n\n', None),
+    (b'AAAA","usage":{"x":2', None),
+    (b"", None),
+]
+
+
+@pytest.mark.parametrize(("tail", "report"), CUT)
+def test_the_end_of_an_event_that_is_too_large(tail: bytes, report: Report | None) -> None:
+    """An image with its usage, or a response that holds one; not what stands in a text, or in a whole event."""
+    assert report_of(cut_told(tail)) == report
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_the_last_event_that_reports_may_be_too_large(inside: bool) -> None:  # noqa: FBT001  (pytest gives it)
+    """To be read as one."""
+    image = b'{"b64_json":"%b","usage":{"x":2}}' % (b"A" * (1 << 20))
+    text = b'{"type":"response.completed","response":%b}' % image if inside else image
+    events = b'data: {"usage":null}\n\ndata: %b\n\ndata: [DONE]\n\n' % text
+    assert report_of(last_told(events)) == Report({"x": 2}, "", "")
 
 
 START = (
