@@ -5,8 +5,9 @@ number that grows from lease to lease of a key: an answer is refused if somebody
 So a leader who slept through the end of his lease overwrites nothing that a later one made; what was made without
 a lease is told from older answers by its age, when it is put.
 
-Others poll. A subscription would tell them sooner, by some 50 ms after seconds of waiting for a model, and would
-have to be looked after where it matters least to save milliseconds: while Redis freezes or changes masters.
+Others poll, and leave word each time that they wait, so that a leader whose own clients have left knows whether to go
+on. A subscription would tell them sooner, by some 50 ms after seconds of waiting for a model, and would have to be
+looked after where it matters least to save milliseconds: while Redis freezes or changes masters.
 """
 
 import asyncio
@@ -32,10 +33,13 @@ UNSHARED: Final = "-"
 MARK: Final = UNSHARED.encode()
 FIRST_LOOK: Final = 0.01
 LAST_LOOK: Final = 0.1
+WORD: Final = 0.75
+"""Seconds for which it is known that somebody waits: several looks, so that a busy process is not taken for gone."""
 
 TAKE: Final = Script.read("lease_take")
 KEEP: Final = Script.read("lease_keep")
 DROP: Final = Script.read("lease_drop")
+WAIT: Final = Script.read("lease_wait")
 
 
 @final
@@ -161,10 +165,11 @@ class Leases:
         clock = asyncio.get_running_loop().time
         deadline = clock() + seconds
         lease, fence, _ = keys(self._namespace, key)
+        names, words = [lease, _waiting(self._namespace, key)], [int(WORD * 1_000)]
         pause = FIRST_LOOK
         while True:
             try:
-                if not await self._link.call("EXISTS", lease):
+                if not await self._link.script(WAIT, names, words):
                     last = await self._link.call("GET", fence)
                     return Waited.UNSHARED if isinstance(last, bytes) and last.endswith(MARK) else Waited.OVER
             except (ConnectionError, TimeoutError):
@@ -174,6 +179,15 @@ class Leases:
                 return Waited.TIMEOUT
             await asyncio.sleep(min(pause, left))
             pause = min(pause * 2, LAST_LOOK)
+
+    async def awaited(self, lease: Lease) -> bool:
+        """Whether somebody waits for its end; False also where that can't be told."""
+        if lease.state is not LeaseState.HELD:
+            return False
+        try:
+            return bool(await self._link.call("EXISTS", _waiting(self._namespace, lease.key)))
+        except (ConnectionError, TimeoutError):
+            return False
 
     async def close(self) -> None:
         """Ends all leases that are still held."""
@@ -206,3 +220,7 @@ class Leases:
 def keys(namespace: str, key: str) -> list[str]:
     """Of the lease, the fence and the entry: in one slot of a cluster, and those of other keys in others."""
     return [f"{namespace}:{kind}:{{{key}}}" for kind in ("l", "f", "e")]
+
+
+def _waiting(namespace: str, key: str) -> str:
+    return f"{namespace}:w:{{{key}}}"

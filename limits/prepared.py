@@ -77,7 +77,7 @@ class Taken(Grant):
                 if elapsed > 0 and missing:
                     missing = missing - elapsed * where if missing > elapsed * where else 0
                 missing += more * UNIT
-                meter.missing = 0 if missing < 0 else missing if missing < LARGEST else LARGEST
+                meter.missing = 0 if missing < 0 else min(LARGEST, missing)
             else:
                 meter.add(more, where)
         for subject, count in holds:
@@ -122,9 +122,7 @@ class Prepared:
                 meter.rate = amount
                 if missing and elapsed > 0:
                     missing -= elapsed * amount
-                    if missing < 0:
-                        missing = 0
-                    meter.missing = missing
+                    meter.missing = missing = max(0, missing)
                 if missing + (cost or 1) * UNIT > full:
                     self._give_back(found, costs, figures)
                     return None

@@ -188,7 +188,13 @@ class Accounts:
                 *(declared_key(name, section) for name, section in config.keys.declared.items()),
             ]
         )
-        return VirtualKeys(self._table, scope=config.cache.scope, wall=WALL, refused=self._metrics.money.key_refused)
+        return VirtualKeys(
+            self._table,
+            scope=config.cache.scope,
+            listing=config.keys.listing == "all",
+            wall=WALL,
+            refused=self._metrics.money.key_refused,
+        )
 
     def bills(self, config: Config) -> Bills:
         overrides = [override_of(pattern, table) for pattern, table in config.prices.models.items()]
@@ -209,6 +215,11 @@ class Accounts:
             clock=self._clock,
             own=own,
         )
+
+    @property
+    def expect(self) -> Callable[[], object] | None:
+        """Told of each request that is sent; None: nothing is written down."""
+        return self._ledger.expect if self._ledger is not None else None
 
     def metering(self, config: Config, bills: Bills) -> Metering | None:
         """None: nobody is limited, and nothing is written down."""

@@ -259,7 +259,8 @@ class App:
         pools = {name: self._pool(name, upstream, config, resolver) for name, upstream in config.upstreams.items()}
         bills = self._accounts.bills(config)
         metering = self._accounts.metering(config, bills)
-        plan = self._upstreams.plan(config, pools, metering.limits if metering is not None else None)
+        charge = metering.limits if metering is not None else None
+        plan = self._upstreams.plan(config, pools, charge, self._accounts.expect)
         http = config.http
         tee = Tee(bills, CLOCK)
         own = OwnCalls(plan.router, tee, self._accounting, self._call_id, CLOCK)

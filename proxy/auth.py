@@ -9,11 +9,13 @@ from urllib.parse import unquote_to_bytes
 
 from cache.fingerprint import QUALIFYING, scope_of
 from proxy.errors import Failure, Kind
-from proxy.exchange import Exchange, Headers, header
+from proxy.exchange import Exchange, Headers, Screen, header
 from proxy.keys.key import Permission, Refusal, VirtualKey
+from proxy.keys.listing import lists
 from proxy.keys.table import Table
 from proxy.ledger.row import OWN_KEY
 from proxy.openai.models import model_in
+from proxy.openai.sessions import models_asked
 from proxy.routes import Route
 
 __all__ = ["CREDENTIAL_FIELDS", "Auth", "PassThrough", "VirtualKeys", "tells_who", "without_credentials"]
@@ -83,6 +85,9 @@ class Auth(Protocol):
     def permit(self, exchange: Exchange, route: Route) -> None:
         """Once it is known what is asked. Raises Failure: MODEL_NOT_FOUND, ENDPOINT_NOT_ALLOWED."""
 
+    def screen(self, exchange: Exchange) -> Screen | None:
+        """Of what the client of a WebSocket session says; None: it may say everything."""
+
     def still(self, exchange: Exchange) -> bool:
         """Whether a request that is the same as one before is still one's that may ask it, and whose scope it is."""
 
@@ -108,6 +113,9 @@ class PassThrough:
 
     def permit(self, exchange: Exchange, route: Route) -> None:
         """The upstream decides."""
+
+    def screen(self, exchange: Exchange) -> Screen | None:
+        """The same."""
 
     def still(self, exchange: Exchange) -> bool:
         return True
@@ -139,12 +147,22 @@ class _Holder(NamedTuple):
 
 @final
 class VirtualKeys:
-    """Only those whose keys are in the table. `wall` is in seconds since the epoch; `refused` is told why not."""
+    """Only those whose keys are in the table. `wall` is in seconds since the epoch; `refused` is told why not.
+
+    `listing`: every key may list what others have made.
+    """
 
     def __init__(
-        self, table: Table, *, scope: Scope, wall: Callable[[], float], refused: Callable[[str], object]
+        self,
+        table: Table,
+        *,
+        scope: Scope,
+        listing: bool,
+        wall: Callable[[], float],
+        refused: Callable[[str], object],
     ) -> None:
         self._table = table
+        self._listing = listing
         self._scope = scope
         self._wall = wall
         self._refused = refused
@@ -195,7 +213,15 @@ class VirtualKeys:
 
     def permit(self, exchange: Exchange, route: Route) -> None:
         key = exchange.key
-        if key is None or not (key.models or key.endpoints):
+        if key is None:
+            return
+        makes = exchange.method == "POST" and route.json_body
+        if not (makes or self._listing or key.may_list(route.name)) and lists(exchange.method, exchange.path):
+            self._refused(Permission.ENDPOINT.value)
+            raise Failure(
+                Kind.ENDPOINT_NOT_ALLOWED, "This API key may not list what all who use this gateway have made."
+            )
+        if not (key.models or key.endpoints):
             return
         # A path may name another model than the query of an upgrade does.
         for model in {exchange.model or model_in(exchange.path), model_in(exchange.path) or exchange.model}:
@@ -213,6 +239,25 @@ class VirtualKeys:
                 raise Failure(Kind.ENDPOINT_NOT_ALLOWED)
             case _ as never:
                 assert_never(never)
+
+    def screen(self, exchange: Exchange) -> Screen | None:
+        key, route = exchange.key, exchange.route
+        if key is None or route is None or not key.models:
+            return None
+        # What an alias stands for was permitted by another name.
+        begun_with = {exchange.model, exchange.sent_model}
+
+        def look(event: bytes) -> Failure | None:
+            try:
+                for model in models_asked(event) - begun_with:
+                    self._permit(key, model, route)
+            except Failure as failure:
+                return failure
+            except ValueError:
+                return Failure(Kind.INVALID_REQUEST, detail="an event of which can't be told what model it asks for")
+            return None
+
+        return look
 
     def still(self, exchange: Exchange) -> bool:
         holder = self._heads.get(exchange.headers)

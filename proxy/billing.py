@@ -9,15 +9,16 @@ from types import MappingProxyType
 from typing import Final, NamedTuple, final
 
 from proxy.errors import Failure
-from proxy.exchange import CacheNote, Exchange, header
+from proxy.exchange import CacheNote, Exchange, Outcome, header
 from proxy.ledger.row import MICROSECONDS, Row
 from proxy.limiting.bill import NOTHING, Bill
 from proxy.limiting.measure import Measure
-from proxy.limiting.stage import BLIND, NAMING, Limits
+from proxy.limiting.orders import BLIND, NAMING, makes
+from proxy.limiting.stage import Limits
 from proxy.openai.answered import is_pending, output_cut, output_in, output_streamed
 from proxy.openai.tokens import tokens_of, used_of
 from proxy.openai.usage import Report, report_of, told, usage_of
-from proxy.routes import HEALTH
+from proxy.routes import HEALTH, Route
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.prices import Prices, Tier, tier_of
 
@@ -27,8 +28,6 @@ MAX_WORTHS: Final = 4_096
 MAX_USAGE: Final = 1_024
 """Bytes of a usage object whose price is remembered."""
 MAX_TAGS: Final = 16
-KEPT_ANSWERS: Final = ("chat/*",)
-"""Routes where a POST changes an answer that was paid for when it was made."""
 
 
 class Worth(NamedTuple):
@@ -144,10 +143,10 @@ class Bills:
 
     def settle(self, exchange: Exchange) -> None:
         """The request has ended, and so have the calls that were made for it."""
-        if self.limits is None or exchange.bill is None or exchange.bill.charged is None:
+        if self.limits is None or exchange.bill is None or not (exchange.bill.charged or exchange.bill.doubted):
             return
         bill = self._bill(exchange)
-        self.limits.settle(exchange, bill, sent=exchange.reached)
+        self.limits.settle(exchange, bill, sent=exchange.acted_on)
 
     def _bill(self, exchange: Exchange) -> Bill:
         bill = exchange.bill = exchange.bill or Bill()
@@ -182,10 +181,8 @@ class Bills:
         """What was used, where the upstream has not told."""
         bill.used = NOTHING
         route, estimated = exchange.route, bill.estimate
-        if route is None or not exchange.reached or exchange.upstream_status >= 300:
-            return
-        if bill.lost and exchange.failure is not None and exchange.failure.unprocessed:
-            # The last that was asked has not acted on it; what another may have done is counted.
+        if route is None or not exchange.acted_on or exchange.upstream_status >= 300:
+            # What those may have done that were asked before is counted.
             return
         if route.name in BLIND and exchange.method == "POST":
             bill.cost = None
@@ -193,14 +190,18 @@ class Bills:
         if estimated is None:
             return
         output = self._output(exchange, route.name)
-        if route.name == "responses" and is_pending(exchange.usage_text):
-            # It is fetched later, by anybody, and then nothing is charged: what was reserved is.
-            output = estimated.output
+        if _is_unseen(exchange, route):
+            output = max(output, estimated.output)
         used = {"input": estimated.input, "output": output, **estimated.units}
-        bill.used = {kind: amount for kind, amount in used.items() if amount}
-        if bill.used:
-            bill.cost = self.price(_asked(exchange), exchange.upstream, bill.used)
-            bill.estimated = True
+        used = {kind: amount for kind, amount in used.items() if amount}
+        if not used:
+            return
+        tier = tier_of(estimated.tier) if estimated.tier else Tier.STANDARD
+        bill.used, bill.estimated = used, True
+        bill.cost = self.price(_asked(exchange), exchange.upstream, used, tier)
+        if estimated.units and self.price(_asked(exchange), exchange.upstream, estimated.units, tier) == bill.cost:
+            # It is paid for by the second, the character or the picture.
+            bill.used = {**estimated.units}
 
     def _output(self, exchange: Exchange, route: str) -> int:
         if exchange.usage_text:
@@ -282,19 +283,23 @@ class Bills:
         )
 
 
+def _is_unseen(exchange: Exchange, route: Route) -> bool:
+    """Whether more of its answer was made than could be seen: the client left, it broke off, it is speech, or it is
+    made in the background and fetched later, when nothing is charged. Who answers in a stream has made what came.
+    """
+    if route.name == "audio/speech" or (route.name == "responses" and is_pending(exchange.usage_text)):
+        return True
+    return exchange.outcome is not Outcome.RELAYED and not (exchange.stream or exchange.event_stream)
+
+
 def _asked(exchange: Exchange) -> str:
     """The model that its price goes by."""
     return exchange.sent_model or exchange.model
 
 
 def _makes(exchange: Exchange) -> bool:
-    """Whether an answer's usage is of this request: one that is fetched again tells what making it has used, and one
-    that is shared is paid for by whom it was made for, whatever else was tried before.
-    """
-    if exchange.note is not None and exchange.note.collapsed:
-        return False
-    made = exchange.method == "POST" and (exchange.route is None or exchange.route.name not in KEPT_ANSWERS)
-    return made or bool(exchange.upgrade)
+    """One that is shared is paid for by whom it was made for, whatever else was tried before."""
+    return not (exchange.note is not None and exchange.note.collapsed) and makes(exchange)
 
 
 def _tags(value: bytes) -> tuple[str, ...]:

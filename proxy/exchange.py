@@ -39,6 +39,7 @@ __all__ = [
     "Outcome",
     "PhaseTimeouts",
     "Reply",
+    "Screen",
     "Sink",
     "field_lines",
     "header",
@@ -152,15 +153,18 @@ class Client(Protocol):
     def abort(self) -> None:
         """Ends a started answer so that the client can tell that it is not whole."""
 
-    async def tunnel(self, reply: "Reply", headers: Headers, observe: "Observe") -> None:
+    async def tunnel(self, reply: "Reply", headers: Headers, observe: "Observe", screen: "Screen | None") -> None:
         """Answers 101 and relays bytes both ways until either side ends.
 
-        `observe` sees the upstream's text messages. Raises Failure if the gateway had to end it.
+        `observe` sees the upstream's text messages; with a `screen` the client says nothing that it objects to, and
+        nothing but text. Raises Failure if the gateway had to end it.
         """
 
 
 Observe = Callable[[bytes, Callable[["Failure"], None]], None]
 """Is given a message, and what it may call, then or later, to end the session."""
+Screen = Callable[[bytes], "Failure | None"]
+"""Is given a message before it goes on; a Failure ends the session instead."""
 
 
 class Sink(Protocol):
@@ -292,7 +296,19 @@ class Exchange:
     """One request and its answer. Times are in seconds of a monotonic clock."""
 
     __slots__ = (
-        *("account", "attempts", "bill", "body", "bytes_in", "call_id", "calls", "client", "credential", "cut_by"),
+        *(
+            "account",
+            "acted_on",
+            "attempts",
+            "bill",
+            "body",
+            "bytes_in",
+            "call_id",
+            "calls",
+            "client",
+            "credential",
+            "cut_by",
+        ),
         *("ended_at", "event_stream", "failure", "first_byte_at", "form", "headers", "identified_at", "key"),
         *("method", "model", "note", "outcome", "path", "peer", "query", "reached", "received_at", "refusals", "route"),
         *("scope", "sent_model", "started_at", "status", "stream", "tail", "upgrade", "upstream", "upstream_bytes"),
@@ -345,6 +361,8 @@ class Exchange:
         """Calls upstream that are made for it in tasks of their own, and are not over."""
         self.reached = False
         """An upstream may have acted on it."""
+        self.acted_on = False
+        """The one that was asked last may have, and what that has cost is not settled."""
         self.refusals: tuple[Refusal, ...] = ()
         """That it met with keys of the gateway's own."""
         self.upstream_status = 0

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, final
 from proxy import routes
 from proxy.accounting import Accounting
 from proxy.errors import Failure, Kind
-from proxy.exchange import Exchange, Flow, Headers, Observe, Outcome, Reply
+from proxy.exchange import Exchange, Flow, Headers, Observe, Outcome, Reply, Screen
 from proxy.heartbeat import SILENCE
 from proxy.limiting.terms import OURSELVES
 from proxy.tee import Tee
@@ -173,7 +173,7 @@ class _Collector:
     def abort(self) -> None:
         self.over = True
 
-    async def tunnel(self, reply: Reply, headers: Headers, observe: Observe) -> None:
+    async def tunnel(self, reply: Reply, headers: Headers, observe: Observe, screen: Screen | None) -> None:
         raise Failure(Kind.INTERNAL, detail="nobody asked for a tunnel")
 
 

@@ -187,7 +187,7 @@ class Pipeline:
         exchange.outcome = Outcome.RELAYED
         headers = answer_headers(exchange, reply.headers, now)
         try:
-            await exchange.client.tunnel(reply, headers, self._tee.look_on(exchange))
+            await exchange.client.tunnel(reply, headers, self._tee.look_on(exchange), self._auth.screen(exchange))
         except Failure as failure:
             # A tunnel takes the connection over: nobody else tells of its end.
             reply.blame(failure)

@@ -28,7 +28,9 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 @final
 class RouteMaker:
-    """`transports` lead to each upstream; what a call may come to is reserved at `charge`."""
+    """`transports` lead to each upstream; what a call may come to is reserved at `charge`. `expect` is told
+    that a request will have a row in the ledger.
+    """
 
     def __init__(
         self,
@@ -38,6 +40,7 @@ class RouteMaker:
         charge: Charge | None,
         events: UpstreamMetrics,
         clock: Callable[[], float],
+        expect: Callable[[], object] | None = None,
     ) -> None:
         self._config = config
         self._endpoints = endpoints
@@ -45,6 +48,7 @@ class RouteMaker:
         self._charge = charge
         self._events = events
         self._clock = clock
+        self._expect = expect
         self._keyed = config.auth.mode == "keys"
 
     def __repr__(self) -> str:
@@ -90,7 +94,8 @@ class RouteMaker:
         """A client's own key is for whom the client asks: those that come after get none."""
         upstream = self._config.upstreams[name]
         target = target_of(name, upstream, private=self._keyed or not first)
-        call = UpstreamCall(target, self._transports[name], self._config.http.max_upload_bytes, self._clock, WALL)
+        limit = self._config.http.max_upload_bytes
+        call = UpstreamCall(target, self._transports[name], limit, self._clock, WALL, self._expect)
         timeouts = CallTimeouts(_phases(timeouts_of(self._config, route.timeouts, upstream.timeouts)))
         endpoint = self._endpoints[name]
         return Member(endpoint, call, timeouts, self._charge, self._events, self._clock, weight=weight, timed=timed)

@@ -1,7 +1,9 @@
 """Path → what we know of it. What is not known is forwarded as it is."""
 
+import re
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import unquote
 
 from proxy.errors import Failure, Kind
 
@@ -37,6 +39,7 @@ _KNOWN: Final = {
         Route("completions", ("POST",), json_body=True, streams=True, cacheable=True, streams_end=True),
         Route("embeddings", ("POST",), json_body=True, cacheable=True),
         Route("responses", ("POST",), json_body=True, streams=True, cacheable=True, streams_end=True),
+        Route("responses/compact", ("POST",), json_body=True),
         Route("moderations", ("POST",), json_body=True, cacheable=True),
         Route("images/generations", ("POST",), json_body=True, streams=True, cacheable=True),
         Route("images/edits", ("POST",), form_body=True),
@@ -75,6 +78,8 @@ _FAMILIES: Final = {
 }
 _OTHER: Final = Route("other")
 _DOTS: Final = (".", "..")
+_STORED_CHAT: Final = re.compile(r"chat/completions/[^/;]+(/messages)?")
+_SLASHES: Final = re.compile(r"[/\\]+")
 
 
 def find(method: str, path: str, *, upgrading: bool = False) -> Route:
@@ -84,7 +89,7 @@ def find(method: str, path: str, *, upgrading: bool = False) -> Route:
         route = _KNOWN.get(rest)
         if route is None:
             _refuse_dots(path)
-            return _FAMILIES.get(rest.partition("/")[0], _OTHER)
+            return _unknown(method, rest)
     elif path == "/healthz":
         route = HEALTH
     else:
@@ -92,6 +97,17 @@ def find(method: str, path: str, *, upgrading: bool = False) -> Route:
     if upgrading or method in route.methods or method == "OPTIONS" or (method == "HEAD" and "GET" in route.methods):
         return route
     raise Failure(Kind.METHOD_NOT_ALLOWED, allow=_allowed(route))
+
+
+def _unknown(method: str, rest: str) -> Route:
+    """Of what a known path is not, nor another way to write one, which upstreams may take for it."""
+    plain = _SLASHES.sub("/", unquote(rest)).partition(";")[0].strip("/").lower()
+    if plain in _KNOWN:
+        raise Failure(Kind.UNKNOWN_ROUTE, f"There is no such path here; {PREFIX}{plain} is written in another way.")
+    family = rest.partition("/")[0]
+    if family == "chat" and method == "POST" and not _STORED_CHAT.fullmatch(rest):
+        return _OTHER
+    return _FAMILIES.get(family, _OTHER)
 
 
 def _allowed(route: Route) -> str:

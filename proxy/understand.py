@@ -63,7 +63,9 @@ class Understand:
             await self._form(exchange)
             if exchange.key is not None and exchange.key.models:
                 return await self._held_form(exchange)
-            if route.name in self._held and (form := await self._read_form(exchange)) is not None:
+            # What a key pays depends on the model, which may stand behind the file, and for sound on its length.
+            unseen = exchange.key is not None and (not exchange.model or exchange.body.length is None)
+            if (unseen or route.name in self._held) and (form := await self._read_form(exchange)) is not None:
                 return form
         body = exchange.body
         if body.length is not None and body.length > self._upload_limit:

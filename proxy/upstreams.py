@@ -102,9 +102,15 @@ class Upstreams:
 
     # what a configuration leads to
 
-    def plan(self, config: Config, transports: Mapping[str, Transport], charge: Charge | None) -> Plan:
+    def plan(
+        self,
+        config: Config,
+        transports: Mapping[str, Transport],
+        charge: Charge | None,
+        expect: Callable[[], object] | None,
+    ) -> Plan:
         endpoints = {name: self._endpoint(name, upstream, config) for name, upstream in config.upstreams.items()}
-        makes = RouteMaker(config, endpoints, transports, charge, self._metrics.upstreams, self._clock)
+        makes = RouteMaker(config, endpoints, transports, charge, self._metrics.upstreams, self._clock, expect)
         routes = [makes.route(each) for each in resolved_routes(config)]
         probes = [makes.probe(name) for name, each in config.upstreams.items() if each.probe.interval]
         return Plan(config, endpoints, routes, probes)

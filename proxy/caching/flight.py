@@ -17,6 +17,7 @@ from cache.entry import FRAME_COST, Entry
 from cache.recorder import EventRecorder, Recording
 from proxy.caching.question import Alike
 from proxy.caching.share import SHARED, Landing, Share
+from proxy.caching.turn import Turn
 from proxy.errors import Failure, Kind
 from proxy.exchange import Reply
 from proxy.openai.ends import HEAD, TAIL
@@ -30,6 +31,8 @@ FAILING: Final = frozenset([408, 409, 425, 429, *range(500, 600)])
 """Statuses after which another try may succeed."""
 LAST: Final = 8
 """Blocks at the end of an answer that tell what it used."""
+LOOK: Final = 0.1
+"""Seconds between two questions whether other workers still wait."""
 
 
 class Voyage(Protocol):
@@ -46,6 +49,10 @@ class Voyage(Protocol):
     @property
     def reached(self) -> bool:
         """Somebody who was asked may have acted on it."""
+
+    @property
+    def turn(self) -> Turn | None:
+        """Under which it is asked; None where other workers have no part in it."""
 
     def part(self) -> None:
         """It is for one client alone, whatever others ask at the same time."""
@@ -115,6 +122,7 @@ class Flight:
         self._base = self._size = self._waiting = self._dropped = 0
         self._whole = WholeEvents()
         self._overflown = self._pausing = False
+        self._watch: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         state = "over" if self.over else "answered" if self.reply is not None else "waiting"
@@ -185,11 +193,30 @@ class Flight:
             self.balance()
 
     def leave(self, share: Share) -> None:
-        """With nobody left, nobody wants the answer."""
+        """With nobody left, nobody wants the answer, unless other workers wait for it."""
         self._shares.discard(share)
-        if self._shares or self.over:
+        if self._shares or self.over or self._watch is not None:
             self.balance()
             return
+        turn = self._voyage.turn
+        if turn is None or turn.lease is None or self._overflown:
+            self._cut()
+            return
+        self._watch = asyncio.get_running_loop().create_task(self._outlast(turn))
+        self.balance()
+
+    async def _outlast(self, turn: Turn) -> None:
+        """Goes on while others wait, each with a deadline of its own; whoever joins here meanwhile keeps it as ever."""
+        assert self.task is not None  # noqa: S101  (it has begun)
+        try:
+            while not self._shares and not self.over and await turn.awaited():
+                await asyncio.wait([self.task], timeout=LOOK)
+        finally:
+            self._watch = None
+            if not self._shares and not self.over:
+                self._cut()
+
+    def _cut(self) -> None:
         self.open, self.over = False, True
         if self.reply is not None:
             self.reply.abort()
@@ -279,6 +306,9 @@ class Flight:
                 share.cut(Failure(Kind.CLIENT_TOO_SLOW))
             self._drop()
             self.balance()
+        elif not self._shares:
+            # Those who wait elsewhere would be given nothing.
+            self._cut()
 
     def _drop(self) -> None:
         taken = min((share.position for share in self._shares), default=self.length) - self._base

@@ -156,7 +156,7 @@ class Voyage:
         self._question = question
         self._call = call
         self._alone = alone
-        self._turn = Turn(keep.tiers, question.key, keep.max_wait)
+        self.turn = Turn(keep.tiers, question.key, keep.max_wait)
         self._unshared = False
         self._begun = keep.wall()
         self._recording: Recording | None = None
@@ -227,12 +227,12 @@ class Voyage:
         if not self._question.shared:
             return None
         needed = self.stale is not None
-        entry = await self._turn.take(self._again, needed=needed, looked=looked is not Miss.DOWN)
-        if entry is None and needed and self._turn.lease is not None:
+        entry = await self.turn.take(self._again, needed=needed, looked=looked is not Miss.DOWN)
+        if entry is None and needed and self.turn.lease is not None:
             # Another worker may have brought it between our look and our lease.
             entry = await self._again()
             if entry is not None:
-                self._turn.end()
+                self.turn.end()
         return entry
 
     async def _again(self) -> Entry | None:
@@ -287,7 +287,7 @@ class Voyage:
 
     def done(self, flight: Flight) -> None:
         """Whatever came of it, others may lead now, and what it used is paid for."""
-        self._turn.end(unshared=self._unshared)
+        self.turn.end(unshared=self._unshared)
         exchange = self._exchange
         if not self._counted:
             self._count(flight)
@@ -360,7 +360,7 @@ class Voyage:
         except OutOfBounds:
             self._refuse(NoCacheReason.UNREADABLE)
             return None
-        lease, self._turn.lease = self._turn.lease, None
+        lease, self.turn.lease = self.turn.lease, None
         put = self._keep.tiers.keep(entry, lease)
         if put is Put.PURGED:
             self._refuse(NoCacheReason.PURGED)

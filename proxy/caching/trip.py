@@ -63,7 +63,7 @@ class Trip:
         self._begun = keep.wall()
         self._entry: Entry | None = None
         self._alone = not question.shared
-        self._turn = Turn(keep.tiers, question.key, keep.max_wait)
+        self.turn = Turn(keep.tiers, question.key, keep.max_wait)
         self._failing = self._unshared = False
         self._kind = call.identity, question.scope, pieces.content
         self._used = NO_USAGE
@@ -211,7 +211,7 @@ class Trip:
         if entry is not None or self._alone or not self._question.plan.may_share:
             return entry
         # The batch has no entry of its own.
-        return await self._turn.take(self._again, needed=True)
+        return await self.turn.take(self._again, needed=True)
 
     async def _again(self) -> Entry | None:
         await self.fetch(anew=True)
@@ -374,7 +374,7 @@ class Trip:
         for place, entry in enumerate(entries):
             if place % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
-            put = self._keep.tiers.keep_part(entry, self._turn.lease)
+            put = self._keep.tiers.keep_part(entry, self.turn.lease)
             if put is Put.PURGED:
                 self._refuse(NoCacheReason.PURGED)
                 return
@@ -395,6 +395,6 @@ class Trip:
         return self._entry
 
     def done(self, flight: Flight) -> None:
-        self._turn.end(unshared=self._unshared)
+        self.turn.end(unshared=self._unshared)
         self._exchange.calls -= 1
         self._keep.on_over(self._exchange)

@@ -57,6 +57,11 @@ class Turn:
                 return found
         return None
 
+    async def awaited(self) -> bool:
+        """Whether other workers wait for what it brings."""
+        leases, lease = self._tiers.leases, self.lease
+        return leases is not None and lease is not None and await leases.awaited(lease)
+
     def end(self, *, unshared: bool = False) -> None:
         """Others may ask now. `unshared`: one after the other would be no use, the answer is good for one only."""
         lease, self.lease = self.lease, None

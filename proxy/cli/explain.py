@@ -36,6 +36,8 @@ def keys(config: Config, redis: str) -> Lines:
     yield "pepper", f"${VARIABLE}" if environ.get(VARIABLE) else f"in {_folder(config)}, made at the first start"
     grace = config.keys.grace
     yield "rotated secrets", f"open for {duration(grace)} more" if grace else "open no more"
+    named = config.keys.listing == "named"
+    yield "lists", f"of what all have made: for {'keys whose endpoints name it' if named else 'every key'}"
     for name, key in config.keys.declared.items():
         yield f"key {name}", "; ".join(_may(key))
     for name, team in config.keys.teams.items():

@@ -22,7 +22,14 @@ _Expires = Annotated[
     str | None, typer.Option(metavar="DURATION|DATE", help="30d, or 2027-01-31 in UTC; never: it does not.")
 ]
 _Models = Annotated[list[str] | None, typer.Option("--model", metavar="PATTERN", help="May be given several times.")]
-_Endpoints = Annotated[list[str] | None, typer.Option("--endpoint", metavar="NAME", help="Such as chat/completions.")]
+_Endpoints = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--endpoint",
+        metavar="NAME",
+        help="Such as chat/completions; files, batches …: lists of what all have made there are for keys that name it.",
+    ),
+]
 _Rpm = Annotated[
     str | None, typer.Option("--requests-per-minute", metavar="N", help="0: nothing; none: as configured; so below.")
 ]

@@ -74,5 +74,7 @@ class Keys(Section, frozen=True):
     """Virtual keys, where auth.mode asks for them."""
 
     grace: Annotated[float, Meta(ge=0, le=2_592_000)] = 86_400.0
+    listing: Literal["named", "all"] = "named"
+    """Who may list what all keys have made at an upstream: keys whose endpoints name it, or all."""
     declared: dict[str, DeclaredKey] = field(default_factory=dict)
     teams: dict[str, DeclaredTeam] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, final
 
 from proxy.errors import Failure, Kind
-from proxy.exchange import Flow, Headers, Observe, Reply
+from proxy.exchange import Flow, Headers, Observe, Reply, Screen
 from proxy.http1.express import ShortWay
 from proxy.http1.flow import RequestBody
 from proxy.http1.messages import RequestHead, response_head_bytes
@@ -163,7 +163,7 @@ class Answer:
             framing += b"date: %b\r\n" % _date()
         return response_head_bytes(status, headers, framing)
 
-    async def tunnel(self, reply: Reply, headers: Headers, observe: Observe) -> None:
+    async def tunnel(self, reply: Reply, headers: Headers, observe: Observe, screen: Screen | None) -> None:
         if not self._upgrade or not isinstance(reply, UpstreamReply):
             raise Failure(Kind.UPSTREAM_ERROR, detail="the upstream switched protocols unasked")
         if reply.connection is None:
@@ -174,7 +174,7 @@ class Answer:
         self._conn.transport.write(response_head_bytes(101, headers, framing))
         clients = self._conn.clients
         try:
-            await run_tunnel(self._conn, reply, clients.limits.tunnel, clients.deadlines, observe)
+            await run_tunnel(self._conn, reply, clients.limits.tunnel, clients.deadlines, observe, screen)
         finally:
             self.body.received, self.sent = self._conn.tunnelled()
             self._finish()

@@ -9,23 +9,25 @@ Close codes of the gateway's own: to the client 1011 when the upstream vanished,
 when the client did; 1011 to both when one fell silent or does not read (1013 would tell the client
 that the service is overloaded, of which one stuck session is no evidence); 1002 and 1009 to both
 for a frame that breaks the protocol or the limit; 1012 and 1001 when the gateway goes down, 1008
-and 1001 when a budget is spent.
+and 1001 when a budget is spent, or a client asks for what it may not have.
 """
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from typing import Protocol, final, runtime_checkable
+from typing import final
 
 from websockets.frames import CloseCode
 
 from proxy.errors import Failure, Kind
-from proxy.exchange import Observe
+from proxy.exchange import Observe, Screen
+from proxy.http1.ends import End, Switched
 from proxy.http1.flow import Deadlines
 from proxy.http1.frames import Breach, Closing, FrameObserver, close_frame, ping_frame
+from proxy.http1.screen import FrameScreen, Observer
 
-__all__ = ["End", "Pipe", "Switched", "Tunnel", "TunnelLimits", "run_tunnel"]
+__all__ = ["Pipe", "Tunnel", "TunnelLimits", "run_tunnel"]
 
 GRACE = 2.0
 """Seconds for a closing side to answer, and then again to take what was written to it."""
@@ -40,32 +42,6 @@ class TunnelLimits:
     ping_interval: float
     ping_timeout: float
     max_frame_bytes: int
-
-
-@runtime_checkable
-class End(Protocol):
-    """A connection that can become one end of a tunnel. It aborts itself if it cannot write for long."""
-
-    @property
-    def transport(self) -> asyncio.Transport: ...
-
-    def join(self, pipe: "Pipe") -> None:
-        """From now on the connection calls `pipe.data`, also for bytes already read, and `pipe.lost`."""
-
-    def pause(self) -> None: ...
-    def resume(self) -> None: ...
-
-
-@runtime_checkable
-class Switched(Protocol):
-    """An upstream's answer 101."""
-
-    @property
-    def connection(self) -> End | None:
-        """None once it is lost."""
-
-    @property
-    def upgrade(self) -> bytes: ...
 
 
 @final
@@ -89,7 +65,7 @@ class Pipe:
         "received",
     )
 
-    def __init__(self, tunnel: "Tunnel", end: End, observer: FrameObserver | None, *, is_client: bool) -> None:
+    def __init__(self, tunnel: "Tunnel", end: End, observer: Observer | None, *, is_client: bool) -> None:
         self._tunnel = tunnel
         self.end = end
         self.observer = observer
@@ -232,13 +208,17 @@ class Tunnel:
         upstream: End,
         limits: TunnelLimits,
         observe: Observe | None,
+        screen: Screen | None,
         clock: Callable[[], float],
     ) -> None:
-        """`observe` is None for a protocol other than WebSocket."""
+        """`observe` is None for a protocol other than WebSocket; `screen` where its client may say everything."""
         largest = limits.max_frame_bytes
-        said = told = None
+        said: Observer | None = None
+        told = None
         if observe is not None:
             said = FrameObserver(masked=True, max_frame=largest)
+            if screen is not None:
+                said = FrameScreen(screen, self._refuse, max_frame=largest)
             told = FrameObserver(masked=False, max_frame=largest, text=lambda text: observe(text, self._refuse))
         self.clock = clock
         self.deadline = inf
@@ -286,7 +266,9 @@ class Tunnel:
             self._end(vanished, CloseCode.INTERNAL_ERROR, CloseCode.GOING_AWAY, "peer vanished")
 
     def _refuse(self, failure: Failure) -> None:
-        """There may be no more than the message that is being looked at, which has been paid for."""
+        """There may be no more than an upstream's message that is being looked at, which has been paid for, or not even
+        that of a client.
+        """
         codes = CloseCode.POLICY_VIOLATION, CloseCode.GOING_AWAY
         asyncio.get_running_loop().call_soon(self._end, failure, *codes, failure.kind.value)
 
@@ -369,20 +351,27 @@ class Tunnel:
 
 
 async def run_tunnel(
-    client: End, reply: object, limits: TunnelLimits, deadlines: Deadlines, observe: Observe
+    client: End,
+    reply: object,
+    limits: TunnelLimits,
+    deadlines: Deadlines,
+    observe: Observe,
+    screen: Screen | None = None,
 ) -> Closing | None:
     """Relays until both connections are gone, which follows within seconds from the end of either.
 
-    `observe` sees the upstream's text messages. Returns the close frame that ended the
-    session, if one did; raises Failure if a WebSocket session ended without. When cancelled, it closes both sides
-    first.
+    `observe` sees the upstream's text messages, `screen` its client's before they go on. Returns the close frame that
+    ended the session, if one did; raises Failure if a WebSocket session ended without. When cancelled, it closes both
+    sides first.
     """
     if not isinstance(reply, Switched):
         raise TypeError(f"{reply!r} has not switched protocols")
     if reply.connection is None:
         raise Failure(Kind.UPSTREAM_DISCONNECTED, detail="connection lost behind its 101")
     observed = observe if reply.upgrade.lower() == b"websocket" else None
-    tunnel = Tunnel(client, reply.connection, limits, observed, asyncio.get_running_loop().time)
+    if screen is not None and observed is None:
+        raise Failure(Kind.INVALID_REQUEST, detail="a protocol that can't be read")
+    tunnel = Tunnel(client, reply.connection, limits, observed, screen, asyncio.get_running_loop().time)
     deadlines.watch(tunnel)
     try:
         tunnel.open()

@@ -44,12 +44,15 @@ LIMITS: Final = (Kind.REQUESTS, Kind.TOKENS, Kind.DAILY, Kind.CONCURRENT)
 BUDGETS: Final = (Kind.SPEND_DAY, Kind.SPEND_MONTH, Kind.SPEND)
 NAMING: Final = frozenset(
     [
-        *("chat/completions", "completions", "embeddings", "responses", "moderations", "realtime"),
+        *("chat/completions", "completions", "embeddings", "responses", "responses/compact", "moderations"),
+        "realtime",
         *("images/generations", "images/edits", "images/variations"),
         *("audio/speech", "audio/transcriptions", "audio/translations"),
     ]
 )
 """Routes whose requests name a model, or get one that the upstream picks."""
+CHATS: Final = "chat/completions"
+STORED_CHATS: Final = "chat/*"
 
 _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CROCKFORD: Final = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -160,6 +163,13 @@ class VirtualKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         if endpoint in NAMING:
             return Permission.MODEL
         return Permission.GRANTED if self.endpoints else Permission.ENDPOINT
+
+    def may_list(self, endpoint: str) -> bool:
+        """What others have made at the upstream: where it is expressly for that endpoint. Chats that are stored are
+        another one than those that are asked for.
+        """
+        name = STORED_CHATS if endpoint == CHATS else endpoint
+        return bool(self.endpoints) and bool(_endpoints(self.endpoints)(name))
 
 
 class Team(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):

@@ -1,7 +1,7 @@
-"""How many rows a process has taken on, where a kill -9 does not take it along: in a mapped file.
+"""How many rows a process owes the ledger, where a kill -9 does not take it along: in a mapped file.
 
 Each process holds a lock on a file of its own while it lives. A file that nobody holds is that of a process that
-died with rows unwritten: how many is what its file says less what the store says of its run.
+died with rows unwritten, or never made: how many is what its file says less what the store says of its run.
 """
 
 import fcntl
@@ -25,7 +25,7 @@ MAX_LEFTOVERS: Final = 1_000
 
 class Leftover(NamedTuple):
     run: str
-    added: int
+    due: int
     path: Path
 
 
@@ -55,17 +55,17 @@ class Mark:
             self._path.unlink(missing_ok=True)
             raise
         # One machine word: it is written whole or not at all.
-        self._added = memoryview(self._map).cast("Q")
+        self._due = memoryview(self._map).cast("Q")
 
     def __repr__(self) -> str:
         return f"<Mark {self._path.name}>"
 
-    def set(self, added: int) -> None:
-        self._added[0] = added
+    def set(self, due: int) -> None:
+        self._due[0] = due
 
     def close(self, *, keep: bool) -> None:
         """`keep` it for the next process where rows are left unwritten."""
-        self._added.release()
+        self._due.release()
         self._map.close()
         if not keep:
             self._path.unlink(missing_ok=True)

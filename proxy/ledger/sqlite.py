@@ -137,8 +137,8 @@ class SqliteSink:
     async def store(self, batch: Batch) -> Stored:
         return await self._in_thread(self._store, batch)
 
-    async def recover(self, run: str, added: int) -> int | None:
-        return await self._in_thread(self._recover, run, added)
+    async def recover(self, run: str, due: int) -> int | None:
+        return await self._in_thread(self._recover, run, due)
 
     async def tend(self) -> bool:
         return await self._in_thread(self._tend)
@@ -176,13 +176,13 @@ class SqliteSink:
                 raise
             self._write(batch._replace(rows=[]), len(batch.rows))
 
-    def _recover(self, run: str, added: int) -> int | None:
+    def _recover(self, run: str, due: int) -> int | None:
         try:
             with self._transaction() as db:
                 known = db.execute("SELECT through, lost FROM runs WHERE run = ?", (run,)).fetchone()
                 through, lost = known or (0, 0)
-                missing = max(0, added - int(through))
-                self._account(db, run, max(added, int(through)), int(lost) + missing)
+                missing = max(0, due - int(through))
+                self._account(db, run, max(due, int(through)), int(lost) + missing)
         except (sqlite3.Error, OSError):
             self._shut()
             return None

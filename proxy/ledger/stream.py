@@ -100,10 +100,10 @@ class RedisSink:
             return _outcome(error)
         return Stored.STORED
 
-    async def recover(self, run: str, added: int) -> int | None:
+    async def recover(self, run: str, due: int) -> int | None:
         try:
             missing = await self._link.script(
-                END, [self._keys.run(run), self._keys.losses], [added, RUNS, day_of(self._wall())]
+                END, [self._keys.run(run), self._keys.losses], [due, RUNS, day_of(self._wall())]
             )
         except (ConnectionError, TimeoutError):
             return None

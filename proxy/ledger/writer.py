@@ -1,7 +1,8 @@
 """The ledger as it is written: rows are taken at once, and stored behind, in batches.
 
 A store that fails or is away fails no request. Rows wait for it, bounded in number and bytes; those beyond are
-lost and counted. What a kill -9 takes along, a `Mark` tells the next process.
+lost and counted. What a kill -9 takes along, a `Mark` tells the next process: rows that were not stored yet, and those
+that calls under way would have had.
 """
 
 import asyncio
@@ -50,7 +51,7 @@ class Loss(enum.Enum):
     OVERFLOW = "overflow"
     """The store was away for so long that no more could wait for it."""
     CRASH = "crash"
-    """The process died before it was written."""
+    """The process died before it was written, or while its call was under way."""
     TRIMMED = "trimmed"
     """It left a stream before it was added up, or could not be read there."""
 
@@ -70,7 +71,7 @@ class Sink(Protocol):
 
     async def store(self, batch: Batch) -> Stored: ...
 
-    async def recover(self, run: str, added: int) -> int | None:
+    async def recover(self, run: str, due: int) -> int | None:
         """How many rows of a dead run are missing; they are written down as lost. None: it can't be told now."""
 
     async def tend(self) -> bool:
@@ -125,6 +126,8 @@ class Ledger:
         """Of the rows that are held."""
         self._bytes = 0
         self._added = 0
+        self._expected = 0
+        """Calls that were sent and have no row yet."""
         self._stored = 0
         self._lost = 0
         self._lost_told = 0
@@ -149,15 +152,28 @@ class Ledger:
         """Why the last batch was not stored; None if it was."""
         return self._failing
 
+    def expect(self) -> None:
+        """A call is about to be sent, and a row that tells of it will come. Never waits, never raises."""
+        self._expected += 1
+        if self._mark is not None:
+            self._mark.set(self._due)
+
+    @property
+    def _due(self) -> int:
+        return self._added + self._expected
+
     def add(self, row: Row) -> None:
         """Never waits, never raises. For the event loop."""
         size = weight(row)
         if size > MAX_WEIGHT:
             row = fitted(row)
             size = weight(row)
-        self._added = added = self._added + 1
-        if self._mark is not None:
-            self._mark.set(added)
+        self._added += 1
+        if row.attempts and self._expected:
+            # It was marked when it was sent.
+            self._expected -= 1
+        elif self._mark is not None:
+            self._mark.set(self._due)
         held = self._held
         if len(held) >= self._max_rows or self._bytes + size > self._max_bytes:
             self._lost += 1
@@ -174,7 +190,7 @@ class Ledger:
         if self._folder is not None:
             try:
                 self._mark = await asyncio.to_thread(Mark, self._folder, self._run)
-                self._mark.set(self._added)
+                self._mark.set(self._due)
             except OSError as error:
                 self._log.warning("ledger_unmarked", reason=error.strerror or "unusable")
         self._writer = asyncio.get_running_loop().create_task(self._write())
@@ -200,7 +216,7 @@ class Ledger:
             self._log.warning("ledger_rows_lost", loss="shutdown", rows=len(self._held))
         if self._mark is not None:
             # What was stored since is the store's to say: the next process asks it.
-            self._mark.close(keep=self._stored + self._lost_told < self._added)
+            self._mark.close(keep=self._stored + self._lost_told < self._due)
             self._mark = None
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSING):
@@ -289,7 +305,7 @@ class Ledger:
             return True
         stays = ""
         for leftover in leftovers(self._folder):
-            lost = await self._sink.recover(leftover.run, leftover.added)
+            lost = await self._sink.recover(leftover.run, leftover.due)
             if lost is None:
                 return False
             try:

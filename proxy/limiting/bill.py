@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, final
 if TYPE_CHECKING:
     from limits.grant import Grant
     from limits.policy import Limit
-    from proxy.limiting.plan import Plan
+    from proxy.limiting.plan import Costs, Plan
     from proxy.openai.estimate import Estimate
 
 __all__ = ["NOTHING", "Bill"]
@@ -24,6 +24,7 @@ class Bill:
         "asking",
         "charged",
         "cost",
+        "doubted",
         "estimate",
         "estimated",
         "lost",
@@ -46,6 +47,10 @@ class Bill:
         self.plan: Plan | None = None
         self.charged: Grant | None = None
         """For its call upstream, which may outlast it."""
+        self.doubted: list[tuple[Grant, Costs]] = []
+        """For calls that were given up and may have been acted on, and what is taken for them to have cost: they hold
+        it until the end, with what the request itself holds.
+        """
         self.lost = 0
         """What calls may have cost that were given up for another upstream; part of the cost."""
         self.upstream = ""

@@ -7,6 +7,8 @@ from typing import Final, final
 from proxy.exchange import Body, Exchange
 from proxy.openai.encodings import Counter, Encodings, Family
 from proxy.openai.estimate import (
+    A_LARGE_IMAGE,
+    AN_IMAGE,
     BYTES,
     MOST,
     SHORT,
@@ -22,6 +24,11 @@ __all__ = ["Measure", "asked_of"]
 
 SOUND_BYTES_PER_MS: Final = 4
 """Of compressed speech, at 32 kbit/s."""
+LARGEST_SOUND: Final = 25 << 20
+"""Bytes that OpenAI takes."""
+MS_PER_HEARD: Final = 100
+MS_PER_SAID: Final = 250
+"""Milliseconds of sound for a token of it, and of what is said."""
 NO_TOKENS: Final = Estimate(0, 0, capped=True, method=Method.BYTES, units={})
 MAX_MODELS: Final = 1_024
 UPLOADS: Final = ("audio/transcriptions", "audio/translations")
@@ -67,8 +74,10 @@ class Measure:
         if route is None or exchange.method != "POST":
             return NO_TOKENS
         if route.name in UPLOADS:
-            length = len(body) if isinstance(body, bytes) else body.length or 0
-            return NO_TOKENS._replace(units={"audio_ms": length // SOUND_BYTES_PER_MS})
+            return _upload(body)
+        if route.form_body:
+            expected = self._outputs.expect(exchange.model)
+            return Estimate(AN_IMAGE, expected, False, Method.BYTES, {"images": 1}, more=A_LARGE_IMAGE)
         if not route.json_body or not isinstance(body, bytes):
             return NO_TOKENS
         if not quick_to_estimate(body):
@@ -95,12 +104,15 @@ class Measure:
         """Tokens of reasoning in an answer of this model, of which a stream shows nothing: a mean."""
         return round(self._hidden.get(model, 0.0))
 
-    def learn(self, model: str, used: Mapping[str, int]) -> None:
-        """From an answer that came to its own end."""
+    def learn(self, model: str, used: Mapping[str, int], asked: Estimate | None = None) -> None:
+        """From an answer that came to its own end, and not to the bound that was `asked` for."""
         output = used.get("output", 0)
         if not output:
             return
-        self._outputs.learn(model, output)
+        if asked is None:
+            self._outputs.learn(model, output)
+        elif not asked.capped or output != asked.output:
+            self._outputs.learn(model, -(-output // asked.answers))
         reasoning = used.get("reasoning", 0)
         hidden = self._hidden
         if reasoning or model in hidden:
@@ -108,6 +120,14 @@ class Measure:
             hidden[model] = reasoning if known is None else known + (reasoning - known) / 8
             if len(hidden) > MAX_MODELS:
                 del hidden[next(iter(hidden))]
+
+
+def _upload(body: bytes | Body) -> Estimate:
+    """Of sound: its length where it is paid for by that, and what is heard and said where it is paid for by tokens."""
+    length = len(body) if isinstance(body, bytes) else body.length
+    ms = (LARGEST_SOUND if length is None else length) // SOUND_BYTES_PER_MS
+    heard, said = ms // MS_PER_HEARD, ms // MS_PER_SAID
+    return Estimate(heard, said, True, Method.BYTES, {"audio_ms": ms})
 
 
 def asked_of(estimated: Estimate) -> dict[str, int]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, final
 
 from proxy.errors import Failure, Kind
-from proxy.exchange import Client, Exchange, Flow, Headers, Observe, Reply
+from proxy.exchange import Client, Exchange, Flow, Headers, Observe, Reply, Screen
 from proxy.keys.key import Permission, VirtualKey
 from proxy.openai.models import also, model_in, only
 
@@ -99,5 +99,5 @@ class _Listed:
     def abort(self) -> None:
         self._client.abort()
 
-    async def tunnel(self, reply: Reply, headers: Headers, observe: Observe) -> None:
-        await self._client.tunnel(reply, headers, observe)
+    async def tunnel(self, reply: Reply, headers: Headers, observe: Observe, screen: Screen | None) -> None:
+        await self._client.tunnel(reply, headers, observe, screen)

@@ -8,7 +8,7 @@ from limits.grant import Grant, Limiter
 from limits.policy import MAX_BUCKET, Demand, Kind, Limit
 from proxy.limiting.fields import Layout
 
-__all__ = ["Plan"]
+__all__ = ["Costs", "Plan"]
 
 TOKENS: Final = Kind.TOKENS
 OWN, SENT, USED, PAID = range(4)

@@ -20,15 +20,17 @@ from proxy.errors import Kind as Error
 from proxy.exchange import Body, Exchange, Outcome
 from proxy.limiting.bill import NOTHING, Bill
 from proxy.limiting.measure import Measure, asked_of
+from proxy.limiting.orders import FREE, MAKING, is_blind
 from proxy.limiting.plan import Plan
 from proxy.limiting.terms import Terms, TermsBook
 from proxy.openai.estimate import Estimate
 from proxy.telemetry.money_metrics import MoneyMetrics
+from proxy.telemetry.prices import Tier, tier_of
 
 __all__ = ["Limits"]
 
 Refuse = Callable[[Failure], None]
-Priced = Callable[[str, str, dict[str, int]], int | None]
+Priced = Callable[[str, str, dict[str, int], Tier], int | None]
 
 _WORDS: Final = {
     Kind.REQUESTS: "requests per minute",
@@ -40,18 +42,11 @@ _WORDS: Final = {
     Kind.SPEND: "in all",
 }
 _WHOSE: Final = {"key": "this API key", "team": "this team", "upstream": "this upstream", "global": "this gateway"}
-MAKING: Final = ("POST", "PUT", "PATCH")
-"""Methods that an upstream may ask to be paid for: what is read or removed may be so with a spent budget too."""
-NAMING: Final = frozenset(["chat/completions", "completions", "embeddings", "responses"])
-"""Routes whose answers are counted by their tokens."""
-BLIND: Final = frozenset(["batches", "fine_tuning/*", "videos/*", "evals/*", "threads/*", "other"])
-"""Routes on which work is ordered whose price can't be told beforehand, if ever."""
-FREE: Final = "moderations"
+PROBE: Final = {"input": 1}
 LOOKS: Final = 4
 """At what is left of a budget, while others give back some of it."""
-REFUSALS: Final = 300
-"""Statuses from which an upstream has done nothing that it is paid for."""
 REFUSED: Final = Outcome.REFUSED
+STANDARD: Final = Tier.STANDARD
 ADMISSION: Final = (None, True, False)
 """The plan of a request, whoever answers it."""
 
@@ -145,14 +140,16 @@ class Limits:
         if bill.charged is None or bill.charged.refused is not None:
             bill.upstream = upstream
             return self._charge(exchange, bill, body, None)
-        return _nothing() if bill.upstream == upstream else self._move(exchange, bill, body, upstream)
+        if bill.upstream == upstream and not exchange.acted_on:
+            return _nothing()
+        return self._move(exchange, bill, body, upstream)
 
     async def _move(self, exchange: Exchange, bill: Bill, body: bytes | Body, upstream: str) -> None:
-        """What was charged for a call is charged for one of another upstream."""
+        """What was charged for a call is charged for one of another upstream, or for the next of the same."""
         last, bill.charged, bill.upstream = bill.charged, None, upstream
         assert last is not None  # noqa: S101  (it was charged)
-        if exchange.reached and exchange.upstream_status < REFUSALS:
-            # It may have been acted on, and nobody will tell: what was expected is what it has cost.
+        if exchange.acted_on:
+            # Nobody will tell what it has cost: that is what was expected.
             self._lose(exchange, bill, last)
             await self._charge(exchange, bill, body, None)
             return
@@ -163,10 +160,10 @@ class Limits:
             self._limiter.settle(last, (0,) * len(last.demands))
 
     def _lose(self, exchange: Exchange, bill: Bill, last: Grant) -> None:
-        estimated = bill.estimate
+        estimated, exchange.acted_on = bill.estimate, False
         tokens = 0 if estimated is None else estimated.input + estimated.output
         if bill.plan is not None:
-            self._limiter.settle(last, bill.plan.costs((1, 1, tokens, bill.reserved or 0)))
+            bill.doubted.append((last, bill.plan.costs((1, 1, tokens, bill.reserved or 0))))
         if bill.reserved:
             bill.lost += bill.reserved
 
@@ -175,7 +172,7 @@ class Limits:
         terms = self._terms.of(exchange.account, exchange.key)
         makes = exchange.method in MAKING or bool(exchange.upgrade)
         # Who could not be answered from the cache was not admitted: all of it is taken at once.
-        which = upstream, bill.admitted is None, makes
+        which = upstream, bill.admitted is None and not bill.doubted, makes
         plan = terms.plans.get(which) or self._call(terms, which)
         entered = tokens = most = 0
         if plan.spending or (exchange.key is not None and exchange.key.max_tokens is not None):
@@ -234,15 +231,30 @@ class Limits:
         """Of money as much as an unbounded answer may come to."""
         used = asked_of(estimated)
         model = exchange.sent_model or exchange.model
-        bill.reserved = self._price(model, upstream, used) if used else 0
+        tier = tier_of(estimated.tier) if estimated.tier else STANDARD
+        bill.reserved = (
+            self._price(model, upstream, used, tier) if used else self._nothing_of(exchange, model, upstream)
+        )
         expected = most = bill.reserved or 0
-        if expected and not estimated.capped and estimated.output:
-            used["output"] = self._measure.longest(estimated)
-            most = max(expected, self._price(model, upstream, used) or 0)
+        unbounded = estimated.output and not estimated.capped
+        if expected and (unbounded or estimated.more):
+            used["input"] = estimated.input + estimated.more
+            used["output"] = self._measure.longest(estimated) if unbounded else estimated.output
+            most = max(expected, self._price(model, upstream, used, tier) or 0)
         return most
 
+    def _nothing_of(self, exchange: Exchange, model: str, upstream: str) -> int | None:
+        """0; None for what uses a model, as a session will, whose price is not known."""
+        route = exchange.route
+        if route is None or not (exchange.upgrade or route.json_body or route.form_body):
+            return 0
+        return None if self._price(model, upstream, PROBE, STANDARD) is None else 0
+
     def _refuse_what_cannot_be_counted(self, exchange: Exchange, bill: Bill, terms: Terms) -> None:
-        key, estimated = exchange.key, bill.estimate
+        key, estimated, blind = exchange.key, bill.estimate, is_blind(exchange)
+        if blind and key is not None and key.max_tokens is not None:
+            message = f"What this asks for can't be told; this API key may ask for {key.max_tokens} tokens a request."
+            raise Failure(Error.TOO_MANY_TOKENS, message, account=exchange.account)
         if key is not None and key.max_tokens is not None and estimated is not None:
             asked = estimated.input + estimated.output
             if not estimated.capped or asked > key.max_tokens:
@@ -255,7 +267,6 @@ class Limits:
                 )
         if not (self._refuse_unpriced and terms.budgeted) or exchange.route is None:
             return
-        blind = exchange.route.name in BLIND and exchange.method in MAKING
         if blind or (bill.reserved is None and exchange.route.name != FREE):
             raise Failure(
                 Error.INSUFFICIENT_QUOTA,
@@ -335,6 +346,8 @@ class Limits:
     def settle(self, exchange: Exchange, bill: Bill, *, sent: bool) -> None:
         """The call is over, and the bill says what it used. `sent`: the upstream may have seen it."""
         bill.settled = True
+        for doubted, costs in bill.doubted:
+            self._limiter.settle(doubted, costs)
         grant = bill.charged
         if grant is None or grant.refused is not None or bill.plan is None:
             return
@@ -345,7 +358,7 @@ class Limits:
         counts = int(exchange.outcome is not REFUSED)
         self._limiter.settle(grant, bill.plan.costs((counts, int(sent), max(0, tokens), max(0, cost - bill.paid))))
         if sent and not bill.estimated:
-            self._measure.learn(exchange.model, used)
+            self._measure.learn(exchange.model, used, bill.estimate)
 
 
 async def _nothing() -> None:

@@ -21,7 +21,7 @@ QUICK: Final = 16_384
 """Bytes of a body that an event loop may wait for: 0.6 ms of English, 4 ms of letters without a space."""
 SHORT: Final = 1_024
 """Bytes of a body whose text is not counted, if it is ASCII: nobody knows so little of the answer."""
-CONVERSATIONS: Final = ("chat/completions", "responses")
+CONVERSATIONS: Final = ("chat/completions", "responses", "responses/compact")
 BYTES: Final = 4
 """A token of English, and of most code."""
 A_MESSAGE: Final = 4
@@ -31,7 +31,9 @@ A_SMALL_IMAGE: Final = 85
 A_FILE: Final = 1_000
 """One that is named by an id or a URL."""
 FILE_BYTES: Final = 50
-"""Base64 of a PDF for each token of it."""
+"""Base64 of a PDF or an office document for each token of it."""
+TEXT_BYTES: Final = 5
+"""Base64 of plain text."""
 SOUND_BYTES: Final = 1_000
 """Base64 of compressed sound, at ten tokens a second."""
 RAW_SOUND_BYTES: Final = 4_000
@@ -39,8 +41,15 @@ MOST: Final = 1 << 40
 LONGEST_NUMBER: Final = 32
 LEGACY_OUTPUT: Final = 16
 """What completions without max_tokens are cut to, at OpenAI and vLLM."""
+A_LARGE_IMAGE: Final = 40_000
+"""What models come to that count an image dearest (gpt-4o-mini, `detail` high)."""
+A_LARGE_FILE: Final = 200_000
+A_HISTORY: Final = 400_000
+"""A context window: what stands in a conversation, or a prompt, that the upstream keeps."""
+SPOKEN: Final = 2
+"""Tokens of speech for a character, at 20 tokens a second."""
 
-NO_OUTPUT: Final = frozenset({"embeddings", "moderations", "audio/speech"})
+NO_OUTPUT: Final = frozenset({"embeddings", "moderations"})
 """Routes whose answers are paid for by what goes in."""
 MAX_ANSWERS: Final = 1 << 20
 _NULL: Final = msgspec.Raw(b"null")
@@ -69,6 +78,10 @@ class Estimate(NamedTuple):
     """What is no token and stands in the request alone: images asked for, characters to be spoken."""
     answers: int = 1
     """That the output is of."""
+    more: int = 0
+    """What may go in beside the input that is expected: the request names it, and the upstream alone has it."""
+    tier: str = ""
+    """The `service_tier` that is asked for."""
 
 
 class _Body(msgspec.Struct, gc=False):
@@ -86,12 +99,19 @@ class _Body(msgspec.Struct, gc=False):
     max_tokens: Any = None
     n: Any = None
     best_of: Any = None
+    service_tier: Any = None
+    previous_response_id: Any = None
+    conversation: Any = None
 
 
 class _Words(msgspec.Struct, gc=False):
     messages: msgspec.Raw = _NOTHING
     input: msgspec.Raw = _NOTHING
     instructions: msgspec.Raw = _NOTHING
+    service_tier: Any = None
+    previous_response_id: Any = None
+    conversation: Any = None
+    prompt: Any = None
     max_completion_tokens: Any = None
     max_output_tokens: Any = None
     max_tokens: Any = None
@@ -101,12 +121,14 @@ class _Words(msgspec.Struct, gc=False):
 class _Content:
     """What the walk through a prompt has found."""
 
-    __slots__ = ("flat", "texts")
+    __slots__ = ("flat", "more", "texts")
 
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.flat = 0
         """Tokens of what is no text."""
+        self.more = 0
+        """That it may come to on top."""
 
 
 _decode = msgspec.json.Decoder(_Body).decode
@@ -118,6 +140,8 @@ _FILES: Final = frozenset({"file", "input_file", "document", "video_url", "video
 _SKIPPED: Final = frozenset({"type", "role", "id", "call_id", "tool_call_id", "tool_use_id", "status", "cache_control"})
 _OPAQUE: Final = frozenset({"encrypted_content", "signature"})
 _RAW_SOUNDS: Final = frozenset({"wav", "pcm16", "pcm"})
+_PACKED: Final = ("JVBER", "UEsDB", "0M8R4")
+"""How base64 begins of a PDF, of a zip, in which office documents are, and of their older form."""
 
 
 def quick_to_estimate(body: bytes) -> bool:
@@ -130,16 +154,24 @@ def estimate_words(route: str, body: bytes, expected: int) -> Estimate | None:
 
     What stands around a message in JSON takes as many bytes as the tokens around it are counted as.
     """
-    if len(body) > SHORT or route not in CONVERSATIONS or b'"type"' in body or not body.isascii():
+    if len(body) > SHORT or route not in CONVERSATIONS or not body.isascii():
+        return None
+    # A name may be written with escapes.
+    if b'"type"' in body or b"\\u" in body:
         return None
     try:
         asked = _words(body)
     except _NOT_JSON:
         return None
+    if asked.previous_response_id is not None or asked.conversation is not None or asked.prompt is not None:
+        return None
     said = len(asked.messages) + len(asked.input) + len(asked.instructions)
     cap = _cap(route, asked)
     answers = 1 if asked.n is None else min(max(_amount(asked.n), 1), MAX_ANSWERS)
-    return Estimate(-(-said // BYTES), min((cap or expected) * answers, MOST), cap > 0, _BYTES, _NO_UNITS, answers)
+    output, tier = min((cap or expected) * answers, MOST), asked.service_tier
+    if tier is None:
+        return Estimate(-(-said // BYTES), output, cap > 0, _BYTES, _NO_UNITS, answers)
+    return Estimate(-(-said // BYTES), output, cap > 0, _BYTES, _NO_UNITS, answers, tier=_name(tier))
 
 
 def estimate(route: str, body: bytes, count: Counter | None, expected: int) -> Estimate:
@@ -151,10 +183,24 @@ def estimate(route: str, body: bytes, count: Counter | None, expected: int) -> E
         output = 0 if route in NO_OUTPUT else expected
         return Estimate(-(-len(body) // BYTES), output, capped=False, method=Method.BYTES, units={})
     output, capped, answers = _output(route, asked, expected)
-    return Estimate(_input(asked, count), output, capped, method, _units(route, asked), answers)
+    entered, more = _input(asked, count)
+    if asked.previous_response_id is not None or asked.conversation is not None or _is_kept(asked.prompt):
+        more += A_HISTORY
+    tier = _name(asked.service_tier)
+    return Estimate(entered, output, capped, method, _units(route, asked), answers, min(more, MOST), tier)
 
 
-def _input(asked: _Body, count: Counter | None) -> int:
+def _is_kept(prompt: object) -> bool:
+    """A prompt that the upstream has, by its id (responses)."""
+    return isinstance(prompt, dict)
+
+
+def _name(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _input(asked: _Body, count: Counter | None) -> tuple[int, int]:
+    """And how much more it may be."""
     content = _Content()
     messages = asked.messages if isinstance(asked.messages, list) else ()
     for prompt in (asked.messages, asked.input, asked.prompt, asked.instructions, asked.system):
@@ -168,7 +214,7 @@ def _input(asked: _Body, count: Counter | None) -> int:
         tokens = count(text)
     else:
         tokens = -(-(len(text) if text.isascii() else len(text.encode("utf-8", "replace"))) // BYTES)
-    return min(tokens + content.flat + A_MESSAGE * (len(messages) + 1), MOST)
+    return min(tokens + content.flat + A_MESSAGE * (len(messages) + 1), MOST), content.more
 
 
 def _walk(prompt: object, content: _Content) -> None:
@@ -180,10 +226,9 @@ def _walk(prompt: object, content: _Content) -> None:
         if kind is str:
             texts.append(value)  # type: ignore[arg-type]
         elif isinstance(value, list):
-            if value and type(value[0]) is int:
-                content.flat += len(value)  # a prompt of tokens
-            else:
-                waiting.extend(value)
+            others = [each for each in value if type(each) is not int]
+            content.flat += len(value) - len(others)  # a prompt of tokens
+            waiting.extend(others)
         elif isinstance(value, dict) and not _is_media(value, content):
             _open(value, waiting, content)
 
@@ -206,6 +251,7 @@ def _is_media(part: dict[str, Any], content: _Content) -> bool:
         inner = part.get("image_url")
         detail = inner.get("detail") if isinstance(inner, dict) else part.get("detail")
         content.flat += A_SMALL_IMAGE if detail == "low" else AN_IMAGE
+        content.more += 0 if detail == "low" else A_LARGE_IMAGE
     elif kind in _SOUNDS:
         sound = part.get("input_audio")
         sound = sound if isinstance(sound, dict) else {}
@@ -214,7 +260,11 @@ def _is_media(part: dict[str, Any], content: _Content) -> bool:
     elif kind in _FILES:
         inner = part.get("file", part.get("source"))
         held = inner if isinstance(inner, dict) else part
-        content.flat += A_FILE + max(_length(held.get("file_data")), _length(held.get("data"))) // FILE_BYTES
+        data = _longer(held.get("file_data"), held.get("data"))
+        packed = "video" in kind or data[data.find(",") + 1 :][:5].startswith(_PACKED)
+        rate = FILE_BYTES if packed else TEXT_BYTES
+        content.flat += A_FILE + len(data) // rate
+        content.more += 0 if data else A_LARGE_FILE
     else:
         return False
     return True
@@ -224,10 +274,16 @@ def _length(value: object) -> int:
     return len(value) if isinstance(value, str) else 0
 
 
+def _longer(one: object, other: object) -> str:
+    return max((value for value in (one, other) if isinstance(value, str)), key=len, default="")
+
+
 def _output(route: str, asked: _Body, expected: int) -> tuple[int, bool, int]:
     """Of how many answers, too; and whether the request bounds it."""
     if route in NO_OUTPUT:
         return 0, True, 1
+    if route == "audio/speech":
+        return SPOKEN * _length(asked.input), True, 1
     cap = _cap(route, asked)
     answers = max(_amount(asked.n), 1)
     if route == "completions":

@@ -87,7 +87,7 @@ class Target:
 
 @final
 class UpstreamCall:
-    """`wall` is in seconds since the epoch."""
+    """`wall` is in seconds since the epoch; `expect` is called before a request is sent for the first time."""
 
     def __init__(
         self,
@@ -96,6 +96,7 @@ class UpstreamCall:
         upload_limit: int,
         clock: Callable[[], float],
         wall: Callable[[], float],
+        expect: Callable[[], object] | None = None,
     ) -> None:
         self.name = target.name
         self.identity = target.identity
@@ -115,6 +116,7 @@ class UpstreamCall:
         self._upload_limit = upload_limit
         self._clock = clock
         self._wall = wall
+        self._expect = expect
 
     def __repr__(self) -> str:
         return f"<UpstreamCall {self.name}>"
@@ -126,6 +128,8 @@ class UpstreamCall:
     async def send(self, exchange: Exchange, body: bytes | Body, timeouts: CallTimeouts, key: bytes = b"") -> LiveReply:
         """Sends once. Without a `key` the client's own goes, unless none may. Raises Failure."""
         exchange.upstream = self.name
+        if not exchange.attempts and self._expect is not None:
+            self._expect()
         exchange.attempts += 1
         exchange.upstream_started_at = now = self._clock()
         sent, query = exchange.model, exchange.query
@@ -150,19 +154,21 @@ class UpstreamCall:
         )
         reached = exchange.reached
         exchange.upstream_status, exchange.upstream_id = 0, b""
-        exchange.reached = True
+        exchange.reached = exchange.acted_on = True
         try:
             reply = await self._transport.send(ask)
         except Failure as failure:
-            exchange.reached = reached or not (failure.unprocessed or failure.kind is Kind.UPSTREAM_UNREACHABLE)
+            exchange.acted_on = not (failure.unprocessed or failure.kind is Kind.UPSTREAM_UNREACHABLE)
+            exchange.reached = reached or exchange.acted_on
             raise
         except BaseException:
             # Its client has left, perhaps while there was no connection yet.
+            exchange.acted_on = ask.sent
             exchange.reached = reached or ask.sent
             raise
         if reply.status >= 300:
             # Who refused has not acted on it.
-            exchange.reached = reached
+            exchange.reached, exchange.acted_on = reached, False
         if reply.status >= 400:
             reply.headers = plainly(reply.headers, self._wall)
         exchange.upstream_status = reply.status

@@ -20,7 +20,7 @@ IO = names(
 )
 SANS_IO = names(
     "proxy.exchange proxy.errors proxy.openai"
-    " proxy.http1.messages proxy.http1.readers proxy.http1.frames proxy.http1.peers"
+    " proxy.http1.messages proxy.http1.readers proxy.http1.frames proxy.http1.screen proxy.http1.peers"
     " proxy.caching.pieces proxy.semantic.modes proxy.semantic.parties proxy.semantic.hidden"
     " proxy.redis_link.breaker proxy.redis_link.url proxy.redis_link.troubles"
     " proxy.redis_link.errors proxy.redis_link.events"
@@ -32,8 +32,8 @@ SANS_IO = names(
     " cache.semantic.learning.labels cache.semantic.learning.scores"
     " limits.policy limits.bucket limits.budget limits.headers limits.grant"
     " proxy.limiting.terms proxy.limiting.bill proxy.limiting.fields"
-    " proxy.keys.key proxy.keys.table proxy.keys.amounts proxy.ledger.row proxy.ledger.fold proxy.ledger.query"
-    " proxy.telemetry.prices"
+    " proxy.keys.key proxy.keys.listing proxy.keys.table proxy.keys.amounts"
+    " proxy.ledger.row proxy.ledger.fold proxy.ledger.query proxy.telemetry.prices"
     " proxy.upstream.breaker proxy.upstream.machine proxy.upstream.window proxy.upstream.retry"
     " proxy.upstream.key_pool proxy.upstream.balance proxy.upstream.router proxy.upstream.deadlines"
     " proxy.admission.gradient proxy.admission.pace proxy.admission.queue"

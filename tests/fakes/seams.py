@@ -13,7 +13,7 @@ from proxy.accounting import Accounting
 from proxy.auth import PassThrough
 from proxy.billing import Bills
 from proxy.errors import Failure, Kind
-from proxy.exchange import Ask, Exchange, Express, Flow, Headers, LiveReply, Observe, Reply, Sink, header
+from proxy.exchange import Ask, Exchange, Express, Flow, Headers, LiveReply, Observe, Reply, Screen, Sink, header
 from proxy.heartbeat import Heartbeat
 from proxy.http1.express import ShortWay
 from proxy.limiting.measure import Measure
@@ -96,7 +96,7 @@ class FakeClient:
     def over(self) -> bool:
         return self.finished or self.aborted
 
-    async def tunnel(self, reply: Reply, headers: Headers, observe: Observe) -> None:
+    async def tunnel(self, reply: Reply, headers: Headers, observe: Observe, screen: Screen | None) -> None:
         self.started, self.status, self.headers, self.tunnelled = True, 101, headers, observe
         await asyncio.Event().wait()
 

@@ -7,6 +7,7 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import CLIENT, SERVER, Protocol
 
 from proxy.errors import Kind
+from proxy.exchange import Screen
 from proxy.http1.frames import close_frame
 from proxy.http1.tunnel import Pipe, Tunnel, TunnelLimits
 from tests.fakes.clock import Clock
@@ -102,12 +103,12 @@ class Side:
 
 @final
 class Rig:
-    def __init__(self, *, websocket: bool = True, limits: TunnelLimits = LIMITS) -> None:
+    def __init__(self, *, websocket: bool = True, limits: TunnelLimits = LIMITS, screen: Screen | None = None) -> None:
         self.clock = Clock()
         self.client, self.upstream = Side(is_client=True), Side(is_client=False)
         self.texts: list[bytes] = []
         observe = self._observe if websocket else None
-        self.tunnel = Tunnel(self.client, self.upstream, limits, observe, self.clock)
+        self.tunnel = Tunnel(self.client, self.upstream, limits, observe, screen, self.clock)
         self.tunnel.open()
 
     def _observe(self, message: bytes, _refuse: object) -> None:

@@ -67,7 +67,7 @@ async def test_d3_an_upload_is_paid_for(
     assert (response.status, response.body) == (200, body)
     assert upstream.request.all(b"accept-encoding") == [b"identity"]
     (row,) = await team.rows(1)
-    assert told(row) == ({"input": 50, "output": 6240}, DRAWN_USD, False)
+    assert told(row) == ({"input": 50, "output": 6240, "images": 1}, DRAWN_USD, False)
 
 
 @alone

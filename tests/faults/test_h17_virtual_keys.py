@@ -50,7 +50,7 @@ async def test_h17_a_virtual_key_stays_here(
 ) -> None:  # fmt: skip
     """What goes upstream carries the upstream's own key, or none."""
     upstream.script(completion_answer())
-    team = await start_team(upstreams__test__key=key, cache__enabled=cache)
+    team = await start_team(upstreams__test__key=key, cache__enabled=cache, keys__listing="all")
     alice = await team.key()
     async with team.gateway.client() as client:
         for method, target, body, headers in ROUTES:

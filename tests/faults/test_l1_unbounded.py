@@ -65,7 +65,7 @@ async def test_l1_what_has_no_price_beforehand_is_not_for_budgets(
 ) -> None:
     """Unless the operator says so; and what it has cost is then not known, which is no price of 0."""
     upstream.script(used_answer(0, 0))
-    team = await start_team()
+    team = await start_team(keys__listing="all")
     alice, bob = await team.key(budgets={"usd_in_all": 1.0}), await team.key("bob")
     refused = await team.ask(alice, {"model": "m"}, target=f"/v1/{path}")
     assert (refused.status, refused.error_code) == (429, "insufficient_quota")

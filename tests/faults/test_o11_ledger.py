@@ -172,4 +172,4 @@ async def test_o11_the_end_is_in_time(start: Start, store: str, file: Path, redi
         await goes_on(ledger, heard)
         async with asyncio.timeout(1.0):
             assert not await ledger.close(0.05)
-    assert [each.added for each in leftovers(file.parents[1])] == [3 * ROWS]
+    assert [each.due for each in leftovers(file.parents[1])] == [3 * ROWS]

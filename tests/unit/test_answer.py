@@ -164,7 +164,7 @@ async def test_no_tunnel_without_an_upgrade() -> None:
     """A 101 that nobody asked for is the upstream's error."""
     answer, connection = asked()
     with pytest.raises(Failure):
-        await answer.tunnel(object(), [], lambda _, _refuse: None)  # type: ignore[arg-type]
+        await answer.tunnel(object(), [], lambda _, _refuse: None, None)  # type: ignore[arg-type]
     assert (connection.written, answer.started) == (b"", False)
 
 

@@ -77,6 +77,7 @@ def test_keys_and_teams_are_explained(explained: Explained) -> None:
         f"stored in {folder}",
         f"pepper in {folder}, made at the first start",
         "rotated secrets open for 24 h more",
+        "lists of what all have made: for keys whose endpoints name it",
         f"key ci of team research; until 2027-01-31 00:00 UTC; models: gpt-4o*; {rest}",
         "team research 1,250.5 USD in all; declared keys: ci",
         "team guests no limits of its own; declared keys: none",

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,7 @@ class Failing:
     upstream = "test"
     sent_model = ""
     reached = False
+    turn: Any = None
 
     def part(self) -> None: ...
     def begun(self) -> None: ...
@@ -137,6 +139,31 @@ async def test_an_answer_that_becomes_too_large_keeps_its_ends(kind: bytes) -> N
         head, tail = flight.ends()
         assert head.startswith(b"" if flight.events else blocks[0])
         assert tail.endswith(b"".join(blocks[-8:]))
+
+
+class Elsewhere:
+    """Takes the place of a turn for which another worker waits."""
+
+    lease = object()
+
+    async def awaited(self) -> bool:
+        return True
+
+
+async def test_what_cannot_be_kept_is_not_finished_for_other_workers() -> None:
+    """Past the size of an entry they would be given nothing: where nobody is left here, the call is cut."""
+    voyage, loop = Failing(asyncio.Event()), asyncio.get_running_loop()
+    voyage.turn = Elsewhere()
+    flight = Flight(voyage, 1_000, loop.time, loop.create_future(), print, begun=0.0, purges=0)
+    flight.task = asyncio.Task(asyncio.sleep(60.0))
+    share = Share(flight, loop, stream=False, strip=False, leads=True)
+    flight.join(share)
+    flight.take_off(Held())
+    share.abort()
+    for size, over in ((10, False), (10_000, True)):
+        flight.data(b"data: %b\n\n" % (b"x" * size))
+        assert flight.over is over
+    await until(flight.task.cancelled)
 
 
 class Waiting(Failing):

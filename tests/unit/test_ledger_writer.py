@@ -5,6 +5,7 @@ import errno
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, final
 
@@ -46,9 +47,9 @@ class Sink:
             self.batches.append(batch)
         return self.outcome
 
-    async def recover(self, run: str, added: int) -> int | None:
-        self.recovered.append((run, added))
-        return added
+    async def recover(self, run: str, due: int) -> int | None:
+        self.recovered.append((run, due))
+        return due
 
     async def tend(self) -> bool:
         self._perhaps("tend")
@@ -202,7 +203,7 @@ async def test_the_end_comes_in_time(start: Start, sink: Sink, log: Path, tmp_pa
     await until(lambda: sink.asked)
     assert not await ledger.close(0.02)
     await until(lambda: '"loss":"shutdown","rows":1' in told(log))
-    assert [(each.run, each.added) for each in leftovers(tmp_path)] == [("run", 1)]
+    assert [(each.run, each.due) for each in leftovers(tmp_path)] == [("run", 1)]
 
 
 async def test_after_the_end_a_row_is_lost(start: Start, heard: Heard) -> None:
@@ -228,6 +229,18 @@ async def test_the_next_process_tells_what_the_dead_had_taken_on(
     await until(lambda: '"rows":7,"run":"dead"' in told(log))
     assert marks(tmp_path) == {"ledger-living.mark", "ledger-run.mark"}
     living.close(keep=False)
+
+
+async def test_calls_under_way_are_owed(start: Start, tmp_path: Path) -> None:
+    """From when they are sent until they have their row, which is marked once."""
+    ledger = await start()
+    due = [ledger._mark._due[0]]
+    for change in (ledger.expect, ledger.expect, partial(ledger.add, row(1)), partial(ledger.add, row(2, attempts=0))):
+        change()
+        due.append(ledger._mark._due[0])
+    assert due == [0, 1, 2, 2, 3]
+    assert await ledger.close(1.0)
+    assert [each.due for each in leftovers(tmp_path)] == [3]
 
 
 async def test_a_mark_that_cannot_be_removed_stops_nothing(

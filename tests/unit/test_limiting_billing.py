@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from limits import Demand, Kind, MemoryLimiter
 from proxy import billing
-from proxy.exchange import CacheNote, Exchange
+from proxy.exchange import CacheNote, Exchange, Outcome
 from proxy.ledger.row import Row
 from proxy.limiting.bill import Bill
 from proxy.openai.estimate import Estimate, Method
@@ -35,6 +35,7 @@ def called(**fields: object) -> Exchange:
     """A request that an upstream has answered."""
     exchange = asking(model=str(fields.pop("model", "m")))
     exchange.attempts, exchange.reached, exchange.upstream_status, exchange.upstream = 1, True, 200, "test"
+    exchange.acted_on, exchange.outcome = True, Outcome.RELAYED
     exchange.bill = bill = Bill()
     bill.estimate = ESTIMATE
     for name, value in fields.items():
@@ -117,7 +118,7 @@ def test_a_message_that_came_to_its_end_is_not_counted_here(desk: Desk) -> None:
 
 
 NOTHING = [
-    {"reached": False},
+    {"acted_on": False},
     {"upstream_status": 400},
     {"upstream_status": 500},
     {"attempts": 0},

@@ -34,11 +34,11 @@ async def test_what_is_not_posted_takes_no_tokens() -> None:
 @pytest.mark.parametrize("path", ["/v1/audio/transcriptions", "/v1/audio/translations"])
 @pytest.mark.parametrize("held", [True, False])
 async def test_sound_is_measured_by_its_length(path: str, *, held: bool) -> None:
-    """At 32 kbit/s, whether or not the upload is here; of unknown length it is nothing."""
+    """At 32 kbit/s, whether or not the upload is here; of unknown length it is the longest that OpenAI takes."""
     sound = b"x" * 40_000
     estimated = await measured(sound if held else FakeBody(sound), path=path)
-    assert (asked_of(estimated), estimated.capped) == ({"audio_ms": 10_000}, True)
-    assert asked_of(await measured(FakeBody(sound, chunked=True), path=path)) == {}
+    assert (asked_of(estimated), estimated.capped) == ({"input": 100, "output": 40, "audio_ms": 10_000}, True)
+    assert (await measured(FakeBody(sound, chunked=True), path=path)).units == {"audio_ms": (25 << 20) // 4}
 
 
 @pytest.mark.parametrize("cap", [None, 7])

@@ -203,12 +203,18 @@ class Machine(RuleBasedStateMachine):
         if how != "never called":
             exchange.attempts, exchange.reached, exchange.upstream = 1, how != "unsent", "test"
             exchange.upstream_status = {"failed": 500, "unsent": 0}.get(how, 200)
+            exchange.acted_on = how not in {"failed", "unsent"}
         if how in {"told", "left"} and asked + answered:
             usage = {"usage": {"prompt_tokens": asked, "completion_tokens": answered}}
             exchange.usage_text = msgspec.json.encode(usage)
         elif how in {"told", "left", "untold"}:
             asked = ASKED
             exchange.usage_text = WRITTEN % (b"four" * answered)
+            if how == "left":
+                # Of what was left nobody knows how much was made.
+                assert exchange.bill is not None
+                assert exchange.bill.estimate is not None
+                answered = max(answered, exchange.bill.estimate.output)
         else:
             asked = answered = 0
         cost, tokens = self.price(asked, answered), asked + answered

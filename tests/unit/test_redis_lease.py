@@ -158,6 +158,37 @@ async def test_a_late_renewal_revives_nothing(worker: Workers, redis_server: Red
     assert redis_server.tell("EXISTS", f"t:l:{{{KEY}}}") == 0
 
 
+async def test_the_holder_knows_who_waits(worker: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While somebody does, and for a moment after: one who has died waits no more."""
+    monkeypatch.setattr("cache.lease.WORD", 0.3)
+    leader, follower = await worker(), await worker()
+    lease = await held(leader)
+    assert not await leader.awaited(lease)
+    waiting = asyncio.Task(follower.wait(KEY, 30.0))
+    loop = asyncio.get_running_loop()
+    while not await leader.awaited(lease):
+        await asyncio.sleep(0.005)
+    end = loop.time() + 0.6
+    while loop.time() < end:
+        assert await leader.awaited(lease)
+    waiting.cancel()
+    async with asyncio.timeout(0.6):
+        while await leader.awaited(lease):
+            await asyncio.sleep(0.005)
+
+
+async def test_a_lease_that_is_lost_is_awaited_by_nobody(worker: Workers, redis_server: RedisServer) -> None:
+    """Nor one of which it can't be told, because Redis is away."""
+    leader, follower = await worker(deadline=0.05), await worker()
+    lease = await held(leader)
+    assert await follower.wait(KEY, 0.0) is Waited.TIMEOUT
+    assert await leader.awaited(lease)
+    with redis_server.frozen():
+        assert not await leader.awaited(lease)
+    lease.state = LeaseState.LOST
+    assert not await leader.awaited(lease)
+
+
 async def test_a_wait_has_an_end(worker: Workers) -> None:
     """Of its own, if the lease has none."""
     leader, follower = await worker(), await worker()

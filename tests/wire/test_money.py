@@ -89,7 +89,7 @@ async def test_one_row_for_each_that_went_upstream_or_need_not(
     start_team: StartTeam, upstream: ScriptedUpstream
 ) -> None:
     """Miss, hit, partial hit, an upstream's error, its silence; found by the call id that the client was told."""
-    team = await start_team(cache__enabled=True)
+    team = await start_team(cache__enabled=True, keys__listing="all")
     alice = await team.key(team="t")
     ids = []
     for answer, method, target, body, _ in RELAYED:
@@ -150,7 +150,7 @@ async def test_one_row_for_a_session(start_team: StartTeam) -> None:
         options = {"additional_headers": dict(alice.headers)}
         async with session(team.gateway, "/realtime?model=m-live", **options) as client:
             for _ in range(3):
-                await client.send("hello")
+                await client.send("{}")
                 await client.recv()
         response = await team.ask(alice, b"", UPGRADE, method="GET", target="/v1/realtime?model=x")
         first, second = await team.rows(2)

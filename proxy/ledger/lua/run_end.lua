@@ -1,5 +1,5 @@
 -- Writes down what a dead run has lost. Once, however often it is asked.
--- KEYS: run, losses. ARGV: rows that the run had taken on, seconds that it is remembered, today as days since the epoch.
+-- KEYS: run, losses. ARGV: rows that the run owed, seconds that it is remembered, today as days since the epoch.
 -- Returns how many rows are missing.
 local through = tonumber(redis.call('HGET', KEYS[1], 'through') or 0)
 local missing = tonumber(ARGV[1]) - through
