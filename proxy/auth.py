@@ -11,7 +11,7 @@ from cache.fingerprint import QUALIFYING, scope_of
 from proxy.errors import Failure, Kind
 from proxy.exchange import Exchange, Headers, Screen, header
 from proxy.keys.key import Permission, Refusal, VirtualKey
-from proxy.keys.listing import lists
+from proxy.keys.listing import is_everybodys
 from proxy.keys.table import Table
 from proxy.ledger.row import OWN_KEY
 from proxy.openai.models import model_in
@@ -216,10 +216,11 @@ class VirtualKeys:
         if key is None:
             return
         makes = exchange.method == "POST" and route.json_body
-        if not (makes or self._listing or key.may_list(route.name)) and lists(exchange.method, exchange.path):
+        looks = self._listing and exchange.method in ("GET", "HEAD")
+        if not (makes or looks or key.may_list(route.name)) and is_everybodys(exchange.method, exchange.path):
             self._refused(Permission.ENDPOINT.value)
             raise Failure(
-                Kind.ENDPOINT_NOT_ALLOWED, "This API key may not list what all who use this gateway have made."
+                Kind.ENDPOINT_NOT_ALLOWED, "This API key may not have what belongs to all who use this gateway."
             )
         if not (key.models or key.endpoints):
             return

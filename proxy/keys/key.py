@@ -53,6 +53,8 @@ NAMING: Final = frozenset(
 """Routes whose requests name a model, or get one that the upstream picks."""
 CHATS: Final = "chat/completions"
 STORED_CHATS: Final = "chat/*"
+SECRETS: Final = "realtime/*"
+SESSIONS: Final = ("realtime", SECRETS)
 
 _DIGITS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CROCKFORD: Final = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -165,9 +167,11 @@ class VirtualKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         return Permission.GRANTED if self.endpoints else Permission.ENDPOINT
 
     def may_list(self, endpoint: str) -> bool:
-        """What others have made at the upstream: where it is expressly for that endpoint. Chats that are stored are
-        another one than those that are asked for.
+        """What belongs to all at the upstream: where it is expressly for that endpoint. Chats that are stored are
+        another one than those that are asked for, and secrets for sessions another than sessions.
         """
+        if endpoint in SESSIONS:
+            return not {"*", SECRETS}.isdisjoint(self.endpoints)
         name = STORED_CHATS if endpoint == CHATS else endpoint
         return bool(self.endpoints) and bool(_endpoints(self.endpoints)(name))
 

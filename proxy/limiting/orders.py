@@ -30,6 +30,9 @@ def is_blind(exchange: Exchange) -> bool:
     route = exchange.route
     if route is None or not (exchange.method in MAKING or exchange.upgrade):
         return False
+    if route.name == "realtime" and not exchange.upgrade:
+        # A session that is to go past the gateway.
+        return True
     return route.name in BLIND or (route.name in LOOKING and not LOOKS_ON.fullmatch(exchange.path))
 
 

@@ -7,7 +7,14 @@ from tests.fakes.raw import Response
 from tests.fakes.team import Member, StartTeam, Team
 from tests.fakes.upstream import ScriptedUpstream
 
-OTHERS = ["/v1/files", "/v1/files/?limit=9", "/v1/%66iles", "/v1/chat/completions", "/v1/fine_tuning/jobs", "/v1/evals"]
+OTHERS = [
+    "/v1/files",
+    "/v1/files?limit=9",
+    "/v1/vector_store%73/",
+    "/v1/chat/completions",
+    "/v1/fine_tuning/jobs",
+    "/v1/evals",
+]
 BY_ID = ["/v1/files/file-1", "/v1/files/file-1/content", "/v1/chat/completions/chatcmpl-1", "/v1/models"]
 
 

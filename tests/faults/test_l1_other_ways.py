@@ -60,6 +60,7 @@ async def test_l1_a_path_is_written_in_one_way(start_team: StartTeam, upstream: 
             "realtime/client_secrets",
             "realtime/sessions",
             "realtime/calls",
+            "realtime",
             "organization/admin_api_keys",
         ),
     ],
@@ -69,7 +70,8 @@ async def test_l1_what_can_not_be_told_beforehand_is_not_for_budgets(
 ) -> None:
     """Nor a secret of the upstream's with which it would be asked elsewhere; nor for keys whose tokens are bounded."""
     team = await start_team()
-    poor, bounded = await team.key(budgets={"usd_in_all": BUDGET}), await team.key("b", max_tokens=10)
+    poor = await team.key(budgets={"usd_in_all": BUDGET}, endpoints=["*"])
+    bounded = await team.key("b", max_tokens=10, endpoints=["*"])
     refused = await team.ask(poor, {"model": "m"}, target=f"/v1/{path}")
     assert (refused.status, refused.error_code) == (429, "insufficient_quota")
     refused = await team.ask(bounded, {"model": "m"}, target=f"/v1/{path}")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.keys.listing import lists
+from proxy.keys.listing import is_everybodys
 from tests.fakes.keyring import virtual_key
 
 LISTS = [
@@ -12,7 +12,7 @@ LISTS = [
     *("/v1/files/", "/v1//files", "/v1/%66iles", "/v1/files%2F", "/v1/FILES", "/v1/files;x", "/v1/chat//completions/"),
 ]
 NONE = [
-    *("/v1/models", "/v1/models/", "/v1/models/m", "/v1/realtime", "/v1/responses", "/v1/responses/resp_1", "/v1/"),
+    *("/v1/models", "/v1/models/", "/v1/models/m", "/v1/responses", "/v1/responses/resp_1", "/v1/"),
     *("/v1/files/file-1", "/v1/files/file-1/content", "/v1/chat/completions/chatcmpl-1", "/v1/batches/batch_1"),
     *("/v1/fine_tuning/jobs/ftjob-1/events", "/v1/vector_stores/vs_1/files", "/v1/threads/thread_1/messages"),
 ]
@@ -21,22 +21,31 @@ NONE = [
 @pytest.mark.parametrize("path", LISTS)
 def test_a_collection_is_a_list(path: str) -> None:
     """However it is written; to add to it is none."""
-    assert lists("GET", path)
-    assert lists("HEAD", path)
-    assert not any(lists(method, path) for method in ("POST", "DELETE", "OPTIONS"))
+    assert is_everybodys("GET", path)
+    assert is_everybodys("HEAD", path)
+    assert not any(is_everybodys(method, path) for method in ("POST", "DELETE", "OPTIONS"))
 
 
 @pytest.mark.parametrize("path", NONE)
 def test_what_is_named_by_its_id_is_none(path: str) -> None:
     """Who knows it has it from its maker; and models are nobody's."""
-    assert not any(lists(method, path) for method in ("GET", "POST", "DELETE"))
+    assert not any(is_everybodys(method, path) for method in ("GET", "POST", "DELETE"))
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 @pytest.mark.parametrize("path", ["/v1/organization/users", "/v1/organization", "/v1/%6Frganization/usage/costs"])
 def test_an_organisation_is_nobodys_but_the_operators(method: str, path: str) -> None:
     """In whole."""
-    assert lists(method, path)
+    assert is_everybodys(method, path)
+
+
+@pytest.mark.parametrize(
+    "path", ["client_secrets", "sessions", "transcription_sessions", "calls", "calls/c/accept", ""]
+)
+def test_a_secret_for_sessions_is_everybodys(path: str) -> None:
+    """With it the upstream is asked beside the gateway; a session here is its client's own."""
+    assert is_everybodys("POST", f"/v1/realtime/{path}")
+    assert not is_everybodys("GET", "/v1/realtime")
 
 
 @pytest.mark.parametrize(
@@ -47,6 +56,9 @@ def test_an_organisation_is_nobodys_but_the_operators(method: str, path: str) ->
         (("files",), "files", True),
         (("files",), "files/*", True),
         (("*",), "other", True),
+        (("*",), "realtime/*", True),
+        (("realtime",), "realtime/*", False),
+        (("realtime", "realtime/*"), "realtime", True),
         (("chat/completions",), "chat/completions", False),
         (("chat",), "chat/completions", True),
         (("chat/*",), "chat/completions", True),
