@@ -204,11 +204,13 @@ class Bills:
             bill.used = {**estimated.units}
 
     def _output(self, exchange: Exchange, route: str) -> int:
-        if exchange.usage_text:
-            return output_in(route, exchange.usage_text, self._measure.counter(exchange.model))
         came, tail = exchange.upstream_bytes, exchange.tail
-        events = exchange.stream or exchange.event_stream
-        shown = output_streamed(came, tail) if events else output_cut(route, came, tail)
+        if came and (exchange.stream or exchange.event_stream):
+            shown = output_streamed(came, tail)
+        elif exchange.usage_text:
+            return output_in(route, exchange.usage_text, self._measure.counter(exchange.model))
+        else:
+            shown = output_cut(route, came, tail)
         return shown + self._measure.hidden(exchange.model)
 
     def account(self, exchange: Exchange, route: str, status: int, error: str) -> None:

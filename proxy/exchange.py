@@ -369,7 +369,7 @@ class Exchange:
         """Of the last answer; 0 where there is none."""
         self.upstream_bytes = 0
         self.tail = b""
-        """How much came of an answer that has not said what came out, and its end."""
+        """How much came of a stream, or of a large answer that does not say what it used, and its end."""
         self.identified_at = 0.0
         self.received_at = 0.0
         """When the body was here, or began to stream through."""

@@ -11,7 +11,8 @@ from cache.encoding import IDENTITY, Undecodable, decode
 from proxy.errors import Failure
 from proxy.exchange import Exchange, Express, Headers, Outcome, Reply, header
 from proxy.openai.ends import HEAD, TAIL, WHOLE, Ends
-from proxy.openai.usage import at_ends, brief
+from proxy.openai.tokens import used_of
+from proxy.openai.usage import at_ends, brief, report_of
 
 __all__ = ["Plain", "look_through"]
 
@@ -82,7 +83,9 @@ def look_through(exchange: Exchange, body: bytes, headers: Headers) -> None:
 
 def _tell(exchange: Exchange, usage: bytes, came: int, tail: bytes) -> None:
     """What it used; or, where that is not known, how much came, unless whoever made the call tells that."""
-    if usage:
+    report = report_of(usage)
+    used, cost = used_of(report.usage) if report is not None else ({}, None)
+    if used or cost is not None:
         exchange.usage_text = usage
     elif not exchange.usage_text and not exchange.calls:
         exchange.upstream_bytes, exchange.tail = came, tail

@@ -314,8 +314,7 @@ class _Stream:
         usage = usage or cut_told(self._seen)
         if usage:
             exchange.usage_text = usage
-        if (first and not last) or not (exchange.usage_text or exchange.calls):
-            exchange.upstream_bytes, exchange.tail = exchange.client.sent, self._seen
+        exchange.upstream_bytes, exchange.tail = exchange.client.sent, self._seen
 
     def _settle(self) -> None:
         self._heartbeat.stop()

@@ -304,7 +304,7 @@ class Voyage:
             report = at_ends(head, tail)
         if report:
             self._keep.on_usage(exchange, report)
-        elif not exchange.usage_text:
+        if flight.events or not exchange.usage_text:
             exchange.tail, exchange.upstream_bytes = tail, flight.size
 
     def _unfit(self, flight: Flight) -> NoCacheReason | None:

@@ -173,8 +173,10 @@ def merged(first: bytes, last: bytes) -> bytes:
     what it does not name or count stays as it was (https://docs.claude.com/en/docs/build-with-claude/streaming).
     """
     begun, ended = report_of(first), report_of(last)
-    if begun is None or ended is None:
-        return first if ended is None else last
+    if begun is None:
+        return b"" if ended is None else last
+    if ended is None:
+        return first
     usage = begun.usage | {name: value for name, value in ended.usage.items() if value is not None}
     return _written(Report(usage, ended.model or begun.model, ended.tier or begun.tier))
 

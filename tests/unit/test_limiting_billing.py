@@ -83,6 +83,14 @@ def test_a_stream_that_was_left_is_counted_as_far_as_it_came(desk: Desk) -> None
     assert (made.used, made.estimated) == ({"input": 20, "output": 40}, True)
 
 
+def test_noughts_at_the_end_of_a_stream_tell_nothing(desk: Desk) -> None:
+    """Its frames are counted."""
+    frames = b"".join(chat_frame("word") for _ in range(40))
+    text = b'{"choices":[],"usage":{"prompt_tokens":0,"completion_tokens":0}}'
+    made = row(desk, called(usage_text=text, upstream_bytes=len(frames), tail=frames, stream=True))
+    assert (made.used, made.estimated) == ({"input": 20, "output": 40}, True)
+
+
 def test_a_large_answer_that_tells_nothing_is_counted_by_its_size(desk: Desk) -> None:
     """If it is text: four bytes a token, and the row says so."""
     text = TEXT % (b"four" * 50_000)

@@ -162,6 +162,15 @@ def test_the_brief_of_an_answer_reports_what_it_does(message: bytes) -> None:
     assert report_of(brief(message)) == report_of(message)
 
 
+@given(st.binary() | JSON.map(msgspec.json.encode), st.binary() | JSON.map(msgspec.json.encode))
+def test_what_is_handed_on_reports_or_is_nothing(one: bytes, other: bytes) -> None:
+    """Of any bytes, in any place."""
+    events = b"data: %b\n\n%b" % (one, other)
+    for found in (brief(one), at_ends(one, other), last_told(events), cut_told(other + b"\n\n" + one)):
+        assert found == b"" or report_of(found) is not None
+    assert merged(one, other) == b"" or report_of(merged(one, other)) is not None
+
+
 USED = {"input_tokens": 50, "output_tokens": 6240}
 LARGE = [
     {"created": 1, "data": [{"b64_json": "A" * 90_000}], "usage": USED},
