@@ -45,7 +45,9 @@ COMPRESSED: Final = 1
 PACED: Final = 2
 RENAMED: Final = 4
 """The metadata has one field more. Entries without it are as they were before there was one."""
-FLAGS: Final = COMPRESSED | PACED | RENAMED
+TIERED: Final = 8
+"""It has two."""
+FLAGS: Final = COMPRESSED | PACED | RENAMED | TIERED
 
 PREFIX: Final = 2048
 """Bytes from the start of an envelope that hold the metadata, unless somebody wrote very long tags."""
@@ -70,6 +72,7 @@ TEXTS: Final = (
     ("scope", 128),
     ("team", 256),
     ("sent_model", 512),
+    ("tier", 32),
 )
 END_OF_TIME: Final = 253_402_300_800.0
 """The year 10000, in seconds since the epoch."""
@@ -121,6 +124,7 @@ class Meta(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     Times are seconds since the epoch. `usage` is the JSON of the usage object or empty. `model` is what was
     asked for, `served_model` the upstream's word, `sent_model` what the upstream was asked for where that is another.
+    `tier` is that of its price, where the upstream names one that is not the usual.
     """
 
     key: str
@@ -140,6 +144,7 @@ class Meta(msgspec.Struct, frozen=True, gc=False, array_like=True):
     stale_until: float
     spent_ms: int
     sent_model: str
+    tier: str
 
     def __post_init__(self) -> None:
         if len(self.key) != 64 or self.key.strip("0123456789abcdef"):
@@ -190,7 +195,7 @@ class Entry(Meta, frozen=True, gc=False, array_like=True):
         """Bytes of memory that it holds, as if it shared none of them. Linear in the number of frames."""
         own = ENTRY_COST + sum(map(getsizeof, (self.key, self.content_type, self.usage, *self.tags)))
         texts = self.endpoint, self.model, self.served_model, self.upstream, self.scope, self.team, self.sent_model
-        own += sum(map(getsizeof, texts))
+        own += sum(map(getsizeof, (*texts, self.tier)))
         return own + sum(map(len, self.frames)) + len(self.frames) * FRAME_COST
 
 
@@ -209,8 +214,9 @@ ENTRY_COST: Final = 16 + 8 * len(Entry.__struct_fields__) + 3 * getsizeof(()) + 
 META_FIELDS: Final = len(Meta.__struct_fields__)
 _encode: Final = msgspec.msgpack.Encoder().encode
 _types: Final = tuple(get_type_hints(Meta).values())
-_decode_renamed: Final = msgspec.msgpack.Decoder(types.GenericAlias(tuple, _types)).decode
-_decode: Final = msgspec.msgpack.Decoder(types.GenericAlias(tuple, _types[:-1])).decode
+_decode_tiered: Final = msgspec.msgpack.Decoder(types.GenericAlias(tuple, _types)).decode
+_decode_renamed: Final = msgspec.msgpack.Decoder(types.GenericAlias(tuple, _types[:-1])).decode
+_decode: Final = msgspec.msgpack.Decoder(types.GenericAlias(tuple, _types[:-2])).decode
 
 
 def pack(entry: Entry, compress_over: int = COMPRESS_OVER) -> bytes:
@@ -218,9 +224,9 @@ def pack(entry: Entry, compress_over: int = COMPRESS_OVER) -> bytes:
 
     Raises OutOfBounds for frames of more than MAX_UNPACKED bytes together, or gaps that no envelope can say.
     """
-    renamed = bool(entry.sent_model)
-    meta = _encode(msgspec.structs.astuple(entry)[: META_FIELDS if renamed else META_FIELDS - 1])
-    count, flags = len(entry.frames), (PACED if entry.gaps else 0) | (RENAMED if renamed else 0)
+    more, flags = (2, TIERED) if entry.tier else (1, RENAMED) if entry.sent_model else (0, 0)
+    meta = _encode(msgspec.structs.astuple(entry)[: META_FIELDS - 2 + more])
+    count, flags = len(entry.frames), flags | (PACED if entry.gaps else 0)
     try:
         lengths = struct.pack(f"!{count + len(entry.gaps)}I", *map(len, entry.frames), *entry.gaps)
     except struct.error:
@@ -285,10 +291,10 @@ def _fields(data: bytes) -> tuple[Any, ...]:
     if len(data) < end or _digest(data[: HEAD.size - DIGEST] + meta) != data[HEAD.size - DIGEST : HEAD.size]:
         raise Unreadable(Reason.TORN)
     try:
-        if data[5] & RENAMED:
-            renamed: tuple[Any, ...] = _decode_renamed(meta)
-            return renamed
-        return (*_decode(meta), "")
+        if data[5] & TIERED:
+            tiered: tuple[Any, ...] = _decode_tiered(meta)
+            return tiered
+        return (*_decode_renamed(meta), "") if data[5] & RENAMED else (*_decode(meta), "", "")
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise Unreadable(Reason.TORN) from None
 

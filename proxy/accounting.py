@@ -55,9 +55,9 @@ class Accounting:
         if len(self._closed) >= BATCH:
             self.settle()
 
-    def used(self, exchange: Exchange, usage: bytes) -> None:
-        """What an answer says it used, JSON; its client may have left before it was complete."""
-        exchange.usage_text = b'{"usage":%b}' % usage
+    def used(self, exchange: Exchange, report: bytes) -> None:
+        """What an answer says it used, and who served it, JSON; its client may have left before it was complete."""
+        exchange.usage_text = report
 
     def over(self, exchange: Exchange) -> None:
         """A call that was made for it has ended, which its client may have left before. Never raises."""

@@ -15,9 +15,9 @@ from proxy.limiting.bill import NOTHING, Bill
 from proxy.limiting.measure import Measure
 from proxy.limiting.orders import BLIND, NAMING, makes
 from proxy.limiting.stage import Limits
-from proxy.openai.answered import is_pending, output_in, output_streamed
+from proxy.openai.answered import is_pending, output_cut, output_in, output_streamed
 from proxy.openai.tokens import tokens_of, used_of
-from proxy.openai.usage import Report, report_of, usage_of
+from proxy.openai.usage import Report, report_of, told, usage_of
 from proxy.routes import HEALTH, Route
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.prices import Prices, Tier, tier_of
@@ -69,7 +69,7 @@ class Bills:
         self._expect = expect
         self._wall = wall
         self._clock = clock
-        self._worths: dict[tuple[bytes, str, str], Worth] = {}
+        self._worths: dict[tuple[bytes, str, str, str, str], Worth] = {}
 
     def __repr__(self) -> str:
         return f"<Bills {self._prices!r}>"
@@ -93,7 +93,8 @@ class Bills:
 
     def _save(self, exchange: Exchange, note: CacheNote) -> None:
         if note.usage:
-            saved = self._worth(note.usage, note.sent_model or exchange.model, note.upstream).cost
+            model = note.sent_model or exchange.model
+            saved = self._worth(note.usage, model, note.upstream, note.served_model, note.tier).cost
         elif note.collapsed and exchange.usage_text:
             model, upstream = note.sent_model or _asked(exchange), note.upstream or exchange.upstream
             saved = self._worth(exchange.usage_text, model, upstream).cost
@@ -104,14 +105,14 @@ class Bills:
         bill = exchange.bill = exchange.bill or Bill()
         bill.saved = saved
 
-    def _worth(self, told: bytes, model: str, upstream: str) -> Worth:
-        """Of an answer's JSON, or of the usage object alone."""
-        key = (told, model, upstream)
+    def _worth(self, said: bytes, model: str, upstream: str, served: str = "", tier: str = "") -> Worth:
+        """Of an answer's JSON, or of the usage object alone, and who served it in which tier."""
+        key = (said, model, upstream, served, tier)
         worth = self._worths.get(key)
         if worth is None:
-            report = report_of(told) or report_of(b'{"usage":%b}' % told)
+            report = report_of(said) or report_of(told(said, served, tier))
             worth = Worth(NOTHING, None, "") if report is None else self._read(report, model, upstream)
-            if len(told) <= MAX_USAGE:
+            if len(said) <= MAX_USAGE:
                 if len(self._worths) >= MAX_WORTHS:
                     del self._worths[next(iter(self._worths))]
                 self._worths[key] = worth
@@ -165,6 +166,11 @@ class Bills:
         if report is None and exchange.usage is not None:
             report = Report(exchange.usage, "", "")
         if report is not None:
+            if report.begun:
+                # The end did not come.
+                made = output_streamed(exchange.upstream_bytes, exchange.tail)
+                report.usage["output_tokens"] = max(made, tokens_of(report.usage).get("output", 0))
+                bill.estimated = True
             units = bill.estimate.units if bill.estimate is not None else NOTHING
             worth = self._read(report, _asked(exchange), exchange.upstream, units)
             if worth.used or worth.cost is not None:
@@ -200,9 +206,14 @@ class Bills:
             bill.used = {**estimated.units}
 
     def _output(self, exchange: Exchange, route: str) -> int:
-        if exchange.usage_text:
+        came, tail = exchange.upstream_bytes, exchange.tail
+        if came and (exchange.stream or exchange.event_stream):
+            shown = output_streamed(came, tail)
+        elif exchange.usage_text:
             return output_in(route, exchange.usage_text, self._measure.counter(exchange.model))
-        return output_streamed(exchange.upstream_bytes, exchange.tail) + self._measure.hidden(exchange.model)
+        else:
+            shown = output_cut(route, came, tail)
+        return shown + self._measure.hidden(exchange.model)
 
     def expect(self, exchange: Exchange) -> None:
         """It has ended, and will be written down; what was sent is expected already."""

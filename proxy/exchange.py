@@ -283,6 +283,9 @@ class CacheNote:
     """Who made it."""
     sent_model: str = ""
     """The model that it was asked for there."""
+    served_model: str = ""
+    tier: str = ""
+    """The model and the tier that the stored answer names."""
     early: "Awaitable[Entry | Miss] | None" = None
     """A look into Redis that has begun before it was known whether there is room for the request."""
     instead: "Callable[[], Awaitable[Found | None]] | None" = None
@@ -366,7 +369,7 @@ class Exchange:
         """Of the last answer; 0 where there is none."""
         self.upstream_bytes = 0
         self.tail = b""
-        """How much of a stream without usage came, and its last events."""
+        """How much came of a stream, or of a large answer that does not say what it used, and its end."""
         self.identified_at = 0.0
         self.received_at = 0.0
         """When the body was here, or began to stream through."""
@@ -377,8 +380,9 @@ class Exchange:
         self.status = 0
         self.event_stream = False
         self.usage: dict[str, object] | None = None
+        """Of a session so far."""
         self.usage_text = b""
-        """The JSON that holds the usage, where it has not been read yet."""
+        """The answer's JSON, or what of it `proxy.openai.usage` has found that reports; not read yet."""
         self.outcome = Outcome.FAILED
         self.failure: Failure | None = None
         self.cut_by: Failure | None = None

@@ -9,10 +9,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, final
 
-from cache.encoding import IDENTITY, Undecodable, decode
 from proxy.billing import Bills
 from proxy.errors import Failure, Kind
-from proxy.exchange import Exchange, Express, Headers, Observe, Outcome, Reply, header
+from proxy.exchange import Exchange, Observe, Outcome, Reply, header
 from proxy.fields import answer_headers
 from proxy.heartbeat import Heartbeat, Silence
 from proxy.held import Held
@@ -20,7 +19,8 @@ from proxy.openai.openings import opening
 from proxy.openai.splitting import HELD, WHOLE, end_of_events
 from proxy.openai.sse import Event, EventReader
 from proxy.openai.tokens import sum_usages
-from proxy.openai.usage import error_of, usage_of
+from proxy.openai.usage import BEGINS, brief, cut_told, error_of, merged, usage_of
+from proxy.plain import Plain, look_through
 from proxy.upstream.whole_events import is_event_stream
 
 __all__ = ["Tee", "end_stream"]
@@ -28,17 +28,18 @@ __all__ = ["Tee", "end_stream"]
 ENDINGS: Final = (b"response.completed", b"response.incomplete", b"response.failed", b"error")
 ERROR: Final = b"error"
 """What stands in every frame that says what went wrong."""
+FIRST: Final = b'"%b"' % BEGINS.encode()
+"""What stands in the event that tells what went in, where that is the first one."""
 RECENT: Final = 8
 """Frames at the end of a stream that are looked into: usage, closing events, `[DONE]`."""
-TAIL: Final = 4_096
-"""Bytes at the end of a stream of chunks that are no whole frames, from which its length in tokens is told."""
+SEEN: Final = 4_096
+"""Bytes at the end of a stream from which its length in tokens is told, and what a last event used that is too large
+to be read."""
+MAX_KEPT_EVENT: Final = 4_096
+"""Bytes of an event that may wait to be looked through for its usage."""
 MAX_LATE_BODY: Final = 1 << 20
 MAX_HELD: Final = 1 << 20
 """Bytes of JSON that are held until they are whole; a longer answer passes as it comes."""
-MAX_KEPT_BODY: Final = 1 << 16
-"""Bytes of an answer that may wait to be looked through for its usage."""
-MAX_READ_BODY: Final = 1 << 22
-"""Bytes of an answer that are looked through at all: larger ones are images and sound."""
 
 
 @final
@@ -65,10 +66,7 @@ class Tee:
         exchange.outcome = Outcome.RELAYED
         if body is not None:
             exchange.upstream_ended_at = now
-            if len(body) <= MAX_KEPT_BODY:
-                exchange.usage_text = _readable(body, reply.headers)
-            elif len(body) <= MAX_READ_BODY:
-                exchange.usage = usage_of(body)
+            look_through(exchange, body, reply.headers)
             self._bills.tell(exchange)
             headers = answer_headers(exchange, reply.headers, now)
             if exchange.method == "HEAD":
@@ -87,11 +85,11 @@ class Tee:
 
     async def _push(self, exchange: Exchange, reply: Reply, heartbeat: Heartbeat | Silence) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        sink: _Stream | _Plain
+        sink: _Stream | Plain
         if exchange.event_stream:
             sink = _Stream(exchange, reply, done, self._clock, heartbeat)
         else:
-            sink = _Plain(exchange, done, self._clock)
+            sink = Plain(exchange, reply, done, self._clock)
         exchange.client.source = reply
         try:
             reply.attach(sink, sink.express)
@@ -138,57 +136,6 @@ def _is_short(exchange: Exchange, reply: Reply) -> bool:
     return header(reply.headers, b"content-type")[:16].lower() == b"application/json"
 
 
-def _readable(body: bytes, headers: Headers) -> bytes:
-    """What may tell its usage; some upstreams encode whatever they are asked for."""
-    coding = header(headers, b"content-encoding")
-    if not coding or coding == IDENTITY:
-        return body
-    try:
-        plain = decode(coding, body, MAX_LATE_BODY)
-    except Undecodable:
-        return b""
-    return plain if plain.startswith(b"{") else b""
-
-
-@final
-class _Plain:
-    """A body that is no event stream."""
-
-    def __init__(self, exchange: Exchange, done: asyncio.Future[None], clock: Callable[[], float]) -> None:
-        self._exchange = exchange
-        self._done = done
-        self._clock = clock
-        self._write = exchange.client.write
-        self.express: Express | None = None
-        self._kept: list[bytes] | None = [] if exchange.route is not None and exchange.route.json_body else None
-
-    def data(self, chunk: bytes) -> None:
-        if self._kept is not None:
-            self._kept.append(chunk)
-            if self._exchange.client.sent + len(chunk) > MAX_KEPT_BODY:
-                self._kept = None
-        self._write(chunk)
-
-    def end(self) -> None:
-        self._exchange.upstream_ended_at = self._clock()
-        if self._kept:
-            self._exchange.usage_text = b"".join(self._kept)
-        self._exchange.client.finish()
-        if not self._done.done():
-            self._done.set_result(None)
-
-    def leave(self) -> None:
-        """It has been given all that there is."""
-
-    def fail(self, failure: Failure) -> None:
-        exchange = self._exchange
-        exchange.upstream_ended_at = self._clock()
-        exchange.outcome, exchange.failure = Outcome.BROKEN, failure
-        exchange.client.abort()
-        if not self._done.done():
-            self._done.set_result(None)
-
-
 @final
 class _Late:
     """Collects what came instead of a stream, as far as it can be told."""
@@ -220,9 +167,11 @@ class _Stream:
         "_done",
         "_events",
         "_exchange",
+        "_first_usage",
         "_heartbeat",
         "_held",
         "_last_usage",
+        "_opening",
         "_recent",
         "_reply",
         "_saw_end",
@@ -248,7 +197,9 @@ class _Stream:
         self._write = exchange.client.write
         self._events = EventReader()
         self._heartbeat = heartbeat
-        self._last_usage = b""
+        self._first_usage = self._last_usage = b""
+        self._opening = True
+        """Nothing but comments has come."""
         self._saw_end = False
         self._held = self._seen = b""
         self._recent: deque[bytes] = deque(maxlen=RECENT)
@@ -271,16 +222,25 @@ class _Stream:
         if not whole or ERROR in chunk:
             self._catch_up()
             if not whole:
-                self._seen = (self._seen + chunk)[-TAIL:]
+                self._seen = (self._seen + chunk)[-SEEN:]
                 self._look_at(chunk)
+        if self._opening:
+            self._open(chunk)
         if self.express is not None:
-            self.express.open = events.at_boundary
-        if not self._exchange.first_byte_at:
-            self._exchange.first_byte_at = self._clock()
+            self.express.open = events.at_boundary and not self._opening
         if whole:
             self._write(chunk)
         else:
             self._write_events(chunk)
+
+    def _open(self, chunk: bytes) -> None:
+        if not self._exchange.first_byte_at:
+            self._exchange.first_byte_at = self._clock()
+        # What went in, a stream of Anthropic's tells in its first event alone.
+        begins = FIRST in chunk
+        self._opening = chunk.startswith(b":") and not begins
+        if begins:
+            self._catch_up()
 
     def _write_events(self, chunk: bytes) -> None:
         """Keeps back the beginning of an event: what the client has seen of it can't be taken back."""
@@ -303,7 +263,7 @@ class _Stream:
         self._unframe()
         recent = b"".join(self._recent)
         self._recent.clear()
-        self._seen = recent or self._seen
+        self._seen = recent if len(recent) >= SEEN else (self._seen + recent)[-SEEN:]
         self._look_at(recent)
 
     def _look_at(self, data: bytes) -> None:
@@ -313,7 +273,10 @@ class _Stream:
     def _look(self, name: bytes, data: bytes) -> None:
         if b'"usage"' in data and (b'_tokens"' in data or b'"seconds"' in data):
             # Some upstreams repeat their usage in every frame: only the last is parsed.
-            self._last_usage = data
+            if FIRST in data:
+                self._first_usage = data
+            else:
+                self._last_usage = data
         if data == b"[DONE]" or name in ENDINGS:
             self._saw_end = True
         if name == b"error" or error_of(data):
@@ -346,10 +309,12 @@ class _Stream:
         exchange = self._exchange
         if self._recent or self._whole:
             self._catch_up()
-        if self._last_usage:
-            exchange.usage_text = self._last_usage
-        elif not exchange.usage_text and not exchange.calls:
-            exchange.upstream_bytes, exchange.tail = exchange.client.sent, self._seen
+        first, last = self._first_usage, self._last_usage
+        usage = merged(first, last) if first else last if len(last) <= MAX_KEPT_EVENT else brief(last)
+        usage = usage or cut_told(self._seen)
+        if usage:
+            exchange.usage_text = usage
+        exchange.upstream_bytes, exchange.tail = exchange.client.sent, self._seen
 
     def _settle(self) -> None:
         self._heartbeat.stop()

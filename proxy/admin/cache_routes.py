@@ -237,6 +237,7 @@ def _shown(shown: Shown, now: float, worker: int) -> bytes:
         "status": meta.status,
         "content_type": meta.content_type.decode("latin-1"),
         "usage": msgspec.Raw(meta.usage or b"null"),
+        "tier": meta.tier or None,
         "bytes": shown.bytes,
     }
     if shown.entry is not None:

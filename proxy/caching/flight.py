@@ -20,6 +20,7 @@ from proxy.caching.share import SHARED, Landing, Share
 from proxy.caching.turn import Turn
 from proxy.errors import Failure, Kind
 from proxy.exchange import Reply
+from proxy.openai.ends import HEAD, TAIL
 from proxy.upstream.whole_events import WholeEvents, is_event_stream
 
 __all__ = ["FAILING", "Flight", "Voyage"]
@@ -28,10 +29,10 @@ WINDOW: Final = 1 << 20
 """Bytes that a client may lag behind in an answer that is too large to be kept."""
 FAILING: Final = frozenset([408, 409, 425, 429, *range(500, 600)])
 """Statuses after which another try may succeed."""
+LAST: Final = 8
+"""Blocks at the end of an answer that tell what it used."""
 LOOK: Final = 0.1
 """Seconds between two questions whether other workers still wait."""
-TAIL: Final = 8
-"""Blocks at the end of a stream that tell what it used."""
 
 
 class Voyage(Protocol):
@@ -115,7 +116,9 @@ class Flight:
         self._shares: set[Share] = set()
         self._recorder: EventRecorder | None = None
         self._blocks: list[bytes] = []
-        self._last: deque[bytes] = deque(maxlen=TAIL)
+        self._first = b""
+        """Of an answer that is not all here any more."""
+        self._last: deque[bytes] = deque(maxlen=LAST)
         self._base = self._size = self._waiting = self._dropped = 0
         self._whole = WholeEvents()
         self._overflown = self._pausing = False
@@ -143,6 +146,11 @@ class Flight:
         return self._base + len(self._blocks)
 
     @property
+    def came(self) -> bool:
+        """The upstream has sent all of the answer."""
+        return self.ended.done() and self.failure is None
+
+    @property
     def complete(self) -> bool:
         """All of the answer so far is still here."""
         return self._size <= self._limit
@@ -167,9 +175,16 @@ class Flight:
         """Bytes of the answer so far."""
         return self._dropped + sum(map(len, self._blocks))
 
-    def tail(self) -> tuple[bytes, ...]:
-        """The end of a stream of events, whether or not the rest is still here."""
-        return tuple(self._blocks[-TAIL:] if self.complete else self._last) if self.events else ()
+    def ends(self) -> tuple[bytes, bytes]:
+        """The first bytes of the answer and its last, whether or not the rest is still here; of a stream of events,
+        the last of these.
+        """
+        if self.events:
+            return b"", b"".join(self._blocks[-LAST:] if self.complete else self._last)
+        if self.complete:
+            body = b"".join(self._blocks)
+            return body[:HEAD], body[-TAIL:]
+        return self._first, b"".join(self._last)[-TAIL:]
 
     def join(self, share: Share) -> None:
         self._shares.add(share)
@@ -272,11 +287,13 @@ class Flight:
 
     def _slide(self, chunk: bytes) -> None:
         """Too large to be kept: what all have taken goes, and nobody new can join."""
-        self._last.append(chunk)
         if self._overflown:
+            self._last.append(chunk)
             self._waiting += len(chunk)
         else:
             self._overflown, self.open = True, False
+            self._first = b"".join(self._blocks[:LAST])[:HEAD]
+            self._last.extend(self._blocks[-LAST:])
             self._waiting = sum(map(len, self._blocks))
             if self._recorder is not None:
                 self._recorder.abort()

@@ -17,7 +17,7 @@ from proxy.caching.seen import Unreadable
 from proxy.caching.turn import Turn
 from proxy.exchange import Exchange, Reply, header
 from proxy.openai.replies import Judged, Verdict, is_file, judge_body, judge_file, judge_stream
-from proxy.openai.usage import last_usage
+from proxy.openai.usage import at_ends, last_told, told
 from proxy.upstream.call import Call
 from proxy.upstream.counted import Counting
 
@@ -127,6 +127,7 @@ class Keep:
             stale_until=begun + min(seconds + self.rules.stale_if_error, question.plan.ttl_limit),
             spent_ms=max(0, int((self.wall() - begun) * 1e3)),
             sent_model=exchange.sent_model if exchange.sent_model != exchange.model else "",
+            tier=judged.tier,
             frames=frames,
             gaps=gaps,
         )
@@ -289,13 +290,22 @@ class Voyage:
         self.turn.end(unshared=self._unshared)
         exchange = self._exchange
         if not self._counted:
-            tail = b"".join(flight.tail())
-            if usage := last_usage(tail):
-                self._keep.on_usage(exchange, usage)
-            elif flight.events:
-                exchange.tail, exchange.upstream_bytes = tail, flight.size
+            self._count(flight)
         exchange.calls -= 1
         self._keep.on_over(exchange)
+
+    def _count(self, flight: Flight) -> None:
+        """What the answer used that was not judged; unless its client has had it, and it is known by now."""
+        exchange, (head, tail) = self._exchange, flight.ends()
+        report = b""
+        if flight.events:
+            report = last_told(tail)
+        elif flight.came and not exchange.usage_text:
+            report = at_ends(head, tail)
+        if report:
+            self._keep.on_usage(exchange, report)
+        if flight.events or not exchange.usage_text:
+            exchange.tail, exchange.upstream_bytes = tail, flight.size
 
     def _unfit(self, flight: Flight) -> NoCacheReason | None:
         plan = self._question.plan
@@ -341,7 +351,7 @@ class Voyage:
     def _make(self, flight: Flight, recording: Recording, events: bool, judged: Judged) -> Entry | None:  # noqa: FBT001
         if judged.usage:
             self._counted = True
-            self._keep.on_usage(self._exchange, judged.usage)
+            self._keep.on_usage(self._exchange, told(judged.usage, judged.model, judged.tier))
         if judged.verdict is not Verdict.COMPLETE:
             self._refuse(_REASONS[judged.verdict])
             return None

@@ -183,6 +183,7 @@ def followed(exchange: Exchange, note: CacheNote, answer: Reply) -> None:
 def made_by(note: CacheNote, entry: Entry) -> None:
     """Who made what it is given, and what that has used."""
     note.usage, note.upstream, note.sent_model = entry.usage, entry.upstream, entry.sent_model or entry.model
+    note.served_model, note.tier = entry.served_model, entry.tier
 
 
 News = Share | Entry | Alike | Landing | Failure

@@ -22,7 +22,7 @@ from proxy.errors import Failure, Kind
 from proxy.exchange import CacheNote, Exchange, Reply, header
 from proxy.held import Held
 from proxy.openai.embeddings import Format, NotVectors, add, missing
-from proxy.openai.usage import usage_of
+from proxy.openai.usage import report_of, told
 from proxy.upstream.call import Call
 
 if TYPE_CHECKING:
@@ -266,7 +266,7 @@ class Trip:
             return await self._unread(held, NoCacheReason.ENCODING, body, part=part)
         except (NotVectors, OutOfBounds):
             return await self._unread(held, NoCacheReason.UNREADABLE, body, part=part)
-        self._count(read.usage)
+        self._count(read.usage, read.judged.model)
         await self._store(list(entries.values()), framed=reply.framed)
         if whole is None:
             whole = await self._joined(entries)
@@ -293,10 +293,10 @@ class Trip:
         self._known |= entries
         return None
 
-    def _count(self, usage: bytes) -> None:
+    def _count(self, usage: bytes, model: str = "") -> None:
         if usage != NO_USAGE:
             self._used = add((self._used, usage))
-            self._keep.on_usage(self._exchange, self._used)
+            self._keep.on_usage(self._exchange, told(self._used, model, ""))
 
     def _refused(self, reply: Reply, *, part: bool) -> Reply | None:
         """Passed on as it is, unless it may name places in a part. Raises Failure if an upstream has acted by now."""
@@ -313,8 +313,9 @@ class Trip:
         """An answer that is passed on as it is. Raises Failure if it is to a part of what the client asked."""
         if part:
             # The upstream has acted on it: to ask for the whole would be paid for as well.
-            usage = await done_beside(len(body), usage_of, body)
-            self._count(NO_USAGE if usage is None else msgspec.json.encode(usage))
+            report = await done_beside(len(body), report_of, body)
+            if report is not None:
+                self._count(msgspec.json.encode(report.usage), report.model)
             raise self._no_answer(reason)
         self._keep.unreadable.add([self._kind])
         self._refuse(reason)

@@ -15,7 +15,7 @@ from proxy.openai.estimate import BYTES, MOST
 from proxy.openai.events import read
 from proxy.openai.splitting import split
 
-__all__ = ["is_pending", "output_in", "output_streamed"]
+__all__ = ["is_pending", "output_cut", "output_in", "output_streamed"]
 
 PENDING: Final = ("queued", "in_progress")
 READ: Final = 1 << 16
@@ -37,6 +37,8 @@ _WRITTEN: Final = frozenset((
 """Members in which there may be something that the model wrote."""
 _AS_JSON: Final = frozenset({"arguments", "input", "operation"})
 """The model wrote them as JSON, also where an upstream has read it."""
+_BLOCKS: Final = ("text", "thinking", "partial_json")
+"""Members of what Anthropic's streams bring of a block."""
 _SAME: Final = (("reasoning_content", "reasoning", "reasoning_details"), ("encrypted_content", "content", "summary"))
 """Members that say the same: of these the first that says anything counts."""
 _NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -115,6 +117,16 @@ def output_in(route: str, body: bytes, count: Counter | None) -> int:
     return min(tokens + written.opaque // BYTES, MOST)
 
 
+def output_cut(route: str, size: int, tail: bytes) -> int:
+    """Tokens of a JSON answer of `size` bytes of which the `tail` alone is here: as if it were text from end to end,
+    unless each token has its log probabilities.
+    """
+    if route not in _ROOTS:
+        return 0
+    probabilities = tail.count(b'"top_logprobs"')
+    return min(size * probabilities // len(tail) if probabilities else size // BYTES, MOST)
+
+
 def output_streamed(sent: int, tail: bytes) -> int:
     """Tokens of a stream of which `sent` bytes have come. `tail` is its end: the last events, or all of them.
 
@@ -158,6 +170,9 @@ def _said(event: bytes) -> tuple[list[int], int | None]:
 def _pieces(event: _Event) -> list[int]:
     if isinstance(event.delta, str) and isinstance(event.type, str):
         return [_size(event.delta)] if event.delta and not event.type.endswith("audio.delta") else []
+    if isinstance(event.delta, dict):
+        texts = [event.delta.get(name) for name in _BLOCKS]
+        return [_size(text) for text in texts if isinstance(text, str) and text]
     choices = event.choices if isinstance(event.choices, list) else []
     pieces = []
     for choice in choices:

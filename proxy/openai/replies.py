@@ -67,6 +67,8 @@ class Judged(NamedTuple):
     """The usage object as sent, JSON; the last one of a stream."""
     model: str = ""
     """The upstream's word for it."""
+    tier: str = ""
+    """OpenAI's `service_tier`, where it is named beside the usage."""
 
 
 FINISHED: Final = frozenset(
@@ -76,6 +78,10 @@ FINISHED: Final = frozenset(
     ]
 )
 """OpenAI's, and what Together, TGI, Mistral and Anthropic call the same."""
+
+STANDARD: Final = "default"
+"""OpenAI's name for the tier that is meant where none is named."""
+MAX_TIER: Final = 32
 
 LAST_EVENTS: Final[Mapping[str, str]] = {
     "audio/speech": "speech.audio.done",
@@ -108,7 +114,7 @@ def judge_body(endpoint: str, body: bytes, choices: int = 1) -> Judged:
     if _failed(answer):
         return Judged(Verdict.ERROR)
     verdict = _weigh(endpoint, answer, choices) if _is_text(body) else Verdict.NOT_JSON
-    return Judged(verdict, _usage(answer.usage), answer.model or "")
+    return Judged(verdict, _usage(answer.usage), answer.model or "", _tier(answer.service_tier))
 
 
 def _failed(answer: Answer) -> bool:
@@ -266,7 +272,7 @@ def _judge_chunks(recorded: Recorded, wanted: int) -> Judged:
     """Chat completions and completions: chunks, then `[DONE]`."""
     finishes: dict[int, str | None] = {}
     said: set[int] = set()
-    model, usage = "", NULL
+    model, usage, tier = "", NULL, NULL
     ended = False
     for name, data in recorded.events:
         if ended or name == b"error":
@@ -289,7 +295,7 @@ def _judge_chunks(recorded: Recorded, wanted: int) -> Judged:
             return Judged(_misread(data, error))
         model = model or chunk.model or ""
         if chunk.usage != NULL:
-            usage = chunk.usage
+            usage, tier = chunk.usage, chunk.service_tier
     verdict = _weigh_finishes([*finishes.values()])
     if verdict is Verdict.COMPLETE:
         if len(finishes) < wanted or sorted(finishes) != [*range(len(finishes))]:
@@ -298,7 +304,7 @@ def _judge_chunks(recorded: Recorded, wanted: int) -> Judged:
             verdict = Verdict.NO_END
         elif len(said) < len(finishes):
             verdict = Verdict.EMPTY
-    return Judged(verdict, _usage(usage), model)
+    return Judged(verdict, _usage(usage), model, _tier(tier))
 
 
 def _begins(piece: Piece) -> bool:
@@ -334,7 +340,8 @@ def _judge_steps(recorded: Recorded) -> Judged:
             if step.type in {"response.completed", "response.incomplete"}:
                 response = RESPONSES.decode(step.response)
                 closed = True
-                last = Judged(_weigh_response(response), _usage(response.usage), response.model or "")
+                tier = _tier(response.service_tier)
+                last = Judged(_weigh_response(response), _usage(response.usage), response.model or "", tier)
         except _NOT_JSON as error:
             return Judged(_misread(data, error))
     if last.verdict is Verdict.COMPLETE and not recorded.whole:
@@ -370,6 +377,12 @@ def _misread(message: bytes, error: Exception) -> Verdict:
     if error_of(message):
         return Verdict.ERROR
     return Verdict.UNKNOWN_SHAPE if isinstance(error, msgspec.ValidationError) else Verdict.NOT_JSON
+
+
+def _tier(tier: msgspec.Raw) -> str:
+    text = bytes(tier)
+    found = text[1:-1].decode("latin-1") if text[:1] == b'"' else ""
+    return "" if found == STANDARD or len(found) > MAX_TIER else found
 
 
 def _usage(usage: msgspec.Raw) -> bytes:

@@ -37,6 +37,7 @@ class Answer(msgspec.Struct, gc=False):
     object: str | None = None
     model: str | None = None
     usage: msgspec.Raw = NULL
+    service_tier: msgspec.Raw = NULL
 
 
 class Said(msgspec.Struct, gc=False):

@@ -1,21 +1,44 @@
 """What an answer says about itself: what it used, who served it, and whether it is an error. Sans-IO.
 
+It is handed on as JSON in which the usage stands at the top, with the model and the tier beside it: an answer that is
+short, as it is; of any other, what `told` makes of it.
+
 Answers come from upstreams of every kind, so that these functions are total: what they do not
 understand is no usage and no error, never an exception.
 """
 
+import re
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from proxy.openai.ends import TAIL, members_at
 from proxy.openai.sse import EventReader
 from proxy.openai.tokens import tokens_of
 
-__all__ = ["Report", "error_of", "last_usage", "report_of", "tokens_of", "usage_of"]
+__all__ = [
+    "BEGINS",
+    "Report",
+    "at_ends",
+    "brief",
+    "cut_told",
+    "error_of",
+    "last_told",
+    "merged",
+    "report_of",
+    "tokens_of",
+    "told",
+    "usage_of",
+]
 
+BEGINS: Final = "message_start"
+"""The type of the event that begins a stream of Anthropic's, and tells what went in."""
+FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
+"""What an event begins with."""
 MAX_NAME: Final = 256
 OPEN: Final = ord("{")
 _NULL: Final = msgspec.Raw(b"null")
+_BLANK: Final = re.compile(rb"(?:\r\n|\r|\n){2}")
 
 
 class _Usage(msgspec.Struct, gc=False):
@@ -26,6 +49,7 @@ class _Usage(msgspec.Struct, gc=False):
 
 
 class _Served(msgspec.Struct, gc=False):
+    type: Any = None
     usage: Any = None
     model: Any = None
     service_tier: Any = None
@@ -42,6 +66,7 @@ class _Error(msgspec.Struct):
 _usages = msgspec.json.Decoder(_Usage)
 _served = msgspec.json.Decoder(_Served)
 _errors = msgspec.json.Decoder(_Error)
+_encode = msgspec.json.encode
 
 _NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _ERROR_TYPES = (msgspec.Raw(b'"error"'), msgspec.Raw(b'"response.failed"'))
@@ -55,6 +80,8 @@ class Report(NamedTuple):
     """The one that served, "" where it is not named."""
     tier: str
     """OpenAI's `service_tier`, "" where it is not named; "fast" where Anthropic's speed is."""
+    begun: bool = False
+    """It is that of a first event, which does not know what will come out."""
 
 
 def usage_of(message: bytes) -> dict[str, object] | None:
@@ -89,7 +116,8 @@ def report_of(message: bytes) -> Report | None:
     if not isinstance(usage, dict):
         return None
     tier = _name(found.service_tier) or _name(top.service_tier) or _name(usage.get("service_tier"))
-    return Report(usage, _name(found.model) or _name(top.model), "fast" if usage.get("speed") == "fast" else tier)
+    tier = "fast" if usage.get("speed") == "fast" else tier
+    return Report(usage, _name(found.model) or _name(top.model), tier, top.type == BEGINS)
 
 
 def _inside(found: _Usage | _Served) -> msgspec.Raw:
@@ -104,14 +132,57 @@ def _name(value: object) -> str:
     return value[:MAX_NAME] if isinstance(value, str) else ""
 
 
-def last_usage(events: bytes) -> bytes:
-    """The last usage object that these events of a stream hold, as JSON; empty if none does."""
+def told(usage: bytes, model: str, tier: str) -> bytes:
+    """A report as JSON, which `report_of` reads; `usage` is JSON of an object."""
+    return b'{"model":%b,"service_tier":%b,"usage":%b}' % (_encode(model), _encode(tier), usage)
+
+
+def brief(message: bytes) -> bytes:
+    """What an answer's JSON reports, less all the rest of it; empty if that is nothing."""
+    report = report_of(message)
+    return b"" if report is None else _written(report)
+
+
+def at_ends(head: bytes, tail: bytes) -> bytes:
+    """As `brief`, of an answer whose first and last bytes these are; empty also where it reports in between."""
+    return brief(members_at(head, tail)) if b'"usage"' in head or b'"usage"' in tail else b""
+
+
+def last_told(events: bytes) -> bytes:
+    """As `brief`, of the last of these events of a stream that reports."""
     if b'"usage"' not in events:
         return b""
     for event in reversed(EventReader().feed(events)):
-        if (usage := usage_of(event.data)) is not None:
-            return msgspec.json.encode(usage)
-    return b""
+        if found := brief(event.data):
+            return found
+    return cut_told(events[-TAIL:])
+
+
+def cut_told(tail: bytes) -> bytes:
+    """As `brief`, of an event that is too large to be held, by its end: whatever `tail` begins with, if that is no
+    whole event. Its usage stands on the top, or in the last object there, as of a response.
+    """
+    if b'"usage"' not in tail or tail.startswith(FIELDS):
+        return b""
+    text = _BLANK.split(tail, maxsplit=1)[0].rstrip()
+    return at_ends(b"", text) or at_ends(b"", text[:-1])
+
+
+def merged(first: bytes, last: bytes) -> bytes:
+    """The reports of the first and the last event of a stream as one, JSON: counts in the last are of all of it, and
+    what it does not name or count stays as it was (https://docs.claude.com/en/docs/build-with-claude/streaming).
+    """
+    begun, ended = report_of(first), report_of(last)
+    if begun is None:
+        return b"" if ended is None else last
+    if ended is None:
+        return first
+    usage = begun.usage | {name: value for name, value in ended.usage.items() if value is not None}
+    return _written(Report(usage, ended.model or begun.model, ended.tier or begun.tier))
+
+
+def _written(report: Report) -> bytes:
+    return told(_encode(report.usage), report.model, report.tier)
 
 
 def error_of(message: bytes) -> bool:

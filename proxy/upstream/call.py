@@ -19,7 +19,10 @@ from proxy.upstream.rewritten import Rewritten
 __all__ = ["Call", "Target", "Transport", "UpstreamCall", "renamed"]
 
 IDENTITY: Final = (b"accept-encoding", b"identity")
-NOT_SENT: Final = DIRECTIVE_FIELDS | {OURS, b"accept-encoding"}
+KEPT: Final = DIRECTIVE_FIELDS | {OURS, b"accept-encoding"}
+READ: Final = frozenset([OURS, b"accept-encoding"])
+PASSED: Final = frozenset([OURS])
+"""Fields that are not sent, of requests whose answers can be kept, or are read for what they used, or neither."""
 NOT_NEGOTIATED: Final = frozenset([b"sec-websocket-extensions"])
 """Without extensions the frames of a realtime session stay readable to those who must count its tokens."""
 DEPLOYMENT: Final = "/deployments/{model}"
@@ -108,7 +111,7 @@ class UpstreamCall:
         self._key_prefix = b"Bearer " if target.key_field == b"authorization" else b""
         self._path = _path_to(target.base_path)
         self._in_path = "{model}" in target.base_path
-        self._written: Heads[tuple[tuple[bytes, bytes, bool, bytes], bytes]] = Heads()
+        self._written: Heads[tuple[tuple[bytes, bytes, Collection[bytes], bytes], bytes]] = Heads()
         self._transport = transport
         self._upload_limit = upload_limit
         self._clock = clock
@@ -175,16 +178,19 @@ class UpstreamCall:
     def _lines(self, exchange: Exchange, key: bytes) -> bytes:
         """Clients send the same few heads over and over: what goes upstream is written once for each."""
         route = exchange.route
-        asked = key, exchange.credential, route is not None and route.cacheable, exchange.upgrade
+        not_sent = PASSED if exchange.method != "POST" else READ
+        if route is not None and route.cacheable:
+            not_sent = KEPT
+        asked = key, exchange.credential, not_sent, exchange.upgrade
         found = self._written.get(exchange.headers)
         if found is not None and found[0] == asked:
             return found[1]
-        lines = field_lines(self._headers(exchange, key))
+        lines = field_lines(self._headers(exchange, key, not_sent))
         if len(lines) <= MAX_LINES:
             self._written.put(exchange.headers, (asked, lines))
         return lines
 
-    def _headers(self, exchange: Exchange, key: bytes) -> Headers:
+    def _headers(self, exchange: Exchange, key: bytes, not_sent: Collection[bytes]) -> Headers:
         headers = exchange.headers
         if self._private or key:
             headers = without_credentials(headers, exchange.credential)
@@ -193,11 +199,9 @@ class UpstreamCall:
             headers += self._fields
         if key:
             headers.append((self._key_field, self._key_prefix + key))
-        if exchange.route is not None and exchange.route.cacheable:
-            headers = [line for line in headers if line[0] not in NOT_SENT]
+        headers = [line for line in headers if line[0] not in not_sent]
+        if not_sent is not PASSED:
             headers.append(IDENTITY)
-        else:
-            headers = [line for line in headers if line[0] != OURS]
         if exchange.upgrade:
             headers = [line for line in headers if line[0] not in NOT_NEGOTIATED]
         return headers

@@ -34,6 +34,7 @@ def json_entry(name: object = 1, **changes: Any) -> Entry:
         "stale_until": NOW + 120,
         "spent_ms": 1_234,
         "sent_model": "",
+        "tier": "",
         "frames": (b'{"choices":[{"message":{"content":"Hello"}}]}',),
     }
     return Entry(**{**fields, **changes})

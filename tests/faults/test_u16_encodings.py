@@ -39,6 +39,18 @@ async def test_u16_identity_where_answers_are_kept(
     assert upstream.request.all(b"accept-encoding") == [b"identity"]
 
 
+@pytest.mark.parametrize("accepted", [[("accept-encoding", "gzip, br;q=0.5")], []], ids=["encoded", "plain"])
+@pytest.mark.parametrize("path", ["messages", "images/edits", "responses/compact", "files"])
+async def test_u16_identity_where_usage_is_read(
+    upstream: ScriptedUpstream, client: RawClient, path: str, accepted: list[tuple[str, str]]
+) -> None:
+    """Of any POST; what else a client says there goes up as it is."""
+    headers = [("cache-control", "no-cache"), *accepted]
+    await client.ask("POST", f"/v1/{path}", CHAT, headers)
+    assert upstream.request.all(b"accept-encoding") == [b"identity"]
+    assert upstream.request.all(b"cache-control") == [b"no-cache"]
+
+
 async def test_u16_an_upstream_that_encodes_all_the_same(
     upstream: ScriptedUpstream, gateway: Gateway, client: RawClient
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.openai.answered import output_in, output_streamed
+from proxy.openai.answered import output_cut, output_in, output_streamed
 from proxy.openai.encodings import Counter, Encodings, Family
 from proxy.openai.splitting import split
 from tests.fakes.frames import DONE
@@ -209,3 +209,38 @@ def test_bytes_are_rounded_up() -> None:
     """Any text is a token."""
     bodies = [json.dumps(said(content="a" * size)).encode() for size in (0, 1, 4, 5)]
     assert [output_in(CHAT, body, None) for body in bodies] == [0, 1, 1, 2]
+
+
+TOKEN = {"token": "word", "logprob": -0.1, "bytes": [1, 2], "top_logprobs": [{"token": "word", "logprob": -0.1}]}
+
+
+@pytest.mark.parametrize("route", [CHAT, "completions", "responses"])
+def test_a_large_answer_is_counted_by_its_size(route: str) -> None:
+    """As text; or by its tokens, where each of them is told apart."""
+    text = json.dumps(said(content="word" * 50_000)).encode()
+    assert output_cut(route, len(text), text[-16_384:]) == pytest.approx(50_000, rel=0.01)
+    apart = json.dumps({"choices": [{"logprobs": {"content": [TOKEN] * 5_000}}]}).encode()
+    assert output_cut(route, len(apart), apart[-16_384:]) == pytest.approx(5_000, rel=0.02)
+    assert output_cut(route, 0, b"") == 0
+
+
+@pytest.mark.parametrize("route", ["images/edits", "embeddings", "audio/speech", "other"])
+def test_what_is_no_text_is_not_counted_by_its_size(route: str) -> None:
+    """Images, vectors and sound are not paid for by their bytes."""
+    assert output_cut(route, 1_000_000, b"A" * 16_384) == 0
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"type": "text_delta", "text": "word"},
+        {"type": "thinking_delta", "thinking": "word"},
+        {"type": "input_json_delta", "partial_json": '{"a"'},
+    ],
+    ids=lambda delta: delta["type"],
+)
+def test_a_stream_of_blocks(delta: dict[str, Any]) -> None:
+    """Anthropic's: an event a token, or more."""
+    frames = [event({"type": "content_block_delta", "index": 0, "delta": delta}, "content_block_delta")] * 40
+    assert output_streamed(sum(map(len, frames)), b"".join(frames)) == 40
+    assert output_streamed(100 * len(frames[0]), b"".join(frames[:8])) == pytest.approx(100, rel=0.3)

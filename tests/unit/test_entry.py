@@ -243,7 +243,7 @@ def test_the_size_is_real(frames: int, size: int) -> None:
 def test_the_head_is_as_long_as_it_was() -> None:
     """Another layout is another version."""
     assert (envelopes.VERSION, envelopes.HEAD.size, struct.calcsize("!4sBBHIId16s16s")) == (2, 56, 56)
-    assert len(Meta.__struct_fields__) == 17
+    assert len(Meta.__struct_fields__) == 18
 
 
 BEFORE = "1a62d327b4e8fa528a982d1efe9c8526a8159752e5d0b0d6f4ddd494e8a98f95"
@@ -266,3 +266,16 @@ def test_another_name_of_a_model_is_kept(kind: EntryKind) -> None:
     assert unpack_meta(data[: meta_end(data)]).sent_model == "Qwen/Qwen3-8B"
     with pytest.raises(OutOfBounds):
         json_entry(sent_model="m" * 513)
+
+
+@pytest.mark.parametrize("sent_model", ["", "Qwen/Qwen3-8B"])
+@pytest.mark.parametrize("kind", [EntryKind.JSON, EntryKind.STREAM])
+def test_a_tier_is_kept(kind: EntryKind, sent_model: str) -> None:
+    """Beside another name or without one; whole, and from the start alone; one that is too long is out of bounds."""
+    entry = (stream_entry if kind is EntryKind.STREAM else json_entry)(sent_model=sent_model, tier="priority")
+    data = pack(entry)
+    assert unpack(data, entry.key) == entry
+    meta = unpack_meta(data[: meta_end(data)])
+    assert (meta.sent_model, meta.tier) == (sent_model, "priority")
+    with pytest.raises(OutOfBounds):
+        json_entry(tier="t" * 33)

@@ -123,6 +123,24 @@ async def test_the_upstream_waits_while_every_client_does() -> None:
     assert reply.calls == ["pause", "resume"] * 2
 
 
+@pytest.mark.parametrize("kind", [b"text/event-stream", b"application/json"])
+async def test_an_answer_that_becomes_too_large_keeps_its_ends(kind: bytes) -> None:
+    """Whichever of its blocks is too much, the last one too."""
+    loop = asyncio.get_running_loop()
+    blocks = [b"data: %d\n\n" % number for number in range(20)]
+    for limit in range(0, 2_000, 20):
+        flight = Flight(Failing(asyncio.Event()), limit, loop.time, loop.create_future(), bool, begun=0.0, purges=0)
+        flight.join(Share(flight, loop, stream=True, strip=False))
+        reply = Held()
+        reply.headers = [(b"content-type", kind)]
+        flight.take_off(reply)
+        for block in blocks:
+            flight.data(block)
+        head, tail = flight.ends()
+        assert head.startswith(b"" if flight.events else blocks[0])
+        assert tail.endswith(b"".join(blocks[-8:]))
+
+
 class Elsewhere:
     """Takes the place of a turn for which another worker waits."""
 

@@ -11,6 +11,9 @@ from proxy.exchange import CacheNote, Exchange, Outcome
 from proxy.ledger.row import Row
 from proxy.limiting.bill import Bill
 from proxy.openai.estimate import Estimate, Method
+from proxy.openai.usage import merged, told
+from proxy.routes import find
+from proxy.telemetry.prices import Prices, override_of
 from tests.fakes.frames import chat_frame
 from tests.fakes.limited import IN, OUT, Desk, asking
 from tests.fakes.limiting import Time
@@ -76,8 +79,50 @@ def test_noughts_tell_nothing(desk: Desk, usage: bytes) -> None:
 def test_a_stream_that_was_left_is_counted_as_far_as_it_came(desk: Desk) -> None:
     """By its frames."""
     frames = b"".join(chat_frame("word") for _ in range(40))
-    made = row(desk, called(upstream_bytes=len(frames), tail=frames))
+    made = row(desk, called(upstream_bytes=len(frames), tail=frames, stream=True))
     assert (made.used, made.estimated) == ({"input": 20, "output": 40}, True)
+
+
+def test_noughts_at_the_end_of_a_stream_tell_nothing(desk: Desk) -> None:
+    """Its frames are counted."""
+    frames = b"".join(chat_frame("word") for _ in range(40))
+    text = b'{"choices":[],"usage":{"prompt_tokens":0,"completion_tokens":0}}'
+    made = row(desk, called(usage_text=text, upstream_bytes=len(frames), tail=frames, stream=True))
+    assert (made.used, made.estimated) == ({"input": 20, "output": 40}, True)
+
+
+def test_a_large_answer_that_tells_nothing_is_counted_by_its_size(desk: Desk) -> None:
+    """If it is text: four bytes a token, and the row says so."""
+    text = TEXT % (b"four" * 50_000)
+    made = row(desk, called(upstream_bytes=len(text), tail=text[-16_384:]))
+    assert made.used["output"] == len(text) // 4
+    assert made.estimated
+    images = called(upstream_bytes=len(text), tail=text[-16_384:])
+    images.route = find("POST", "/v1/images/edits")
+    assert row(desk, images).used == {"input": 20}
+
+
+BEGUN = (
+    b'{"type":"message_start","message":{"model":"m-2025","usage":{"input_tokens":11,"output_tokens":1,'
+    b'"cache_read_input_tokens":5}}}'
+)
+
+
+def test_a_message_that_was_left_is_counted_as_far_as_it_came(desk: Desk) -> None:
+    """What went in as it is told, what came out by its frames; never less than is told."""
+    block = {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "word"}}
+    frames = b"data: %b\n\n" % msgspec.json.encode(block) * 40
+    made = row(desk, called(usage_text=BEGUN, upstream_bytes=len(frames), tail=frames, stream=True))
+    assert (made.used, made.estimated) == ({"input": 16, "cached_input": 5, "output": 40}, True)
+    assert made.served == "m-2025"
+    assert row(desk, called(usage_text=BEGUN, stream=True)).used["output"] == 1
+
+
+def test_a_message_that_came_to_its_end_is_not_counted_here(desk: Desk) -> None:
+    """Whatever is known of how much of it came."""
+    exchange = called(usage_text=merged(BEGUN, b'{"usage":{"output_tokens":7}}'), upstream_bytes=10_000, stream=True)
+    made = row(desk, exchange)
+    assert (made.used["output"], made.estimated) == (7, False)
 
 
 NOTHING = [
@@ -131,6 +176,29 @@ def test_a_stored_answer_saves_what_it_cost(desk: Desk) -> None:
     assert (made.saved, made.cost, made.used) == (COST, 0, {})
     assert list(named(desk.metrics, "askonce_saved_usd_total").values()) == [COST / 1e9]
     assert named(desk.metrics, "askonce_cost_usd_total") == {}
+
+
+TIERS = {"input": IN / 1e3, "output": OUT / 1e3, "priority": {"input": IN / 100, "output": OUT / 100}}
+
+
+def test_a_tier_costs_and_saves_its_price(desk: Desk) -> None:
+    """For whom it is made, who shares it, and who is given it from the store; each is told apart from the usual."""
+    desk.bills._prices = Prices(None, [override_of("m*", TIERS)])
+    usage = b'{"prompt_tokens":11,"completion_tokens":7}'
+    for tier, cost in (("priority", 10 * COST), ("", COST), ("default", COST)):
+        assert row(desk, called(usage_text=told(usage, "m-2025", tier))).cost == cost
+        shared, stored = asking(), asking()
+        shared.note, shared.usage_text = CacheNote("k", collapsed=True), told(usage, "m-2025", tier)
+        stored.note = CacheNote("k", usage=usage, upstream="test", served_model="m-2025", tier=tier)
+        assert [row(desk, each).saved for each in (shared, stored)] == [cost, cost]
+
+
+def test_a_stored_answer_saves_the_price_of_who_served_it(desk: Desk) -> None:
+    """Where the model that was asked for has none."""
+    exchange = asking(model="alias")
+    usage = b'{"prompt_tokens":11,"completion_tokens":7}'
+    exchange.note = CacheNote("k", usage=usage, upstream="test", served_model="m-2025")
+    assert row(desk, exchange).saved == COST
 
 
 def test_a_shared_answer_saves_what_it_cost(desk: Desk) -> None:

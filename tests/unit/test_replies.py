@@ -115,6 +115,31 @@ def test_what_a_stream_says_of_itself() -> None:
     assert judge_stream(CHAT, frames) == Judged(Verdict.COMPLETE, wide, OPENAI["model"])  # type: ignore[arg-type]
 
 
+TIERS = [
+    (b'"flex"', "flex"),
+    (b'"default"', ""),
+    (b"null", ""),
+    (b"{}", ""),
+    (b'"%b"' % (b"t" * 40), ""),
+]
+
+
+@pytest.mark.parametrize(("sent", "tier"), TIERS)
+def test_the_tier_that_an_answer_is_paid_in(sent: bytes, tier: str) -> None:
+    """Beside the usage of a body, a stream, or a response; the usual one is none, and what is no name neither."""
+    named = b'"service_tier":%b,"usage":%b' % (sent, USAGE)
+    body = b'{%b,"choices":[%b]}' % (named, msgspec.json.encode(STOP))
+    response = b'{"status":"completed","output":[{}],%b}' % named
+    last = b'data: {"type":"response.completed","response":%b}\n\n' % response
+    for judged in (
+        judge_body(CHAT, body),
+        judge_stream(CHAT, [*TEXT, b'data: {"choices":[],%b}\n\n' % named, DONE]),
+        judge_body("responses", response),
+        judge_stream("responses", [last]),
+    ):
+        assert (judged.verdict, judged.usage, judged.tier) == (Verdict.COMPLETE, USAGE, tier)
+
+
 def _last(type_: str = "response.completed", **fields: Any) -> bytes:
     response = {"status": "completed", "output": [{}], "error": None, "model": "m"} | fields
     return event({"type": type_, "response": response}, type_)

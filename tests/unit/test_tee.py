@@ -8,7 +8,7 @@ import pytest
 
 from proxy.errors import Kind
 from proxy.exchange import Exchange, Outcome
-from proxy.openai.usage import usage_of
+from proxy.openai.usage import Report, report_of, usage_of
 from tests.fakes.frames import DONE, USAGE, chat_frame, error_frames
 from tests.fakes.seams import FakeBody, FakeClient, FakeReply, House, house
 
@@ -163,6 +163,143 @@ async def test_usage_of_an_answer_in_pieces(home: House) -> None:
     await task
     assert client.finished
     assert usage_of(exchange.usage_text) == {"prompt_tokens": 3}
+
+
+USED = b'"usage":{"input_tokens":50,"output_tokens":6240}'
+JSON_ANSWERS = [
+    ("/v1/images/edits", "application/json"),
+    ("/v1/audio/transcriptions", "application/json; charset=utf-8"),
+    ("/v1/images/x", "Application/JSON"),
+    ("/v1/responses/compact", "application/json"),
+    ("/v1/messages", "application/vnd.x+json"),
+    ("/v1/chat/completions", "application/json"),
+]
+
+
+@pytest.mark.parametrize("size", [10, 200_000, 3_000_000])
+@pytest.mark.parametrize(("path", "kind"), JSON_ANSWERS, ids=lambda value: value)
+async def test_usage_depends_on_the_answer(home: House, path: str, kind: str, size: int) -> None:
+    """Not on the route, nor on where the network has cut it: whole, in many pieces, or within the usage."""
+    body = b'{"model":"m-1","data":[{"b64_json":"%b"}],%b,"service_tier":"flex"}' % (b"A" * size, USED)
+    for cut in (len(body), 1_448, len(body) - 30):
+        reply = FakeReply(content_type=kind.encode())
+        exchange, client, task = await _begin(home, reply, STREAM, path=path)
+        reply.push(*[body[at : at + cut] for at in range(0, len(body), cut)])
+        reply.end()
+        await task
+        assert client.body == body
+        assert report_of(exchange.usage_text) == Report({"input_tokens": 50, "output_tokens": 6240}, "m-1", "flex")
+        assert len(exchange.usage_text) + len(exchange.tail) <= 1 << 16
+
+
+async def test_a_large_answer_in_hand_is_looked_through(home: House) -> None:
+    """Whatever its size."""
+    for size in (100_000, 5_000_000):
+        body = b'{"data":["%b"],"model":"m-1",%b}' % (b"A" * size, USED)
+        exchange, client, task = await _begin(home, FakeReply(body=body))
+        await task
+        assert client.body == body
+        report = report_of(exchange.usage_text)
+        assert report is not None
+        assert (report.usage["output_tokens"], report.model, len(exchange.usage_text) < 200) == (6240, "m-1", True)
+
+
+@pytest.mark.parametrize("told", [b"null", b"{}", b'{"prompt_tokens":0,"completion_tokens":0}'])
+@pytest.mark.parametrize("fails", [False, True])
+async def test_an_answer_that_does_not_tell(home: House, *, fails: bool, told: bytes) -> None:
+    """Or tells noughts alone, or breaks off: how much of it came is known, and its end."""
+    body = b'{"choices":["%b"],"usage":%b}' % (b"A" * 100_000, told)
+    reply = FakeReply()
+    exchange, _, task = await _begin(home, reply, STREAM)
+    reply.push(body[:50_000], body[50_000:])
+    if fails:
+        reply.fail()
+    else:
+        reply.end()
+    await task
+    assert (exchange.usage_text, exchange.upstream_bytes) == (b"", len(body))
+    assert body.endswith(exchange.tail)
+    assert len(exchange.tail) >= 16_384
+
+
+@pytest.mark.parametrize("kind", [b"audio/mpeg", b"text/plain"])
+async def test_what_is_no_json_is_not_kept(home: House, kind: bytes) -> None:
+    """Sound tells no usage."""
+    reply = FakeReply(content_type=kind)
+    exchange, _, task = await _begin(home, reply, path="/v1/audio/speech")
+    reply.push(b"A" * 100, b"B")
+    reply.end()
+    await task
+    assert (exchange.usage_text, exchange.tail, exchange.upstream_bytes) == (b"", b"", 0)
+
+
+BEGIN = (
+    b'event: message_start\ndata: {"type":"message_start","message":{"model":"claude-x",'
+    b'"usage":{"input_tokens":100,"output_tokens":1}}}\n\n'
+)
+BLOCK = b'event: content_block_delta\ndata: {"type":"content_block_delta","delta":{"type":"text_delta","text":"x"}}\n\n'
+DELTA = b'event: message_delta\ndata: {"type":"message_delta","delta":{},"usage":{"output_tokens":15}}\n\n'
+STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+
+
+@pytest.mark.parametrize(
+    "first",
+    [(BEGIN,), (BEGIN[:50], BEGIN[50:]), (b": wait\n\n", BEGIN), (b": wait\n\n" + BEGIN + BLOCK,), (BEGIN + BLOCK,)],
+    ids=["whole", "in parts", "after a comment", "with a comment", "with more"],
+)
+async def test_the_first_event_of_a_message_counts(home: House, first: tuple[bytes, ...]) -> None:
+    """Anthropic's streams tell what went in there alone, however many frames follow."""
+    reply = FakeReply(content_type=EVENTS)
+    exchange, client, task = await _begin(home, reply, STREAM, path="/v1/messages")
+    reply.push(*first, *[BLOCK] * 20, DELTA, STOP)
+    reply.end()
+    await task
+    assert client.body == b"".join(first) + BLOCK * 20 + DELTA + STOP
+    assert client.passed == 22
+    assert report_of(exchange.usage_text) == Report({"input_tokens": 100, "output_tokens": 15}, "claude-x", "")
+
+
+async def test_a_message_that_is_left(home: House) -> None:
+    """What went in is known, and of what came out how much it was."""
+    reply = FakeReply(content_type=EVENTS)
+    exchange, client, task = await _begin(home, reply, STREAM, path="/v1/messages")
+    reply.push(BEGIN, *[BLOCK] * 20)
+    task.cancel()
+    await task
+    report = report_of(exchange.usage_text)
+    assert report is not None
+    assert (report.usage["input_tokens"], report.begun) == (100, True)
+    assert exchange.upstream_bytes == len(BEGIN + BLOCK * 20) < client.sent
+    assert exchange.tail.endswith(BLOCK)
+
+
+async def test_a_last_event_that_holds_all_is_not_kept(home: House) -> None:
+    """What it reports is."""
+    reply = FakeReply(content_type=EVENTS)
+    exchange, _, task = await _begin(home, reply, STREAM, path="/v1/responses")
+    response = b'{"model":"m-1","output":["%b"],%b,"service_tier":"flex"}' % (b"A" * 100_000, USED)
+    reply.push(FRAME, b'event: response.completed\ndata: {"type":"response.completed","response":%b}\n\n' % response)
+    reply.end()
+    await task
+    assert report_of(exchange.usage_text) == Report({"input_tokens": 50, "output_tokens": 6240}, "m-1", "flex")
+    assert len(exchange.usage_text) < 200
+
+
+@pytest.mark.parametrize("then", [[], [DONE], [b"\n", DONE]], ids=["last", "not last", "in parts"])
+@pytest.mark.parametrize("inside", [False, True], ids=["image", "response"])
+async def test_an_event_that_is_too_large_to_be_read(home: House, *, inside: bool, then: list[bytes]) -> None:
+    """What it reports is found all the same, at its end."""
+    reply = FakeReply(content_type=EVENTS)
+    path = "/v1/responses" if inside else "/v1/images/generations"
+    exchange, client, task = await _begin(home, reply, STREAM, path=path)
+    image = b'{"b64_json":"%b",%b,"service_tier":"flex"}' % (b"A" * 1_500_000, USED)
+    text = b'{"type":"response.completed","response":%b}' % image if inside else image
+    event = b"event: x\ndata: %b\n\n" % text
+    reply.push(FRAME, *[event[at : at + 60_000] for at in range(0, len(event), 60_000)], *then)
+    reply.end()
+    await task
+    assert client.body == FRAME + event + b"".join(then)
+    assert report_of(exchange.usage_text) == Report({"input_tokens": 50, "output_tokens": 6240}, "", "flex")
 
 
 async def test_the_first_frame_leaves_at_once(home: House) -> None:

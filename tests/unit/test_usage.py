@@ -5,7 +5,20 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.openai.usage import error_of, report_of, tokens_of, usage_of
+from proxy.openai.ends import HEAD, TAIL
+from proxy.openai.usage import (
+    Report,
+    at_ends,
+    brief,
+    cut_told,
+    error_of,
+    last_told,
+    merged,
+    report_of,
+    tokens_of,
+    told,
+    usage_of,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -128,6 +141,130 @@ def test_a_report_has_the_usage(message: bytes) -> None:
     """Any bytes have a report if, and only if, they have a usage, and it is that one."""
     report = report_of(message)
     assert (None if report is None else report.usage) == usage_of(message)
+
+
+NAMES = st.text(st.characters(codec="utf-8"), max_size=20)
+
+
+@given(st.dictionaries(NAMES, JSON, max_size=4), NAMES, NAMES)
+def test_a_report_is_told_on_as_it_is(usage: dict[str, object], model: str, tier: str) -> None:
+    """Whatever it says; and what was told on, told on again, is the same."""
+    text = told(msgspec.json.encode(usage), model, tier)
+    report = report_of(text)
+    assert report is not None
+    assert (report.usage, report.model) == (usage, model)
+    assert report_of(brief(text)) == report
+
+
+@given(st.binary() | JSON.map(msgspec.json.encode))
+def test_the_brief_of_an_answer_reports_what_it_does(message: bytes) -> None:
+    """Or nothing, if that does not."""
+    assert report_of(brief(message)) == report_of(message)
+
+
+@given(st.binary() | JSON.map(msgspec.json.encode), st.binary() | JSON.map(msgspec.json.encode))
+def test_what_is_handed_on_reports_or_is_nothing(one: bytes, other: bytes) -> None:
+    """Of any bytes, in any place."""
+    events = b"data: %b\n\n%b" % (one, other)
+    for found in (brief(one), at_ends(one, other), last_told(events), cut_told(other + b"\n\n" + one)):
+        assert found == b"" or report_of(found) is not None
+    assert merged(one, other) == b"" or report_of(merged(one, other)) is not None
+
+
+USED = {"input_tokens": 50, "output_tokens": 6240}
+LARGE = [
+    {"created": 1, "data": [{"b64_json": "A" * 90_000}], "usage": USED},
+    {"model": "m", "choices": ["x" * 90_000], "usage": USED, "service_tier": "priority", "system_fingerprint": "f"},
+    {"object": "list", "data": [0.12345678] * 9_000, "model": "m", "usage": USED},
+    {"service_tier": "priority", "usage": USED, "model": "m", "data": ["A" * 90_000]},
+    {"usage": USED, "model": "m", "service_tier": "flex", "output": ['{"usage":{"input_tokens":1}}' * 3_000]},
+    {"output": ['"usage":{"input_tokens":1}}' * 3_000, {"usage": {"input_tokens": 2}}], "usage": USED},
+]
+
+
+@pytest.mark.parametrize("answer", LARGE, ids=lambda answer: " ".join(answer))
+def test_the_ends_of_a_large_answer_report_what_all_of_it_does(answer: dict[str, object]) -> None:
+    """Usage, model and tier, before or behind what is large."""
+    body = msgspec.json.encode(answer)
+    report = report_of(body)
+    assert report is not None
+    assert report.usage == USED
+    assert report_of(at_ends(body[:HEAD], body[-TAIL:])) == report
+
+
+def test_ends_that_do_not_report() -> None:
+    """What stands in between is not known, and what only looks like it is nothing."""
+    body = msgspec.json.encode({"a": "x" * HEAD, "usage": USED, "b": ["x" * TAIL, {"usage": USED}, '"usage":{}']})
+    assert at_ends(body[:HEAD], body[-TAIL:]) == b""
+
+
+def test_the_last_of_some_events_that_reports() -> None:
+    """With who served it."""
+    first, last = (b'data: {"model":"m","service_tier":"flex","usage":{"x":%d}}\n\n' % count for count in (1, 2))
+    events = first + last + b'data: {"usage":null}\n\n' + b"data: [DONE]\n\n"
+    assert report_of(last_told(events)) == Report({"x": 2}, "m", "flex")
+    assert last_told(b'data: {"usage":null}\n\n') == last_told(b"data: [DONE]\n\n") == b""
+
+
+CUT = [
+    (b'AAAA","size":"1024x1024","usage":{"x":2}}\n\n', Report({"x": 2}, "", "")),
+    (b'AAAA","usage":{"x":2}}\r\n\r\ndata: [DONE]\r\n\r\n', Report({"x": 2}, "", "")),
+    (b'AAAA"}],"service_tier":"flex","usage":{"x":2},"user":null,"metadata":{}}}\n\n', Report({"x": 2}, "", "flex")),
+    (b'AAAA"}],"usage":{"x":2},"user":null}}\n\ndata: {"usage":{"x":3}}\n\n', Report({"x": 2}, "", "")),
+    (b'AAAA","usage":null}\n\ndata: {"usage":{"x":3}}\n\n', None),
+    (b'data: {"type":"x","item":{"usage":{"x":2}}}\n\n', None),
+    (b'event: x\ndata: {"type":"x","item":{"usage":{"x":2}}}\n\n', None),
+    (b'AAAA \\"usage\\":{\\"x\\":2}}"}\n\n', None),
+    (b'AAAA","usage":{"x":2', None),
+    (b"", None),
+]
+
+
+@pytest.mark.parametrize(("tail", "report"), CUT)
+def test_the_end_of_an_event_that_is_too_large(tail: bytes, report: Report | None) -> None:
+    """An image with its usage, or a response that holds one; not what stands in a text, or in a whole event."""
+    assert report_of(cut_told(tail)) == report
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_the_last_event_that_reports_may_be_too_large(inside: bool) -> None:  # noqa: FBT001  (pytest gives it)
+    """To be read as one."""
+    image = b'{"b64_json":"%b","usage":{"x":2}}' % (b"A" * (1 << 20))
+    text = b'{"type":"response.completed","response":%b}' % image if inside else image
+    events = b'data: {"usage":null}\n\ndata: %b\n\ndata: [DONE]\n\n' % text
+    assert report_of(last_told(events)) == Report({"x": 2}, "", "")
+
+
+START = (
+    b'{"type":"message_start","message":{"model":"claude-x","usage":{"input_tokens":100,"cache_read_input_tokens":9,'
+    b'"output_tokens":1,"cache_creation":{"ephemeral_1h_input_tokens":0},"service_tier":"priority"}}}'
+)
+
+
+def test_what_a_message_begins_and_ends_with_is_one_report() -> None:
+    """Counts of the last event are of the whole; what it leaves out, or does not count, stays."""
+    last = b'{"type":"message_delta","usage":{"output_tokens":15,"input_tokens":null,"server_tool_use":{"a":1}}}'
+    report = report_of(merged(START, last))
+    assert report is not None
+    assert report.usage == {
+        "input_tokens": 100,
+        "cache_read_input_tokens": 9,
+        "output_tokens": 15,
+        "cache_creation": {"ephemeral_1h_input_tokens": 0},
+        "service_tier": "priority",
+        "server_tool_use": {"a": 1},
+    }
+    assert (report.model, report.tier, report.begun) == ("claude-x", "priority", False)
+    assert tokens_of(report.usage) == {"input": 109, "cached_input": 9, "output": 15}
+
+
+def test_what_a_message_begins_with_alone() -> None:
+    """It says that what came out is not known; an end alone says what it does."""
+    last = b'{"type":"message_delta","usage":{"output_tokens":15}}'
+    begun = report_of(merged(START, b""))
+    assert begun is not None
+    assert (begun.begun, begun.model) == (True, "claude-x")
+    assert report_of(merged(b"{}", last)) == Report({"output_tokens": 15}, "", "")
 
 
 @pytest.mark.parametrize(

@@ -284,6 +284,7 @@ def _meta(record: Record) -> Meta:
         stale_until=record.expires,
         spent_ms=0,
         sent_model="",
+        tier="",
     )
 
 
