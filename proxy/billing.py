@@ -16,7 +16,7 @@ from proxy.limiting.measure import Measure
 from proxy.limiting.orders import BLIND, NAMING, makes
 from proxy.limiting.stage import Limits
 from proxy.openai.answered import is_pending, output_cut, output_in, output_streamed
-from proxy.openai.tokens import tokens_of, used_of
+from proxy.openai.tokens import sum_usages, tokens_of, used_of
 from proxy.openai.usage import Report, report_of, told, usage_of
 from proxy.routes import HEALTH, Route
 from proxy.telemetry.metrics import Metrics
@@ -25,6 +25,7 @@ from proxy.telemetry.prices import Prices, Tier, tier_of
 __all__ = ["Bills"]
 
 MAX_WORTHS: Final = 4_096
+MAX_NAMED: Final = 1_024
 MAX_USAGE: Final = 1_024
 """Bytes of a usage object whose price is remembered."""
 MAX_TAGS: Final = 16
@@ -69,6 +70,7 @@ class Bills:
         self._expect = expect
         self._wall = wall
         self._clock = clock
+        self._named: dict[tuple[str, str, str], str] = {}
         self._worths: dict[tuple[bytes, str, str, str, str], Worth] = {}
 
     def __repr__(self) -> str:
@@ -124,17 +126,42 @@ class Bills:
         used = {**units, **told} if units else told
         if cost is None and used:
             tier = tier_of(report.tier)
-            cost = self.price(model, upstream, used, tier)
-            if cost is None and report.model and report.model != model:
-                cost = self.price(report.model, upstream, used, tier)
+            cost = self.price(self._priced(model, report.model, upstream), upstream, used, tier)
         return Worth(used, cost, report.model)
 
-    def go_on(self, exchange: Exchange, refuse: Callable[[Failure], None]) -> None:
-        """Charges for what a session has used so far; `refuse` is told if there is no room for more."""
-        if self.limits is None or exchange.usage is None or exchange.bill is None:
-            return
-        used, cost, _ = self._read(Report(exchange.usage, "", ""), _asked(exchange), exchange.upstream)
-        self.limits.go_on(exchange, exchange.bill, used.get("input", 0) + used.get("output", 0), cost or 0, refuse)
+    def _priced(self, model: str, served: str, upstream: str) -> str:
+        """The one whose price holds: who served is who is paid, unless the operator has set a price for what was asked,
+        or nobody knows one for who served.
+        """
+        if not served or served == model:
+            return model
+        key = (model, served, upstream)
+        name = self._named.get(key)
+        if name is None:
+            name = model
+            prices = self._own.get(upstream, self._prices) if self._own else self._prices
+            if prices is not None and prices.own(model, Tier.STANDARD) is None:
+                provider, now = self._providers.get(upstream, ""), self._wall()
+                name = served if prices.listing(served, provider, Tier.STANDARD, now) is not None else model
+            if len(self._named) >= MAX_NAMED:
+                del self._named[next(iter(self._named))]
+            self._named[key] = name
+        return name
+
+    def go_on(self, exchange: Exchange, report: Report, refuse: Callable[[Failure], None]) -> None:
+        """Adds what an answer of a session has used, and charges for it; `refuse` is told if there is no room for more.
+
+        Each is priced by the model that it names: one session may use several.
+        """
+        bill = exchange.bill = exchange.bill or Bill()
+        exchange.usage = sum_usages(exchange.usage, report.usage)
+        worth = self._read(report, _asked(exchange), exchange.upstream)
+        cost, served = worth.cost if worth.used else 0, worth.served
+        bill.so_far = None if cost is None or bill.so_far is None else bill.so_far + cost
+        bill.served = served or bill.served
+        if self.limits is not None:
+            used = tokens_of(exchange.usage)
+            self.limits.go_on(exchange, bill, used.get("input", 0) + used.get("output", 0), bill.so_far, refuse)
 
     # once it is over
 
@@ -162,9 +189,10 @@ class Bills:
         if not exchange.attempts or not _makes(exchange):
             bill.used = NOTHING
             return
+        if exchange.usage is not None:
+            bill.used, bill.cost = used_of(exchange.usage)[0], bill.so_far
+            return
         report = report_of(exchange.usage_text) if exchange.usage_text else None
-        if report is None and exchange.usage is not None:
-            report = Report(exchange.usage, "", "")
         if report is not None:
             if report.begun:
                 # The end did not come.

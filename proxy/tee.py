@@ -16,10 +16,10 @@ from proxy.fields import answer_headers
 from proxy.heartbeat import Heartbeat, Silence
 from proxy.held import Held
 from proxy.openai.openings import opening
+from proxy.openai.sessions import model_served
 from proxy.openai.splitting import HELD, WHOLE, end_of_events
 from proxy.openai.sse import Event, EventReader
-from proxy.openai.tokens import sum_usages
-from proxy.openai.usage import BEGINS, brief, cut_told, error_of, merged, usage_of
+from proxy.openai.usage import BEGINS, brief, cut_told, error_of, merged, report_of
 from proxy.plain import Plain, look_through
 from proxy.upstream.whole_events import is_event_stream
 
@@ -120,10 +120,11 @@ class Tee:
         """Reads the messages of a realtime session for what it used, and ends it where there is no room for more."""
 
         def observe(message: bytes, refuse: Callable[[Failure], None]) -> None:
-            used = usage_of(message) if b'"usage"' in message else None
-            if used is not None:
-                exchange.usage = sum_usages(exchange.usage, used)
-                self._bills.go_on(exchange, refuse)
+            if not (exchange.sent_model or exchange.model) and b'"session"' in message:
+                exchange.sent_model = model_served(message)
+            report = report_of(message)
+            if report is not None:
+                self._bills.go_on(exchange, report, refuse)
 
         return observe
 

@@ -35,6 +35,7 @@ class Bill:
         "saved",
         "served",
         "settled",
+        "so_far",
         "upstream",
         "used",
         "warned",
@@ -68,6 +69,8 @@ class Bill:
         """The upstream did not tell what it used: it was counted here."""
         self.paid = self.paid_tokens = 0
         """Of a session that goes on: what was charged while it did."""
+        self.so_far: int | None = 0
+        """What the answers of a session have cost together."""
         self.asking = False
         """Whether there is room for more of it."""
         self.settled = False

@@ -268,13 +268,7 @@ class Limits:
         if not (self._refuse_unpriced and terms.budgeted) or exchange.route is None:
             return
         if blind or (bill.reserved is None and exchange.route.name != FREE):
-            raise Failure(
-                Error.INSUFFICIENT_QUOTA,
-                f"The price of this {'request' if blind else 'model'} is not known, so that the budget of this API key"
-                " could not be kept. The gateway's operator can set one, or allow it.",
-                param=None if blind else "model",
-                account=exchange.account,
-            )
+            raise _unpriced(exchange, "request" if blind else "model")
 
     def _count(self, grant: Grant) -> None:
         for demand in grant.over:
@@ -305,12 +299,17 @@ class Limits:
             account=exchange.account,
         )
 
-    def go_on(self, exchange: Exchange, bill: Bill, tokens: int, cost: int, refuse: Refuse) -> None:
-        """Charges for a session's tokens and cost so far, less what was charged before.
+    def go_on(self, exchange: Exchange, bill: Bill, tokens: int, cost: int | None, refuse: Refuse) -> None:
+        """Charges for a session's tokens and cost so far, less what was charged before; None: that is not known.
 
         `refuse` is told where there is no room for more; what was used all the same is charged for at the end.
         """
         terms, theirs = self._terms.of(exchange.account, exchange.key), self._terms.of_upstream(exchange.upstream)
+        if cost is None:
+            cost = bill.paid
+            if self._refuse_unpriced and terms.budgeted:
+                refuse(_unpriced(exchange, "model"))
+                return
         limits = terms.spending + theirs.spending
         if not limits or bill.asking:
             return
@@ -363,6 +362,16 @@ class Limits:
 
 async def _nothing() -> None:
     pass
+
+
+def _unpriced(exchange: Exchange, what: str) -> Failure:
+    return Failure(
+        Error.INSUFFICIENT_QUOTA,
+        f"The price of this {what} is not known, so that the budget of this API key could not be kept. The gateway's"
+        " operator can set one, or allow it.",
+        param="model" if what == "model" else None,
+        account=exchange.account,
+    )
 
 
 def _left(grant: Grant) -> int:

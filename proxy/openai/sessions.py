@@ -1,16 +1,38 @@
-"""What the client of a WebSocket session asks for with an event. Sans-IO."""
+"""What the events of a WebSocket session say about models. Sans-IO."""
 
 from typing import Final
+
+import msgspec
 
 from proxy.openai.members import members
 from proxy.openai.requests import models_beside, read_json
 
-__all__ = ["models_asked"]
+__all__ = ["model_served", "models_asked"]
 
 APART: Final = frozenset(["item", "metadata", "parameters", "properties", "prompt", "schema", "tools", "variables"])
 """Members in which somebody's own names stand, or what was said."""
+MAX_NAME: Final = 256
 DEPTH: Final = 8
 """Of objects in objects: those that name models lie five deep (`session.audio.input.transcription.model`)."""
+
+
+class _Session(msgspec.Struct, gc=False, frozen=True):
+    model: str = ""
+
+
+class _Begun(msgspec.Struct, gc=False):
+    session: _Session = _Session()
+
+
+_begun = msgspec.json.Decoder(_Begun).decode
+
+
+def model_served(event: bytes) -> str:
+    """The model of the session that an event of the upstream's tells of; "" where it names none."""
+    try:
+        return _begun(event).session.model[:MAX_NAME]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
 
 
 def models_asked(event: bytes) -> set[str]:
