@@ -126,7 +126,11 @@ class Bills:
         used = {**units, **told} if units else told
         if cost is None and used:
             tier = tier_of(report.tier)
-            cost = self.price(self._priced(model, report.model, upstream), upstream, used, tier)
+            name = self._priced(model, report.model, upstream)
+            cost = self.price(name, upstream, used, tier)
+            other = report.model if name == model else model
+            if cost is None and other and other != name:
+                cost = self.price(other, upstream, used, tier)
         return Worth(used, cost, report.model)
 
     def _priced(self, model: str, served: str, upstream: str) -> str:

@@ -1,5 +1,8 @@
 """What requests cost and save: what an upstream tells counts, and what it does not tell is counted."""
 
+from fractions import Fraction
+from types import SimpleNamespace
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -11,9 +14,9 @@ from proxy.exchange import CacheNote, Exchange, Outcome
 from proxy.ledger.row import Row
 from proxy.limiting.bill import Bill
 from proxy.openai.estimate import Estimate, Method
-from proxy.openai.usage import merged, told
+from proxy.openai.usage import Report, merged, told
 from proxy.routes import find
-from proxy.telemetry.prices import Prices, override_of
+from proxy.telemetry.prices import Listing, Prices, override_of
 from tests.fakes.frames import chat_frame
 from tests.fakes.limited import IN, OUT, Desk, asking
 from tests.fakes.limiting import Time
@@ -57,9 +60,30 @@ def test_what_is_told_counts(desk: Desk) -> None:
 
 
 def test_usage_that_was_read_already_counts(desk: Desk) -> None:
-    """As from a session."""
-    made = row(desk, called(usage={"input_tokens": 3, "output_tokens": 2}))
-    assert (made.used, made.cost, made.estimated) == ({"input": 3, "output": 2}, 3 * IN + 2 * OUT, False)
+    """From a session, whose answers are added up, each at the price of the model that it names."""
+    exchange = called()
+    for model in ("", "m-other", "dear"):
+        desk.bills.go_on(exchange, Report({"input_tokens": 3, "output_tokens": 2}, model, ""), lambda _: None)
+    made = row(desk, exchange)
+    assert (made.used, made.cost, made.estimated) == ({"input": 9, "output": 6}, 3 * (3 * IN + 2 * OUT), False)
+    assert made.served == "dear"
+
+
+def test_who_served_is_who_is_paid() -> None:
+    """Unless a price was set for what was asked, or nobody knows one for who served."""
+    time = Time()
+    desk = Desk(MemoryLimiter(time, time), time)
+    listed = {"cheap": 1, "dear": 100}
+
+    def listing(model: str, *_: object) -> Listing | None:
+        return Listing(((0, {"input": Fraction(listed[model]), "output": Fraction(0)}),)) if model in listed else None
+
+    desk.bills._prices = Prices(SimpleNamespace(find=listing), [override_of("set", {"input": 7.0, "output": 0.0})])
+    asked = {(asked, served): asked for asked in ("cheap", "set") for served in ("", "unknown", "dear")}
+    paid = {"cheap": 1_000, "dear": 100_000, "set": 7_000}
+    for (model, served), expected in {**asked, ("cheap", "dear"): "dear", ("other", "dear"): "dear"}.items():
+        told = b'{"model":"%b","usage":{"input_tokens":1}}' % served.encode()
+        assert row(desk, called(model=model, usage_text=told)).cost == paid[expected], (model, served)
 
 
 def test_an_answer_that_tells_nothing_is_counted_here(desk: Desk) -> None:
