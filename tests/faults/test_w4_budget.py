@@ -65,3 +65,28 @@ async def test_w4_a_session_within_its_budget_goes_on(start_team: StartTeam) -> 
         assert row["cost_usd"] == "0.05"
         limiter = team.limiter
         await until(lambda: "0 holds" in repr(limiter) or "held=0" in repr(limiter))
+
+
+@pytest.mark.parametrize("store", ["alone"])
+async def test_w4_each_answer_has_the_price_of_its_model(start_team: StartTeam) -> None:
+    """Of the one that its event names, else of the session's, which the upstream tells where the query does not."""
+    told = [
+        {"type": "session.created", "session": {"model": "m"}},
+        json.loads(DONE),
+        {"type": "response.done", "response": {"model": "dear", "usage": {"input_tokens": USED}}},
+    ]
+
+    async def respond_once(server: ServerConnection) -> None:
+        for event in told:
+            await server.send(json.dumps(event))
+        await server.wait_closed()
+
+    async with realtime_upstream(respond_once) as url:
+        team = await start_team(url, prices__models__dear__input=100.0)
+        alice = await team.key()
+        path = "/realtime?intent=transcription"
+        async with session(team.gateway, path, additional_headers=dict(alice.headers)) as client:
+            for _ in told:
+                await client.recv()
+        (row,) = await team.rows(1, endpoint="realtime")
+        assert (row["cost_usd"], row["used"]["input"]) == ("1.01", 2 * USED)
