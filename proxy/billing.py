@@ -134,23 +134,30 @@ class Bills:
         return Worth(used, cost, report.model)
 
     def _priced(self, model: str, served: str, upstream: str) -> str:
-        """The one whose price holds: who served is who is paid, unless the operator has set a price for what was asked,
-        or nobody knows one for who served.
+        """The one whose price holds: who served is who is paid, if that has one, unless the operator has set one for what
+        was asked alone.
         """
         if not served or served == model:
             return model
         key = (model, served, upstream)
         name = self._named.get(key)
         if name is None:
-            name = model
-            prices = self._own.get(upstream, self._prices) if self._own else self._prices
-            if prices is not None and prices.own(model, Tier.STANDARD) is None:
-                provider, now = self._providers.get(upstream, ""), self._wall()
-                name = served if prices.listing(served, provider, Tier.STANDARD, now) is not None else model
+            name = served if self._pays(model, served, upstream) else model
             if len(self._named) >= MAX_NAMED:
                 del self._named[next(iter(self._named))]
             self._named[key] = name
         return name
+
+    def _pays(self, model: str, served: str, upstream: str) -> bool:
+        """Whether who served is who is paid."""
+        prices = self._own.get(upstream, self._prices) if self._own else self._prices
+        if prices is None or prices.own(served, Tier.STANDARD) is not None:
+            return True
+        provider = self._providers.get(upstream, "")
+        return (
+            prices.own(model, Tier.STANDARD) is None
+            and prices.listing(served, provider, Tier.STANDARD, self._wall()) is not None
+        )
 
     def go_on(self, exchange: Exchange, report: Report, refuse: Callable[[Failure], None]) -> None:
         """Adds what an answer of a session has used, and charges for it; `refuse` is told if there is no room for more.
