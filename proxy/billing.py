@@ -134,9 +134,7 @@ class Bills:
         return Worth(used, cost, report.model)
 
     def _priced(self, model: str, served: str, upstream: str) -> str:
-        """The one whose price holds: who served is who is paid, if that has one, unless the operator has set one for what
-        was asked alone.
-        """
+        """Who served is who is paid, if that has a price, unless the operator has set one only for what was asked."""
         if not served or served == model:
             return model
         key = (model, served, upstream)
