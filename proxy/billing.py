@@ -134,7 +134,7 @@ class Bills:
         return Worth(used, cost, report.model)
 
     def _priced(self, model: str, served: str, upstream: str) -> str:
-        """Who served is who is paid, if that has a price, unless the operator has set one only for what was asked."""
+        """Who served is who is paid, if that has a price, unless the operator has set one for what was asked."""
         if not served or served == model:
             return model
         key = (model, served, upstream)
@@ -149,13 +149,10 @@ class Bills:
     def _pays(self, model: str, served: str, upstream: str) -> bool:
         """Whether who served is who is paid."""
         prices = self._own.get(upstream, self._prices) if self._own else self._prices
-        if prices is None or prices.own(served, Tier.STANDARD) is not None:
-            return True
+        if prices is None or prices.own(model, Tier.STANDARD) is not None:
+            return False
         provider = self._providers.get(upstream, "")
-        return (
-            prices.own(model, Tier.STANDARD) is None
-            and prices.listing(served, provider, Tier.STANDARD, self._wall()) is not None
-        )
+        return prices.listing(served, provider, Tier.STANDARD, self._wall()) is not None
 
     def go_on(self, exchange: Exchange, report: Report, refuse: Callable[[Failure], None]) -> None:
         """Adds what an answer of a session has used, and charges for it; `refuse` is told if there is no room for more.

@@ -71,7 +71,7 @@ async def test_w4_a_session_within_its_budget_goes_on(start_team: StartTeam) -> 
 async def test_w4_each_answer_has_the_price_of_its_model(start_team: StartTeam) -> None:
     """Of the one that its event names, else of the session's, which the upstream tells where the query does not."""
     told = [
-        {"type": "session.created", "session": {"model": "m"}},
+        {"type": "session.created", "session": {"model": "gpt-4o-mini"}},
         json.loads(DONE),
         {"type": "response.done", "response": {"model": "dear", "usage": {"input_tokens": USED}}},
     ]
@@ -89,4 +89,4 @@ async def test_w4_each_answer_has_the_price_of_its_model(start_team: StartTeam) 
             for _ in told:
                 await client.recv()
         (row,) = await team.rows(1, endpoint="realtime")
-        assert (row["cost_usd"], row["used"]["input"]) == ("1.01", 2 * USED)
+        assert (row["cost_usd"], row["used"]["input"]) == ("1.0015", 2 * USED)
