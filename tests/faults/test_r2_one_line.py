@@ -83,7 +83,7 @@ async def test_full_and_room_again_are_two_lines_each_time(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a miss writes: under a lease while there is room, and without one when there was none for the lease."""
-    monkeypatch.setattr("proxy.redis_link.troubles.CALM", 0.0)
+    monkeypatch.setattr("proxy.redis_link.troubles.CALM", -1.0)  # the clock counts milliseconds
     heard = Heard()
     link = RedisLink(redis_server.url, deadline=1.0, events=heard)
     leases = Leases(link, "t", map(str, count()).__next__)
