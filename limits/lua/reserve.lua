@@ -1,6 +1,7 @@
 -- Times in milliseconds, amounts in requests, tokens or nano-dollars.
 -- ARGV: name of the hold, its life, names of the subjects; the hold that is refunded first: how many subjects, which,
--- and its name, or 0 if there is none; then for each demand: subject, kind, amount, burst, cost, "1" in shadow mode.
+-- and its name, or 0 if there is none; then for each demand: subject, kind, amount, burst, cost, "1" in shadow mode. In
+-- place of a burst a counter has what the owner has used, or holds, of which it has not been told yet.
 -- Returns which demand is refused, or 0, and its wait; for each demand what remains and the time until all of it is
 -- there again; and then which demands were over a limit in shadow mode.
 local function wait_for(of, kind, amount, burst, cost)
@@ -14,7 +15,7 @@ local function wait_for(of, kind, amount, burst, cost)
     end
     return (need > burst or amount <= 0) and NEVER or math.ceil(over / amount)
   end
-  if found[begin(found, period_of(kind))] + need <= amount then
+  if found[begin(found, period_of(kind))] + burst + need <= amount then
     return 0
   end
   return need <= amount and left_of(kind) or NEVER
@@ -25,7 +26,7 @@ local function figures(found, kind, amount, burst)
     local reset = amount > 0 and math.ceil(found[1] / amount) or (found[1] == 0 and 0 or NEVER)
     return math.max(0, math.floor((burst * UNIT - found[1]) / UNIT)), reset
   end
-  return math.max(0, amount - found[begin(found, period_of(kind))]), kind == CONCURRENT and 0 or left_of(kind)
+  return math.max(0, amount - burst - found[begin(found, period_of(kind))]), kind == CONCURRENT and 0 or left_of(kind)
 end
 
 local last, FIRST = places(4)

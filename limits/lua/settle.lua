@@ -1,8 +1,24 @@
--- Amounts in requests, tokens or nano-dollars. Replaces what holds took by what was used, each once.
--- ARGV, for each hold: name, how many subjects, which; how many costs, the costs in the order of its demands.
--- Returns which of them are unknown: 1, 2, …
+-- Amounts in requests, tokens or nano-dollars. Counts what was used while nobody could be asked, and replaces what holds
+-- took by what was used, each once. Batches are numbered by their owner, who sends one until it is answered: the last
+-- number stands in his mark, with the answer.
+-- ARGV: the owner's mark, the batch's number; how many charges, for each subject, kind, period, cost; for each hold:
+-- name, how many subjects, which; how many costs, the costs in the order of its demands.
+-- Returns which of the holds are unknown: 1, 2, …
+local heard = {}
+for word in string.gmatch(redis.call('HGET', LOST, ARGV[1]) or '', '%d+') do
+  heard[#heard + 1] = tonumber(word)
+end
+if heard[1] and heard[1] >= tonumber(ARGV[2]) then
+  table.remove(heard, 1)
+  return heard
+end
+local at = 4
+for _ = 1, tonumber(ARGV[3]) do
+  add(subject(tonumber(ARGV[at])), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]))
+  at = at + 4
+end
 local unknown = {}
-local at, number = 1, 0
+local number = 0
 while at <= #ARGV do
   local id = ARGV[at]
   number = number + 1
@@ -31,6 +47,9 @@ while at <= #ARGV do
     end
   end
   at = costs + 1 + tonumber(ARGV[costs])
+end
+if redis.call('HSET', LOST, ARGV[1], table.concat({ARGV[2], unpack(unknown)}, ' ')) == 1 then
+  redis.call('ZADD', FORGOTTEN, now + MONTHS, ARGV[1])
 end
 save_all()
 return unknown
