@@ -102,24 +102,26 @@ class Fallback:
 
     def learn(self, demands: Sequence[Demand], figures: Sequence[int]) -> None:
         """What the store says is left, and for how many milliseconds that holds."""
+        known, alone = self._known, self._alone
         for at, (limit, _) in enumerate(demands):
             if limit.kind in COUNTERS and limit.on_failure is OnFailure.LOCAL:
                 left = figures[2 * at + 1]
                 until = math.inf if left == NEVER else self._wall() + left / 1_000
-                self._know((limit.subject, limit.kind), figures[2 * at], until)
+                key = limit.subject, limit.kind
+                known[key] = figures[2 * at], until, 0
+                if alone:
+                    alone.pop(key, None)
+        if len(known) > MAX_KNOWN:
+            self._forget()
 
     def exceeded(self, limit: Limit, more: int) -> None:
         """A hold has cost more than it took; the store may not be there to say so."""
         self._less((limit.subject, limit.kind), more)
 
-    def _know(self, key: tuple[str, Kind], remaining: int, until: float) -> None:
-        known = self._known
-        known[key] = remaining, until, 0
-        if self._alone:
-            self._alone.pop(key, None)
-        while len(known) > MAX_KNOWN:
-            oldest = next(iter(known))
-            del known[oldest]
+    def _forget(self) -> None:
+        while len(self._known) > MAX_KNOWN:
+            oldest = next(iter(self._known))
+            del self._known[oldest]
             self._alone.pop(oldest, None)
 
     def _less(self, key: tuple[str, Kind], used: int) -> None:
@@ -182,6 +184,8 @@ class Fallback:
             return 0, 0
         if known is None or known[1] <= self._wall():
             # The period is another: nothing of it was used but here.
-            self._know(key, limit.amount, self._wall() + self._owed.left(limit.kind) / 1_000)
-            known = self._known[key]
+            known = limit.amount, self._wall() + self._owed.left(limit.kind) / 1_000, 0
+            self._known[key] = known
+            self._alone.pop(key, None)
+            self._forget()
         return known[0], known[2]

@@ -27,7 +27,7 @@ CHARGED: Final = 128
 """Counters that are charged at once: Redis does nothing else meanwhile."""
 GATHER: Final = 0.01
 """Seconds in which settlements come together, unless somebody may wait for what one of them frees."""
-PAUSES: Final = (0.05, 1.0)
+PAUSES: Final = (0.05, 0.5)
 """Seconds between attempts, the first and the longest."""
 
 Charges: TypeAlias = Sequence[tuple[Account, int]]
@@ -112,7 +112,9 @@ class Outbox:
         """Not `soon`: with those that come in the next few milliseconds. `owed` is what Redis may count too little
         until then.
         """
-        self._put(_Settlement(hold, costs, True, self._wall(), owed), soon=soon)
+        for account, amount in owed:
+            self._owed.add(account, amount)
+        self._put(_Settlement(hold, costs, True, self._wall(), owed), soon)
 
     def refund(self, hold: Hold) -> None:
         """Of which Redis may know."""
@@ -148,9 +150,7 @@ class Outbox:
         self._batch = None
         self._say()
 
-    def _put(self, settlement: _Settlement, *, soon: bool) -> None:
-        for account, amount in settlement.owed:
-            self._owed.add(account, amount)
+    def _put(self, settlement: _Settlement, soon: bool) -> None:  # noqa: FBT001  (for each request)
         if len(self._settlements) >= MAX_WAITING:
             # Nobody speaks for the hold any more: it comes back by itself, and what it has cost is charged.
             oldest = self._settlements.popleft()
@@ -159,7 +159,8 @@ class Outbox:
         self._settlements.append(settlement)
         if soon or len(self._settlements) >= MANY:
             self._soon.set()
-        self._begin()
+        if self._sender is None:
+            self._begin()
 
     def _begin(self) -> None:
         if self._sender is None:

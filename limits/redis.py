@@ -161,34 +161,36 @@ class RedisLimiter:
     def settle(self, grant: Grant, costs: Sequence[int]) -> None:
         if isinstance(grant, Hold):
             if self._leases.end(grant):
-                self._settle(grant, [max(0, cost) for cost in costs])
+                self._settle(grant, costs)
         elif isinstance(grant, Alone):
             charges = self._fallback.settle(grant, costs)
             if charges:
                 self._outbox.charge(charges)
 
-    def _settle(self, hold: Hold, used: Sequence[int]) -> None:
+    def _settle(self, hold: Hold, costs: Sequence[int]) -> None:
         # Of a store that is away nobody knows whether it still has the hold when it is back.
-        there = self.store is Store.UP
-        freed, more = False, []
-        for demand, cost in zip(hold.demands, used, strict=True):
-            if cost != demand.cost:
+        there = self._fallback.store is Store.UP
+        used: list[int] = []
+        freed, more = not there, not there
+        for (limit, taken), cost in zip(hold.demands, costs, strict=True):
+            used.append(max(0, cost))
+            if cost != taken:
                 freed = True
-            if cost > demand.cost or not there:
-                more.append((demand, cost))
-            elif demand.limit.kind is CONCURRENT:
+                if cost > taken:
+                    more = True
+            elif limit.kind is CONCURRENT:
                 freed = True
-        owed = self._more(more, there=there) if more else ()
-        self._outbox.settle(hold, used, owed, soon=freed or not there)
+        self._outbox.settle(hold, used, self._more(hold, used, there=there) if more else (), soon=freed)
 
-    def _more(self, used: Sequence[tuple[Demand, int]], *, there: bool) -> Charges:
+    def _more(self, hold: Hold, used: Sequence[int], *, there: bool) -> Charges:
         """What the store may count too little until it is told."""
         periods = self._owed.periods()
         owed = []
-        for (limit, taken), cost in used:
-            if limit.kind in COUNTERS and cost:
+        for (limit, taken), cost in zip(hold.demands, used, strict=True):
+            more = cost - taken if there else cost
+            if more > 0 and limit.kind in COUNTERS:
                 self._fallback.exceeded(limit, max(0, cost - taken))
-                owed.append(((limit.subject, limit.kind.code, periods[limit.kind.code]), cost - taken * there))
+                owed.append(((limit.subject, limit.kind.code, periods[limit.kind.code]), more))
         return owed
 
     async def restore(self, used: Mapping[tuple[str, Kind], int]) -> None:
