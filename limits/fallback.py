@@ -7,7 +7,7 @@ told to the store when it is back; until it was, it is owed (`owed.py`).
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Final, final
+from typing import Final, TypeAlias, final
 
 from limits.grant import Grant
 from limits.memory import MemoryLimiter
@@ -23,6 +23,11 @@ APART: Final = 60.0
 """Seconds for which the store must have been there before a worker's share is whole again: who lost it in between
 had it."""
 MAX_KNOWN: Final = 65_536
+
+_Known: TypeAlias = tuple[int, float, int, int]
+"""What the store said is left of a limit, until when that holds, the limit's amount then, and what this process has
+used since.
+"""
 
 
 @final
@@ -73,8 +78,7 @@ class Fallback:
         self._wall = wall
         self._owed = owed
         self._limiter = MemoryLimiter(monotonic, wall)
-        self._known: dict[tuple[str, Kind], tuple[int, float, int]] = {}
-        """What the store said is left, until when that holds, and what of it this process has used since."""
+        self._known: dict[tuple[str, Kind], _Known] = {}
         self._alone: dict[tuple[str, Kind], int] = {}
         """What besides that it has used alone since then, as long as its limiter remembers."""
         self._up_since = monotonic()
@@ -102,13 +106,12 @@ class Fallback:
 
     def learn(self, demands: Sequence[Demand], figures: Sequence[int]) -> None:
         """What the store says is left, and for how many milliseconds that holds."""
-        known, alone = self._known, self._alone
+        known, alone, now = self._known, self._alone, self._wall()
         for at, (limit, _) in enumerate(demands):
             if limit.kind in COUNTERS and limit.on_failure is OnFailure.LOCAL:
                 left = figures[2 * at + 1]
-                until = math.inf if left == NEVER else self._wall() + left / 1_000
                 key = limit.subject, limit.kind
-                known[key] = figures[2 * at], until, 0
+                known[key] = figures[2 * at], math.inf if left == NEVER else now + left / 1_000, limit.amount, 0
                 if alone:
                     alone.pop(key, None)
         if len(known) > MAX_KNOWN:
@@ -126,8 +129,8 @@ class Fallback:
 
     def _less(self, key: tuple[str, Kind], used: int) -> None:
         if (known := self._known.get(key)) is not None:
-            remaining, until, more = known
-            self._known[key] = remaining, until, more + used
+            remaining, until, amount, more = known
+            self._known[key] = remaining, until, amount, more + used
 
     def reserve(self, demands: Sequence[Demand]) -> Alone:
         grant = Alone(demands)
@@ -171,8 +174,7 @@ class Fallback:
     def _share(self, limit: Limit) -> Limit:
         amount, more = limit.amount, 0
         if limit.kind in COUNTERS:
-            remaining, more = self._left(limit)
-            amount = min(amount, remaining)
+            amount, more = self._left(limit)
         share = max(0, amount // self._workers - more)
         return limit._replace(amount=share, burst=limit.burst // self._workers)
 
@@ -184,8 +186,10 @@ class Fallback:
             return 0, 0
         if known is None or known[1] <= self._wall():
             # The period is another: nothing of it was used but here.
-            known = limit.amount, self._wall() + self._owed.left(limit.kind) / 1_000, 0
+            known = limit.amount, self._wall() + self._owed.left(limit.kind) / 1_000, limit.amount, 0
             self._known[key] = known
             self._alone.pop(key, None)
             self._forget()
-        return known[0], known[2]
+        remaining, _, amount, more = known
+        # An operator may have lowered it since; where he has raised it, that waits for the store.
+        return remaining - max(0, amount - limit.amount), more

@@ -223,7 +223,9 @@ class Outbox:
             places = [numbers.setdefault(subject, len(numbers) + 1) for subject in hold.subjects]
             words += (hold.name, len(places), *places, len(costs), *costs)
         answer = await self._link.script(SETTLE, self._keys([*numbers]), words)
-        return answer if isinstance(answer, list) else ()
+        if not isinstance(answer, list):
+            raise ConnectionError("what answers is no Redis")
+        return answer
 
     def _done(self, batch: _Batch, unknown: Iterable[int]) -> None:
         self._batch = None

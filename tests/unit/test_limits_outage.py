@@ -83,6 +83,36 @@ async def test_what_a_hold_has_used_beyond_is_no_part_of_a_share(link: ClockedRe
     assert [given(await spend(limiter, (MONEY, 10))) for _ in range(5)] == [True] * 4 + [False]
 
 
+async def test_a_budget_that_is_lowered_meanwhile_has_been_used_as_much(
+    link: ClockedRedis, limiter: RedisLimiter
+) -> None:
+    """And of one that is raised there is more when Redis is back."""
+    await spend(limiter, (MONEY, 60))
+    link.away = True
+    for amount, passed in ((95, 3), (200, 1), (75, 0)):
+        changed = MONEY._replace(amount=amount)
+        assert sum([given(await spend(limiter, (changed, 10))) for _ in range(9)]) == passed
+
+
+async def test_a_charge_to_who_is_no_redis_is_not_told(link: ClockedRedis, limiter: RedisLimiter) -> None:
+    """Whatever it answers."""
+    await spend(limiter, (MONEY, 10))
+    link.away = True
+    assert given(await spend(limiter, (MONEY, 20)))
+    link.away, script, answered = False, link.script, 0
+
+    async def nonsense(*_: object) -> object:
+        nonlocal answered
+        answered += 1
+        return b"OK"
+
+    link.script = nonsense  # type: ignore[method-assign, assignment]
+    await until(lambda: answered > 0)
+    link.script = script  # type: ignore[method-assign]
+    await told(limiter)
+    assert await left(limiter) == 70
+
+
 async def test_a_share_is_not_had_twice(link: ClockedRedis, limiter: RedisLimiter) -> None:
     """In an outage after another, where Redis has not been asked about this budget in between."""
     await spend(limiter, (MONEY, 10))
