@@ -63,8 +63,14 @@ class _Batch(NamedTuple):
     settlements: Sequence[_Settlement]
     charges: Charges
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
         return len(self.settlements) + len(self.charges)
+
+    @property
+    def cost(self) -> int:
+        """How many of them Redis must not miss: what a refund gives back comes back by itself."""
+        return sum(each.held for each in self.settlements) + len(self.charges)
 
 
 @final
@@ -106,7 +112,7 @@ class Outbox:
         return f"<Outbox {len(self)} waiting>"
 
     def __len__(self) -> int:
-        return len(self._settlements) + len(self._charges) + (0 if self._batch is None else len(self._batch))
+        return len(self._settlements) + len(self._charges) + (0 if self._batch is None else self._batch.size)
 
     def settle(self, hold: Hold, costs: Sequence[int], owed: Charges = (), *, soon: bool) -> None:
         """Not `soon`: with those that come in the next few milliseconds. `owed` is what Redis may count too little
@@ -144,7 +150,8 @@ class Outbox:
             sender.cancel()
             await asyncio.wait([sender])
             self._sender = None
-        self._lose(len(self))
+        rest = _Batch(0, self._settlements, [*self._charges.items()])
+        self._lose(rest.cost + (0 if self._batch is None else self._batch.cost))
         self._settlements.clear()
         self._charges.clear()
         self._batch = None
@@ -197,7 +204,7 @@ class Outbox:
                 if not failed:
                     told = {"message": "settlements could not be told", "exception": error}
                     self._loop.call_exception_handler(told)
-                self._lose(len(batch))
+                self._lose(batch.cost)
                 self._done(batch, ())
                 failed = True
                 await asyncio.sleep(pause)
@@ -213,8 +220,8 @@ class Outbox:
         charged = [account for account, _ in zip(self._charges, range(CHARGED), strict=False)]
         return _Batch(self._number, settlements, [(account, self._charges.pop(account)) for account in charged])
 
-    async def _tell(self, batch: _Batch) -> Sequence[int]:
-        """Which of the holds Redis knows nothing of: 1, 2, …"""
+    async def _tell(self, batch: _Batch) -> Sequence[_Settlement]:
+        """Those of whose holds Redis knows nothing."""
         numbers: dict[str, int] = {}
         words: list[Word] = [self._mark, batch.number, len(batch.charges)]
         for (subject, code, period), cost in batch.charges:
@@ -225,16 +232,16 @@ class Outbox:
         answer = await self._link.script(SETTLE, self._keys([*numbers]), words)
         if not isinstance(answer, list):
             raise ConnectionError("what answers is no Redis")
-        return answer
+        return [batch.settlements[number - 1] for number in answer]
 
-    def _done(self, batch: _Batch, unknown: Iterable[int]) -> None:
+    def _done(self, batch: _Batch, unknown: Iterable[_Settlement]) -> None:
         self._batch = None
         self._settle_up(batch.charges)
         for settlement in batch.settlements:
             self._settle_up(settlement.owed)
         # Redis was emptied, or another has taken its place: what the hold took is forgotten, and what it used counts.
-        for number in unknown:
-            self.charge(batch.settlements[number - 1].charges())
+        for settlement in unknown:
+            self.charge(settlement.charges())
 
     def _settle_up(self, charges: Charges) -> None:
         for account, amount in charges:
