@@ -1,5 +1,5 @@
 """What the limits ask of Redis. A link that can't is a builtin ConnectionError or TimeoutError; where its `asked` is
-False, Redis knows nothing of what it was to do.
+False, Redis knows nothing of what it was to do, and where it is `hopeless`, Redis can't do it, nor will it later.
 """
 
 import hashlib

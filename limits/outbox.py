@@ -100,6 +100,7 @@ class Outbox:
         self._charges: dict[Account, int] = {}
         self._batch: _Batch | None = None
         self._number = 0
+        self._singly = 0
         self._sender: asyncio.Task[None] | None = None
         self._soon = asyncio.Event()
         self._back = asyncio.Event()
@@ -195,7 +196,10 @@ class Outbox:
             batch = self._batch
             try:
                 unknown = await self._tell(batch)
-            except (ConnectionError, TimeoutError):
+            except (ConnectionError, TimeoutError) as error:
+                if getattr(error, "hopeless", False):
+                    self._part(batch)
+                    continue
                 self._back.clear()
                 await _within(pause, self._back)
                 pause = min(2 * pause, longest)
@@ -214,10 +218,26 @@ class Outbox:
         self._say()
         self._sender = None
 
+    def _part(self, batch: _Batch) -> None:
+        """Redis can't make sense of something in it: one by one the rest is told, and that is lost."""
+        if batch.size == 1:
+            self._lose(batch.cost)
+            self._done(batch, ())
+            return
+        self._batch = None
+        self._singly += batch.size
+        self._settlements.extendleft(reversed(batch.settlements))
+        for account, cost in batch.charges:
+            self._charges[account] = self._charges.get(account, 0) + cost
+
     def _next(self) -> _Batch:
         self._number += 1
-        settlements = [self._settlements.popleft() for _ in range(min(MANY, len(self._settlements)))]
-        charged = [account for account, _ in zip(self._charges, range(CHARGED), strict=False)]
+        many, charges = MANY, CHARGED
+        if self._singly:
+            self._singly -= 1
+            many, charges = 1, 0 if self._settlements else 1
+        settlements = [self._settlements.popleft() for _ in range(min(many, len(self._settlements)))]
+        charged = [account for account, _ in zip(self._charges, range(charges), strict=False)]
         return _Batch(self._number, settlements, [(account, self._charges.pop(account)) for account in charged])
 
     async def _tell(self, batch: _Batch) -> Sequence[_Settlement]:

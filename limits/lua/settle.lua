@@ -12,6 +12,10 @@ if heard[1] and heard[1] >= tonumber(ARGV[2]) then
   table.remove(heard, 1)
   return heard
 end
+-- Who can't be read fails before anything is written.
+for index = 1, #KEYS - SHARED do
+  subject(index)
+end
 local at = 4
 for _ = 1, tonumber(ARGV[3]) do
   add(subject(tonumber(ARGV[at])), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]))

@@ -85,6 +85,8 @@ class LinkRefused(ConnectionError):
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(f"Redis refused: {refusal.value}")
         self.refusal = refusal
+        self.hopeless = refusal is Refusal.OTHER
+        """It would say so again."""
 
 
 _CLASSES: Final[tuple[tuple[type[Exception], Refusal], ...]] = (

@@ -94,6 +94,23 @@ async def test_a_budget_that_is_lowered_meanwhile_has_been_used_as_much(
         assert sum([given(await spend(limiter, (changed, 10))) for _ in range(9)]) == passed
 
 
+async def test_a_counter_that_is_none_holds_up_no_other(redis_server: RedisServer) -> None:
+    """What Redis can't count of one is lost, and what goes with it is told."""
+    async with workers(redis_server, 1) as (one,):
+        grants = [await one.reserve(demands((of, 10))) for of in (MONEY, OTHER, MONEY)]
+        with redis_server.frozen():
+            one._fallback.down()
+            alone = [one._fallback.reserve(demands((of, 5))) for of in (OTHER, MONEY)]
+            for grant in (*grants, *alone):
+                one.settle(grant, [7])
+            assert one.waiting == 5
+        redis_server.tell("SET", "{t:limits}:of:team:other", "noise")
+        async with asyncio.timeout(5.0):
+            await told(one)
+        assert (one.lost, bool(one._owed)) == (2, False)
+        assert await left(one) == 100 - 7 - 7 - 7
+
+
 async def test_a_charge_to_who_is_no_redis_is_not_told(link: ClockedRedis, limiter: RedisLimiter) -> None:
     """Whatever it answers."""
     await spend(limiter, (MONEY, 10))
