@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Final, NamedTuple, TypeAlias, final
 
 from limits.budget import Calendar
@@ -225,6 +226,7 @@ class Outbox:
             self._done(batch, ())
             return
         self._batch = None
+        self._owed.sent()
         self._singly += batch.size
         self._settlements.extendleft(reversed(batch.settlements))
         for account, cost in batch.charges:
@@ -238,7 +240,9 @@ class Outbox:
             many, charges = 1, 0 if self._settlements else 1
         settlements = [self._settlements.popleft() for _ in range(min(many, len(self._settlements)))]
         charged = [account for account, _ in zip(self._charges, range(charges), strict=False)]
-        return _Batch(self._number, settlements, [(account, self._charges.pop(account)) for account in charged])
+        batch = _Batch(self._number, settlements, [(account, self._charges.pop(account)) for account in charged])
+        self._owed.sending(batch.number, chain(batch.charges, *[each.owed for each in settlements]))
+        return batch
 
     async def _tell(self, batch: _Batch) -> Sequence[_Settlement]:
         """Those of whose holds Redis knows nothing."""
@@ -256,6 +260,7 @@ class Outbox:
 
     def _done(self, batch: _Batch, unknown: Iterable[_Settlement]) -> None:
         self._batch = None
+        self._owed.sent()
         self._settle_up(batch.charges)
         for settlement in batch.settlements:
             self._settle_up(settlement.owed)

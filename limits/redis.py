@@ -118,21 +118,20 @@ class RedisLimiter:
 
     def _question(self, hold: Hold, last: Hold | None) -> tuple[list[str], list[Word]]:
         numbers: dict[str, int] = {}
-        words: list[Word] = [hold.name, self._life, b"", 0]
         owed = self._owed
+        words: list[Word] = [hold.name, self._life, b"", owed.batch, 0]
         periods = owed.periods() if owed else None
         for (subject, kind, amount, burst, mode, _, _), cost in hold.demands:
             number = numbers.setdefault(subject, len(numbers) + 1)
             code = kind.code
-            if not kind.bucket:
-                burst = 0 if periods is None else owed.of((subject, code, periods[code]))  # noqa: PLW2901
-            words += (number, code, amount, burst, cost, 1 if mode is Mode.SHADOW else 0)
+            room = burst if kind.bucket else 0 if periods is None else owed.of((subject, code, periods[code]))
+            words += (number, code, amount, room, cost, 1 if mode is Mode.SHADOW else 0)
         hold.subjects = [*numbers]
         words[2] = _encode(hold.subjects)
         if last is None:
             return self._keys(hold.subjects), words
         places = [numbers.setdefault(each, len(numbers) + 1) for each in last.subjects]
-        words[3:4] = len(places), *places, last.name
+        words[4:5] = len(places), *places, last.name
         return self._keys([*numbers]), words
 
     def _heard(self, hold: Hold, answer: list[int]) -> Grant:

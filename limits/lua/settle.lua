@@ -4,13 +4,13 @@
 -- ARGV: the owner's mark, the batch's number; how many charges, for each subject, kind, period, cost; for each hold:
 -- name, how many subjects, which; how many costs, the costs in the order of its demands.
 -- Returns which of the holds are unknown: 1, 2, …
-local heard = {}
-for word in string.gmatch(redis.call('HGET', LOST, ARGV[1]) or '', '%d+') do
-  heard[#heard + 1] = tonumber(word)
-end
-if heard[1] and heard[1] >= tonumber(ARGV[2]) then
-  table.remove(heard, 1)
-  return heard
+local heard = redis.call('HGET', LOST, ARGV[1])
+if heard and batch_in(heard) >= tonumber(ARGV[2]) then
+  local answer = {}
+  for word in string.gmatch(heard, ' (%d+)') do
+    answer[#answer + 1] = tonumber(word)
+  end
+  return answer
 end
 -- Who can't be read fails before anything is written.
 for index = 1, #KEYS - SHARED do
@@ -52,7 +52,9 @@ while at <= #ARGV do
   end
   at = costs + 1 + tonumber(ARGV[costs])
 end
-if redis.call('HSET', LOST, ARGV[1], table.concat({ARGV[2], unpack(unknown)}, ' ')) == 1 then
+local said = #unknown == 0 and ARGV[2] or ARGV[2] .. ' ' .. table.concat(unknown, ' ')
+redis.call('HSET', LOST, ARGV[1], said)
+if not heard then
   redis.call('ZADD', FORGOTTEN, now + MONTHS, ARGV[1])
 end
 save_all()

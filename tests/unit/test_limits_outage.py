@@ -64,6 +64,31 @@ async def test_what_waits_is_taken_from_what_is_left(link: ClockedRedis, limiter
     assert not limiter._owed
 
 
+@pytest.mark.parametrize("acts", [False, True], ids=["unheard", "heard"])
+async def test_what_is_on_its_way_is_taken_once(link: ClockedRedis, limiter: RedisLimiter, *, acts: bool) -> None:
+    """Whether Redis has counted it, only Redis can say: it says so with each reservation."""
+    await spend(limiter, (MONEY, 10))
+    link.away = True
+    await spend(limiter, (MONEY, 20))
+    link.away, link.loses, link.acts, link.losing = False, ConnectionError(), acts, {"settle"}
+    await until(lambda: link.loses is None)
+    link.deaf = {"settle"}
+    assert await left(limiter) == 100 - 10 - 20
+    await spend_late(link, limiter, 30)
+    assert await left(limiter) == 100 - 10 - 20 - 30
+    assert given(await limiter.reserve(demands((MONEY, 40))))
+    link.deaf = set()
+    await told(limiter)
+    assert await left(limiter) == 0
+
+
+async def spend_late(link: ClockedRedis, limiter: RedisLimiter, cost: int) -> None:
+    """Behind what is on its way."""
+    link.away = True
+    limiter.settle(await limiter.reserve(demands((MONEY, cost))), [cost])
+    link.away = False
+
+
 async def test_who_lets_go_of_what_he_was_given_alone_owes_nothing(link: ClockedRedis, limiter: RedisLimiter) -> None:
     """As with a hold that nobody keeps."""
     await spend(limiter, (MONEY, 10))
