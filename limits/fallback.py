@@ -157,7 +157,7 @@ class Fallback:
             return ()
         local, grant.local = grant.local, None
         self._limiter.settle(local, [costs[at] for at in grant.shares])
-        self._count(grant, [cost - taken for (_, taken), cost in zip(grant.demands, costs, strict=True)])
+        self._count(grant, [max(0, cost) - taken for (_, taken), cost in zip(grant.demands, costs, strict=True)])
         grant.release()
         return [
             (account, cost)

@@ -158,6 +158,8 @@ async def test_a_charge_to_who_is_no_redis_is_not_told(link: ClockedRedis, limit
 async def test_a_share_is_not_had_twice(link: ClockedRedis, limiter: RedisLimiter) -> None:
     """In an outage after another, where Redis has not been asked about this budget in between."""
     await spend(limiter, (MONEY, 10))
+    link.away = True
+    limiter.settle(await limiter.reserve(demands((MONEY, 10))), [-40])
     for passed in (9, 0):
         link.away = True
         assert sum([given(await spend(limiter, (MONEY, 10))) for _ in range(20)]) == passed
