@@ -100,7 +100,8 @@ class Outbox:
         self._settlements: deque[_Settlement] = deque()
         self._charges: dict[Account, int] = {}
         self._batch: _Batch | None = None
-        self._number = 0
+        # Whoever had the same name before has told smaller ones.
+        self._number = round(wall() * 1_000)
         self._singly = 0
         self._sender: asyncio.Task[None] | None = None
         self._soon = asyncio.Event()
