@@ -2,10 +2,12 @@
 
 One task speaks for all holds of this process, a few hundred with a word, in a third of their life, and only for those
 that are older than that. A hold whose grant nobody has any more is not spoken for. In the same rounds every process
-looks for the dead of all of them: whoever comes first gives back what they took.
+looks for the dead of all of them: whoever comes first gives back what they took. After Redis was away it does so only
+when the living have had the time to speak for theirs.
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias, final
 from weakref import WeakValueDictionary
@@ -74,15 +76,17 @@ class Leases:
 
     async def _keep(self) -> None:
         failed = False
+        away = -math.inf
         while True:
             await asyncio.sleep(self._life / 3)
             try:
                 await self.renew()
-                await self.bury()
+                if self._loop.time() >= away + self._life:
+                    await self.bury()
                 failed = False
             except (ConnectionError, TimeoutError):
                 # Perhaps the next time: who was given up meanwhile is taken up again then.
-                pass
+                away = self._loop.time()
             except Exception as error:  # noqa: BLE001  (the boundary: a bug costs this round, not all holds)
                 if not failed:
                     told = {"message": "holds could not be looked after", "exception": error}
@@ -90,10 +94,10 @@ class Leases:
                 failed = True
 
     async def renew(self) -> None:
-        """Speaks for those that are not young."""
+        """Speaks for those that are not young; without any it asks all the same, to know that Redis is there."""
         young = self._loop.time() - self._life / 3
         names = [hold.name for hold in self._held.values() if hold.began <= young]
-        for at in range(0, len(names), MANY):
+        for at in range(0, len(names) or 1, MANY):
             here = [name for name in names[at : at + MANY] if name in self._held]
             lost = await self._link.script(KEEP, self._keys(()), [self._milliseconds, *here])
             if isinstance(lost, list) and lost:

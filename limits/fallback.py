@@ -2,16 +2,17 @@
 
 A worker's share of a limit is its amount divided by the number of workers. Of a counter it is a share of what was left
 when the store last spoke of it: money of which this process has heard nothing is not spent. What is used meanwhile is
-told to the store when it is back.
+told to the store when it is back; until it was, it is owed (`owed.py`).
 """
 
+import math
 from collections.abc import Callable, Sequence
-from typing import Final, final
+from typing import Final, TypeAlias, final
 
-from limits.budget import Calendar
 from limits.grant import Grant
 from limits.memory import MemoryLimiter
-from limits.outbox import Charge
+from limits.outbox import Charges
+from limits.owed import COUNTERS, Account, Owed
 from limits.policy import NEVER, Demand, Kind, Limit, Mode, OnFailure, Store
 
 __all__ = ["Alone", "Fallback"]
@@ -22,14 +23,18 @@ APART: Final = 60.0
 """Seconds for which the store must have been there before a worker's share is whole again: who lost it in between
 had it."""
 MAX_KNOWN: Final = 65_536
-COUNTERS: Final = frozenset(kind for kind in Kind if not kind.bucket and kind is not Kind.CONCURRENT)
+
+_Known: TypeAlias = tuple[int, float, int, int]
+"""What the store said is left of a limit, until when that holds, the limit's amount then, and what this process has
+used since.
+"""
 
 
 @final
 class Alone(Grant):
-    """Decided without the store. `states` says nothing."""
+    """Decided without the store. `states` says nothing. What it holds is owed while it lasts."""
 
-    __slots__ = ("local", "periods", "shares")
+    __slots__ = ("accounts", "local", "owed", "shares")
 
     def __init__(self, demands: Sequence[Demand]) -> None:
         super().__init__(demands)
@@ -37,55 +42,98 @@ class Alone(Grant):
         self.local: Grant | None = None
         self.shares: list[int] = []
         """Which demands are counted locally."""
-        self.periods: list[int] = []
+        self.accounts: Sequence[Account | None] = ()
+        """Of the demands; None, where what is used comes back with time."""
+        self.owed: Owed | None = None
+
+    def hold(self, owed: Owed) -> None:
+        periods = owed.periods()
+        self.owed = owed
+        self.accounts = [
+            None if limit.kind.bucket else (limit.subject, limit.kind.code, periods[limit.kind.code])
+            for limit, _ in self._demands
+        ]
+        for account, (_, cost) in zip(self.accounts, self._demands, strict=True):
+            if account is not None:
+                owed.add(account, cost)
+
+    def release(self) -> None:
+        owed, self.owed = self.owed, None
+        if owed is not None:
+            for account, (_, cost) in zip(self.accounts, self._demands, strict=True):
+                if account is not None:
+                    owed.add(account, -cost)
+
+    def __del__(self) -> None:
+        self.release()
 
 
 @final
 class Fallback:
     """`monotonic` and `wall` are in seconds; `workers` is the number of processes that share the store."""
 
-    def __init__(self, workers: int, monotonic: Callable[[], float], wall: Callable[[], float]) -> None:
+    def __init__(self, workers: int, owed: Owed, monotonic: Callable[[], float], wall: Callable[[], float]) -> None:
         self._workers = max(1, workers)
         self._monotonic = monotonic
         self._wall = wall
-        self._calendar = Calendar()
+        self._owed = owed
         self._limiter = MemoryLimiter(monotonic, wall)
-        self._known: dict[tuple[str, Kind], tuple[int, float]] = {}
+        self._known: dict[tuple[str, Kind], _Known] = {}
+        self._alone: dict[tuple[str, Kind], int] = {}
+        """What besides that it has used alone since then, as long as its limiter remembers."""
         self._up_since = monotonic()
         self.store = Store.UP
 
     def __repr__(self) -> str:
         return f"<Fallback {self.store.value} {self._limiter!r}>"
 
-    def up(self) -> None:
-        if self.store is Store.DOWN:
-            self.store = Store.UP
-            self._up_since = self._monotonic()
+    def up(self) -> bool:
+        """Whether it was away."""
+        if self.store is Store.UP:
+            return False
+        self.store = Store.UP
+        self._up_since = self._monotonic()
+        return True
 
     def down(self) -> None:
         if self.store is Store.UP:
             self.store = Store.DOWN
             if self._monotonic() - self._up_since > APART:
                 self._limiter = MemoryLimiter(self._monotonic, self._wall)
+                for key, used in self._alone.items():
+                    self._less(key, max(0, used))
+                self._alone.clear()
 
     def learn(self, demands: Sequence[Demand], figures: Sequence[int]) -> None:
         """What the store says is left, and for how many milliseconds that holds."""
-        known = self._known
+        known, alone, now = self._known, self._alone, self._wall()
         for at, (limit, _) in enumerate(demands):
             if limit.kind in COUNTERS and limit.on_failure is OnFailure.LOCAL:
                 left = figures[2 * at + 1]
-                self.heard(limit.subject, limit.kind, figures[2 * at], left)
-        while len(known) > MAX_KNOWN:
-            del known[next(iter(known))]
+                key = limit.subject, limit.kind
+                known[key] = figures[2 * at], math.inf if left == NEVER else now + left / 1_000, limit.amount, 0
+                if alone:
+                    alone.pop(key, None)
+        if len(known) > MAX_KNOWN:
+            self._forget()
 
-    def heard(self, subject: str, kind: Kind, remaining: int, left: int) -> None:
-        until = float("inf") if left == NEVER else self._wall() + left / 1_000
-        self._known[subject, kind] = remaining, until
+    def exceeded(self, limit: Limit, more: int) -> None:
+        """A hold has cost more than it took; the store may not be there to say so."""
+        self._less((limit.subject, limit.kind), more)
+
+    def _forget(self) -> None:
+        while len(self._known) > MAX_KNOWN:
+            oldest = next(iter(self._known))
+            del self._known[oldest]
+            self._alone.pop(oldest, None)
+
+    def _less(self, key: tuple[str, Kind], used: int) -> None:
+        if (known := self._known.get(key)) is not None:
+            remaining, until, amount, more = known
+            self._known[key] = remaining, until, amount, more + used
 
     def reserve(self, demands: Sequence[Demand]) -> Alone:
         grant = Alone(demands)
-        self._calendar.turn(round(self._wall() * 1_000))
-        grant.periods = [self._calendar.period[limit.kind.code] for limit, _ in demands]
         for demand in demands:
             if demand.limit.on_failure is OnFailure.CLOSED and demand.limit.mode is Mode.ENFORCE:
                 grant.refused, grant.retry_after_ms = demand, SOON
@@ -99,25 +147,49 @@ class Fallback:
             grant.retry_after_ms = SOON if given.retry_after_ms == NEVER else given.retry_after_ms
             return grant
         grant.local, grant.shares = given, shares
+        self._count(grant, [cost for _, cost in demands])
+        grant.hold(self._owed)
         return grant
 
-    def settle(self, grant: Alone, costs: Sequence[int], name: str) -> Charge | None:
-        """What the store is to be told, if anything."""
+    def settle(self, grant: Alone, costs: Sequence[int]) -> Charges:
+        """What the store is to be told."""
         if grant.local is None:
-            return None
+            return ()
         local, grant.local = grant.local, None
         self._limiter.settle(local, [costs[at] for at in grant.shares])
-        entries = [
-            (limit.subject, limit.kind.code, period, cost)
-            for (limit, _), period, cost in zip(grant.demands, grant.periods, costs, strict=True)
-            if cost > 0 and limit.kind in COUNTERS
+        self._count(grant, [max(0, cost) - taken for (_, taken), cost in zip(grant.demands, costs, strict=True)])
+        grant.release()
+        return [
+            (account, cost)
+            for account, (limit, _), cost in zip(grant.accounts, grant.demands, costs, strict=True)
+            if account is not None and cost > 0 and limit.kind in COUNTERS
         ]
-        return Charge(name, entries) if entries else None
+
+    def _count(self, grant: Alone, costs: Sequence[int]) -> None:
+        for at in grant.shares:
+            limit, _ = grant.demands[at]
+            if (key := (limit.subject, limit.kind)) in self._known:
+                self._alone[key] = self._alone.get(key, 0) + costs[at]
 
     def _share(self, limit: Limit) -> Limit:
-        amount = limit.amount
+        amount, more = limit.amount, 0
         if limit.kind in COUNTERS:
-            remaining, until = self._known.get((limit.subject, limit.kind), (0 if limit.kind.money else amount, 0.0))
-            if until > self._wall() or not until:
-                amount = min(amount, remaining)
-        return limit._replace(amount=amount // self._workers, burst=limit.burst // self._workers)
+            amount, more = self._left(limit)
+        share = max(0, amount // self._workers - more)
+        return limit._replace(amount=share, burst=limit.burst // self._workers)
+
+    def _left(self, limit: Limit) -> tuple[int, int]:
+        """When the store last spoke of it, and what was used since."""
+        key = limit.subject, limit.kind
+        known = self._known.get(key)
+        if known is None and limit.kind.money:
+            return 0, 0
+        if known is None or known[1] <= self._wall():
+            # The period is another: nothing of it was used but here.
+            known = limit.amount, self._wall() + self._owed.left(limit.kind) / 1_000, limit.amount, 0
+            self._known[key] = known
+            self._alone.pop(key, None)
+            self._forget()
+        remaining, _, amount, more = known
+        # An operator may have lowered it since; where he has raised it, that waits for the store.
+        return remaining - max(0, amount - limit.amount), more

@@ -1,4 +1,6 @@
-"""What the limits ask of Redis. A link that can't is a builtin ConnectionError or TimeoutError."""
+"""What the limits ask of Redis. A link that can't is a builtin ConnectionError or TimeoutError; where its `asked` is
+False, Redis knows nothing of what it was to do, and where it is `hopeless`, Redis can't do it, nor will it later.
+"""
 
 import hashlib
 from collections.abc import Sequence

@@ -1,157 +1,292 @@
-"""What Redis is still to be told: nobody waits for it, it is told once, and it keeps while Redis is away."""
+"""What Redis is still to be told: nobody waits for it, it is told once, and it keeps while Redis is away.
+
+Charges of one counter are summed while they wait, so that they are as many as the counters, however long that lasts.
+What goes together is a batch with a number, and the next one goes when it was heard: a batch that is sent again
+because its answer was lost is known by its number, however late (`lua/settle.lua`).
+"""
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Final, NamedTuple, TypeAlias, final
 
-from limits.concurrency import Keys
+from limits.budget import Calendar
+from limits.concurrency import Hold, Keys
 from limits.link import Link, Script, Word
+from limits.owed import COUNTERS, Account, Owed
 
-__all__ = ["Charge", "Outbox", "Settlement"]
+__all__ = ["Charges", "Outbox"]
 
 SETTLE: Final = Script.read("settle")
-CHARGE: Final = Script.read("charge")
 MAX_WAITING: Final = 65_536
+"""Settlements, and counters that were charged."""
 MANY: Final = 64
 """Settlements that go together, under load."""
+CHARGED: Final = 128
+"""Counters that are charged at once: Redis does nothing else meanwhile."""
 GATHER: Final = 0.01
 """Seconds in which settlements come together, unless somebody may wait for what one of them frees."""
-KEEPS: Final = 1_800.0
-"""Seconds after which something is too old to be told; Redis knows it for longer."""
-PAUSES: Final = (0.05, 1.0)
+PAUSES: Final = (0.05, 0.5)
 """Seconds between attempts, the first and the longest."""
 
+Charges: TypeAlias = Sequence[tuple[Account, int]]
 
-class Settlement(NamedTuple):
+
+class _Settlement(NamedTuple):
     """What the demands of a hold have cost."""
 
-    name: str
-    subjects: Sequence[str]
+    hold: Hold
     costs: Sequence[int]
-    held: bool = True
+    held: bool
     """Redis said that it has the hold; otherwise it may have."""
+    at: float
+    """When, in seconds since the epoch."""
+    owed: Charges
+    """What Redis may not count of it until it is told."""
+
+    def charges(self) -> Charges:
+        """In its place, where Redis knows nothing of the hold."""
+        if not self.held:
+            return ()
+        calendar = Calendar()
+        calendar.turn(round(self.at * 1_000))
+        return [
+            ((limit.subject, limit.kind.code, calendar.period[limit.kind.code]), cost)
+            for (limit, _), cost in zip(self.hold.demands, self.costs, strict=True)
+            if cost > 0 and limit.kind in COUNTERS
+        ]
 
 
-class Charge(NamedTuple):
-    """What was used without Redis: subject, code of a kind, period, cost."""
+class _Batch(NamedTuple):
+    number: int
+    settlements: Sequence[_Settlement]
+    charges: Charges
 
-    name: str
-    entries: Sequence[tuple[str, int, int, int]]
+    @property
+    def size(self) -> int:
+        return len(self.settlements) + len(self.charges)
 
-
-_Item: TypeAlias = Settlement | Charge
+    @property
+    def cost(self) -> int:
+        """How many of them Redis must not miss: what a refund gives back comes back by itself."""
+        return sum(each.held for each in self.settlements) + len(self.charges)
 
 
 @final
 class Outbox:
-    """Works through a task that runs while something waits."""
+    """Works through a task that runs while something waits. `owner` is a text that no other process uses; `wall` is in
+    seconds since the epoch; `untold` hears how much is lost, when that begins and when it is over.
+    """
 
-    def __init__(self, link: Link, keys: Keys) -> None:
+    def __init__(
+        self,
+        link: Link,
+        keys: Keys,
+        owed: Owed,
+        *,
+        owner: str,
+        wall: Callable[[], float],
+        untold: Callable[[int], None],
+    ) -> None:
         self._link = link
         self._keys = keys
+        self._owed = owed
+        self._mark = f"{owner}:told"
+        self._wall = wall
+        self._untold = untold
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[tuple[float, _Item]] = deque()
-        self._sending: list[tuple[float, _Item]] = []
+        self._settlements: deque[_Settlement] = deque()
+        self._charges: dict[Account, int] = {}
+        self._batch: _Batch | None = None
+        # Whoever had the same name before has told smaller ones.
+        self._number = round(wall() * 1_000)
+        self._singly = 0
         self._sender: asyncio.Task[None] | None = None
         self._soon = asyncio.Event()
+        self._back = asyncio.Event()
+        self._swept: Sequence[int] = ()
+        self._said = 0
         self.lost = 0
-        """What could not be told, or no longer meant anything to Redis. Holds among it come back with their time;
-        what they have cost is not counted.
-        """
+        """What could not be told. Holds among it come back with their time; what they have cost is not counted."""
 
     def __repr__(self) -> str:
         return f"<Outbox {len(self)} waiting>"
 
     def __len__(self) -> int:
-        return len(self._waiting) + len(self._sending)
+        return len(self._settlements) + len(self._charges) + (0 if self._batch is None else self._batch.size)
 
-    def put(self, item: _Item, *, soon: bool = True) -> None:
-        """Not `soon`: with those that come in the next few milliseconds."""
-        if len(self._waiting) >= MAX_WAITING:
-            self._waiting.popleft()
-            self.lost += 1
-        self._waiting.append((self._loop.time(), item))
-        if soon or len(self._waiting) >= MANY:
-            self._soon.set()
-        if self._sender is None:
-            self._sender = self._loop.create_task(self._send())
+    def settle(self, hold: Hold, costs: Sequence[int], owed: Charges = (), *, soon: bool) -> None:
+        """Not `soon`: with those that come in the next few milliseconds. `owed` is what Redis may count too little
+        until then.
+        """
+        for account, amount in owed:
+            self._owed.add(account, amount)
+        self._put(_Settlement(hold, costs, True, self._wall(), owed), soon)
+
+    def refund(self, hold: Hold) -> None:
+        """Of which Redis may know."""
+        self._put(_Settlement(hold, [0] * len(hold.demands), False, 0.0, ()), soon=True)
+
+    def charge(self, charges: Charges) -> None:
+        """What was used without a hold that Redis knows."""
+        for account, cost in charges:
+            if account not in self._charges and len(self._charges) >= MAX_WAITING and not self._swept_out():
+                self._lose(1)
+                continue
+            self._charges[account] = self._charges.get(account, 0) + cost
+            self._owed.add(account, cost)
+        self._begin()
+
+    def hurry(self) -> None:
+        """Redis is back."""
+        self._back.set()
 
     async def close(self, seconds: float) -> None:
         """Tells what is left, for so long at most."""
         sender = self._sender
         self._soon.set()
+        self._back.set()
         if sender is not None:
             await asyncio.wait([sender], timeout=seconds)
             sender.cancel()
             await asyncio.wait([sender])
             self._sender = None
-        self.lost += len(self)
-        self._waiting.clear()
-        self._sending.clear()
+        rest = _Batch(0, self._settlements, [*self._charges.items()])
+        self._lose(rest.cost + (0 if self._batch is None else self._batch.cost))
+        self._settlements.clear()
+        self._charges.clear()
+        self._batch = None
+        self._say()
+
+    def _put(self, settlement: _Settlement, soon: bool) -> None:  # noqa: FBT001  (for each request)
+        if len(self._settlements) >= MAX_WAITING:
+            # Nobody speaks for the hold any more: it comes back by itself, and what it has cost is charged.
+            oldest = self._settlements.popleft()
+            self._settle_up(oldest.owed)
+            self.charge(oldest.charges())
+        self._settlements.append(settlement)
+        if soon or len(self._settlements) >= MANY:
+            self._soon.set()
+        if self._sender is None:
+            self._begin()
+
+    def _begin(self) -> None:
+        if self._sender is None:
+            self._sender = self._loop.create_task(self._send())
+
+    def _swept_out(self) -> bool:
+        """Whether there is room again without what was used in periods that are over."""
+        periods = [*self._owed.periods()]
+        if periods == self._swept:
+            return False
+        self._swept = periods
+        over = [account for account in self._charges if account[2] < periods[account[1]]]
+        self._settle_up([(account, self._charges.pop(account)) for account in over])
+        return bool(over)
 
     async def _send(self) -> None:
         pause, longest = PAUSES
-        again = failed = False
-        while self._waiting or self._sending:
-            if not self._sending:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(GATHER):
-                        await self._soon.wait()
+        failed = False
+        while len(self):
+            if self._batch is None:
+                if not self._charges:
+                    await _within(GATHER, self._soon)
                 self._soon.clear()
-                self._sending, again = self._next(), False
-            items = [item for _, item in self._sending]
+                self._batch = self._next()
+            batch = self._batch
             try:
-                unknown = await self._tell(items)
-            except (ConnectionError, TimeoutError):
-                again = True
-                await asyncio.sleep(pause)
+                unknown = await self._tell(batch)
+            except (ConnectionError, TimeoutError) as error:
+                if getattr(error, "hopeless", False):
+                    self._part(batch)
+                    continue
+                self._back.clear()
+                await _within(pause, self._back)
                 pause = min(2 * pause, longest)
-                self._forget()
                 continue
             except Exception as error:  # noqa: BLE001  (the boundary: a bug costs these, not those that wait)
                 if not failed:
                     told = {"message": "settlements could not be told", "exception": error}
                     self._loop.call_exception_handler(told)
-                self.lost += len(items)
-                failed, self._sending = True, []
+                self._lose(batch.cost)
+                self._done(batch, ())
+                failed = True
                 await asyncio.sleep(pause)
                 continue
-            # What was sent before may be unknown because Redis has done it already.
-            self.lost += 0 if again else unknown
-            self._sending, pause = [], PAUSES[0]
+            self._done(batch, unknown)
+            pause = PAUSES[0]
+        self._say()
         self._sender = None
 
-    def _next(self) -> list[tuple[float, _Item]]:
-        """Some settlements, or one charge."""
-        batch = [self._waiting.popleft()]
-        if isinstance(batch[0][1], Settlement):
-            while self._waiting and len(batch) < MANY and isinstance(self._waiting[0][1], Settlement):
-                batch.append(self._waiting.popleft())
+    def _part(self, batch: _Batch) -> None:
+        """Redis can't make sense of something in it: one by one the rest is told, and that is lost."""
+        if batch.size == 1:
+            self._lose(batch.cost)
+            self._done(batch, ())
+            return
+        self._batch = None
+        self._owed.sent()
+        self._singly += batch.size
+        self._settlements.extendleft(reversed(batch.settlements))
+        for account, cost in batch.charges:
+            self._charges[account] = self._charges.get(account, 0) + cost
+
+    def _next(self) -> _Batch:
+        self._number += 1
+        many, charges = MANY, CHARGED
+        if self._singly:
+            self._singly -= 1
+            many, charges = 1, 0 if self._settlements else 1
+        settlements = [self._settlements.popleft() for _ in range(min(many, len(self._settlements)))]
+        charged = [account for account, _ in zip(self._charges, range(charges), strict=False)]
+        batch = _Batch(self._number, settlements, [(account, self._charges.pop(account)) for account in charged])
+        self._owed.sending(batch.number, chain(batch.charges, *[each.owed for each in settlements]))
         return batch
 
-    def _forget(self) -> None:
-        """What is too old."""
-        oldest = self._loop.time() - KEEPS
-        young = [each for each in self._sending if each[0] >= oldest]
-        self.lost += len(self._sending) - len(young)
-        self._sending = young
-
-    async def _tell(self, items: Sequence[_Item]) -> int:
-        """How many holds Redis had before and knows nothing of."""
+    async def _tell(self, batch: _Batch) -> Sequence[_Settlement]:
+        """Those of whose holds Redis knows nothing."""
         numbers: dict[str, int] = {}
-        words: list[Word] = []
-        script = SETTLE
-        for item in items:
-            if isinstance(item, Charge):
-                script = CHARGE
-                words.append(item.name)
-                for subject, code, period, cost in item.entries:
-                    words += (numbers.setdefault(subject, len(numbers) + 1), code, period, cost)
-                continue
-            places = [numbers.setdefault(subject, len(numbers) + 1) for subject in item.subjects]
-            words += (item.name, len(places), *places, len(item.costs), *item.costs)
-        answer = await self._link.script(script, self._keys([*numbers]), words)
-        unknown = answer if script is SETTLE and isinstance(answer, list) else ()
-        return sum(isinstance(item := items[at - 1], Settlement) and item.held for at in unknown)
+        words: list[Word] = [self._mark, batch.number, len(batch.charges)]
+        for (subject, code, period), cost in batch.charges:
+            words += (numbers.setdefault(subject, len(numbers) + 1), code, period, cost)
+        for hold, costs, *_ in batch.settlements:
+            places = [numbers.setdefault(subject, len(numbers) + 1) for subject in hold.subjects]
+            words += (hold.name, len(places), *places, len(costs), *costs)
+        answer = await self._link.script(SETTLE, self._keys([*numbers]), words)
+        if not isinstance(answer, list):
+            raise ConnectionError("what answers is no Redis")
+        return [batch.settlements[number - 1] for number in answer]
+
+    def _done(self, batch: _Batch, unknown: Iterable[_Settlement]) -> None:
+        self._batch = None
+        self._owed.sent()
+        self._settle_up(batch.charges)
+        for settlement in batch.settlements:
+            self._settle_up(settlement.owed)
+        # Redis was emptied, or another has taken its place: what the hold took is forgotten, and what it used counts.
+        for settlement in unknown:
+            self.charge(settlement.charges())
+
+    def _settle_up(self, charges: Charges) -> None:
+        for account, amount in charges:
+            self._owed.add(account, -amount)
+
+    def _lose(self, count: int) -> None:
+        self.lost += count
+        if count and not self._said:
+            self._untold(count)
+            self._said = self.lost
+
+    def _say(self) -> None:
+        """Nothing is lost any more."""
+        said, self._said = self._said, 0
+        if said and self.lost > said:
+            self._untold(self.lost - said)
+
+
+async def _within(seconds: float, event: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

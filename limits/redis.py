@@ -20,7 +20,8 @@ from limits.concurrency import Hold, Leases
 from limits.fallback import Alone, Fallback
 from limits.grant import Grant
 from limits.link import Link, Script, Word
-from limits.outbox import Outbox, Settlement
+from limits.outbox import Charges, Outbox
+from limits.owed import COUNTERS, Owed
 from limits.policy import Demand, Kind, Limit, Mode, Store
 
 __all__ = ["RedisLimiter"]
@@ -39,7 +40,8 @@ CONCURRENT: Final = Kind.CONCURRENT
 class RedisLimiter:
     """Made in its event loop. `owner` is a text that no other process uses; `workers` is the number of processes that
     share the store; `monotonic` and `wall` are in seconds, for what is counted without it; `life` is that of a hold
-    whose owner has died, in seconds.
+    whose owner has died, in seconds; `untold` hears how much the store is never told, when that begins and when it is
+    over.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class RedisLimiter:
         monotonic: Callable[[], float],
         wall: Callable[[], float],
         life: float = LIFE,
+        untold: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._link = link
         tag = f"{{{namespace}:limits}}:"
@@ -59,9 +62,10 @@ class RedisLimiter:
         self._prefix = tag + "of:"
         self._names = map(f"{owner}:{{:x}}".format, count())
         self._life = int(life * 1_000)
-        self._fallback = Fallback(workers, monotonic, wall)
+        self._owed = Owed(wall)
+        self._fallback = Fallback(workers, self._owed, monotonic, wall)
         self._leases = Leases(link, self._keys, life)
-        self._outbox = Outbox(link, self._keys)
+        self._outbox = Outbox(link, self._keys, self._owed, owner=owner, wall=wall, untold=untold)
 
     def __repr__(self) -> str:
         return f"<RedisLimiter {self.store.value} {self._leases!r} {self._outbox!r}>"
@@ -72,12 +76,12 @@ class RedisLimiter:
 
     @property
     def waiting(self) -> int:
-        """Settlements that Redis is still to be told."""
+        """Settlements, and counters that were charged, of which Redis is still to be told."""
         return len(self._outbox)
 
     @property
     def lost(self) -> int:
-        """Settlements that it was never told, or of whose holds it knew nothing any more."""
+        """Those that it was never told."""
         return self._outbox.lost
 
     @property
@@ -103,33 +107,36 @@ class RedisLimiter:
         keys, words = self._question(hold, last)
         try:
             answer = await self._link.script(RESERVE, keys, words)
-        except TimeoutError:
-            return self._unheard(hold, last, asked=True)
-        except ConnectionError:
-            return self._unheard(hold, last)
+        except (ConnectionError, TimeoutError) as error:
+            return self._unheard(hold, last, asked=getattr(error, "asked", True))
         except asyncio.CancelledError:
             self._refund(hold, last)
             raise
         if not isinstance(answer, list):
-            return self._unheard(hold, last)
+            return self._unheard(hold, last, asked=True)
         return self._heard(hold, answer)
 
     def _question(self, hold: Hold, last: Hold | None) -> tuple[list[str], list[Word]]:
         numbers: dict[str, int] = {}
-        words: list[Word] = [hold.name, self._life, b"", 0]
+        owed = self._owed
+        words: list[Word] = [hold.name, self._life, b"", owed.batch, 0]
+        periods = owed.periods() if owed else None
         for (subject, kind, amount, burst, mode, _, _), cost in hold.demands:
             number = numbers.setdefault(subject, len(numbers) + 1)
-            words += (number, kind.code, amount, burst, cost, 1 if mode is Mode.SHADOW else 0)
+            code = kind.code
+            room = burst if kind.bucket else 0 if periods is None else owed.of((subject, code, periods[code]))
+            words += (number, code, amount, room, cost, 1 if mode is Mode.SHADOW else 0)
         hold.subjects = [*numbers]
         words[2] = _encode(hold.subjects)
         if last is None:
             return self._keys(hold.subjects), words
         places = [numbers.setdefault(each, len(numbers) + 1) for each in last.subjects]
-        words[3:4] = len(places), *places, last.name
+        words[4:5] = len(places), *places, last.name
         return self._keys([*numbers]), words
 
     def _heard(self, hold: Hold, answer: list[int]) -> Grant:
-        self._fallback.up()
+        if self._fallback.up():
+            self._outbox.hurry()
         demands = hold.demands
         end = 2 + 2 * len(demands)
         refused, wait, *_ = answer
@@ -142,9 +149,9 @@ class RedisLimiter:
             self._leases.add(hold)
         return hold
 
-    def _unheard(self, hold: Hold, last: Hold | None, *, asked: bool = False) -> Grant:
-        """While the store is away nothing was taken; when it goes, or takes too long to answer, it may have been."""
-        if asked or self.store is Store.UP:
+    def _unheard(self, hold: Hold, last: Hold | None, *, asked: bool) -> Grant:
+        if asked:
+            # It may have been taken.
             self._refund(hold)
         self._refund(last)
         self._fallback.down()
@@ -153,16 +160,37 @@ class RedisLimiter:
     def settle(self, grant: Grant, costs: Sequence[int]) -> None:
         if isinstance(grant, Hold):
             if self._leases.end(grant):
-                used = [max(0, cost) for cost in costs]
-                freed = any(
-                    limit.kind is CONCURRENT or cost != taken
-                    for (limit, taken), cost in zip(grant.demands, used, strict=True)
-                )
-                self._outbox.put(Settlement(grant.name, grant.subjects, used), soon=freed)
+                self._settle(grant, costs)
         elif isinstance(grant, Alone):
-            charge = self._fallback.settle(grant, costs, next(self._names))
-            if charge is not None:
-                self._outbox.put(charge)
+            charges = self._fallback.settle(grant, costs)
+            if charges:
+                self._outbox.charge(charges)
+
+    def _settle(self, hold: Hold, costs: Sequence[int]) -> None:
+        # Of a store that is away nobody knows whether it still has the hold when it is back.
+        there = self._fallback.store is Store.UP
+        used: list[int] = []
+        freed, more = not there, not there
+        for (limit, taken), cost in zip(hold.demands, costs, strict=True):
+            used.append(max(0, cost))
+            if cost != taken:
+                freed = True
+                if cost > taken:
+                    more = True
+            elif limit.kind is CONCURRENT:
+                freed = True
+        self._outbox.settle(hold, used, self._more(hold, used, there=there) if more else (), soon=freed)
+
+    def _more(self, hold: Hold, used: Sequence[int], *, there: bool) -> Charges:
+        """What the store may count too little until it is told."""
+        periods = self._owed.periods()
+        owed = []
+        for (limit, taken), cost in zip(hold.demands, used, strict=True):
+            more = cost - taken if there else cost
+            if more > 0 and limit.kind in COUNTERS:
+                self._fallback.exceeded(limit, max(0, cost - taken))
+                owed.append(((limit.subject, limit.kind.code, periods[limit.kind.code]), more))
+        return owed
 
     async def restore(self, used: Mapping[tuple[str, Kind], int]) -> None:
         counters = [*used.items()]
@@ -181,7 +209,7 @@ class RedisLimiter:
         """Of which Redis may know."""
         for hold in holds:
             if hold is not None:
-                self._outbox.put(Settlement(hold.name, hold.subjects, [0] * len(hold.demands), held=False))
+                self._outbox.refund(hold)
 
     def _keys(self, subjects: Sequence[str]) -> list[str]:
         keys = [*self._shared]

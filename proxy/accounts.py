@@ -46,6 +46,8 @@ __all__ = ["Accounts"]
 
 WALL: Final = time.time  # noqa: TID251  (days are the calendar's, and keys expire by it)
 LEDGER: Final = "ledger.sqlite3"
+LATE: Final = 1.0
+"""Seconds in which every worker has told Redis what it has used, once Redis can be asked."""
 FLUSH: Final = 1.0
 """Seconds that the end of the process leaves to rows and settlements that are not stored yet."""
 
@@ -104,6 +106,7 @@ class Accounts:
             workers=config.server.workers,
             monotonic=self._clock,
             wall=WALL,
+            untold=lambda count: self._log.warning("limits_not_told", lost=count),
         )
 
     def _make_book(self) -> SqliteBook | StreamBook | None:
@@ -143,6 +146,7 @@ class Accounts:
             self._log,
             wall=WALL,
             written=lambda: ledger is None or ledger.failing is None,
+            late=LATE if self._link is not None else 0.0,
         )
 
     def _make_keys(self) -> None:

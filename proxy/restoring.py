@@ -41,17 +41,26 @@ class Restoring:
     """Part by part: what can't be read holds up no other, and is tried again until it was read.
 
     `written` says whether all but the latest rows of this process are in the ledger: before they are, what it says is
-    too little. `wall` is in seconds since the epoch.
+    too little. `wall` is in seconds since the epoch. `late` seconds after the ledger could be read again, whoever has
+    written to it has told the limiter as well: what is raised before that might count twice.
     """
 
     def __init__(
-        self, book: Book, limiter: Limiter, log: Log, *, wall: Callable[[], float], written: Callable[[], bool]
+        self,
+        book: Book,
+        limiter: Limiter,
+        log: Log,
+        *,
+        wall: Callable[[], float],
+        written: Callable[[], bool],
+        late: float = 0.0,
     ) -> None:
         self._book = book
         self._limiter = limiter
         self._log = log
         self._wall = wall
         self._written = written
+        self._late = late
         self._left = [*_PARTS]
         self._told = False
         self._task: asyncio.Task[None] | None = None
@@ -62,7 +71,7 @@ class Restoring:
     async def start(self) -> None:
         """Up to the first part that fails; from there on behind."""
         for part in _PARTS:
-            if await self._failed(part) is not None:
+            if await self._failed(part, 0.0) is not None:
                 break
         if self._left:
             self.begin()
@@ -81,7 +90,7 @@ class Restoring:
         while True:
             slow = False
             for part in [*self._left]:
-                slow |= isinstance(await self._failed(part), TimeoutError)
+                slow |= isinstance(await self._failed(part, self._late), TimeoutError)
             if not self._left:
                 break
             await asyncio.sleep(pause)
@@ -89,11 +98,11 @@ class Restoring:
         if self._told:
             self._log.info("limits_restored")
 
-    async def _failed(self, part: _Part) -> OSError | None:
+    async def _failed(self, part: _Part, late: float) -> OSError | None:
         """Why this part is not restored, or not all of it."""
         written = self._written()
         try:
-            await self._restore(part)
+            await self._restore(part, late)
         except (ConnectionError, TimeoutError) as error:
             if not self._told:
                 self._told = True
@@ -103,7 +112,7 @@ class Restoring:
             self._left.remove(part)
         return None
 
-    async def _restore(self, part: _Part) -> None:
+    async def _restore(self, part: _Part, late: float) -> None:
         now = self._wall()
         today = day_of(now)
         since = today
@@ -112,6 +121,7 @@ class Restoring:
         elif Kind.SPEND in part.kinds:
             since = 0
         report = await self._book.usage(part.by, Days(since, today), {}, MAX_LINES)
+        await asyncio.sleep(late)
         if since and day_of(self._wall()) != today:
             raise TimeoutError("the day has ended meanwhile")
         lines = [(f"{part.by.value}:{line.name}", line.sums) for line in report.lines if line.name]

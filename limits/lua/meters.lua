@@ -164,6 +164,11 @@ local function refund(id, names)
   end
 end
 
+-- The last batch that its owner has told, in his mark.
+local function batch_in(mark)
+  return tonumber(string.match(mark or '', '^%d+')) or 0
+end
+
 -- From ARGV[at]: how many subjects, and which. Returns them, and where the rest begins.
 local function places(at)
   local found = {}

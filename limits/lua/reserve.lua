@@ -1,6 +1,8 @@
 -- Times in milliseconds, amounts in requests, tokens or nano-dollars.
--- ARGV: name of the hold, its life, names of the subjects; the hold that is refunded first: how many subjects, which,
--- and its name, or 0 if there is none; then for each demand: subject, kind, amount, burst, cost, "1" in shadow mode.
+-- ARGV: name of the hold, its life, names of the subjects; the batch that its owner is telling, or 0; the hold that is
+-- refunded first: how many subjects, which, and its name, or 0 if there is none; then for each demand: subject, kind,
+-- amount, burst, cost, "1" in shadow mode. In place of a burst a counter has what the owner has used, or holds, and is
+-- still to tell: where there is a batch, what is not in it and what is.
 -- Returns which demand is refused, or 0, and its wait; for each demand what remains and the time until all of it is
 -- there again; and then which demands were over a limit in shadow mode.
 local function wait_for(of, kind, amount, burst, cost)
@@ -14,7 +16,7 @@ local function wait_for(of, kind, amount, burst, cost)
     end
     return (need > burst or amount <= 0) and NEVER or math.ceil(over / amount)
   end
-  if found[begin(found, period_of(kind))] + need <= amount then
+  if found[begin(found, period_of(kind))] + burst + need <= amount then
     return 0
   end
   return need <= amount and left_of(kind) or NEVER
@@ -25,10 +27,25 @@ local function figures(found, kind, amount, burst)
     local reset = amount > 0 and math.ceil(found[1] / amount) or (found[1] == 0 and 0 or NEVER)
     return math.max(0, math.floor((burst * UNIT - found[1]) / UNIT)), reset
   end
-  return math.max(0, amount - found[begin(found, period_of(kind))]), kind == CONCURRENT and 0 or left_of(kind)
+  return math.max(0, amount - burst - found[begin(found, period_of(kind))]), kind == CONCURRENT and 0 or left_of(kind)
 end
 
-local last, FIRST = places(4)
+local unsure = ARGV[4] ~= '0'
+local told = false
+if unsure then
+  local mark = redis.call('HGET', LOST, string.match(ARGV[1], '^(.*):') .. ':told')
+  told = batch_in(mark) >= tonumber(ARGV[4])
+end
+
+local function owed(kind, word)
+  if kind <= 2 then
+    return tonumber(word)
+  end
+  local waits, sent = string.match(word, '(%d+) (%d+)')
+  return told and tonumber(waits) or waits + sent
+end
+
+local last, FIRST = places(5)
 local WORDS = 6
 if #last > 0 then
   refund(ARGV[FIRST], last)
@@ -38,7 +55,8 @@ local refused, worst, over, taken = 0, 0, {}, {}
 for at = FIRST, #ARGV, WORDS do
   local index, kind, amount, cost = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), ARGV[at + 4]
   local of, number = subject(index), (at - FIRST) / WORDS + 1
-  local wait = wait_for(of, kind, amount, tonumber(ARGV[at + 3]), tonumber(cost))
+  local burst = unsure and owed(kind, ARGV[at + 3]) or tonumber(ARGV[at + 3])
+  local wait = wait_for(of, kind, amount, burst, tonumber(cost))
   if wait == 0 then
     local where = kind <= 2 and amount or period_of(kind)
     add(of, kind, where, tonumber(cost))
@@ -70,7 +88,8 @@ for at = FIRST, #ARGV, WORDS do
   local kind = tonumber(ARGV[at + 1])
   local found = meter(subject(tonumber(ARGV[at])), kind)
   local size = #answer
-  answer[size + 1], answer[size + 2] = figures(found, kind, tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]))
+  local burst = unsure and owed(kind, ARGV[at + 3]) or tonumber(ARGV[at + 3])
+  answer[size + 1], answer[size + 2] = figures(found, kind, tonumber(ARGV[at + 2]), burst)
 end
 for _, number in ipairs(over) do
   answer[#answer + 1] = number

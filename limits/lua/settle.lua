@@ -1,8 +1,28 @@
--- Amounts in requests, tokens or nano-dollars. Replaces what holds took by what was used, each once.
--- ARGV, for each hold: name, how many subjects, which; how many costs, the costs in the order of its demands.
--- Returns which of them are unknown: 1, 2, …
+-- Amounts in requests, tokens or nano-dollars. Counts what was used while nobody could be asked, and replaces what holds
+-- took by what was used, each once. Batches are numbered by their owner, who sends one until it is answered: the last
+-- number stands in his mark, with the answer.
+-- ARGV: the owner's mark, the batch's number; how many charges, for each subject, kind, period, cost; for each hold:
+-- name, how many subjects, which; how many costs, the costs in the order of its demands.
+-- Returns which of the holds are unknown: 1, 2, …
+local heard = redis.call('HGET', LOST, ARGV[1])
+if heard and batch_in(heard) >= tonumber(ARGV[2]) then
+  local answer = {}
+  for word in string.gmatch(heard, ' (%d+)') do
+    answer[#answer + 1] = tonumber(word)
+  end
+  return answer
+end
+-- Who can't be read fails before anything is written.
+for index = 1, #KEYS - SHARED do
+  subject(index)
+end
+local at = 4
+for _ = 1, tonumber(ARGV[3]) do
+  add(subject(tonumber(ARGV[at])), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]))
+  at = at + 4
+end
 local unknown = {}
-local at, number = 1, 0
+local number = 0
 while at <= #ARGV do
   local id = ARGV[at]
   number = number + 1
@@ -31,6 +51,11 @@ while at <= #ARGV do
     end
   end
   at = costs + 1 + tonumber(ARGV[costs])
+end
+local said = #unknown == 0 and ARGV[2] or ARGV[2] .. ' ' .. table.concat(unknown, ' ')
+redis.call('HSET', LOST, ARGV[1], said)
+if not heard then
+  redis.call('ZADD', FORGOTTEN, now + MONTHS, ARGV[1])
 end
 save_all()
 return unknown

@@ -68,20 +68,25 @@ DEAF: Final = frozenset(
 
 @final
 class LinkDown(ConnectionError):
-    """There is no answer, and it is not known whether Redis acted."""
+    """There is no answer, and where it was asked it is not known whether Redis acted."""
 
     def __init__(self, fault: LinkFault) -> None:
         super().__init__(f"no answer from Redis: {fault.value}")
         self.fault = fault
+        self.asked = fault not in {LinkFault.OPEN, LinkFault.FULL}
 
 
 @final
 class LinkRefused(ConnectionError):
     """Redis answered that it won't."""
 
+    asked: Final = False
+
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(f"Redis refused: {refusal.value}")
         self.refusal = refusal
+        self.hopeless = refusal is Refusal.OTHER
+        """It would say so again."""
 
 
 _CLASSES: Final[tuple[tuple[type[Exception], Refusal], ...]] = (

@@ -108,13 +108,13 @@ class MoneyMetrics:
         self._shared_up.set(1)
         self._waiting = Gauge(
             "askonce_limits_settlements_waiting",
-            "Settlements that the shared store is still to be told.",
+            "Settlements, and counters with charges, that the shared store is still to be told.",
             registry=registry,
             multiprocess_mode="livesum",
         )
         self._settlements_lost = Counter(
             "askonce_limits_settlements_lost",
-            "Settlements that the shared store was never told, or of whose holds it knew nothing any more.",
+            "Settlements, and counters with charges, that the shared store was never told.",
             registry=registry,
         )
         self._given_up = Counter(

@@ -36,10 +36,17 @@ class Time:
 
 
 @final
+class Away(ConnectionError):
+    asked = False
+
+
+@final
 class ClockedRedis:
     """A link on which the scripts ask `time` instead of the server, and nothing waits.
 
-    `loses` is the error that the next script ends with: before it is sent, or (`acts`) when it has been carried out.
+    `loses` is the error that the next script ends with: before it is sent, or (`acts`) when it has been carried out;
+    the next of those among `losing`, if there are any. While it is `away` nothing is sent; nor are the scripts to which
+    it is `deaf`.
     """
 
     def __init__(self, server: RedisServer, time: Time) -> None:
@@ -47,11 +54,18 @@ class ClockedRedis:
         self.time = time
         self.loses: BaseException | None = None
         self.acts = False
+        self.losing: set[str] = set()
+        self.away = False
+        self.deaf: set[str] = set()
         self._shas: dict[bytes, str] = {}
         self._said = -1
 
     async def script(self, script: Script, keys: Sequence[str], args: Sequence[Word]) -> object:
-        loses, self.loses = self.loses, None
+        if self.away or script.name in self.deaf:
+            raise Away
+        loses = None
+        if not self.losing or script.name in self.losing:
+            loses, self.loses = self.loses, None
         if loses is not None and not self.acts:
             raise loses
         answer = self._run(script, keys, args)
@@ -81,8 +95,9 @@ class ClockedRedis:
         self.client.close()
 
 
-def limiter_on(link: Link, clock: Time, owner: str = "a", life: float = 10.0) -> RedisLimiter:
-    return RedisLimiter(link, namespace="t", owner=owner, workers=1, monotonic=clock, wall=clock, life=life)
+def limiter_on(link: Link, clock: Time, owner: str = "a", life: float = 10.0, **more: Any) -> RedisLimiter:
+    more = {"workers": 1} | more
+    return RedisLimiter(link, namespace="t", owner=owner, monotonic=clock, wall=clock, life=life, **more)
 
 
 def limit(kind: Kind, amount: int, subject: str = "key:k", **more: int | Mode | OnFailure) -> Limit:

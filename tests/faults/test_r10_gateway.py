@@ -1,10 +1,13 @@
 """R10: without Redis each sort of limits does as it is configured, and a gauge says what that is."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from tests.fakes.budgets import FITTING, fitting_answer
+from limits import RedisLimiter, Store
+from tests.fakes.budgets import FITTING, RESERVED, fitting_answer, left, usd
+from tests.fakes.limiting import told
 from tests.fakes.redis_server import RedisServer
 from tests.fakes.team import StartTeam
 from tests.fakes.upstream import ScriptedUpstream
@@ -42,3 +45,35 @@ async def test_r10_as_configured(
     }
     assert modes == {each: float(each == mode) for each in ADMITTED}
     redis_server.start()
+
+
+async def test_r10_a_budget_is_spent_once(
+    start_team: StartTeam, upstream: ScriptedUpstream, redis_server: RedisServer
+) -> None:
+    """While Redis is frozen, from the moment at which it answers again, and when it knows everything."""
+    upstream.script(fitting_answer())
+    team = await start_team(redis__deadline=0.1)
+    limiter = team.limiter
+    assert isinstance(limiter, RedisLimiter)
+    member = await team.key(budgets={"usd_in_all": usd(40 * RESERVED)})
+
+    async def ask(times: int) -> list[int]:
+        return [(await team.ask(member, FITTING)).status for _ in range(times)]
+
+    assert await ask(1) == [200]
+    await told(limiter)
+    with redis_server.frozen():
+        assert set(await ask(5)) == {200}
+        assert await team.gateway.sample("askonce_limits_shared_up") == 0
+        spent = 6 + (await ask(25)).count(200)
+    while limiter.store is Store.DOWN:
+        spent += (await ask(1)).count(200)
+    back = await asyncio.gather(*(team.ask(member, FITTING) for _ in range(30)))
+    spent += sum(response.status == 200 for response in back)
+    await team.gateway.settled()
+    await told(limiter)
+    spent += (await ask(30)).count(200)
+    assert spent == len(upstream.requests) == 40
+    rows = await team.rows()
+    assert sum(round(float(row["cost_usd"]) * 1e9) for row in rows) == 40 * RESERVED
+    assert await left(team, member) == {"key usd_in_all": 0}

@@ -90,8 +90,8 @@ async def test_a_clock_that_went_back_keeps_no_dead_alive(link: ClockedRedis, li
     await dead.close(1.0)
 
 
-async def test_a_late_word_about_the_dead_is_kept_for_an_hour(link: ClockedRedis, limiter: RedisLimiter) -> None:
-    """Then Redis has forgotten them."""
+async def test_a_late_word_about_the_dead_counts_however_late(link: ClockedRedis, limiter: RedisLimiter) -> None:
+    """For an hour Redis knows what they held; after that what they say they have used is charged."""
     for n, wait in enumerate((3_000_000, 3_700_000)):
         late = limiter_on(link, link.time, f"late {n}")
         grant = await late.reserve(demands((MONEY, 60)))
@@ -101,8 +101,12 @@ async def test_a_late_word_about_the_dead_is_kept_for_an_hour(link: ClockedRedis
         await limiter._leases.bury()
         late.settle(grant, [40])
         await told(late)
+        assert late.lost == 0
         await late.close(1.0)
-    assert (await limiter.reserve(demands((MONEY, 1)))).states[0].remaining == 59
+        assert link.client.hkeys("{t:limits}:lost") == [f"late {n}:told".encode()]
+        link.time.now += 64 * 86_400_000
+        await limiter._leases.bury()
+    assert (await limiter.reserve(demands((MONEY, 1)))).states[0].remaining == 19
     assert link.client.hlen("{t:limits}:lost") == link.client.zcard("{t:limits}:forgotten") == 0
 
 
@@ -178,18 +182,19 @@ async def test_settlements_of_many_go_together(redis_server: RedisServer) -> Non
         assert scripts - calls["cmdstat_evalsha"].get("failed_calls", 0) <= 64 + 5
 
 
-async def test_what_cannot_be_told_is_bounded_and_counted(
+async def test_settlements_that_wait_are_bounded(
     link: ClockedRedis, limiter: RedisLimiter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The oldest goes first; closing ends the rest."""
-    grants = [await limiter.reserve(demands((MONEY, 1))) for _ in range(4)]
+    """What the oldest have cost is charged, all of a counter together, and what they hold comes back by itself."""
+    grants = [await limiter.reserve(demands((MONEY, 1), (REQUESTS, 0))) for _ in range(4)]
     monkeypatch.setattr("limits.outbox.MAX_WAITING", 2)
     for grant in grants:
-        limiter.settle(grant, [1])
-    assert (limiter.waiting, limiter.lost) == (2, 2)
-    link.loses, link.acts = ConnectionError(), False
-    await limiter.close(0.0)
-    assert (limiter.waiting, limiter.lost) == (0, 4)
+        limiter.settle(grant, [3, 0])
+    assert (limiter.waiting, limiter.lost) == (2 + 1, 0)
+    await told(limiter)
+    link.time.now += 10_001
+    await limiter._leases.bury()
+    assert (await limiter.reserve(demands((MONEY, 1)))).states[0].remaining == 100 - 12 - 1
 
 
 async def test_states_do_not_stay_for_ever(link: ClockedRedis, limiter: RedisLimiter) -> None:
@@ -260,22 +265,6 @@ async def test_who_is_refused_after_the_clock_went_back_waits_no_longer(
     assert not given(await limiter.reserve(demands((REQUESTS, 1))))
     link.time.now += 1_000
     assert given(await limiter.reserve(demands((REQUESTS, 1))))
-
-
-async def test_settlements_that_redis_does_not_know_are_counted(link: ClockedRedis, limiter: RedisLimiter) -> None:
-    """Its state was lost; what was never surely held, or was sent before, may well be unknown."""
-    grants = [await limiter.reserve(demands((MONEY, 1))) for _ in range(3)]
-    link.flush()
-    kept = await limiter.reserve(demands((MONEY, 1)))
-    for grant in (*grants, kept):
-        limiter.settle(grant, [5])
-    await told(limiter)
-    assert limiter.lost == 3
-    assert (await limiter.reserve(demands((MONEY, 1)))).states[0].remaining == 94
-    link.loses, link.acts = ConnectionError(), False
-    await limiter.reserve(demands((MONEY, 1)))
-    await told(limiter)
-    assert limiter.lost == 3
 
 
 DAMAGED = [b"", b"noise", b"1 3 9 1", b'9 3 9 1\n["a"]', b"1 3 9 1\n{", b'1 3 9 1\n["\xff"]']

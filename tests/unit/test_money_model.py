@@ -70,6 +70,7 @@ class Machine(RuleBasedStateMachine):
     """Asks, answers, loses and forgets, while the clock leaps and those who write it down die."""
 
     holds: Bundle[Held] = Bundle("holds")
+    terms: ClassVar[dict[str, Any]] = TERMS
 
     def __init__(self) -> None:
         super().__init__()
@@ -91,7 +92,7 @@ class Machine(RuleBasedStateMachine):
     async def open(self) -> None:
         path = Path(self.folder.name)
         self.limiter, self.book = await self.begin(path / "ledger.sqlite3")
-        self.desk = Desk(self.limiter, self.time, **TERMS)
+        self.desk = Desk(self.limiter, self.time, **self.terms)
         self.accounting = Accounting(self.desk.bills, self.desk.metrics, self.log, self.time)
         self.ledger = await self.write()
         # Held, or they would be forgotten when idle, and a clock that goes back does not bring their day back.
@@ -162,8 +163,9 @@ class Machine(RuleBasedStateMachine):
         for stage in self.demands(account, ASKED + most):
             fits = fits and all(level.left(now) >= cost for level, cost in stage)
             taken += [(level, level.period(now), cost) for level, cost in stage if fits]
-        assert self.runner.run(self.admitted(exchange)) == fits
-        if not fits:
+        admitted = self.runner.run(self.admitted(exchange))
+        self.check(admitted=admitted, fits=fits)
+        if not admitted:
             self.made[exchange.call_id] = account, 0, 0
             return multiple()  # type: ignore[return-value]
         for level, period, cost in taken:
@@ -171,6 +173,9 @@ class Machine(RuleBasedStateMachine):
         held = Held(exchange, taken, now)
         self.live.append(held)
         return held
+
+    def check(self, *, admitted: bool, fits: bool) -> None:
+        assert admitted == fits
 
     async def admitted(self, exchange: Exchange) -> bool:
         self.accounting.open(exchange)
@@ -353,6 +358,31 @@ def test_one_process_adds_up() -> None:
     run_state_machine_as_test(InMemory, settings=STORIES)
 
 
+class RedisMachine(Machine):
+    """With leases that end behind the dead."""
+
+    link: ClassVar[ClockedRedis]
+    server: ClassVar[RedisServer]
+
+    async def begin(self, file: Path) -> tuple[Limiter, Book]:
+        self.link.time = self.time
+        self.link.flush()
+        self.redis = RedisLink(self.server.url, deadline=2.0)
+        self.folds = Folder(self.redis, "m", "w", events=Heard(), wall=self.time)
+        return limiter_on(self.link, self.time, life=LIFE / 1_000), StreamBook(self.redis, "m")
+
+    def sink(self) -> Sink:
+        return RedisSink(self.redis, "m", wall=self.time, **KEPT)
+
+    async def fold(self) -> None:
+        await super().fold()
+        await self.folds.fold_new()
+
+    async def finish(self) -> None:
+        await super().finish()
+        await self.redis.close()
+
+
 @pytest.fixture
 def clocked(redis_server: RedisServer) -> Iterator[ClockedRedis]:
     link = ClockedRedis(redis_server, Time())
@@ -361,27 +391,9 @@ def clocked(redis_server: RedisServer) -> Iterator[ClockedRedis]:
 
 
 def test_with_redis_it_adds_up(clocked: ClockedRedis, redis_server: RedisServer) -> None:
-    """The same, with leases that end behind the dead."""
+    """The same."""
 
-    class InRedis(Machine):
-        link: ClassVar[ClockedRedis] = clocked
-
-        async def begin(self, file: Path) -> tuple[Limiter, Book]:
-            clocked.time = self.time
-            clocked.flush()
-            self.redis = RedisLink(redis_server.url, deadline=2.0)
-            self.folds = Folder(self.redis, "m", "w", events=Heard(), wall=self.time)
-            return limiter_on(clocked, self.time, life=LIFE / 1_000), StreamBook(self.redis, "m")
-
-        def sink(self) -> Sink:
-            return RedisSink(self.redis, "m", wall=self.time, **KEPT)
-
-        async def fold(self) -> None:
-            await super().fold()
-            await self.folds.fold_new()
-
-        async def finish(self) -> None:
-            await super().finish()
-            await self.redis.close()
+    class InRedis(RedisMachine):
+        link, server = clocked, redis_server
 
     run_state_machine_as_test(InRedis, settings=STORIES)

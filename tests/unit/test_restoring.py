@@ -9,13 +9,14 @@ from typing import Any, cast, final
 import msgspec
 import pytest
 
-from limits import Demand, Kind, Limit, MemoryLimiter
+from limits import Demand, Kind, Limit, MemoryLimiter, OnFailure
 from proxy.config import ConfigError, load
 from proxy.ledger.query import By, Days, Report
-from proxy.restoring import Restoring
+from proxy.restoring import _PARTS, Restoring
 from proxy.telemetry.log import Log
 from tests.fakes.clock import Clock
 from tests.fakes.ledger import NOW, STORES, Shelf, row, shelf
+from tests.fakes.limiting import ClockedRedis, Time, limiter_on, spend, told
 from tests.fakes.polling import until
 from tests.fakes.redis_server import RedisServer
 
@@ -161,3 +162,34 @@ async def test_it_ends_when_it_is_told_to(home: Home) -> None:
     asked = len(home.book.asked)
     await asyncio.sleep(0.03)
     assert len(home.book.asked) == asked
+
+
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+async def test_what_others_still_tell_counts_once(
+    home: Home, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When Redis is back, the ledger may have what was used meanwhile before those who used it have told the limits."""
+    monkeypatch.setattr("limits.outbox.PAUSES", (0.001, 0.001))
+    link = ClockedRedis(redis_server, Time(round(NOW * 1_000)))
+    other, mine = limiter_on(link, link.time, "other"), limiter_on(link, link.time, "mine")
+    spent = Limit("team:search", Kind.SPEND, 1_000, on_failure=OnFailure.OPEN)
+    link.away = True
+    await spend(other, (spent, 111))
+    link.away, link.deaf = False, {"settle"}
+
+    def silent(_by: By, _days: Days) -> bool:
+        """At first; when it can be read, it is a moment until Redis hears the other."""
+        if len(home.book.asked) > 1:
+            asyncio.get_running_loop().call_later(0.02, link.deaf.clear)
+        return len(home.book.asked) == 1
+
+    home.book.silent = silent
+    monkeypatch.setattr("proxy.restoring._PARTS", [part for part in _PARTS if part == ((Kind.SPEND,), By.TEAM)])
+    home.restoring = Restoring(cast(Any, home.book), mine, home.log, wall=Clock(NOW), written=lambda: True, late=0.1)
+    await home.restoring.start()
+    await until(lambda: home.restoring._task.done(), 5.0, "it ends")  # type: ignore[union-attr]
+    await told(other)
+    assert (await mine.reserve([Demand(spent, 0)])).states[0].remaining == 1_000 - 111
+    for limiter in (other, mine):
+        await limiter.close(0.0)
+    link.close()
