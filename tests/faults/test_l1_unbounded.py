@@ -51,6 +51,9 @@ async def test_l1_unbounded_answers_run_beside_each_other_while_there_is_room(
     upstream.script(used_answer(9, 5, before=gate))
     asked = asyncio.Task(herd(team.gateway, 15, ASKED, member.headers))
     await until(lambda: len(upstream.requests) >= 10)
+    async with asyncio.timeout(10):
+        while await team.gateway.sample("askonce_limit_decisions_total", result="refused") < 4:
+            await asyncio.sleep(0.02)
     gate.set()
     found = Counter(response.status for response in await asked)
     assert 10 <= found[200] <= 11
