@@ -15,6 +15,7 @@ from cache.semantic.english.frames import frame_rules
 from cache.semantic.english.letters import difference
 from cache.semantic.english.pair.align import aligned
 from cache.semantic.english.pair.capitals import cases_differ
+from cache.semantic.english.pair.counts import counts_differ
 from cache.semantic.english.pair.license import RULES, judged
 from cache.semantic.english.pair.repair import repaired
 from cache.semantic.english.pair.synonyms import Synonyms, class_rules
@@ -42,6 +43,7 @@ __all__ = [
 MOST_TOKENS: Final = 160
 """Of what is longer only equality is told, so that comparing has a bound; a question has a tenth of it."""
 _TOO_LONG: Final = Compared(Finding.OPEN, "content")
+_COUNTS: Final = Compared(Finding.OPEN, "content")
 _SAME: Final = Compared(Finding.SAME, "same")
 _OFF: Final = Compared(Finding.OPEN, "off")
 """A rule had a part in it that is switched off here."""
@@ -120,7 +122,9 @@ class Guard:
         if (rule := difference(asked.letters, stored.letters)) is not None:
             return Compared(Finding.VETO if rule == "unit" else Finding.OPEN, rule)
         if asked.key == stored.key:
-            return Compared(Finding.OPEN, "case") if cases_differ(asked.tokens, stored.tokens) else _SAME
+            if cases_differ(asked.tokens, stored.tokens):
+                return Compared(Finding.OPEN, "case")
+            return _COUNTS if counts_differ(zip(asked.tokens, stored.tokens, strict=True)) else _SAME
         if max(len(asked.tokens), len(stored.tokens)) > MOST_TOKENS:
             return _TOO_LONG
         one, other = (asked, stored) if asked.key < stored.key else (stored, asked)

@@ -6,13 +6,19 @@ from cache.semantic.english.lexicon import listed
 
 __all__ = [
     "ALWAYS_LIGHT", "COMPARATIVE", "DEEDS", "EMPTY", "FIRST", "HEADS", "HEDGES", "MODALS", "MUST", "NEGATIONS",
-    "NOTHING_ADDED", "PERSONS", "PREPOSITIONS", "REDUNDANT", "SECOND", "THIRD", "TIMES", "WH",
+    "NOTHING_ADDED", "PEOPLE", "PERSONS", "PREPOSITIONS", "REDUNDANT", "SECOND", "THIRD", "TIMES", "WH",
 ]  # fmt: skip
 
 EMPTY: Final = listed("a an the some is are am be been being there . , s 's")
 """Says nothing between the other words; dropped when prepared."""
 HEDGES: Final = listed("please um uh er erm hmm kindly basically honestly frankly umm uhh err ah oh lol")
 """Colours a question without changing it; dropped when prepared."""
+PEOPLE: Final = listed(
+    "child kid baby boy girl adult man woman parent student pupil teacher senior pensioner member guest visitor"
+    " customer client user employee staff worker manager nurse doctor patient prisoner tenant landlord agent owner"
+    " buyer seller driver passenger player employer company bank veteran smoker dog cat pet horse animal people person"
+)
+"""A thing may be for them or about them: *the price for dogs*, *of dogs*."""
 DEEDS: Final = listed(
     "cancel renew return change update edit modify amend alter reset activate deactivate enable disable close delete"
     " upgrade downgrade extend transfer pay book reserve make reschedule postpone delay move track submit file lodge"

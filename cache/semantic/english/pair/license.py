@@ -8,6 +8,7 @@ from cache.semantic.english.closed import (
     DEEDS,
     HEADS,
     NOTHING_ADDED,
+    PEOPLE,
     REDUNDANT,
     TIMES,
 )
@@ -15,6 +16,7 @@ from cache.semantic.english.forms import Form
 from cache.semantic.english.lexicon import listed
 from cache.semantic.english.pair.align import Alignment
 from cache.semantic.english.pair.capitals import another_in_capitals
+from cache.semantic.english.pair.counts import counts_differ
 from cache.semantic.english.pair.order import MEASURES, reordered
 from cache.semantic.english.pair.synonyms import CONTRASTS, IMPLIED, opposite
 from cache.semantic.english.tokens import Kind, Token
@@ -51,10 +53,9 @@ _ALTERNATE: Final = frozenset(
 )
 _ALTERNATE_NEAR: Final[dict[frozenset[str], frozenset[str]]] = {
     frozenset({"for", "of"}): listed(
-        "price cost fee charge deadline date requirement recipe reason time limit rule process procedure symptom"
-        " treatment cure cause rate salary average maximum minimum age size weight length period policy name code"
-        " address password instruction formula command shortcut word term explanation definition example benefit"
-        " advantage disadvantage risk option alternative status version"
+        "price cost fee charge deadline date requirement recipe reason limit rule process procedure symptom"
+        " treatment cause rate salary period policy name code address password"
+        " instruction formula command shortcut explanation definition example option alternative status version"
     ),
     frozenset({"in", "on"}): listed(
         "app website site platform account phone device dashboard page portal mac iphone android pc computer"
@@ -66,7 +67,7 @@ _ALTERNATE_NEAR: Final[dict[frozenset[str], frozenset[str]]] = {
         " bitcoin giftcard mobile klarna invoice"
     ),
     frozenset({"by", "through"}): listed("email phone post mail app website paypal"),
-    frozenset({"by", "on"}): listed("phone train bus bike foot"),
+    frozenset({"by", "on"}): listed("train bus bike foot"),
     frozenset({"over", "by"}): listed("phone email"),
     frozenset({"on", "via"}): listed("phone app website whatsapp email"),
     frozenset({"to", "with"}): listed("speak talk connect chat sync pair link"),
@@ -74,24 +75,28 @@ _ALTERNATE_NEAR: Final[dict[frozenset[str], frozenset[str]]] = {
     frozenset({"in", "into"}): listed("convert translate put insert change turn"),
     frozenset({"in", "to"}): listed("convert translate"),
     frozenset({"from", "of"}): listed("rid copy cut"),
-    frozenset({"on", "for"}): listed(
-        "discount refund offer deal limit fee charge deadline tax sale warranty guarantee"
-    ),
-    frozenset({"on", "of"}): listed("price limit cost effect impact tax rate"),
+    frozenset({"on", "for"}): listed("discount refund limit deadline warranty guarantee"),
+    frozenset({"on", "of"}): listed("price limit"),
     frozenset({"from", "@"}): listed("apply"),
     frozenset({"on", "about"}): listed("advice information tip guidance book article report question"),
-    frozenset({"to", "of"}): listed("change update key answer solution access"),
+    frozenset({"to", "of"}): listed("solution"),
     frozenset({"with", "on"}): listed("help interestrate"),
-    frozenset({"to", "as"}): listed("export save download pdf csv"),
+    frozenset({"to", "as"}): listed("pdf csv"),
     frozenset({"with", "at"}): listed("account"),
-    frozenset({"for", "to"}): listed("limit fee age requirement deadline minimum maximum charge document"),
+    frozenset({"for", "to"}): listed("requirement deadline"),
     frozenset({"on", "to"}): listed("limit restriction"),
 }
 
 
 _OF_FOR: Final = frozenset({"of", "for"})
-_IN_WITHIN: Final = frozenset({"in", "within"})
-"""Of places: in five days is after them."""
+_ON_FOR: Final = frozenset({"on", "for"})
+_NOT_OF_TIMES: Final = frozenset(
+    {frozenset({"in", "within"}), frozenset({"at", "in"}), frozenset({"in", "inside"}), _ON_FOR}
+)
+"""Of times each says another: *in five days* is after them, *at five days* is their age."""
+_CHARGED: Final = listed("card creditcard debitcard account bankaccount bill invoice statement mortgage loan")
+"""What is paid with, and paid for: *a discount on my card* is not *for my card*."""
+_APART: Final = {_ON_FOR: _CHARGED | PEOPLE, _OF_FOR: PEOPLE}
 _NAMING: Final = listed("what who where price")
 _HERE: Final = listed("my our")
 _SERVICES: Final = listed("newsletter app site website service team support store shop api platform product list blog")
@@ -217,6 +222,8 @@ class _Leftover:
                     licences.add(licence)
                 else:
                     rest.append(tokens[at])
+        if counts_differ(_matched(self.found)):
+            return Compared(Finding.OPEN, "content")
         if not rest and _cases_differ(self.found):
             return Compared(Finding.OPEN, "case")
         if not rest and _tenses_differ(self.found):
@@ -332,7 +339,11 @@ def _alternate(found: Alignment, at: int, to: int) -> bool:
     pair = frozenset({found.left[at].lemma, found.right[to].lemma})
     if not _same_place(found, at, to) or (pair == _OF_FOR and at and found.left[at - 1].lemma in MEASURES):
         return False
-    if pair == _IN_WITHIN and any(_is_time(token) for token in found.left[at + 1 : at + 3]):
+    beside = found.left[at + 1 : at + 4]
+    if pair in _NOT_OF_TIMES and any(map(_is_time, beside[:2])):
+        return False
+    apart = _APART.get(pair)
+    if apart is not None and any(token.lemma in apart for token in beside):
         return False
     if pair in _ALTERNATE:
         return True
@@ -343,7 +354,7 @@ def _alternate(found: Alignment, at: int, to: int) -> bool:
 
 
 def _is_time(token: Token) -> bool:
-    return token.kind is Kind.NUMBER or token.lemma in TIMES
+    return token.kind in {Kind.NUMBER, Kind.DATE, Kind.TIME} or token.lemma in TIMES
 
 
 def _same_place(found: Alignment, at: int, to: int) -> bool:
@@ -358,8 +369,12 @@ def _same_place(found: Alignment, at: int, to: int) -> bool:
     )
 
 
+def _matched(found: Alignment) -> list[tuple[Token, Token]]:
+    return [(found.left[at], found.right[to]) for at, to in enumerate(found.partner) if to >= 0]
+
+
 def _cases_differ(found: Alignment) -> bool:
-    pairs = [(found.left[at], found.right[to]) for at, to in enumerate(found.partner) if to >= 0]
+    pairs = _matched(found)
     return any(one.lemma == other.lemma and another_in_capitals(one, other, found.left) for one, other in pairs)
 
 
