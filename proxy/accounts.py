@@ -12,6 +12,7 @@ from proxy.admin import KeyRoutes, UsageRoutes
 from proxy.auth import Auth, PassThrough, VirtualKeys
 from proxy.billing import Bills
 from proxy.config import Config, SubjectLimits
+from proxy.exchange import Exchange
 from proxy.keys.amounts import amounts_in
 from proxy.keys.copy import Copy
 from proxy.keys.declared import declared_key, declared_team
@@ -216,10 +217,20 @@ class Accounts:
             self._metrics,
             self._ledger.add if self._ledger is not None else None,
             expect=self.expect,
+            still=self._still,
             wall=WALL,
             clock=self._clock,
             own=own,
         )
+
+    def _still(self, exchange: Exchange) -> bool:
+        """Whether the key of a session opens yet; it is held to what is now said of it."""
+        table, held = self._table, exchange.key
+        key = table.key(held.id) if table is not None and held is not None else None
+        if key is None or key.refusal(key.digest, WALL()) is not None:
+            return False
+        exchange.key = key
+        return True
 
     @property
     def expect(self) -> Callable[[], object] | None:

@@ -224,6 +224,9 @@ class VirtualKeys:
             )
         if not (key.models or key.endpoints):
             return
+        if exchange.upgrade and route.name == "responses" and not exchange.model and not key.endpoints:
+            # Its events name the model, each of which is looked at.
+            return
         # A path may name another model than the query of an upgrade does.
         for model in {exchange.model or model_in(exchange.path), model_in(exchange.path) or exchange.model}:
             self._permit(key, model, route)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple, final
 
-from proxy.errors import Failure
+from proxy.errors import Failure, Kind
 from proxy.exchange import CacheNote, Exchange, Outcome, header
 from proxy.ledger.row import MICROSECONDS, Row
 from proxy.limiting.bill import NOTHING, Bill
@@ -21,11 +21,16 @@ from proxy.openai.usage import Report, report_of, told, usage_of
 from proxy.routes import HEALTH, Route
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.prices import Prices, Tier, tier_of
+from proxy.telemetry.redact import redacted
 
 __all__ = ["Bills"]
 
 MAX_WORTHS: Final = 4_096
 MAX_NAMED: Final = 1_024
+PACE: Final = 100
+"""Tokens that a model makes a second."""
+TRANSCRIBER: Final = "whisper-1"
+"""Whose use a session tells in seconds, and whom it does not name."""
 MAX_USAGE: Final = 1_024
 """Bytes of a usage object whose price is remembered."""
 MAX_TAGS: Final = 16
@@ -54,6 +59,7 @@ class Bills:
         write: Callable[[Row], object] | None,
         *,
         expect: Callable[[], object] | None = None,
+        still: Callable[[Exchange], bool] = bool,
         wall: Callable[[], float],
         clock: Callable[[], float],
         own: Mapping[str, Prices] = MappingProxyType({}),
@@ -68,6 +74,7 @@ class Bills:
         self.write = write
         """Where a row of the ledger goes, which is told beforehand that it will come."""
         self._expect = expect
+        self._still = still
         self._wall = wall
         self._clock = clock
         self._named: dict[tuple[str, str, str], str] = {}
@@ -162,12 +169,23 @@ class Bills:
         bill = exchange.bill = exchange.bill or Bill()
         exchange.usage = sum_usages(exchange.usage, report.usage)
         worth = self._read(report, _asked(exchange), exchange.upstream)
-        cost, served = worth.cost if worth.used else 0, worth.served
-        bill.so_far = None if cost is None or bill.so_far is None else bill.so_far + cost
-        bill.served = served or bill.served
+        cost = worth.cost
+        if cost is None and worth.used:
+            cost = self.price(TRANSCRIBER, exchange.upstream, worth.used) if worth.used.keys() == {"audio_ms"} else None
+            bill.unpriced = bill.unpriced or cost is None
+        bill.so_far += cost or 0
+        bill.served = worth.served or bill.served
+        bill.pending = 0
+        if exchange.key is not None and not self._still(exchange):
+            refuse(Failure(Kind.INVALID_API_KEY))
         if self.limits is not None:
             used = tokens_of(exchange.usage)
             self.limits.go_on(exchange, bill, used.get("input", 0) + used.get("output", 0), bill.so_far, refuse)
+
+    def came(self, exchange: Exchange, tokens: int) -> None:
+        """Part of an answer of a session, which may be left before it tells what it used."""
+        bill = exchange.bill = exchange.bill or Bill()
+        bill.pending += tokens
 
     # once it is over
 
@@ -187,16 +205,36 @@ class Bills:
         bill = exchange.bill = exchange.bill or Bill()
         if bill.used is None:
             self._work_out(exchange, bill)
-            if bill.lost:
-                bill.cost, bill.estimated = (bill.cost or 0) + bill.lost, True
+            if bill.lost_input or bill.lost_output:
+                self._add_lost(bill)
         return bill
+
+    @staticmethod
+    def _add_lost(bill: Bill) -> None:
+        used = dict(bill.used or NOTHING)
+        for kind, lost in (("input", bill.lost_input), ("output", bill.lost_output)):
+            if lost:
+                used[kind] = used.get(kind, 0) + lost
+        bill.used, bill.estimated = used, True
+        if bill.cost is not None:
+            bill.cost += bill.lost
+
+    def _of_session(self, exchange: Exchange, bill: Bill) -> None:
+        """What was told of its answers, and what came of one that was left."""
+        used, cost = used_of(exchange.usage or {})[0], bill.so_far
+        if bill.pending:
+            left = self.price(_asked(exchange), exchange.upstream, {"output": bill.pending})
+            used["output"] = used.get("output", 0) + bill.pending
+            cost, bill.estimated, bill.unpriced = cost + (left or 0), True, bill.unpriced or left is None
+        bill.used, bill.cost = used, cost if cost or not bill.unpriced else None
+        bill.estimated = bill.estimated or (bill.unpriced and cost > 0)
 
     def _work_out(self, exchange: Exchange, bill: Bill) -> None:
         if not exchange.attempts or not _makes(exchange):
             bill.used = NOTHING
             return
-        if exchange.usage is not None:
-            bill.used, bill.cost = used_of(exchange.usage)[0], bill.so_far
+        if exchange.usage is not None or bill.pending:
+            self._of_session(exchange, bill)
             return
         report = report_of(exchange.usage_text) if exchange.usage_text else None
         if report is not None:
@@ -226,8 +264,12 @@ class Bills:
         if estimated is None:
             return
         output = self._output(exchange, route.name)
-        if _is_unseen(exchange, route):
+        if estimated.stays or _is_unseen(exchange, route):
             output = max(output, estimated.output)
+        elif not exchange.upstream_bytes and not exchange.usage_text:
+            # Of a stream that had not begun as much as was made until it was left, thoughts most of all.
+            seconds = (exchange.upstream_ended_at or exchange.ended_at) - exchange.upstream_started_at
+            output = max(output, min(estimated.output, int(seconds * PACE)))
         used = {"input": estimated.input, "output": output, **estimated.units}
         used = {kind: amount for kind, amount in used.items() if amount}
         if not used:
@@ -307,8 +349,8 @@ class Bills:
             key=exchange.account,
             team=exchange.key.team if exchange.key is not None else "",
             endpoint=route,
-            model=exchange.model,
-            served=bill.served,
+            model=_without_secrets(exchange.model),
+            served=_without_secrets(bill.served),
             upstream=exchange.upstream,
             cache=exchange.note.status._value_ if exchange.note is not None else "",
             used=dict(bill.used or NOTHING),
@@ -332,7 +374,10 @@ def _is_unseen(exchange: Exchange, route: Route) -> bool:
     """
     if route.name == "audio/speech" or (route.name == "responses" and is_pending(exchange.usage_text)):
         return True
-    return exchange.outcome is not Outcome.RELAYED and not (exchange.stream or exchange.event_stream)
+    if exchange.stream or exchange.event_stream:
+        return False
+    # A stored answer may be relayed in the place of one that did not come.
+    return exchange.outcome is not Outcome.RELAYED or not (exchange.usage_text or exchange.upstream_bytes)
 
 
 def _asked(exchange: Exchange) -> str:
@@ -345,6 +390,11 @@ def _makes(exchange: Exchange) -> bool:
     return not (exchange.note is not None and exchange.note.collapsed) and makes(exchange)
 
 
+def _without_secrets(text: str) -> str:
+    """A client's own words may hold its key."""
+    return redacted(text) if "sk-" in text else text
+
+
 def _tags(value: bytes) -> tuple[str, ...]:
-    tags = (tag.strip().decode("latin-1") for tag in value.split(b","))
+    tags = (_without_secrets(tag.strip().decode("latin-1")) for tag in value.split(b","))
     return tuple(dict.fromkeys(tag for tag in tags if tag))[:MAX_TAGS]

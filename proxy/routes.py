@@ -79,7 +79,10 @@ _FAMILIES: Final = {
 _OTHER: Final = Route("other")
 _DOTS: Final = (".", "..")
 _STORED_CHAT: Final = re.compile(r"chat/completions/[^/;]+(/messages)?")
-_SLASHES: Final = re.compile(r"[/\\]+")
+_SLASH: Final = re.compile(r"[/\\]")
+_REST: Final = re.compile(r"[?#\0]")
+_DECODED: Final = 3
+"""As often as a path is decoded on its way through several servers."""
 
 
 def find(method: str, path: str, *, upgrading: bool = False) -> Route:
@@ -101,7 +104,7 @@ def find(method: str, path: str, *, upgrading: bool = False) -> Route:
 
 def _unknown(method: str, rest: str) -> Route:
     """Of what a known path is not, nor another way to write one, which upstreams may take for it."""
-    plain = _SLASHES.sub("/", unquote(rest)).partition(";")[0].strip("/").lower()
+    plain = "/".join(filter(None, _segments(rest))).lower()
     if plain in _KNOWN:
         raise Failure(Kind.UNKNOWN_ROUTE, f"There is no such path here; {PREFIX}{plain} is written in another way.")
     family = rest.partition("/")[0]
@@ -119,6 +122,12 @@ def _refuse_dots(path: str) -> None:
     """A dot segment could climb out of the upstream's base path, also when it is percent-encoded."""
     if "." not in path and "%" not in path:
         return
-    plain = path.lower().replace("%2e", ".").replace("%2f", "/").replace("%5c", "/").replace("\\", "/")
-    if any(segment in _DOTS for segment in plain.split("/")):
+    if any(segment in _DOTS for segment in _segments(path)):
         raise Failure(Kind.INVALID_REQUEST, "The path has a dot segment.")
+
+
+def _segments(path: str) -> list[str]:
+    """As some server might read them: decoded, without what stands behind a semicolon, a question mark or blanks."""
+    for _ in range(_DECODED):
+        path = unquote(path, "latin-1")
+    return [segment.partition(";")[0].strip() for segment in _SLASH.split(_REST.split(path, maxsplit=1)[0])]

@@ -26,6 +26,10 @@ from proxy.upstream.whole_events import is_event_stream
 __all__ = ["Tee", "end_stream"]
 
 ENDINGS: Final = (b"response.completed", b"response.incomplete", b"response.failed", b"error")
+DELTA: Final = 256
+"""Bytes of a session's event in which its type stands."""
+SPOKEN: Final = 3_200
+"""Base64 of sound for a token: 24 kHz and 16 bits, at 20 tokens a second."""
 ERROR: Final = b"error"
 """What stands in every frame that says what went wrong."""
 FIRST: Final = b'"%b"' % BEGINS.encode()
@@ -125,6 +129,8 @@ class Tee:
             report = report_of(message)
             if report is not None:
                 self._bills.go_on(exchange, report, refuse)
+            elif b'.delta"' in message[:DELTA]:
+                self._bills.came(exchange, 1 + len(message) // SPOKEN)
 
         return observe
 

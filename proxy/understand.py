@@ -52,7 +52,7 @@ class Understand:
 
     def body(self, exchange: Exchange, route: Route) -> Coroutine[None, None, bytes | Body]:
         """The body to send. Raises Failure."""
-        if exchange.method == "POST" and route.json_body:
+        if exchange.method == "POST" and (route.json_body or (route.form_body and _is_json(exchange))):
             return self._json(exchange, route)
         return self._other(exchange, route)
 
@@ -63,8 +63,10 @@ class Understand:
             await self._form(exchange)
             if exchange.key is not None and exchange.key.models:
                 return await self._held_form(exchange)
-            # What a key pays depends on the model, which may stand behind the file, and for sound on its length.
-            unseen = exchange.key is not None and (not exchange.model or exchange.body.length is None)
+            # What a key pays depends on the model and the number, which may stand behind the file, and for sound on its
+            # length.
+            seen = exchange.model and exchange.body.length is not None and not route.name.startswith("images/")
+            unseen = exchange.key is not None and not seen
             if (unseen or route.name in self._held) and (form := await self._read_form(exchange)) is not None:
                 return form
         body = exchange.body
@@ -147,6 +149,11 @@ class Understand:
             return body
         exchange.model = exchange.form.model
         return body
+
+
+def _is_json(exchange: Exchange) -> bool:
+    """As pictures may be named by their addresses."""
+    return header(exchange.headers, b"content-type")[:16].lower() == b"application/json"
 
 
 def _query_model(query: bytes) -> str:

@@ -239,14 +239,14 @@ class Trip:
     async def _attempt(self, wanted: Sequence[int]) -> Reply | None:
         """Asks once. None: ask for the whole if nothing is known by now, else for the rest of it. Raises Failure."""
         self._begun = self._keep.wall()
+        self._exchange.acted_on = self._exchange.acted_on and self._used == NO_USAGE  # else its cost is known
         reply = await self._call.send(self._exchange, self._pieces.batch.ask(wanted))
         answer = None
         try:
-            answer = await self._brought(reply, wanted, part=len(wanted) < len(self._pieces.inputs))
+            return (answer := await self._brought(reply, wanted, part=len(wanted) < len(self._pieces.inputs)))
         finally:
             if answer is None:
                 reply.abort()
-        return answer
 
     async def _brought(self, reply: Reply, wanted: Sequence[int], *, part: bool) -> Reply | None:
         if reply.status != 200:

@@ -28,14 +28,18 @@ class Bill:
         "estimate",
         "estimated",
         "lost",
+        "lost_input",
+        "lost_output",
         "paid",
         "paid_tokens",
+        "pending",
         "plan",
         "reserved",
         "saved",
         "served",
         "settled",
         "so_far",
+        "unpriced",
         "upstream",
         "used",
         "warned",
@@ -53,7 +57,8 @@ class Bill:
         it until the end, with what the request itself holds.
         """
         self.lost = 0
-        """What calls may have cost that were given up for another upstream; part of the cost."""
+        """What calls may have cost that were given up for another; part of the cost, as their tokens are of `used`."""
+        self.lost_input = self.lost_output = 0
         self.upstream = ""
         """Whose call was charged for."""
         self.estimate: Estimate | None = None
@@ -69,8 +74,12 @@ class Bill:
         """The upstream did not tell what it used: it was counted here."""
         self.paid = self.paid_tokens = 0
         """Of a session that goes on: what was charged while it did."""
-        self.so_far: int | None = 0
+        self.so_far = 0
         """What the answers of a session have cost together."""
+        self.unpriced = False
+        """But for some, of which that is not known."""
+        self.pending = 0
+        """Tokens that came of an answer of a session which is not over."""
         self.asking = False
         """Whether there is room for more of it."""
         self.settled = False

@@ -11,14 +11,15 @@ from proxy.openai.estimate import (
     AN_IMAGE,
     BYTES,
     MOST,
+    NO_OUTPUT,
     SHORT,
     Estimate,
     Method,
-    Outputs,
     estimate,
     estimate_words,
     quick_to_estimate,
 )
+from proxy.openai.outputs import Outputs
 
 __all__ = ["Measure", "asked_of"]
 
@@ -29,6 +30,9 @@ LARGEST_SOUND: Final = 25 << 20
 MS_PER_HEARD: Final = 100
 MS_PER_SAID: Final = 250
 """Milliseconds of sound for a token of it, and of what is said."""
+MANY: Final = 10
+"""Pictures that may be asked for at once, in an upload that is too large to be looked through."""
+PACKED: Final = b";base64,"
 NO_TOKENS: Final = Estimate(0, 0, capped=True, method=Method.BYTES, units={})
 MAX_MODELS: Final = 1_024
 UPLOADS: Final = ("audio/transcriptions", "audio/translations")
@@ -76,8 +80,9 @@ class Measure:
         if route.name in UPLOADS:
             return _upload(body)
         if route.form_body:
-            expected = self._outputs.expect(exchange.model)
-            return Estimate(AN_IMAGE, expected, False, Method.BYTES, {"images": 1}, more=A_LARGE_IMAGE)
+            number = exchange.form.number if exchange.form is not None else 1 if exchange.key is None else MANY
+            expected, units = self._outputs.expect(exchange.model) * number, {"images": number}
+            return Estimate(AN_IMAGE, expected, False, Method.BYTES, units, number, A_LARGE_IMAGE)
         if not route.json_body or not isinstance(body, bytes):
             return NO_TOKENS
         if not quick_to_estimate(body):
@@ -90,11 +95,13 @@ class Measure:
         return estimate(route.name, body, count, expected)
 
     def roughly(self, exchange: Exchange, body: bytes | Body) -> Estimate:
-        """Without looking into it, for an answer that might not tell."""
+        """Without looking into it, for an answer that might not tell. What is packed in it is not counted."""
         route = exchange.route
         if route is None or exchange.method != "POST" or not route.json_body or not isinstance(body, bytes):
             return NO_TOKENS
-        return Estimate(-(-len(body) // BYTES), 0, capped=False, method=Method.BYTES, units={})
+        output = 0 if route.name in NO_OUTPUT else self._outputs.expect(exchange.model)
+        packed = body.find(PACKED)
+        return Estimate(-(-(len(body) if packed < 0 else packed) // BYTES), output, False, Method.BYTES, {})
 
     def longest(self, estimated: Estimate) -> int:
         """Tokens that the answers may come to of a request that does not bound them."""
@@ -133,6 +140,8 @@ def _upload(body: bytes | Body) -> Estimate:
 def asked_of(estimated: Estimate) -> dict[str, int]:
     """As what was used is told."""
     used = {"input": estimated.input, "output": estimated.output}
+    if estimated.spoken:
+        used["audio_output"] = estimated.output
     if estimated.input and estimated.output and not estimated.units:
         return used
     used.update(estimated.units)

@@ -13,8 +13,7 @@ from collections.abc import Callable, Coroutine
 from typing import Final, final
 
 from limits.grant import Grant, Limiter, Reservation
-from limits.headers import duration
-from limits.policy import NEVER, Demand, Kind, Limit, OnFailure, Store
+from limits.policy import Demand, Limit
 from proxy.errors import Failure
 from proxy.errors import Kind as Error
 from proxy.exchange import Body, Exchange, Outcome
@@ -22,6 +21,7 @@ from proxy.limiting.bill import NOTHING, Bill
 from proxy.limiting.measure import Measure, asked_of
 from proxy.limiting.orders import FREE, MAKING, is_blind
 from proxy.limiting.plan import Plan
+from proxy.limiting.refusals import refusal, unpriced
 from proxy.limiting.terms import Terms, TermsBook
 from proxy.openai.estimate import Estimate
 from proxy.telemetry.money_metrics import MoneyMetrics
@@ -32,16 +32,6 @@ __all__ = ["Limits"]
 Refuse = Callable[[Failure], None]
 Priced = Callable[[str, str, dict[str, int], Tier], int | None]
 
-_WORDS: Final = {
-    Kind.REQUESTS: "requests per minute",
-    Kind.TOKENS: "tokens per minute",
-    Kind.DAILY: "requests per day",
-    Kind.CONCURRENT: "concurrent requests",
-    Kind.SPEND_DAY: "a day",
-    Kind.SPEND_MONTH: "a month",
-    Kind.SPEND: "in all",
-}
-_WHOSE: Final = {"key": "this API key", "team": "this team", "upstream": "this upstream", "global": "this gateway"}
 PROBE: Final = {"input": 1}
 LOOKS: Final = 4
 """At what is left of a budget, while others give back some of it."""
@@ -125,7 +115,7 @@ class Limits:
     def _admit(self, exchange: Exchange, plan: Plan, grant: Grant) -> None:
         self._note(exchange, plan, grant)
         if grant.refused is not None:
-            raise self._refusal(exchange, grant, grant.refused)
+            raise refusal(exchange, grant, grant.refused)
 
     def _note(self, exchange: Exchange, plan: Plan, grant: Grant) -> None:
         bill = exchange.bill = exchange.bill or Bill()
@@ -137,18 +127,18 @@ class Limits:
         bill = exchange.bill
         if bill is None:
             bill = exchange.bill = Bill()
-        if bill.charged is None or bill.charged.refused is not None:
-            bill.upstream = upstream
-            return self._charge(exchange, bill, body, None)
-        if bill.upstream == upstream and not exchange.acted_on:
-            return _nothing()
+        if not exchange.acted_on:
+            if bill.charged is None or bill.charged.refused is not None:
+                bill.upstream = upstream
+                return self._charge(exchange, bill, body, None)
+            if bill.upstream == upstream:
+                return _nothing()
         return self._move(exchange, bill, body, upstream)
 
     async def _move(self, exchange: Exchange, bill: Bill, body: bytes | Body, upstream: str) -> None:
         """What was charged for a call is charged for one of another upstream, or for the next of the same."""
         last, bill.charged, bill.upstream = bill.charged, None, upstream
-        assert last is not None  # noqa: S101  (it was charged)
-        if exchange.acted_on:
+        if exchange.acted_on or last is None:
             # Nobody will tell what it has cost: that is what was expected.
             self._lose(exchange, bill, last)
             await self._charge(exchange, bill, body, None)
@@ -159,13 +149,21 @@ class Limits:
         finally:
             self._limiter.settle(last, (0,) * len(last.demands))
 
-    def _lose(self, exchange: Exchange, bill: Bill, last: Grant) -> None:
+    def _lose(self, exchange: Exchange, bill: Bill, last: Grant | None) -> None:
         estimated, exchange.acted_on = bill.estimate, False
-        tokens = 0 if estimated is None else estimated.input + estimated.output
-        if bill.plan is not None:
-            bill.doubted.append((last, bill.plan.costs((1, 1, tokens, bill.reserved or 0))))
-        if bill.reserved:
-            bill.lost += bill.reserved
+        if estimated is None:
+            return
+        cost = bill.reserved
+        if not cost and estimated.output:
+            # Nothing was reserved where no money is limited.
+            tier = tier_of(estimated.tier) if estimated.tier else STANDARD
+            cost = self._price(exchange.sent_model or exchange.model, exchange.upstream, asked_of(estimated), tier)
+        tokens = estimated.input + estimated.output
+        if bill.plan is not None and last is not None:
+            bill.doubted.append((last, bill.plan.costs((1, 1, tokens, cost or 0))))
+        bill.lost += cost or 0
+        bill.lost_input += estimated.input
+        bill.lost_output += estimated.output
 
     async def _charge(self, exchange: Exchange, bill: Bill, body: bytes | Body, last: Grant | None) -> None:
         upstream = bill.upstream
@@ -193,7 +191,7 @@ class Limits:
         if grant.over or grant.refused is not None:
             self._count(grant)
         if grant.refused is not None:
-            raise self._refusal(exchange, grant, grant.refused)
+            raise refusal(exchange, grant, grant.refused)
 
     async def _rest(self, plan: Plan, grant: Grant, asked: tuple[int, int, int], expected: int) -> Grant:
         """All the money that is left, in the place of the most that it may come to, if that is what is expected."""
@@ -240,6 +238,8 @@ class Limits:
         if expected and (unbounded or estimated.more):
             used["input"] = estimated.input + estimated.more
             used["output"] = self._measure.longest(estimated) if unbounded else estimated.output
+            if estimated.spoken:
+                used["audio_output"] = used["output"]
             most = max(expected, self._price(model, upstream, used, tier) or 0)
         return most
 
@@ -248,11 +248,14 @@ class Limits:
         route = exchange.route
         if route is None or not (exchange.upgrade or route.json_body or route.form_body):
             return 0
+        if exchange.upgrade and not model:
+            # The events of the session name it; the first that has no price ends it.
+            return 0
         return None if self._price(model, upstream, PROBE, STANDARD) is None else 0
 
     def _refuse_what_cannot_be_counted(self, exchange: Exchange, bill: Bill, terms: Terms) -> None:
         key, estimated, blind = exchange.key, bill.estimate, is_blind(exchange)
-        if blind and key is not None and key.max_tokens is not None:
+        if (blind or exchange.upgrade) and key is not None and key.max_tokens is not None:
             message = f"What this asks for can't be told; this API key may ask for {key.max_tokens} tokens a request."
             raise Failure(Error.TOO_MANY_TOKENS, message, account=exchange.account)
         if key is not None and key.max_tokens is not None and estimated is not None:
@@ -268,7 +271,7 @@ class Limits:
         if not (self._refuse_unpriced and terms.budgeted) or exchange.route is None:
             return
         if blind or (bill.reserved is None and exchange.route.name != FREE):
-            raise _unpriced(exchange, "request" if blind else "model")
+            raise unpriced(exchange, "request" if blind else "model")
 
     def _count(self, grant: Grant) -> None:
         for demand in grant.over:
@@ -276,40 +279,14 @@ class Limits:
         if grant.refused is not None:
             self._metrics.refused(grant.refused.limit.subject, grant.refused.limit.kind)
 
-    def _refusal(self, exchange: Exchange, grant: Grant, demand: Demand) -> Failure:
-        limit = demand.limit
-        subject = limit.subject.partition(":")[0]
-        # Another upstream may have room.
-        whose, theirs = _WHOSE[subject], subject == "upstream"
-        if grant.store is Store.DOWN and (limit.on_failure is OnFailure.CLOSED or limit.kind.money):
-            # What others have spent is not known: it is no word on the budget.
-            return Failure(Error.LIMITS_UNAVAILABLE, retry_after=1, account=exchange.account)
-        if limit.kind.money:
-            message = _spent(grant, demand, whose)
-            return Failure(Error.INSUFFICIENT_QUOTA, message, unprocessed=theirs, account=exchange.account)
-        wait = grant.retry_after_ms
-        asked = f", requested {demand.cost}" if limit.kind is Kind.TOKENS else ""
-        again = "This request can never be served." if wait == NEVER else f"Please try again in {duration(wait)}."
-        return Failure(
-            Error.RATE_LIMITED,
-            f"Rate limit reached for {whose} on {_WORDS[limit.kind]}: limit {limit.amount}{asked}. {again}",
-            retry_after=None if wait == NEVER else wait / 1_000,
-            type_="tokens" if limit.kind is Kind.TOKENS else "requests",
-            unprocessed=theirs,
-            account=exchange.account,
-        )
-
-    def go_on(self, exchange: Exchange, bill: Bill, tokens: int, cost: int | None, refuse: Refuse) -> None:
-        """Charges for a session's tokens and cost so far, less what was charged before; None: that is not known.
+    def go_on(self, exchange: Exchange, bill: Bill, tokens: int, cost: int, refuse: Refuse) -> None:
+        """Charges for a session's tokens and cost so far, less what was charged before.
 
         `refuse` is told where there is no room for more; what was used all the same is charged for at the end.
         """
         terms, theirs = self._terms.of(exchange.account, exchange.key), self._terms.of_upstream(exchange.upstream)
-        if cost is None:
-            cost = bill.paid
-            if self._refuse_unpriced and terms.budgeted:
-                refuse(_unpriced(exchange, "model"))
-                return
+        if bill.unpriced and self._refuse_unpriced and terms.budgeted:
+            refuse(unpriced(exchange, "model"))
         limits = terms.spending + theirs.spending
         if not limits or bill.asking:
             return
@@ -326,7 +303,7 @@ class Limits:
             grant = reservation.grant
             self._count(grant)
             if grant.refused is not None:
-                refuse(self._refusal(exchange, grant, grant.refused))
+                refuse(refusal(exchange, grant, grant.refused))
             elif not bill.settled:
                 tokens, cost = used[0] - bill.paid_tokens, used[1] - bill.paid
                 bill.paid_tokens, bill.paid = used
@@ -352,11 +329,11 @@ class Limits:
             return
         used = bill.used or NOTHING
         # Where no price is known but for what was reserved, that is what it has cost.
-        cost = bill.reserved or 0 if bill.cost is None and sent else (bill.cost or 0) - bill.lost
-        tokens = used.get("input", 0) + used.get("output", 0) - bill.paid_tokens
+        cost = (bill.reserved or 0 if sent else 0) if bill.cost is None else bill.cost - bill.lost
+        tokens = used.get("input", 0) + used.get("output", 0) - bill.lost_input - bill.lost_output - bill.paid_tokens
         counts = int(exchange.outcome is not REFUSED)
         self._limiter.settle(grant, bill.plan.costs((counts, int(sent), max(0, tokens), max(0, cost - bill.paid))))
-        if sent and not bill.estimated:
+        if sent and not bill.estimated and not bill.lost:
             self._measure.learn(exchange.model, used, bill.estimate)
 
 
@@ -364,32 +341,7 @@ async def _nothing() -> None:
     pass
 
 
-def _unpriced(exchange: Exchange, what: str) -> Failure:
-    return Failure(
-        Error.INSUFFICIENT_QUOTA,
-        f"The price of this {what} is not known, so that the budget of this API key could not be kept. The gateway's"
-        " operator can set one, or allow it.",
-        param="model" if what == "model" else None,
-        account=exchange.account,
-    )
-
-
 def _left(grant: Grant) -> int:
     """Nano-dollars of the budget that has least."""
     left = [state.remaining for state in grant.states if state.limit.kind.money]
     return min(left, default=0)
-
-
-def _spent(grant: Grant, demand: Demand, whose: str) -> str:
-    limit = demand.limit
-    budget = f"{_usd(limit.amount)} USD {_WORDS[limit.kind]}"
-    left = next((state.remaining for state in grant.states if state.limit is limit), 0)
-    if not left:
-        return f"The budget of {whose} is spent, or held by requests under way: {budget}."
-    return (
-        f"This request may cost {_usd(demand.cost)} USD, and of the budget of {whose}, {budget}, {_usd(left)} are left."
-    )
-
-
-def _usd(nano: int) -> str:
-    return f"{nano / 1e9:.9f}".rstrip("0").rstrip(".")

@@ -9,13 +9,25 @@ the output is what the request allows, or else what its model's answers have com
 import enum
 from collections.abc import Mapping
 from math import ceil, isfinite
-from typing import Any, Final, NamedTuple, final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from proxy.openai.encodings import Counter
 
-__all__ = ["BYTES", "SHORT", "Estimate", "Method", "Outputs", "estimate", "estimate_words", "quick_to_estimate"]
+__all__ = [
+    "AN_IMAGE",
+    "A_LARGE_IMAGE",
+    "BYTES",
+    "MOST",
+    "NO_OUTPUT",
+    "SHORT",
+    "Estimate",
+    "Method",
+    "estimate",
+    "estimate_words",
+    "quick_to_estimate",
+]
 
 QUICK: Final = 16_384
 """Bytes of a body that an event loop may wait for: 0.6 ms of English, 4 ms of letters without a space."""
@@ -82,6 +94,10 @@ class Estimate(NamedTuple):
     """What may go in beside the input that is expected: the request names it, and the upstream alone has it."""
     tier: str = ""
     """The `service_tier` that is asked for."""
+    spoken: bool = False
+    """The output is speech."""
+    stays: bool = False
+    """It is made in the background, whoever leaves."""
 
 
 class _Body(msgspec.Struct, gc=False):
@@ -102,6 +118,9 @@ class _Body(msgspec.Struct, gc=False):
     service_tier: Any = None
     previous_response_id: Any = None
     conversation: Any = None
+    background: Any = None
+    modalities: Any = None
+    web_search_options: msgspec.Raw = _NULL
 
 
 class _Words(msgspec.Struct, gc=False):
@@ -112,6 +131,9 @@ class _Words(msgspec.Struct, gc=False):
     previous_response_id: Any = None
     conversation: Any = None
     prompt: Any = None
+    background: Any = None
+    modalities: Any = None
+    web_search_options: Any = None
     max_completion_tokens: Any = None
     max_output_tokens: Any = None
     max_tokens: Any = None
@@ -131,13 +153,22 @@ class _Content:
         """That it may come to on top."""
 
 
+class _Tool(msgspec.Struct, gc=False):
+    type: str = ""
+
+
 _decode = msgspec.json.Decoder(_Body).decode
+_tools = msgspec.json.Decoder(list[_Tool] | None).decode
 _words = msgspec.json.Decoder(_Words).decode
 _NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _IMAGES: Final = frozenset({"image_url", "input_image", "image"})
 _SOUNDS: Final = frozenset({"input_audio"})
 _FILES: Final = frozenset({"file", "input_file", "document", "video_url", "video", "input_video"})
 _SKIPPED: Final = frozenset({"type", "role", "id", "call_id", "tool_call_id", "tool_use_id", "status", "cache_control"})
+_CLIENTS: Final = frozenset(
+    ["", "function", "custom", "local_shell", "shell", "apply_patch", "computer", "computer_use_preview"]
+)
+"""Tools that the client uses itself."""
 _OPAQUE: Final = frozenset({"encrypted_content", "signature"})
 _RAW_SOUNDS: Final = frozenset({"wav", "pcm16", "pcm"})
 _PACKED: Final = ("JVBER", "UEsDB", "0M8R4")
@@ -163,7 +194,10 @@ def estimate_words(route: str, body: bytes, expected: int) -> Estimate | None:
         asked = _words(body)
     except _NOT_JSON:
         return None
-    if asked.previous_response_id is not None or asked.conversation is not None or asked.prompt is not None:
+    for more in (asked.previous_response_id, asked.conversation, asked.prompt, asked.background, asked.modalities):
+        if more is not None:
+            return None
+    if asked.web_search_options is not None:
         return None
     said = len(asked.messages) + len(asked.input) + len(asked.instructions)
     cap = _cap(route, asked)
@@ -186,8 +220,21 @@ def estimate(route: str, body: bytes, count: Counter | None, expected: int) -> E
     entered, more = _input(asked, count)
     if asked.previous_response_id is not None or asked.conversation is not None or _is_kept(asked.prompt):
         more += A_HISTORY
-    tier = _name(asked.service_tier)
-    return Estimate(entered, output, capped, method, _units(route, asked), answers, min(more, MOST), tier)
+    if asked.web_search_options != _NULL or _brings(asked.tools):
+        more += A_HISTORY
+    spoken = isinstance(asked.modalities, list) and "audio" in asked.modalities
+    stays = asked.background is True
+    tier, more = _name(asked.service_tier), min(more, MOST)
+    return Estimate(entered, output, capped, method, _units(route, asked), answers, more, tier, spoken, stays)
+
+
+def _brings(tools: msgspec.Raw) -> bool:
+    """Whether the upstream itself uses one of these tools, and reads what that brings."""
+    try:
+        kinds = [tool.type for tool in _tools(tools) or ()]
+    except _NOT_JSON:
+        return tools != _NULL
+    return not _CLIENTS.issuperset(kinds)
 
 
 def _is_kept(prompt: object) -> bool:
@@ -287,7 +334,7 @@ def _output(route: str, asked: _Body, expected: int) -> tuple[int, bool, int]:
     cap = _cap(route, asked)
     answers = max(_amount(asked.n), 1)
     if route == "completions":
-        cap = cap or LEGACY_OUTPUT
+        expected = LEGACY_OUTPUT
         answers = max(_amount(asked.best_of), answers) * _prompts(asked.prompt)
     answers = min(answers, MAX_ANSWERS)
     return min((cap or expected) * answers, MOST), bool(cap), answers
@@ -329,40 +376,3 @@ def _amount(value: object) -> int:
     if type(value) is float and isfinite(value):
         value = ceil(value)
     return min(value, MOST) if type(value) is int and value > 0 else 0
-
-
-@final
-class Outputs:
-    """What each model's answers come to: a mean and a mean deviation, learned as TCP does round trips (RFC 6298).
-
-    Expected is the mean and two deviations: of most answers no less. Bounded: a model that has not been heard of for
-    longest is forgotten.
-    """
-
-    def __init__(self, *, first: int = 1_024, models: int = 1_024) -> None:
-        self._first = first
-        self._models = models
-        self._learned: dict[str, tuple[float, float]] = {}
-
-    def __repr__(self) -> str:
-        return f"<Outputs models={len(self._learned)}>"
-
-    def expect(self, model: str) -> int:
-        """Tokens of one answer, at least 1; `first` of a model that is not known."""
-        learned = self._learned.get(model)
-        if learned is None:
-            return self._first
-        mean, deviation = learned
-        return max(int(mean + 2 * deviation + 0.5), 1)
-
-    def learn(self, model: str, output: int) -> None:
-        """`output`: tokens of one answer that came to its own end."""
-        learned = self._learned.pop(model, None)
-        if learned is None:
-            learned = (float(output), output / 2)
-            if len(self._learned) >= self._models:
-                del self._learned[next(iter(self._learned))]
-        else:
-            mean, deviation = learned
-            learned = (mean + (output - mean) / 8, deviation + (abs(output - mean) - deviation) / 4)
-        self._learned[model] = learned

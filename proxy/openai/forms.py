@@ -35,6 +35,9 @@ MAX_HEADERS: Final = 6
 """Of one part. RFC 7578 knows three."""
 MAX_VALUE: Final = 256
 """Bytes of a model's name. A longer one counts all the same."""
+MAX_COUNT: Final = 100
+VALUES: Final = ("model", "n")
+"""Fields whose value is read."""
 SAYS_NOTHING: Final = ("content-type", "application/octet-stream")
 VERSION: Final = b"askonce-form-1"
 
@@ -58,13 +61,15 @@ class Form(NamedTuple):
     """SHA-256."""
     model: str
     """"" where none is named."""
+    number: int = 1
+    """How many are asked for."""
 
 
 class _Part(NamedTuple):
     name: str
     digest: bytes
-    model: str
-    """Of the field that names it."""
+    value: str
+    """Of a field that names the model, or how many are asked for."""
     is_file: bool
 
 
@@ -74,12 +79,13 @@ def read_form(body: bytes, content_type: bytes) -> Form:
         parts = _parts(body, _boundary(content_type))
     except MultipartError as error:
         raise MalformedForm(type(error).__name__) from None
-    models = [part.model for part in parts if part.name == "model"]
-    if len(models) > 1:
-        raise MalformedForm("two models")
+    models, counts = ([part.value for part in parts if part.name == name] for name in VALUES)
+    if len(models) > 1 or len(counts) > 1:
+        raise MalformedForm("two models, or two counts")
     counted = sorted((part for part in parts if part.is_file or part.name not in DENIED), key=_name)
     digest = _digest_of(VERSION, *[piece for part in counted for piece in (part.name.encode(), part.digest)])
-    return Form(digest, models[0] if models else "")
+    count = int(counts[0]) if counts and counts[0].isascii() and counts[0].isdigit() else 1
+    return Form(digest, models[0] if models else "", min(max(count, 1), MAX_COUNT))
 
 
 def _name(part: _Part) -> str:
@@ -135,8 +141,8 @@ def _part(segment: MultipartSegment, content: bytes) -> _Part:
         "\n".join(kept).encode(),
         hashlib.sha256(content).digest(),
     )
-    model = content.decode("utf-8", "replace") if name == "model" and file is None and len(content) <= MAX_VALUE else ""
-    return _Part(name, digest, model, is_file=file is not None)
+    told = name in VALUES and file is None and len(content) <= MAX_VALUE
+    return _Part(name, digest, content.decode("utf-8", "replace") if told else "", is_file=file is not None)
 
 
 def _extension(file: str) -> str:

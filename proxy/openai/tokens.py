@@ -289,6 +289,8 @@ def _fit(tokens: dict[str, int]) -> None:
 
 
 def _count(value: object) -> int:
+    if type(value) is float and value.is_integer():
+        value = int(value)
     return value if type(value) is int and 0 < value <= MAX_COUNT else 0
 
 

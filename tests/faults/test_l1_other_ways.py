@@ -2,13 +2,15 @@
 
 import asyncio
 import dataclasses
+import json
 from collections import Counter
 from typing import Any, Final
 
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.fakes.answers import RESET, SILENCE, Answer, json_answer
+from tests.fakes.answers import RESET, SILENCE, Answer, event_stream, json_answer
 from tests.fakes.asking import herd
 from tests.fakes.budgets import FITTING, RESERVED, left, usd, used_answer
 from tests.fakes.polling import until
@@ -39,7 +41,8 @@ def form(*parts: tuple[str, bytes]) -> bytes:
     [
         *("chat/completion%73", "%63hat/completions", "chat/completions/", "/chat/completions", "chat//completions"),
         *("Chat/Completions", "chat/completions;v=1", "chat%2Fcompletions", "chat\\completions", "response%73"),
-        *("images/generation%73", "images/edits/", "audio/speec%68", "embeddings/"),
+        *("images/generation%73", "images/edits/", "audio/speec%68", "embeddings/", "chat/completions/%20"),
+        *("chat/completions%3Fx", "chat/completions/%00", "chat/%2563ompletions", "chat;x/completions"),
     ],
 )
 async def test_l1_a_path_is_written_in_one_way(start_team: StartTeam, upstream: ScriptedUpstream, path: str) -> None:
@@ -93,13 +96,15 @@ async def test_l1_what_is_looked_at_again_is_for_everybody(start_team: StartTeam
 async def test_l1_pictures_are_made_of_pictures_for_money(start_team: StartTeam, upstream: ScriptedUpstream) -> None:
     """As much is held for each as it may come to, so that a herd of them spends no more than there is."""
     upstream.script(PICTURE)
-    team = await start_team()
+    team = await start_team(prices__models__piecewise__image=0.02)
     member = await team.key(budgets={"usd_in_all": BUDGET})
     body = form(("image", b"\x89PNG" * 50_000), ("prompt", b"a hat"), ("model", b"m"))
     found = Counter(
         answer.status for answer in await herd(team.gateway, 40, body, [*member.headers, *FORM], "/v1/images/edits")
     )
     assert found.keys() == {200, 429}
+    many = form(("image", b"x"), ("model", b"piecewise"), ("n", b"10"))
+    assert (await team.ask(member, many, FORM, target="/v1/images/edits")).error_code == "insufficient_quota"
     spent = float((await team.usage())["total"]["cost_usd"])
     assert spent == pytest.approx(found[200] * 0.00955)
     assert spent <= BUDGET
@@ -156,6 +161,7 @@ async def test_l1_speech_is_counted(start_team: StartTeam, upstream: ScriptedUps
         {"conversation": "c1"},
         {"prompt": {"id": "p1"}},
         {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}]},
+        {"tools": [{"type": "function", "name": "f"}, {"type": "web_search"}]},
     ],
     ids=lambda more: next(iter(more)),
 )
@@ -190,18 +196,101 @@ async def test_l1_the_tier_that_is_asked_for_is_reserved(start_team: StartTeam, 
 
 
 @pytest.mark.parametrize("store", ["alone"])
-@pytest.mark.parametrize("path", ["/realtime", "/realtime?intent=transcription", "/realtime?model=dear", "/responses"])
-async def test_l1_a_session_whose_model_has_no_price_is_not_for_budgets(start_team: StartTeam, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [("/realtime?model=dear", {"budgets": {"usd_in_all": BUDGET}}), ("/responses", {"max_tokens": 9})],
+)
+async def test_l1_a_session_that_can_not_be_bounded_is_not_for_bounded_keys(
+    start_team: StartTeam, path: str, fields: dict[str, Any]
+) -> None:
+    """Its model has no price, or its answers no bound."""
+
     async def respond(_: object) -> None:
         raise AssertionError("nobody is to be asked")
 
     async with realtime_upstream(respond) as url:
         team = await start_team(url)
-        member = await team.key(budgets={"usd_in_all": BUDGET})
+        member = await team.key(**fields)
         with pytest.raises(InvalidStatus) as refused:
             async with session(team.gateway, path, additional_headers=dict(member.headers)):
                 pass
-        assert refused.value.response.status_code == 429
+        assert refused.value.response.status_code in {400, 429}
+
+
+@pytest.mark.parametrize("store", ["alone"])
+async def test_l1_a_session_ends_with_what_has_no_price(start_team: StartTeam) -> None:
+    """Where nobody named the model beforehand; seconds of sound are those of what writes them down, and priced."""
+    told = [
+        {"type": "transcribed", "usage": {"type": "duration", "seconds": 60}},
+        {"type": "response.done", "response": {"model": "m", "usage": {"input_tokens": 1_000}}},
+        {"type": "response.done", "response": {"model": "dear", "usage": {"input_tokens": 1_000}}},
+    ]
+
+    async def respond(server: ServerConnection) -> None:
+        for event in told:
+            await server.send(json.dumps(event))
+        await server.wait_closed()
+
+    async with realtime_upstream(respond) as url:
+        team = await start_team(url)
+        member = await team.key(budgets={"usd_in_all": BUDGET})
+        async with session(team.gateway, "/responses", additional_headers=dict(member.headers)) as client:
+            for _ in told:
+                await client.recv()
+            await client.wait_closed()
+            assert (client.close_code, client.close_reason) == (1008, "insufficient_quota")
+        (row,) = await team.rows(1)
+        assert (row["cost_usd"], row["estimated"]) == ("0.007", True)
+        assert (await left(team, member))["key usd_in_all"] == 50_000_000 - 7_000_000
+
+
+@pytest.mark.parametrize("store", ["alone"])
+async def test_l1_an_answer_of_a_session_that_is_left_is_counted(start_team: StartTeam) -> None:
+    """As far as it came; its last event, which tells what it used, is not waited for."""
+    delta = json.dumps({"type": "response.output_text.delta", "delta": "word"})
+
+    async def respond(server: ServerConnection) -> None:
+        for _ in range(100):
+            await server.send(delta)
+        await server.wait_closed()
+
+    async with realtime_upstream(respond) as url:
+        team = await start_team(url)
+        member = await team.key(budgets={"usd_in_all": BUDGET})
+        async with session(team.gateway, "/realtime?model=m", additional_headers=dict(member.headers)) as client:
+            for _ in range(100):
+                await client.recv()
+        (row,) = await team.rows(1)
+        assert (row["used"], row["cost_usd"], row["estimated"]) == ({"output": 100}, "0.001", True)
+        assert (await left(team, member))["key usd_in_all"] == 49_000_000
+
+
+@pytest.mark.parametrize("store", ["alone"])
+@pytest.mark.parametrize("how", ["revoked", "lowered"])
+async def test_l1_a_session_is_held_to_what_its_key_may_now(start_team: StartTeam, how: str) -> None:
+    """It ends with the next answer."""
+    done = json.dumps({"type": "response.done", "response": {"usage": {"input_tokens": 1_000}}})
+
+    async def respond(server: ServerConnection) -> None:
+        async for _ in server:
+            await server.send(done)
+
+    async with realtime_upstream(respond) as url:
+        team = await start_team(url)
+        member = await team.key(budgets={"usd_in_all": BUDGET})
+        async with session(team.gateway, "/realtime?model=m", additional_headers=dict(member.headers)) as client:
+            await client.send("more")
+            await client.recv()
+            if how == "revoked":
+                await team.revoke(member)
+            else:
+                await team.change(member, budgets={"usd_in_all": 0.001})
+            with pytest.raises(ConnectionClosed):
+                for _ in range(9):
+                    await client.send("more")
+                    await client.recv()
+                    await asyncio.sleep(0.01)
+            assert client.close_code == 1008
 
 
 # who leaves
@@ -279,6 +368,111 @@ async def test_l1_what_was_refused_at_the_second_call_is_not_counted(
     (row,) = await team.rows(1)
     assert (row["cost_usd"], row["attempts"]) == (f"{usd(HELD):.6f}", 1)
     assert (await left(team, member))["key usd_in_all"] == 60_000_000 - HELD
+
+
+@pytest.mark.parametrize("store", ["alone"])
+async def test_l1_a_lost_call_hides_no_unknown_price(start_team: StartTeam, upstream: ScriptedUpstream) -> None:
+    """And what is not known is no price of 0: what was reserved is charged."""
+    upstream.script(RESET, used_answer(9, 7, model="dear"))
+    team = await start_team(
+        cache__enabled=False,
+        limits__unknown_price="allow",
+        retry__attempts=3,
+        retry__on_ambiguous=True,
+        retry__base=0.01,
+    )
+    member = await team.key(budgets={"usd_in_all": 1.0})
+    assert (await team.ask(member, LONG | {"model": "dear"})).status == 200
+    (row,) = await team.rows(1)
+    assert (row["cost_usd"], row["used"]["output"]) == (None, 5_007)
+
+
+@pytest.mark.parametrize("store", ["alone"])
+async def test_l1_a_lost_call_is_in_the_ledger_of_a_key_without_a_budget(
+    start_team: StartTeam, upstream: ScriptedUpstream
+) -> None:
+    upstream.script(RESET, used_answer(9, 7))
+    team = await start_team(cache__enabled=False, retry__attempts=3, retry__on_ambiguous=True, retry__base=0.01)
+    member = await team.key(limits={"requests_per_day": 9})
+    assert (await team.ask(member, FITTING)).status == 200
+    (row,) = await team.rows(1)
+    assert (row["attempts"], row["estimated"], row["used"]["input"]) == (2, True, 18)
+    assert float(row["cost_usd"]) > 2 * usd(RESERVED)
+
+
+@pytest.mark.parametrize("store", ["alone"])
+async def test_l1_a_stale_answer_does_not_pay_for_the_call(start_team: StartTeam, upstream: ScriptedUpstream) -> None:
+    """That did not come in time, in whose place it is given."""
+    upstream.script(used_answer(9, 7), SILENCE)
+    team = await start_team(
+        cache__enabled=True, cache__ttl__chat_completions=0.01, cache__stale_if_error=60.0, timeouts__first_byte=0.3
+    )
+    member = await team.key(budgets={"usd_in_all": 1.0})
+    assert (await team.ask(member, LONG)).status == 200
+    await asyncio.sleep(0.02)  # it is stale then
+    assert (await team.ask(member, LONG)).header(b"x-cache-status") == b"STALE"
+    assert float((await team.rows(2))[-1]["cost_usd"]) == pytest.approx(usd(HELD))
+
+
+@pytest.mark.parametrize("store", ["alone"])
+async def test_l1_what_is_made_in_the_background_is_paid_for(start_team: StartTeam, upstream: ScriptedUpstream) -> None:
+    """Also if it is asked for as a stream, and left."""
+    begun = b'data: {"type":"response.created","response":{"id":"r","status":"queued"}}\n\n'
+    upstream.script(event_stream([begun, asyncio.Event()]))
+    team = await start_team(cache__enabled=False)
+    member = await team.key(budgets={"usd_in_all": 1.0})
+    body = {"model": "m", "input": "hello", "max_output_tokens": 5_000, "background": True, "stream": True}
+    async with team.gateway.client() as client:
+        await client.send(compose("POST", "/v1/responses", body, member.headers))
+        await client.start()
+    (row,) = await team.rows(1)
+    assert (row["used"]["output"], row["estimated"]) == (5_000, True)
+
+
+@pytest.mark.parametrize("store", ["alone"])
+async def test_l1_speech_is_reserved_as_speech(start_team: StartTeam, upstream: ScriptedUpstream) -> None:
+    """Where its price is known; else it is refused."""
+    team = await start_team(prices__models__m__audio_output=1_000.0)
+    member = await team.key(budgets={"usd_in_all": 0.001})
+    spoken = FITTING | {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}}
+    assert (await team.ask(member, spoken)).error_code == "insufficient_quota"
+    assert (await team.ask(member, spoken | {"model": "m-2"})).error_code == "insufficient_quota"
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize("store", ["alone"])
+async def test_l1_a_completion_without_a_bound_has_none(start_team: StartTeam, upstream: ScriptedUpstream) -> None:
+    """Though some upstreams cut it."""
+    team = await start_team()
+    member = await team.key(max_tokens=100)
+    refused = await team.ask(member, {"model": "m", "prompt": "hello"}, target="/v1/completions")
+    assert (refused.status, refused.json()["error"]["param"], upstream.requests) == (400, "max_tokens", [])
+
+
+@pytest.mark.parametrize("store", ["alone"])
+async def test_l1_pictures_by_their_addresses(start_team: StartTeam, upstream: ScriptedUpstream) -> None:
+    """In JSON, whose model is read as in a form."""
+    upstream.script(PICTURE)
+    team = await start_team()
+    member = await team.key(budgets={"usd_in_all": 1.0})
+    body = {"model": "m", "prompt": "a hat", "images": [{"image_url": "https://a.example/b.png"}]}
+    assert (await team.ask(member, body, target="/v1/images/edits")).status == 200
+    (row,) = await team.rows(1)
+    assert (row["model"], row["cost_usd"]) == ("m", "0.00955")
+
+
+@pytest.mark.parametrize("store", ["alone"])
+async def test_l1_numbers_are_numbers(start_team: StartTeam, upstream: ScriptedUpstream) -> None:
+    """Also with a point in them; and no key is in the ledger, wherever its owner writes it."""
+    usage = {"prompt_tokens": 1_000.0, "completion_tokens": 1_000.0, "total_tokens": 2_000.0}
+    upstream.script(json_answer({"id": "c", "object": "chat.completion", "model": "m", "choices": [], "usage": usage}))
+    team = await start_team(limits__unknown_price="allow", cache__enabled=False)
+    member = await team.key()
+    await team.ask(member, FITTING)
+    await team.ask(member, FITTING | {"model": member.secret}, [("x-askonce-cache-tags", member.secret)])
+    first, second = await team.rows(2)
+    assert (first["used"], first["estimated"]) == ({"input": 1_000, "output": 1_000}, False)
+    assert member.secret not in str(second)
 
 
 # what is learned

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.openai.encodings import Encodings, Family
-from proxy.openai.estimate import QUICK, SHORT, Estimate, Method, Outputs, estimate, estimate_words, quick_to_estimate
+from proxy.openai.estimate import QUICK, SHORT, Estimate, Method, estimate, estimate_words, quick_to_estimate
+from proxy.openai.outputs import Outputs
 
 CHAT = "chat/completions"
 LEARNED = 700

@@ -290,7 +290,9 @@ async def test_limits_ledger_and_metrics_say_the_same(calls: list[tuple[int, int
             usage = {"usage": {"prompt_tokens": asked, "completion_tokens": answered}}
             text = TEXT % (b"four" * answered) if sort == "guessed" else msgspec.json.encode(usage)
             exchange = called(usage_text=text)
+            exchange.acted_on = False
             await desk.limits.charge(exchange, b"x" * 80, "test")
+            exchange.acted_on = True
         desk.bills.settle(exchange)
         row(desk, exchange)
     cost = sum(made.cost or 0 for made in desk.rows)

@@ -85,9 +85,12 @@ async def test_until_the_encodings_are_there_text_is_measured() -> None:
 
 
 def test_roughly_is_four_bytes_a_token() -> None:
-    """Of JSON that is posted, without a look into it; of nothing else anything is known."""
+    """Of JSON that is posted, without a look into it, up to what is packed; of nothing else anything is known."""
     measure = Measure(counting=False, expected=10)
-    assert measure.roughly(asking(), b"x" * 401) == Estimate(101, 0, capped=False, method=Method.BYTES, units={})
+    expected = Estimate(101, 10, capped=False, method=Method.BYTES, units={})
+    assert measure.roughly(asking(), b"x" * 401) == expected
+    assert measure.roughly(asking(), b"x" * 401 + b";base64," + b"A" * 9_000) == expected
+    assert measure.roughly(asking(path="/v1/embeddings"), b"x" * 401).output == 0
     assert measure.roughly(asking(), FakeBody(b"x" * 401)) is NO_TOKENS
     assert measure.roughly(asking(method="GET", path="/v1/models"), b"") is NO_TOKENS
     assert measure.roughly(asking(path="/v1/files"), b"x") is NO_TOKENS
