@@ -102,7 +102,7 @@ def test_what_goes_in(prompt: str) -> None:
         (CHAT, {"max_output_tokens": 1, "max_tokens": 100}, 100, True),
         ("responses", {"max_output_tokens": 50, "max_tokens": 1}, 50, True),
         ("responses", {"max_output_tokens": 50}, 50, True),
-        ("completions", {}, 16, True),
+        ("completions", {}, 16, False),
         ("completions", {"max_tokens": 50, "best_of": 4, "n": 2}, 200, True),
         ("completions", {"max_tokens": 50, "prompt": ["a", "b", "c"]}, 150, True),
         ("completions", {"max_tokens": 50, "prompt": [1, 2, 3]}, 50, True),
