@@ -246,7 +246,7 @@ class Outbox:
         return batch
 
     async def _tell(self, batch: _Batch) -> Sequence[_Settlement]:
-        """Those of whose holds Redis knows nothing."""
+        """Those of whose holds Redis knows nothing. What counters that can't be read miss is lost."""
         numbers: dict[str, int] = {}
         words: list[Word] = [self._mark, batch.number, len(batch.charges)]
         for (subject, code, period), cost in batch.charges:
@@ -257,7 +257,11 @@ class Outbox:
         answer = await self._link.script(SETTLE, self._keys([*numbers]), words)
         if not isinstance(answer, list):
             raise ConnectionError("what answers is no Redis")
-        return [batch.settlements[number - 1] for number in answer]
+        charges = len(batch.charges)
+        settlements = batch.settlements
+        missed = [-number for number in answer if number < 0]
+        self._lose(sum(number <= charges or settlements[number - charges - 1].held for number in missed))
+        return [settlements[number - charges - 1] for number in answer if number > 0]
 
     def _done(self, batch: _Batch, unknown: Iterable[_Settlement]) -> None:
         self._batch = None

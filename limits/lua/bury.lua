@@ -2,6 +2,7 @@
 -- an hour, in case that he lives after all.
 -- ARGV, for each: name, how many subjects, which.
 -- Returns how many had ended.
+read_all()
 local buried = 0
 local at = 1
 while at <= #ARGV do

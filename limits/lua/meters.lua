@@ -8,6 +8,7 @@
 -- the subjects' names, for its owner.
 local UNIT = 60000
 local LARGEST = 9007199254740991
+local MOST = 1e18
 local DAY = 86400000
 local MONTHS = 64 * DAY
 local DAYS = 3 * DAY
@@ -74,29 +75,62 @@ local function subject(index)
   local found = subjects[index]
   if not found then
     local key = KEYS[SHARED + index]
-    found = {key = key, said = redis.call('HMGET', key, '1', '2', '3', '4', '5', '6', '7', 'day'), meters = {}}
+    local said = redis.pcall('HMGET', key, '1', '2', '3', '4', '5', '6', '7', 'day')
+    if said.err then
+      -- A key of another type has no meters; of anything else the call dies.
+      if not string.find(said.err, 'WRONGTYPE', 1, true) then
+        redis.call('HLEN', key)
+      end
+      said = nil
+    end
+    found = {key = key, said = said, meters = {}}
     subjects[index] = found
   end
   return found
 end
 
+-- The numbers of a meter; nil, where that is not what a script wrote, which is nothing above MOST.
+local function numbers(text, pattern)
+  local found = {string.match(text, pattern)}
+  for index, word in ipairs(found) do
+    found[index] = tonumber(word)
+    if found[index] > MOST then
+      return nil
+    end
+  end
+  return found[1] and found
+end
+
+-- Nil for what somebody else damaged. It stays as it is, and holds up no other.
 local function meter(of, kind)
   local found = of.meters[kind]
   if found then
     return found
   end
+  if not of.said or kind > SPEND then
+    return nil
+  end
   local text = of.said[kind]
   if not text then
     found = kind <= 2 and {0, now} or {0, period_of(kind), 0, -1}
   elseif kind <= 2 then
-    local missing, at = string.match(text, '(%d+) (%d+)')
-    found = {tonumber(missing), tonumber(at)}
+    found = numbers(text, '^(%d+) (%d+)$')
   else
-    local used, period, used_before, period_before = string.match(text, '(%d+) (%d+) (%d+) (-?%d+)')
-    found = {tonumber(used), tonumber(period), tonumber(used_before), tonumber(period_before)}
+    found = numbers(text, '^(%d+) (%d+) (%d+) (-?%d+)$')
   end
   of.meters[kind] = found
   return found
+end
+
+-- Reads what can fail, so that it does before anything is written: a script does all that it is to do, or nothing.
+local function read_all()
+  redis.call('ZCARD', ENDS)
+  redis.call('HLEN', HOLDS)
+  redis.call('HLEN', LOST)
+  redis.call('ZCARD', FORGOTTEN)
+  for index = 1, #KEYS - SHARED do
+    subject(index)
+  end
 end
 
 local function refill(bucket, rate)
@@ -124,16 +158,21 @@ local function begin(counter, period)
   return 3
 end
 
--- Takes, or gives back if it is negative. `where` is the rate of a bucket, the period of a counter.
+-- Takes, or gives back if it is negative. `where` is the rate of a bucket, the period of a counter. Returns whether
+-- the meter can be read; one that can't is left.
 local function add(of, kind, where, cost)
   local found = meter(of, kind)
+  if not found then
+    return false
+  end
   if kind <= 2 then
     refill(found, where)
     found[1] = math.min(LARGEST, math.max(0, found[1] + cost * UNIT))
   elseif where >= found[2] or where == found[4] then
     local at = begin(found, where)
-    found[at] = math.max(0, found[at] + cost)
+    found[at] = math.min(MOST, math.max(0, found[at] + cost))
   end
+  return true
 end
 
 -- Subject, kind, rate or period, cost of each demand.
@@ -149,18 +188,6 @@ local function apply(record, names, sign)
     if name and kind ~= '0' then
       add(subject(name), tonumber(kind), tonumber(where), sign * cost)
     end
-  end
-end
-
--- As if the hold had never been; `names` as above. Nothing, where it has been given back before.
-local function refund(id, names)
-  local record = redis.call('HGET', HOLDS, id)
-  if record then
-    redis.call('HDEL', HOLDS, id)
-    redis.call('ZREM', ENDS, id)
-    apply(record, names, -1)
-  else
-    redis.call('HDEL', LOST, id)
   end
 end
 

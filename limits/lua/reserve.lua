@@ -4,9 +4,8 @@
 -- amount, burst, cost, "1" in shadow mode. In place of a burst a counter has what the owner has used, or holds, and is
 -- still to tell: where there is a batch, what is not in it and what is.
 -- Returns which demand is refused, or 0, and its wait; for each demand what remains and the time until all of it is
--- there again; and then which demands were over a limit in shadow mode.
-local function wait_for(of, kind, amount, burst, cost)
-  local found = meter(of, kind)
+-- there again; and then which demands were over a limit in shadow mode. Fails where a counter can't be read.
+local function wait_for(found, kind, amount, burst, cost)
   local need = cost == 0 and 1 or cost
   if kind <= 2 then
     refill(found, amount)
@@ -47,16 +46,26 @@ end
 
 local last, FIRST = places(5)
 local WORDS = 6
+local instead, held
 if #last > 0 then
-  refund(ARGV[FIRST], last)
+  instead = ARGV[FIRST]
   FIRST = FIRST + 1
+  -- As if it had never been; nothing, where it has been given back before. It ends below, when nothing can fail.
+  held = redis.call('HGET', HOLDS, instead)
+  if held then
+    apply(held, last, -1)
+  end
 end
 local refused, worst, over, taken = 0, 0, {}, {}
 for at = FIRST, #ARGV, WORDS do
   local index, kind, amount, cost = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), ARGV[at + 4]
   local of, number = subject(index), (at - FIRST) / WORDS + 1
   local burst = unsure and owed(kind, ARGV[at + 3]) or tonumber(ARGV[at + 3])
-  local wait = wait_for(of, kind, amount, burst, tonumber(cost))
+  local found = meter(of, kind)
+  if not found then
+    return redis.error_reply('ERR a counter cannot be read')
+  end
+  local wait = wait_for(found, kind, amount, burst, tonumber(cost))
   if wait == 0 then
     local where = kind <= 2 and amount or period_of(kind)
     add(of, kind, where, tonumber(cost))
@@ -71,10 +80,16 @@ for at = FIRST, #ARGV, WORDS do
   end
 end
 
+if held then
+  redis.call('ZREM', ENDS, instead)
+  redis.call('HDEL', HOLDS, instead)
+elseif instead then
+  redis.call('HDEL', LOST, instead)
+end
 local record = table.concat(taken, ' ')
 if refused == 0 then
-  redis.call('HSET', HOLDS, ARGV[1], record .. '\n' .. ARGV[3])
   redis.call('ZADD', ENDS, now + ARGV[2], ARGV[1])
+  redis.call('HSET', HOLDS, ARGV[1], record .. '\n' .. ARGV[3])
 else
   local same = {}
   for index in pairs(subjects) do

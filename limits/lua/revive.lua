@@ -1,6 +1,7 @@
 -- Life in milliseconds. Holds that were given up for lost take again what they took, also beyond a limit.
 -- ARGV: life, then for each hold: name, how many subjects, which.
 -- Returns how many did.
+read_all()
 local revived = 0
 local at = 2
 while at <= #ARGV do

@@ -3,26 +3,27 @@
 -- number stands in his mark, with the answer.
 -- ARGV: the owner's mark, the batch's number; how many charges, for each subject, kind, period, cost; for each hold:
 -- name, how many subjects, which; how many costs, the costs in the order of its demands.
--- Returns which of the holds are unknown: 1, 2, …
+-- Returns, by their numbers, charges before holds, 1, 2, …: which holds are unknown; and, below zero, of what a part
+-- could not be counted, as the counter can't be read. All else is counted.
 local heard = redis.call('HGET', LOST, ARGV[1])
 if heard and batch_in(heard) >= tonumber(ARGV[2]) then
   local answer = {}
-  for word in string.gmatch(heard, ' (%d+)') do
+  for word in string.gmatch(heard, ' (-?%d+)') do
     answer[#answer + 1] = tonumber(word)
   end
   return answer
 end
--- Who can't be read fails before anything is written.
-for index = 1, #KEYS - SHARED do
-  subject(index)
-end
+read_all()
 local at = 4
-for _ = 1, tonumber(ARGV[3]) do
-  add(subject(tonumber(ARGV[at])), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]))
+local number = tonumber(ARGV[3])
+local exceptions = {}
+for charge = 1, number do
+  local of = subject(tonumber(ARGV[at]))
+  if not add(of, tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])) then
+    exceptions[#exceptions + 1] = -charge
+  end
   at = at + 4
 end
-local unknown = {}
-local number = 0
 while at <= #ARGV do
   local id = ARGV[at]
   number = number + 1
@@ -37,25 +38,28 @@ while at <= #ARGV do
     redis.call('HDEL', LOST, id)
   end
   if not record then
-    unknown[#unknown + 1] = number
+    exceptions[#exceptions + 1] = number
   else
-    local each = costs
+    local each, whole = costs, true
     for index, kind, where, cost in parts(record) do
       each, kind, cost = each + 1, tonumber(kind), live and tonumber(cost) or 0
       local used = kind == CONCURRENT and 0 or tonumber(ARGV[each])
       local name = names[tonumber(index)]
       -- A record that somebody else damaged must not hold up those of others.
       if name and used and kind ~= 0 and used ~= cost then
-        add(subject(name), kind, tonumber(where), used - cost)
+        whole = add(subject(name), kind, tonumber(where), used - cost) and whole
       end
+    end
+    if not whole then
+      exceptions[#exceptions + 1] = -number
     end
   end
   at = costs + 1 + tonumber(ARGV[costs])
 end
-local said = #unknown == 0 and ARGV[2] or ARGV[2] .. ' ' .. table.concat(unknown, ' ')
+local said = #exceptions == 0 and ARGV[2] or ARGV[2] .. ' ' .. table.concat(exceptions, ' ')
 redis.call('HSET', LOST, ARGV[1], said)
 if not heard then
   redis.call('ZADD', FORGOTTEN, now + MONTHS, ARGV[1])
 end
 save_all()
-return unknown
+return exceptions
