@@ -89,19 +89,7 @@ local function subject(index)
   return found
 end
 
--- The numbers of a meter; nil, where that is not what a script wrote, which is nothing above MOST.
-local function numbers(text, pattern)
-  local found = {string.match(text, pattern)}
-  for index, word in ipairs(found) do
-    found[index] = tonumber(word)
-    if found[index] > MOST then
-      return nil
-    end
-  end
-  return found[1] and found
-end
-
--- Nil for what somebody else damaged. It stays as it is, and holds up no other.
+-- Nil for what no script wrote, as nothing above MOST is. It stays as it is, and holds up no other.
 local function meter(of, kind)
   local found = of.meters[kind]
   if found then
@@ -114,9 +102,14 @@ local function meter(of, kind)
   if not text then
     found = kind <= 2 and {0, now} or {0, period_of(kind), 0, -1}
   elseif kind <= 2 then
-    found = numbers(text, '^(%d+) (%d+)$')
+    local missing, at = string.match(text, '^(%d+) (%d+)$')
+    found = missing and {tonumber(missing), tonumber(at)}
   else
-    found = numbers(text, '^(%d+) (%d+) (%d+) (-?%d+)$')
+    local used, period, used_before, period_before = string.match(text, '^(%d+) (%d+) (%d+) (-?%d+)$')
+    found = used and {tonumber(used), tonumber(period), tonumber(used_before), tonumber(period_before)}
+  end
+  if not found or math.max(unpack(found)) > MOST then
+    return nil
   end
   of.meters[kind] = found
   return found

@@ -13,7 +13,14 @@ if heard and batch_in(heard) >= tonumber(ARGV[2]) then
   end
   return answer
 end
-read_all()
+-- What can fail does so before anything else is written.
+redis.call('ZCARD', ENDS)
+if not heard then
+  redis.call('ZADD', FORGOTTEN, now + MONTHS, ARGV[1])
+end
+for index = 1, #KEYS - SHARED do
+  subject(index)
+end
 local at = 4
 local number = tonumber(ARGV[3])
 local exceptions = {}
@@ -58,8 +65,5 @@ while at <= #ARGV do
 end
 local said = #exceptions == 0 and ARGV[2] or ARGV[2] .. ' ' .. table.concat(exceptions, ' ')
 redis.call('HSET', LOST, ARGV[1], said)
-if not heard then
-  redis.call('ZADD', FORGOTTEN, now + MONTHS, ARGV[1])
-end
 save_all()
 return exceptions

@@ -97,7 +97,7 @@ async def settle_all(
             grants.append((await limiter.reserve(asked), [cost] * len(counters)))
             for subject, kind in counters:
                 expected[subject, kind] += 0 if kind is Kind.CONCURRENT else cost
-            if alone:
+            if alone and cost:
                 limiter._outbox.charge(
                     [
                         ((f"key:{subject}", kind.code, limiter._owed.periods()[kind.code]), cost)
@@ -108,6 +108,7 @@ async def settle_all(
                     expected[subject, kind] += cost
         await told(limiter)
         bad = damage(server, damaged)
+        assert {(given(grant), grant.store) for grant, _ in grants} == {(True, Store.UP)}
         for grant, costs in grants:
             limiter.settle(grant, costs)
         async with asyncio.timeout(5.0):
