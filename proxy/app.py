@@ -356,7 +356,7 @@ def _client_limits(config: Config) -> ClientLimits:
         body=timeouts.body,
         keepalive=timeouts.keepalive,
         write=timeouts.client_write,
-        tunnel=TunnelLimits(realtime.ping_interval, realtime.ping_timeout, realtime.max_frame_bytes),
+        tunnel=TunnelLimits(realtime.ping_interval, realtime.ping_timeout, realtime.max_frame_bytes, timeouts.body),
     )
 
 

@@ -71,7 +71,6 @@ class FrameObserver:
         "_text",
         "breach",
         "closing",
-        "message_end",
     )
 
     def __init__(self, *, masked: bool, max_frame: int, text: Callable[[bytes], None] | None = None) -> None:
@@ -89,8 +88,6 @@ class FrameObserver:
         self._close = b""
         self.closing: Closing | None = None
         self.breach: Breach | None = None
-        self.message_end = 0
-        """Where in what was passed on the last message has ended, for who sets it to 0 before."""
 
     def __repr__(self) -> str:
         if self.breach is not None:
@@ -105,11 +102,6 @@ class FrameObserver:
     def between_frames(self) -> bool:
         """No frame has been passed on in part only."""
         return not self._left
-
-    @property
-    def in_message(self) -> bool:
-        """One has begun and is not whole."""
-        return bool(self._message)
 
     @property
     def ended(self) -> bool:
@@ -193,7 +185,7 @@ class FrameObserver:
             if self._said is not None:
                 self._listen(data, at, end)
             if not self._left and self._final:
-                self._message, self.message_end = 0, end
+                self._message = 0
         elif self._opcode == Opcode.CLOSE:
             self._close += data[at:end]
             if not self._left:

@@ -9,7 +9,7 @@ Close codes of the gateway's own: to the client 1011 when the upstream vanished,
 when the client did; 1011 to both when one fell silent or does not read (1013 would tell the client
 that the service is overloaded, of which one stuck session is no evidence); 1002 and 1009 to both
 for a frame that breaks the protocol or the limit; 1012 and 1001 when the gateway goes down, 1008
-and 1001 when a budget is spent, or a client asks for what it may not have.
+and 1001 when a budget is spent, or a client asks for what it may not have or does not say all of it.
 """
 
 import asyncio
@@ -37,11 +37,12 @@ FLUSH_LIMIT = 10.0
 
 @dataclass(frozen=True, slots=True)
 class TunnelLimits:
-    """Seconds, and bytes of one frame's payload."""
+    """Seconds, and bytes of one frame's payload. `message_timeout` is for a message that is held until it is whole."""
 
     ping_interval: float
     ping_timeout: float
     max_frame_bytes: int
+    message_timeout: float
 
 
 @final
@@ -122,6 +123,8 @@ class Pipe:
         self.held_back = False
         self.heard_at = self.peer.heard_at = self._tunnel.clock()
         self.peer.pinged_at = inf
+        if isinstance(self.observer, FrameScreen):
+            self.observer.restart(self.heard_at)
         if not self.gone:
             self.end.resume()
 
@@ -218,7 +221,8 @@ class Tunnel:
         if observe is not None:
             said = FrameObserver(masked=True, max_frame=largest)
             if screen is not None:
-                said = FrameScreen(screen, self._refuse, max_frame=largest)
+                seconds = limits.message_timeout
+                said = FrameScreen(screen, self._refuse, self._due, clock, seconds, max_frame=largest)
             told = FrameObserver(masked=False, max_frame=largest, text=lambda text: observe(text, self._refuse))
         self.clock = clock
         self.deadline = inf
@@ -272,6 +276,11 @@ class Tunnel:
         codes = CloseCode.POLICY_VIOLATION, CloseCode.GOING_AWAY
         asyncio.get_running_loop().call_soon(self._end, failure, *codes, failure.kind.value)
 
+    def _due(self, then: float) -> None:
+        """A message of the client's is held, which is to be whole by then."""
+        if self._closing_since == inf:
+            self.deadline = min(self.deadline, then)
+
     def cut(self) -> None:
         """The gateway ends it."""
         self._end(None, CloseCode.SERVICE_RESTART, CloseCode.GOING_AWAY, "gateway shuts down")
@@ -324,6 +333,8 @@ class Tunnel:
                 if pipe.pinged_at == inf and pipe.heard_at + self._limits.ping_interval <= now:
                     pipe.ping()
                 self.deadline = min(self.deadline, self._next_look(pipe, now))
+                if isinstance(pipe.observer, FrameScreen):
+                    self.deadline = min(self.deadline, pipe.observer.wait(now))
 
     def _next_look(self, pipe: Pipe, now: float) -> float:
         if pipe.pinged_at != inf:

@@ -1,6 +1,7 @@
 """Where the values stand in the text of a JSON object or array, so that one is replaced and no other byte. Sans-IO."""
 
 import re
+from math import inf
 from typing import NamedTuple, final
 
 import msgspec
@@ -24,12 +25,14 @@ class Span(NamedTuple):
     end: int
 
 
-def members(text: bytes) -> dict[str, Span]:
-    """The values of an object's members, as they come. Raises NotPlain."""
+def members(text: bytes, most: float = inf) -> dict[str, Span]:
+    """The values of an object's members, as they come. Raises NotPlain, also of one that has more than `most`."""
     try:
         found = _object.decode(text)
     except _NOT_JSON:
         raise NotPlain("not an object") from None
+    if len(found) > most:
+        raise NotPlain("too many members")
     spans = {}
     place = text.index(b"{") + 1
     for name, value in found.items():

@@ -8,9 +8,19 @@ from typing import Any, Final, NamedTuple, final
 
 import msgspec
 
-from proxy.openai.members import NotPlain, members
+from proxy.openai.members import NotPlain, Span, members
 
-__all__ = ["Ambiguous", "Asked", "Inflated", "InvalidJson", "form_model", "inflate", "models_beside", "read_json"]
+__all__ = [
+    "Ambiguous",
+    "Asked",
+    "Inflated",
+    "InvalidJson",
+    "form_model",
+    "inflate",
+    "models_among",
+    "models_beside",
+    "read_json",
+]
 
 MAX_MODEL = 256
 PART_HEAD = 1_024
@@ -71,12 +81,21 @@ def models_beside(body: bytes) -> list[str]:
     twice parsers take the first or the last, and some take `Model` for it.
     """
     try:
-        names = [(name, name.casefold(), span) for name, span in members(body).items()]
+        found = members(body)
+    except NotPlain as error:
+        raise Ambiguous(str(error)) from None
+    return models_among(body, found)
+
+
+def models_among(body: bytes, found: dict[str, Span]) -> list[str]:
+    """As `models_beside`, of an object whose members have been found."""
+    try:
+        names = [(name, name.casefold(), span) for name, span in found.items()]
         if any(meant == "model" != name for name, meant, _ in names):
             raise Ambiguous("the model's name in another case")
         lists = [_decode_strings(body[span.start : span.end]) for _, meant, span in names if meant == "models"]
         others = [msgspec.json.decode(body[span.start : span.end]) for _, meant, span in names if meant in FALLBACKS]
-    except (NotPlain, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Ambiguous(str(error)) from None
     return [model[:MAX_MODEL] for each in [*lists, _strings_in(others)] for model in each]
 

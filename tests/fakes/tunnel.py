@@ -14,7 +14,7 @@ from tests.fakes.clock import Clock
 
 __all__ = ["LIMITS", "Rig", "Side", "Wire"]
 
-LIMITS = TunnelLimits(ping_interval=20, ping_timeout=10, max_frame_bytes=1 << 20)
+LIMITS = TunnelLimits(ping_interval=20, ping_timeout=10, max_frame_bytes=1 << 20, message_timeout=30)
 
 
 class Wire(asyncio.Transport):

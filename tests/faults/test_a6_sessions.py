@@ -8,7 +8,9 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
 
+from proxy.http1.screen import MAX_FRAMES
 from tests.fakes.realtime import realtime_upstream, session
 from tests.fakes.team import Member, StartTeam, Team
 
@@ -85,6 +87,56 @@ async def test_a6_what_cannot_be_read(start_team: StartTeam, message: str | byte
             await client.send(message)
             assert await client.recv() == "ok"
         assert heard.messages == [message]
+
+
+def frame(opcode: Opcode, payload: bytes = b"", *, fin: bool = False) -> bytes:
+    return Frame(opcode, payload, fin=fin).serialize(mask=True)
+
+
+@pytest.mark.parametrize("store", ["alone"])
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (frame(Opcode.TEXT, b"{") + frame(Opcode.CONT) * MAX_FRAMES, "request_too_large"),
+        (frame(Opcode.TEXT, b"{%b}" % b",".join(b'"%x":{}' % i for i in range(2_000)), fin=True), "invalid_request"),
+        (frame(Opcode.TEXT, b"{"), "request_timeout"),
+    ],
+    ids=["frames", "members", "unfinished"],
+)
+async def test_a6_what_would_take_too_long(start_team: StartTeam, said: bytes, reason: str) -> None:
+    """To read, or to come, ends the session, and is never heard upstream."""
+    heard = Heard()
+    async with realtime_upstream(heard) as url:
+        team = await start_team(url, timeouts__body=0.2)
+        alice = await team.key(models=[SMALL])
+        async with asking(team, alice) as client:
+            client.transport.write(said)
+            await refused(client, reason)
+        assert heard.messages == []
+        (row,) = await team.rows(1)
+        assert row["error"] == reason
+
+
+@pytest.mark.parametrize("store", ["alone"])
+async def test_a6_an_upstream_that_pings(start_team: StartTeam) -> None:
+    """Is answered while a client is in the middle of a message."""
+    ponged = asyncio.Event()
+
+    async def serve(server: ServerConnection) -> None:
+        assert await server.recv() == "{}"
+        await (await server.ping())
+        ponged.set()
+        assert await server.recv() == '{"type":"x"}'
+        await server.send("ok")
+
+    async with realtime_upstream(serve) as url:
+        team = await start_team(url)
+        alice = await team.key(models=[SMALL])
+        async with asking(team, alice) as client, asyncio.timeout(5.0):
+            client.transport.write(frame(Opcode.TEXT, b"{}", fin=True) + frame(Opcode.TEXT, b'{"type"'))
+            await ponged.wait()
+            client.transport.write(frame(Opcode.CONT, b':"x"}', fin=True))
+            assert await client.recv() == "ok"
 
 
 @pytest.mark.parametrize("store", ["alone"])

@@ -2,22 +2,27 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from itertools import pairwise
+from math import inf
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.protocol import SERVER, Protocol
+from websockets.utils import apply_mask
 
 from proxy.errors import Failure, Kind
 from proxy.http1 import screen as screens
 from proxy.http1.frames import Breach, ping_frame
-from proxy.http1.screen import FrameScreen
-from tests.fakes.tunnel import Rig
+from proxy.http1.screen import PACE, FrameScreen
+from tests.fakes.clock import Clock
+from tests.fakes.tunnel import LIMITS, Rig
 
 LARGEST = 1 << 16
 BAD = b"bad"
+PING = 0x89
 
 
 def objects(message: bytes) -> Failure | None:
@@ -30,7 +35,9 @@ class Said:
     def __init__(self) -> None:
         self.passed = b""
         self.refused: list[Kind] = []
-        self.screen = FrameScreen(objects, lambda failure: self.refused.append(failure.kind), max_frame=LARGEST)
+        self.due: list[float] = []
+        refuse = lambda failure: self.refused.append(failure.kind)  # noqa: E731
+        self.screen = FrameScreen(objects, refuse, self.due.append, Clock(), 30, max_frame=LARGEST)
 
     def feed(self, data: bytes) -> "Said":
         passed, boundary = self.screen.feed(data)
@@ -54,16 +61,21 @@ def frame(opcode: Opcode, payload: bytes = b"", *, fin: bool = True) -> bytes:
 
 
 @st.composite
-def messages(draw: st.DrawFn) -> list[tuple[bytes, bool]]:
-    """Frames of messages, and whether each is the last of its message, or none's."""
-    result: list[tuple[bytes, bool]] = []
+def messages(draw: st.DrawFn) -> list[list[bytes]]:
+    """Of each its frames, with pings between them."""
+    result: list[list[bytes]] = []
     for _ in range(draw(st.integers(0, 4))):
         parts = draw(st.lists(st.sampled_from([b"", b"{}", b"x" * 126, b"y" * 7_000]), min_size=1, max_size=3))
+        result.append([])
         for i, part in enumerate(parts):
-            result += draw(st.sampled_from([[], [(ping_frame(mask=True), i == 0)]]))
-            last = i == len(parts) - 1
-            result.append((frame(Opcode.CONT if i else Opcode.TEXT, part, fin=last), last))
+            result[-1] += draw(st.sampled_from([[], [ping_frame(mask=True)]]))
+            result[-1].append(frame(Opcode.CONT if i else Opcode.TEXT, part, fin=i == len(parts) - 1))
     return result
+
+
+def gone_on(sequence: list[list[bytes]]) -> bytes:
+    """The pings of each message before it."""
+    return b"".join(each for frames in sequence for each in sorted(frames, key=lambda frame: frame[0] != PING))
 
 
 splits = st.lists(st.integers(0, 1 << 16), max_size=20)
@@ -71,33 +83,35 @@ splits = st.lists(st.integers(0, 1 << 16), max_size=20)
 
 @given(messages(), splits, st.booleans())
 def test_what_nobody_objects_to_goes_on_as_it_came(
-    sequence: list[tuple[bytes, bool]], cuts: list[int], closed: bool  # noqa: FBT001
+    sequence: list[list[bytes]], cuts: list[int], closed: bool  # noqa: FBT001
 ) -> None:  # fmt: skip
-    """Every byte of it, in order; at any time whole frames."""
-    data = b"".join(each for each, _ in sequence) + (frame(Opcode.CLOSE, b"\x03\xe8") if closed else b"")
+    """Every byte of it, messages in order, control frames before the message that they interrupt; at any time whole
+    frames.
+    """
+    close = frame(Opcode.CLOSE, b"\x03\xe8") if closed else b""
+    data = b"".join(each for frames in sequence for each in frames) + close
     said = Said()
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     for start, end in pairwise(edges):
         said.feed(data[start:end])
         assert said.frames is not None
-        assert data.startswith(said.passed)
-    assert (said.passed, said.refused) == (data, [])
+        assert (gone_on(sequence) + close).startswith(said.passed)
+    assert (said.passed, said.refused) == (gone_on(sequence) + close, [])
     assert said.screen.ended is closed
 
 
 @given(messages(), messages(), splits)
 def test_nothing_of_what_is_refused_goes_on(
-    before: list[tuple[bytes, bool]], behind: list[tuple[bytes, bool]], cuts: list[int]
+    before: list[list[bytes]], behind: list[list[bytes]], cuts: list[int]
 ) -> None:
     """Nor anything behind it, however the message came; the session is ended once."""
-    good = b"".join(each for each, _ in before)
-    bad = frame(Opcode.TEXT, b"b", fin=False) + ping_frame(mask=True) + frame(Opcode.CONT, b"ad")
-    data = good + bad + b"".join(each for each, _ in behind)
+    bad = [frame(Opcode.TEXT, b"b", fin=False), ping_frame(mask=True), frame(Opcode.CONT, b"ad")]
+    data = b"".join(each for frames in [*before, bad, *behind] for each in frames)
     said = Said()
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     for start, end in pairwise(edges):
         said.feed(data[start:end])
-    assert good.startswith(said.passed)
+    assert (gone_on(before) + bad[1]).startswith(said.passed)
     assert said.frames is not None
     assert said.refused == [Kind.MODEL_NOT_FOUND]
 
@@ -120,9 +134,62 @@ def test_what_cannot_be_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
     assert (said.passed, said.refused) == (b"", [Kind.INVALID_REQUEST])
     said = Said()
     for _ in range(20):
-        said.feed(frame(Opcode.CONT if said.screen._held or said.refused else Opcode.TEXT, b"x" * 100, fin=False))
+        said.feed(frame(Opcode.CONT if said.screen.held or said.refused else Opcode.TEXT, b"x" * 100, fin=False))
     assert (said.passed, said.refused) == (b"", [Kind.REQUEST_TOO_LARGE])
     assert "refused 0 held" in repr(said.screen)
+
+
+def test_a_control_frame_does_not_wait_for_the_message_around_it() -> None:
+    """An upstream that pings is answered while a long message comes."""
+    pong = frame(Opcode.PONG, b"x")
+    said = Said().feed(frame(Opcode.TEXT, b"o", fin=False) + pong[:3])
+    assert said.passed == b""
+    said.feed(pong[3:])
+    assert said.passed == pong
+    last = frame(Opcode.CONT, b"ne")
+    said.feed(last)
+    assert [each.data for each in said.frames] == [b"x", b"o", b"ne"]
+
+
+def test_a_message_of_many_frames_is_refused_before_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty ones too; one of as many as are allowed is read in one piece."""
+    read: list[int] = []
+    monkeypatch.setattr(screens, "MAX_FRAMES", 100)
+
+    def counted(data: bytes, mask: bytes) -> bytes:
+        read.append(len(data))
+        return apply_mask(data, mask)
+
+    monkeypatch.setattr(screens, "apply_mask", counted)
+    first, more, last = frame(Opcode.TEXT, b"{", fin=False), frame(Opcode.CONT, fin=False), frame(Opcode.CONT, b"}")
+    said = Said().feed(first + more * 98 + last)
+    assert len(said.frames) == len(read) == 100
+    said.feed(first + more * 99)
+    assert said.refused == []
+    said.feed(more)
+    assert said.refused == [Kind.REQUEST_TOO_LARGE]
+    assert (len(read), said.screen.held) == (100, 0)
+
+
+def test_each_message_that_is_held_has_its_own_deadline() -> None:
+    """Also one that begins in the same piece in which another ends, and behind a time of not being read."""
+    said = Said()
+    said.screen.restart(1_000)
+    said.feed(frame(Opcode.TEXT, b"{", fin=False)).feed(frame(Opcode.CONT, fin=False))
+    assert said.due == [1_030]
+    said.feed(frame(Opcode.CONT, b"}") + frame(Opcode.TEXT, b"{", fin=False))
+    assert said.due == [1_030] * 2
+    said.feed(frame(Opcode.CONT, b"}") + frame(Opcode.TEXT, b"{}") + ping_frame(mask=True)[:3])
+    assert said.due == [1_030] * 2
+    assert said.screen.wait(2_000) == inf
+
+
+def test_a_frame_that_is_too_much_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its header says so."""
+    monkeypatch.setattr(screens, "MESSAGE_LIMIT", 1_000)
+    said = Said().feed(frame(Opcode.TEXT, b"x" * 1_000)[:8])
+    assert (said.refused, said.screen.held) == ([Kind.REQUEST_TOO_LARGE], 0)
+    assert Said().feed(frame(Opcode.BINARY, b"x")[:6]).refused == [Kind.INVALID_REQUEST]
 
 
 def test_a_breach_is_one_still() -> None:
@@ -132,10 +199,11 @@ def test_a_breach_is_one_still() -> None:
 
 
 def test_a_close_inside_a_message_goes_on() -> None:
-    """The message never will be whole."""
-    data = frame(Opcode.TEXT, b"{", fin=False) + frame(Opcode.CLOSE, Close(1000, "").serialize())
-    said = Said().feed(data)
-    assert said.passed == data
+    """Without the message, which never will be whole, and nobody has read."""
+    close = frame(Opcode.CLOSE, Close(1000, "").serialize())
+    said = Said().feed(frame(Opcode.TEXT, b"{", fin=False) + close)
+    assert said.passed == close
+    assert said.screen.held == 0
     assert said.screen.closing is not None
 
 
@@ -154,3 +222,49 @@ async def test_a_session_ends_before_its_upstream_hears_of_it() -> None:
     rig.settle()
     assert rig.over()
     assert rig.failure is Kind.MODEL_NOT_FOUND
+
+
+async def answered(rig: Rig, seconds: float) -> Kind | None:
+    """Both ends answer pings for so long; why the session ended meanwhile."""
+    for _ in range(10):
+        rig.wait(seconds / 10)
+        await asyncio.sleep(0)
+        rig.client.send(Opcode.PONG)
+        rig.upstream.send(Opcode.PONG)
+    return rig.failure
+
+
+async def test_a_message_that_does_not_become_whole_ends_the_session() -> None:
+    """Though its client answers pings all the while; one that did, in time, is forgotten."""
+    rig = Rig(screen=objects, limits=replace(LIMITS, ping_interval=100))
+    rig.client.pipe.pause()
+    rig.client.pipe.resume()
+    rig.client.send(Opcode.TEXT, b"{", fin=False)
+    assert await answered(rig, LIMITS.message_timeout - 1) is None
+    rig.client.send(Opcode.CONT, b"}")
+    rig.client.send(Opcode.TEXT, b"{", fin=False)
+    assert await answered(rig, LIMITS.message_timeout - 1) is None
+    assert await answered(rig, 2) is Kind.REQUEST_TIMEOUT
+    assert (rig.client.close_code, rig.upstream.close_code) == (CloseCode.POLICY_VIOLATION, CloseCode.GOING_AWAY)
+
+
+async def test_a_message_that_is_whole_is_waited_for_no_longer() -> None:
+    """Nor are those that came whole."""
+    rig = Rig(screen=objects)
+    rig.client.send(Opcode.TEXT, b"{", fin=False)
+    rig.client.send(Opcode.CONT, b"}")
+    rig.client.send(Opcode.TEXT, b"{}")
+    rig.client.pipe.pause()
+    rig.client.pipe.resume()
+    assert await answered(rig, 3 * LIMITS.message_timeout) is None
+
+
+async def test_a_long_message_has_longer() -> None:
+    """By its size, and by the time in which its client is not read."""
+    rig = Rig(screen=objects)
+    rig.client.send(Opcode.TEXT, bytes(10 * PACE), fin=False)
+    rig.client.pipe.pause()
+    assert await answered(rig, 100) is None
+    rig.client.pipe.resume()
+    assert await answered(rig, LIMITS.message_timeout + 9) is None
+    assert await answered(rig, 2) is Kind.REQUEST_TIMEOUT

@@ -1,12 +1,13 @@
 """Who is silent, and who only seems so, on a clock that is moved by hand."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from websockets.frames import CloseCode, Opcode
 
 from proxy.errors import Kind
-from proxy.http1.tunnel import FLUSH_LIMIT, GRACE, TunnelLimits
+from proxy.http1.tunnel import FLUSH_LIMIT, GRACE
 from tests.fakes.tunnel import LIMITS, Rig
 
 
@@ -44,7 +45,7 @@ def test_an_unanswered_ping_ends_the_session_with_1011(rig: Rig, silent: int, ki
 
 def test_a_short_ping_time_out_does_not_shorten_the_close() -> None:
     """The side that did answer has the whole grace for its close frame."""
-    rig = Rig(limits=TunnelLimits(ping_interval=20, ping_timeout=0.5, max_frame_bytes=100))
+    rig = Rig(limits=replace(LIMITS, ping_timeout=0.5))
     rig.wait(20)
     rig.client.send(Opcode.PONG)
     rig.wait(0.5)
