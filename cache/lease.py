@@ -33,7 +33,7 @@ UNSHARED: Final = "-"
 MARK: Final = UNSHARED.encode()
 FIRST_LOOK: Final = 0.01
 LAST_LOOK: Final = 0.1
-WORD: Final = 0.75
+WORD: Final = 0.5
 """Seconds for which it is known that somebody waits: several looks, so that a busy process is not taken for gone."""
 
 TAKE: Final = Script.read("lease_take")
