@@ -150,20 +150,19 @@ class Limits:
             self._limiter.settle(last, (0,) * len(last.demands))
 
     def _lose(self, exchange: Exchange, bill: Bill, last: Grant | None) -> None:
-        estimated, exchange.acted_on = bill.estimate, False
-        if estimated is None:
-            return
-        cost = bill.reserved
-        if not cost and estimated.output:
-            # Nothing was reserved where no money is limited.
-            tier = tier_of(estimated.tier) if estimated.tier else STANDARD
-            cost = self._price(exchange.sent_model or exchange.model, exchange.upstream, asked_of(estimated), tier)
-        tokens = estimated.input + estimated.output
+        estimated, cost, tokens, exchange.acted_on = bill.estimate, bill.reserved or 0, 0, False
+        if estimated is not None:
+            tokens = estimated.input + estimated.output
+            bill.lost_input += estimated.input
+            bill.lost_output += estimated.output
+            if not cost and estimated.output:
+                # Nothing was reserved where no money is limited.
+                tier = tier_of(estimated.tier) if estimated.tier else STANDARD
+                model = exchange.sent_model or exchange.model
+                cost = self._price(model, exchange.upstream, asked_of(estimated), tier) or 0
+        bill.lost += cost
         if bill.plan is not None and last is not None:
-            bill.doubted.append((last, bill.plan.costs((1, 1, tokens, cost or 0))))
-        bill.lost += cost or 0
-        bill.lost_input += estimated.input
-        bill.lost_output += estimated.output
+            bill.doubted.append((last, bill.plan.costs((1, 1, tokens, cost))))
 
     async def _charge(self, exchange: Exchange, bill: Bill, body: bytes | Body, last: Grant | None) -> None:
         upstream = bill.upstream

@@ -475,6 +475,21 @@ async def test_l1_numbers_are_numbers(start_team: StartTeam, upstream: ScriptedU
     assert member.secret not in str(second)
 
 
+async def test_l1_a_lost_call_is_settled_though_nothing_is_measured(
+    start_team: StartTeam, upstream: ScriptedUpstream
+) -> None:
+    """What it held comes back with its request, and not when somebody looks for the dead."""
+    upstream.script(RESET, used_answer(9, 7))
+    again = {"attempts": 3, "on_ambiguous": True, "base": 0.01}
+    settings: dict[str, Any] = {f"retry__{name}": value for name, value in again.items()}
+    team = await start_team("", cache__enabled=False, ledger__mode="off", **settings)
+    member = await team.key(limits={"requests_per_day": 9, "concurrent_requests": 1})
+    for _ in range(2):
+        assert (await team.ask(member, FITTING)).status == 200
+        await team.gateway.settled()
+    assert await left(team, member) == {"key requests_per_day": 7, "key concurrent_requests": 1}
+
+
 # what is learned
 
 
