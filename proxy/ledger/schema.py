@@ -16,9 +16,9 @@ from proxy.ledger.mark import private_folder
 from proxy.ledger.row import KINDS, Row
 from proxy.ledger.writer import Stored
 
-__all__ = ["BUSY", "COLUMNS", "USED", "ForeignVersion", "connect", "same_file", "trouble"]
+__all__ = ["BUSY", "COLUMNS", "COMMON", "OWN", "USED", "ForeignVersion", "connect", "same_file", "trouble"]
 
-VERSION: Final = 1
+VERSION: Final = 2
 BUSY: Final = 2.0
 """Seconds that a process waits for another's transaction."""
 PAUSE: Final = 0.002
@@ -31,6 +31,13 @@ COLUMNS: Final = (
 )
 """Of `requests`, but for `seq`. `at` is in microseconds since the epoch, money in nano-dollars, `duration` and
 `first_token` in microseconds; `tags` is a JSON array."""
+COMMON: Final = (
+    *("key", "team", "endpoint", "model", "served", "upstream", "cache", "estimated", "status", "error", "attempts"),
+)
+"""Columns of `common`, of which there is a row for what many requests say alike: whole texts, and indices of them,
+would be most of what it takes to write a request down."""
+OWN: Final = tuple(name for name in COLUMNS if name not in COMMON)
+"""Columns of `entries`, with `seq`, and `common`, which is an id there."""
 _NOTHING: Final = Row(call_id="", time=0.0)
 
 _TEXTS: Final = frozenset([name for name in COLUMNS if isinstance(getattr(_NOTHING, name, None), str)] + ["tags"])
@@ -39,19 +46,34 @@ _NULLABLE: Final = frozenset(["cost", "saved", "first_token"])
 
 def _column(name: str) -> str:
     if name in _TEXTS:
-        return f"{name} TEXT NOT NULL"
-    return f"{name} INTEGER" if name in _NULLABLE else f"{name} INTEGER NOT NULL DEFAULT 0"
+        return f"{name} TEXT NOT NULL DEFAULT '{'[]' if name == 'tags' else ''}'"
+    return f"{name} INTEGER DEFAULT {'0' if name == 'saved' else 'NULL'}" if name in _NULLABLE else _number(name)
 
 
+def _number(name: str) -> str:
+    return f"{name} INTEGER NOT NULL DEFAULT 0"
+
+
+_VIEW: Final = (
+    f"CREATE VIEW requests AS SELECT seq, {', '.join(COLUMNS)}"  # noqa: S608  (names of our own)
+    " FROM entries JOIN common ON common.id = entries.common"
+)
+_REQUESTS: Final = (
+    # An id that was removed is not given again: nobody takes another's for it.
+    f"CREATE TABLE common (id INTEGER PRIMARY KEY AUTOINCREMENT, {', '.join(map(_column, COMMON))})",
+    f"CREATE UNIQUE INDEX common_all ON common ({', '.join(COMMON)})",
+    "CREATE INDEX common_team ON common (team)",
+    f"CREATE TABLE entries (seq INTEGER PRIMARY KEY, common INTEGER NOT NULL, {', '.join(map(_column, OWN))})",
+    "CREATE UNIQUE INDEX entries_call_id ON entries (call_id)",
+    "CREATE INDEX entries_at ON entries (at)",
+    "CREATE INDEX entries_common ON entries (common, at)",
+    _VIEW,
+)
 _TABLES: Final = (
-    f"CREATE TABLE requests (seq INTEGER PRIMARY KEY, {', '.join(map(_column, COLUMNS))})",
-    "CREATE UNIQUE INDEX requests_call_id ON requests (call_id)",
-    "CREATE INDEX requests_at ON requests (at)",
-    "CREATE INDEX requests_key ON requests (key, at)",
-    "CREATE INDEX requests_team ON requests (team, at)",
+    *_REQUESTS,
     f"""CREATE TABLE days (
         {", ".join(f"{name} {'INTEGER' if name == 'day' else 'TEXT'} NOT NULL" for name in DIMENSIONS)},
-        {", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in MEASURES)},
+        {", ".join(map(_number, MEASURES))},
         PRIMARY KEY ({", ".join(DIMENSIONS)})) WITHOUT ROWID""",
     "CREATE TABLE losses (day INTEGER PRIMARY KEY, lost INTEGER NOT NULL)",
     "CREATE TABLE runs (run TEXT PRIMARY KEY, day INTEGER NOT NULL, through INTEGER NOT NULL, lost INTEGER NOT NULL)",
@@ -111,18 +133,43 @@ def _prepare(connection: sqlite3.Connection) -> None:
     if _version(connection) == VERSION and not _missing(connection):
         return
     with transaction(connection):
-        if _known(connection) == 0:
+        known = _known(connection)
+        if known == 1:
+            _split(connection)
+        elif known == 0:
             for statement in _TABLES:
                 connection.execute(statement)
+        if known != VERSION:
             connection.execute(f"PRAGMA user_version = {VERSION}")
-        for table, name in _missing(connection):
-            connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0")
+        missing = _missing(connection)
+        for table, name in missing:
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN {_number(name)}")
+        if missing:
+            connection.execute("DROP VIEW requests")
+            connection.execute(_VIEW)
+
+
+def _split(connection: sqlite3.Connection) -> None:
+    """In the first version all of a request stood in one table."""
+    connection.execute("ALTER TABLE requests RENAME TO whole")
+    for index in ("requests_call_id", "requests_at", "requests_key", "requests_team"):
+        connection.execute(f"DROP INDEX {index}")
+    for statement in _REQUESTS:
+        connection.execute(statement)
+    there = {column[1] for column in connection.execute("PRAGMA table_info(whole)")}
+    common, own = ", ".join(COMMON), ", ".join(name for name in OWN if name in there)
+    connection.execute(f"INSERT INTO common ({common}) SELECT DISTINCT {common} FROM whole")  # noqa: S608
+    connection.execute(
+        f"INSERT INTO entries (seq, common, {own})"  # noqa: S608  (names of our own)
+        f" SELECT seq, common.id, {own} FROM whole JOIN common USING ({common})"
+    )
+    connection.execute("DROP TABLE whole")
 
 
 def _known(connection: sqlite3.Connection) -> int:
     """0 is that of a new file. Raises ForeignVersion."""
     version = _version(connection)
-    if version not in (0, VERSION):
+    if version not in (0, 1, VERSION):
         raise ForeignVersion(f"schema version {version}")
     return version
 
@@ -134,7 +181,7 @@ def _version(connection: sqlite3.Connection) -> int:
 def _missing(connection: sqlite3.Connection) -> list[tuple[str, str]]:
     """Kinds of usage, and measures, that came after the file."""
     found = []
-    for table, names in (("requests", USED), ("days", MEASURES)):
+    for table, names in (("entries", USED), ("days", MEASURES)):
         there = {column[1] for column in connection.execute(f"PRAGMA table_info({table})")}
         found += [(table, name) for name in names if there and name not in there]
     return found

@@ -18,15 +18,15 @@ import msgspec
 
 from cache.database import transaction
 from proxy.ledger.fold import DAY, DIMENSIONS, MAX_GROUPS, MEASURES, OTHER, Group, add, day_of, folded
-from proxy.ledger.row import KINDS, MICROSECONDS, Row, bounded, cleaned
-from proxy.ledger.schema import BUSY, COLUMNS, USED, connect, same_file, trouble
+from proxy.ledger.row import MICROSECONDS, Row, bounded, cleaned
+from proxy.ledger.schema import BUSY, COMMON, USED, connect, same_file, trouble
 from proxy.ledger.writer import Batch, Stored
 
 __all__ = ["SqliteSink"]
 
 T = TypeVar("T")
-Kinds: TypeAlias = tuple[str, ...]
-"""Some of KINDS, in their order."""
+Rare: TypeAlias = tuple[str, ...]
+"""Columns that not every batch has a use for, in their order."""
 
 SLICE: Final = 5_000
 """Rows that are removed in one transaction."""
@@ -36,26 +36,35 @@ RUNS: Final = 90
 _TAKEN: Final = (100, 10, 1)
 """Rows of one statement."""
 _STATEMENTS: Final = 64
-"""Sorts of batches, by the kinds of usage in them, whose statements are remembered."""
+"""Sorts of batches, by what is in them, whose statements are remembered."""
+_EACH: Final = ("call_id", "at", "cost", "duration", "bytes_in", "bytes_out")
+_RARE: Final = ("saved", "first_token", "tags", *USED)
+"""Columns of an entry that every request has, and those that it need not have."""
 _REFUSED: Final = "(attempts = 0 AND status >= 400)"
 _DAY: Final = f"at / {DAY * MICROSECONDS}"
-_MEASURED: Final = {
-    **{name: f"sum({name})" for name in MEASURES},
+_ADDED: Final = {
+    **{name: f"sum({name})" for name in MEASURES if name not in ("failed", "refused", "estimated")},
     "requests": "count(*)",
-    "refused": f"sum{_REFUSED}",
-    "failed": "sum(status >= 400 OR error <> '')",
     "unpriced": "sum(cost IS NULL)",
     "cost": "coalesce(sum(cost), 0)",
     "saved": "coalesce(sum(saved), 0)",
 }
+"""Of the new entries, by their day and what they have in common."""
+_MEASURED: Final = {
+    **{name: f"sum({name})" for name in MEASURES},
+    "failed": "sum(requests * (status >= 400 OR error <> ''))",
+    "refused": f"sum(requests * {_REFUSED})",
+    "estimated": "sum(requests * (common.estimated <> 0))",
+}
+"""Of those, by group."""
 _MOST: Final = 1 << 62
 """As much as a sum can come to: beyond 1 << 63 SQLite has no whole numbers."""
 _MODEL: Final = f"iif({_REFUSED}, '{OTHER}', model)"
-_GROUP: Final = ", ".join([_DAY, *(_MODEL if name == "model" else name for name in DIMENSIONS[1:])])
+_GROUP: Final = ", ".join(_MODEL if name == "model" else name for name in DIMENSIONS)
 """As `fold.folded` has it."""
 _FULLEST: Final = (
     "SELECT coalesce(max(groups), 0) FROM (SELECT count(*) AS groups FROM days"  # noqa: S608  (names of our own)
-    f" WHERE day IN (SELECT DISTINCT {_DAY} FROM requests WHERE seq > ?) GROUP BY day)"
+    f" WHERE day IN (SELECT DISTINCT {_DAY} FROM entries WHERE seq > ?) GROUP BY day)"
 )
 
 
@@ -65,34 +74,35 @@ def _set(measures: Iterable[str]) -> str:
 
 
 @lru_cache(_STATEMENTS)
-def _insert_of(kinds: Kinds, rows: int) -> str:
-    """What is not used is 0 without being said: it is most of what there is."""
-    columns = [name for name in COLUMNS if name not in USED or name in _columns(kinds)]
+def _insert_of(rare: Rare, rows: int) -> str:
+    """What nobody has is not said: it is most of what there is."""
+    columns = ("common", *_EACH, *rare)
     row = f"({', '.join('?' * len(columns))})"
     return (
-        f"INSERT INTO requests ({', '.join(columns)}) VALUES {', '.join([row] * rows)}"  # noqa: S608  (names of our own)
+        f"INSERT INTO entries ({', '.join(columns)}) VALUES {', '.join([row] * rows)}"  # noqa: S608  (names of our own)
         " ON CONFLICT (call_id) DO NOTHING"
     )
 
 
 @lru_cache(_STATEMENTS)
-def _fold_of(kinds: Kinds) -> str:
-    measures = [name for name in MEASURES if name not in USED or name in _columns(kinds)]
+def _fold_of(rare: Rare) -> str:
+    measures = [name for name in MEASURES if name not in _RARE or name in rare]
+    added = ", ".join(f"{_ADDED[name]} AS {name}" for name in measures if name in _ADDED)
     return (
         f"INSERT INTO days ({', '.join((*DIMENSIONS, *measures))})"  # noqa: S608  (names of our own)
         f" SELECT {_GROUP}, {', '.join(_MEASURED[name] for name in measures)}"
-        f" FROM requests WHERE seq > ? GROUP BY {_GROUP} {_set(measures)}"
+        f" FROM (SELECT {_DAY} AS day, common, {added} FROM entries WHERE seq > ? GROUP BY 1, 2) AS added"
+        f" JOIN common ON common.id = added.common WHERE true GROUP BY {_GROUP} {_set(measures)}"
     )
-
-
-def _columns(kinds: Kinds) -> list[str]:
-    return [f"used_{kind}" for kind in kinds]
 
 
 _ADD: Final = (
     f"INSERT INTO days ({', '.join((*DIMENSIONS, *MEASURES))})"  # noqa: S608  (names of our own)
     f" VALUES ({', '.join('?' * (len(DIMENSIONS) + len(MEASURES)))}) {_set(MEASURES)}"
 )
+_SAY: Final = f"INSERT INTO common ({', '.join(COMMON)}) VALUES ({', '.join('?' * len(COMMON))}) ON CONFLICT DO NOTHING"  # noqa: S608
+_SAID: Final = f"SELECT id FROM common WHERE {' AND '.join(f'{name} = ?' for name in COMMON)}"  # noqa: S608
+_UNSAY: Final = "DELETE FROM common WHERE id = ? AND id NOT IN (SELECT common FROM entries WHERE common = ?)"
 _KNOWN: Final = f"SELECT 1 FROM days WHERE {' AND '.join(f'{name} = ?' for name in DIMENSIONS)}"  # noqa: S608
 _LOST: Final = "INSERT INTO losses VALUES (?, ?) ON CONFLICT DO UPDATE SET lost = lost + excluded.lost"
 _RUN: Final = (
@@ -195,10 +205,10 @@ class SqliteSink:
         try:
             with self._transaction() as db:
                 oldest = (int((now - self._keep_rows * DAY) * MICROSECONDS), SLICE)
-                gone = _delete(db, "SELECT seq FROM requests WHERE at < ? ORDER BY at LIMIT ?", oldest)
-                (last,) = db.execute("SELECT max(seq) FROM requests").fetchone()
+                gone = _delete(db, "SELECT seq FROM entries WHERE at < ? ORDER BY at LIMIT ?", oldest)
+                (last,) = db.execute("SELECT max(seq) FROM entries").fetchone()
                 beyond = ((last or 0) - self._max_rows, SLICE)
-                gone = max(gone, _delete(db, "SELECT seq FROM requests WHERE seq <= ? ORDER BY seq LIMIT ?", beyond))
+                gone = max(gone, _delete(db, "SELECT seq FROM entries WHERE seq <= ? ORDER BY seq LIMIT ?", beyond))
                 for table in ("days", "losses"):
                     db.execute(f"DELETE FROM {table} WHERE day < ?", (today - self._keep_days,))  # noqa: S608
                 db.execute("DELETE FROM runs WHERE day < ?", (today - RUNS,))
@@ -212,12 +222,12 @@ class SqliteSink:
         with self._transaction() as db:
             if missing:
                 db.execute(_LOST, (day_of(self._wall()), missing))
-            (before,) = db.execute("SELECT coalesce(max(seq), 0) FROM requests").fetchone()
-            kinds = _kinds(batch.rows)
-            _insert(db, batch.rows, kinds)
+            (before,) = db.execute("SELECT coalesce(max(seq), 0) FROM entries").fetchone()
+            rare = _rare(batch.rows)
+            _insert(db, batch.rows, rare)
             (fullest,) = db.execute(_FULLEST, (before,)).fetchone()
             if fullest + len(batch.rows) <= self._max_groups:
-                db.execute(_fold_of(kinds), (before,))
+                db.execute(_fold_of(rare), (before,))
             else:
                 new = _new(db, batch.rows, before)
                 db.executemany(_ADD, starmap(_plus, self._bounded(db, folded(new)).items()))
@@ -270,39 +280,73 @@ def _its_own(error: Exception) -> bool:
     return not isinstance(error, sqlite3.Error) or isinstance(error, sqlite3.IntegrityError | sqlite3.DataError)
 
 
-def _kinds(rows: Sequence[Row]) -> Kinds:
-    """That were used at all."""
+def _rare(rows: Sequence[Row]) -> Rare:
+    """That one of them has at least."""
     used = set[str]().union(*[row.used for row in rows])
-    return tuple([kind for kind in KINDS if kind in used])
+    had = {f"used_{kind}" for kind in used}
+    for row in rows:
+        if row.saved != 0:
+            had.add("saved")
+        if row.first_token is not None:
+            had.add("first_token")
+        if row.tags:
+            had.add("tags")
+    return tuple([name for name in _RARE if name in had])
 
 
-def _insert(db: sqlite3.Connection, rows: Sequence[Row], kinds: Kinds) -> None:
+def _insert(db: sqlite3.Connection, rows: Sequence[Row], rare: Rare) -> None:
     """Those that are not there yet."""
-    at = 0
+    entries = _entries(rows, _common(db, rows), rare)
+    width, at = 1 + len(_EACH) + len(rare), 0
     while at < len(rows):
         taken = next(count for count in _TAKEN if count <= len(rows) - at)
-        db.execute(_insert_of(kinds, taken), _values(rows[at : at + taken], kinds))
+        db.execute(_insert_of(rare, taken), entries[at * width : (at + taken) * width])
         at += taken
 
 
-def _values(rows: Sequence[Row], kinds: Kinds) -> list[object]:
-    """In the order of COLUMNS, without what nobody used."""
-    values: list[object] = []
+def _common(db: sqlite3.Connection, rows: Sequence[Row]) -> list[int]:
+    """The id of what each has in common with others, new ones where there is none yet."""
+    found: dict[tuple[object, ...], int] = {}
+    ids = []
     for row in rows:
-        used = row.used
-        values += (row.call_id, round(row.time * MICROSECONDS), row.key, row.team, row.endpoint, row.model, row.served)
-        values += (row.upstream, row.cache)
-        values += [used.get(kind, 0) for kind in kinds]
-        values += (row.cost, row.saved, row.estimated, row.status, row.error, row.attempts, row.duration)
-        values += (row.first_token, row.bytes_in, row.bytes_out)
-        values.append(msgspec.json.encode(row.tags).decode() if row.tags else "[]")
+        # In the order of COMMON.
+        said = (
+            *(row.key, row.team, row.endpoint, row.model, row.served, row.upstream, row.cache),
+            *(row.estimated, row.status, row.error, row.attempts),
+        )
+        known = found.get(said)
+        if known is None:
+            db.execute(_SAY, said)
+            (known,) = db.execute(_SAID, said).fetchone()
+            found[said] = known
+        ids.append(known)
+    return ids
+
+
+def _entries(rows: Sequence[Row], common: Sequence[int], rare: Rare) -> list[object]:
+    """Value after value, in the order of the columns."""
+    values: list[object] = []
+    kinds = [name.removeprefix("used_") for name in rare if name in USED]
+    saved, first_token, tagged = ("saved" in rare), ("first_token" in rare), ("tags" in rare)
+    for row, alike in zip(rows, common, strict=True):
+        values += (alike, row.call_id, round(row.time * MICROSECONDS), row.cost)
+        values += (row.duration, row.bytes_in, row.bytes_out)
+        if saved:
+            values.append(row.saved)
+        if first_token:
+            values.append(row.first_token)
+        if tagged:
+            values.append(msgspec.json.encode(row.tags).decode() if row.tags else "[]")
+        if kinds:
+            used = row.used
+            values += [used.get(kind, 0) for kind in kinds]
     return values
 
 
 def _new(db: sqlite3.Connection, rows: Sequence[Row], before: int) -> list[Row]:
     """Those that were not there yet."""
     unique = {row.call_id: row for row in rows}
-    return [unique[call_id] for (call_id,) in db.execute("SELECT call_id FROM requests WHERE seq > ?", (before,))]
+    return [unique[call_id] for (call_id,) in db.execute("SELECT call_id FROM entries WHERE seq > ?", (before,))]
 
 
 def _plus(group: Group, amounts: Iterable[int]) -> tuple[object, ...]:
@@ -310,4 +354,8 @@ def _plus(group: Group, amounts: Iterable[int]) -> tuple[object, ...]:
 
 
 def _delete(db: sqlite3.Connection, which: str, arguments: tuple[int, int]) -> int:
-    return db.execute(f"DELETE FROM requests WHERE seq IN ({which})", arguments).rowcount  # noqa: S608
+    """With what only these have said."""
+    commons = db.execute(f"SELECT DISTINCT common FROM entries WHERE seq IN ({which})", arguments).fetchall()  # noqa: S608
+    gone = db.execute(f"DELETE FROM entries WHERE seq IN ({which})", arguments).rowcount  # noqa: S608
+    db.executemany(_UNSAY, [each * 2 for each in commons])
+    return gone

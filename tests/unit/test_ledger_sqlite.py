@@ -57,7 +57,7 @@ async def test_a_later_version_is_left_alone(store: Shelf, file: Path) -> None:
         with pytest.raises(ConnectionError):
             await other.usage()
         with opened(file) as db:
-            db.execute("PRAGMA user_version = 1")
+            db.execute("PRAGMA user_version = 2")
         assert await other.sink.store(Batch("r", [row(2)], 1, 0)) is Stored.STORED
 
 
@@ -77,12 +77,47 @@ async def test_what_came_later_has_its_column(store: Shelf, file: Path) -> None:
     await store.put(row(1))
     with opened(file) as db:
         db.execute("ALTER TABLE days DROP COLUMN refused")
-        for table in ("requests", "days"):
+        db.execute("DROP VIEW requests")
+        for table in ("entries", "days"):
             db.execute(f"ALTER TABLE {table} DROP COLUMN used_reasoning")
+        db.execute("CREATE VIEW requests AS SELECT seq FROM entries")
     await store.sink.close()
     async with shelf("sqlite", file=file) as later:
         await later.put(row(2, used={"reasoning": 9}), run="later")
         assert [each.used for each in await later.all(call_id=row(2).call_id)] == [{"reasoning": 9}]
+
+
+async def test_a_file_of_the_first_version_is_taken_on(file: Path) -> None:
+    """Where all of a request stood in one table, without kinds of usage that came later."""
+    rows = [row(1, used={"input": 3}), row(2, model="other", cost=None, saved=None, tags=("a",)), row(3, first_token=5)]
+    async with shelf("sqlite", file=file) as store:
+        await store.put(*rows)
+        before = await store.all(), await store.usage()
+    with opened(file) as db:
+        db.execute("CREATE TABLE whole AS SELECT * FROM requests")
+        for statement in ("DROP VIEW requests", "DROP TABLE entries", "DROP TABLE common"):
+            db.execute(statement)
+        db.execute("ALTER TABLE whole RENAME TO requests")
+        db.execute("ALTER TABLE requests DROP COLUMN used_reasoning")
+        db.execute("CREATE UNIQUE INDEX requests_call_id ON requests (call_id)")
+        for name, columns in (("at", "at"), ("key", "key, at"), ("team", "team, at")):
+            db.execute(f"CREATE INDEX requests_{name} ON requests ({columns})")
+        db.execute("PRAGMA user_version = 1")
+    async with shelf("sqlite", file=file) as store:
+        await store.put(rows[0], row(4, used={"reasoning": 9}))
+        after = [each for each in await store.all() if each.call_id != row(4).call_id]
+        assert (after, before[1].total.sums[0]) == (before[0], 3)
+        assert (await store.usage()).total.sums[0] == 4
+
+
+async def test_what_nobody_says_any_more_is_forgotten(file: Path) -> None:
+    """What requests have in common goes with the last of them."""
+    async with shelf("sqlite", file=file, max_rows=2) as store:
+        await store.put(row(1, model="one"), row(2, model="two"), row(3, model="two"), row(4, model="three"))
+        await store.sink.tend()
+        with opened(file) as db:
+            assert {model for (model,) in db.execute("SELECT model FROM common")} == {"two", "three"}
+        assert {each.model for each in await store.all()} == {"two", "three"}
 
 
 async def test_a_file_that_was_moved_away_is_made_anew(store: Shelf, file: Path) -> None:
@@ -141,8 +176,7 @@ async def test_what_is_refused_for_itself_is_not_tried_for_ever(store: Shelf, fi
     await store.put(row(1))
     with opened(file) as db:
         db.execute(
-            "CREATE TRIGGER none BEFORE INSERT ON requests WHEN new.model = 'none'"
-            " BEGIN SELECT RAISE(ABORT, 'none'); END"
+            "CREATE TRIGGER none BEFORE INSERT ON common WHEN new.model = 'none' BEGIN SELECT RAISE(ABORT, 'none'); END"
         )
     await store.put(row(2, model="none"), row(3))
     await store.put(row(4))
