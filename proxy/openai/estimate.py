@@ -187,17 +187,16 @@ def estimate_words(route: str, body: bytes, expected: int) -> Estimate | None:
     """
     if len(body) > SHORT or route not in CONVERSATIONS or not body.isascii():
         return None
-    # A name may be written with escapes.
-    if b'"type"' in body or b"\\u" in body:
+    # A name may be written with escapes. (To look for one byte is a fifth of the work of looking for two.)
+    if b'"type"' in body or (b"\\" in body and b"\\u" in body):
         return None
     try:
         asked = _words(body)
     except _NOT_JSON:
         return None
-    for more in (asked.previous_response_id, asked.conversation, asked.prompt, asked.background, asked.modalities):
-        if more is not None:
-            return None
-    if asked.web_search_options is not None:
+    if not asked.previous_response_id is asked.conversation is asked.prompt is asked.background is None:
+        return None
+    if not asked.modalities is asked.web_search_options is None:
         return None
     said = len(asked.messages) + len(asked.input) + len(asked.instructions)
     cap = _cap(route, asked)
