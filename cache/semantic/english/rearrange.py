@@ -21,7 +21,7 @@ _PAYMENTS: Final = listed(
     "card creditcard cash paypal cheque check klarna venmo giftcard bitcoin crypto amex mastercard visa"
     " debit apple google invoice directdebit contactless voucher"
 )
-_LEAVE: Final = listed("can able_ may_ way_")
+_LEAVE: Final = listed("can able_ may_ okay_ way_")
 _ALLOWED_IN: Final = listed("dog pet cat child kid")
 _SERVICES: Final = listed("deliver ship post accept repair install cater refund replace courier")
 
@@ -339,8 +339,6 @@ def _defined(tokens: list[Token]) -> list[Token]:
     if lemmas[0] == "what" and lemmas[-1] == "mean" and len(tokens) > 2 and "you" not in lemmas:
         start = 2 if lemmas[1] in {"term", "concept"} and len(tokens) > 3 else 1
         return [_word("define", Kind.CONTENT), *tokens[start:-1]]
-    if lemmas[0] == "what" and lemmas[-2:] == ["stand", "for"] and len(tokens) > 3:
-        return [_word("define", Kind.CONTENT), *tokens[1:-2]]
     start = 1 if lemmas[0] == "what" else 0
     if len(tokens) > start + 2 and lemmas[start] in {"meaning", "definition"} and lemmas[start + 1] == "of":
         return [_word("define", Kind.CONTENT), *tokens[start + 2 :]]
