@@ -359,9 +359,13 @@ def _particle(pairs: list[_Pair], at: int) -> int:
     return 0
 
 
-_ENDS_A_VERB: Final = (PREPOSITIONS | listed(", and or if when after before again without until automatically")) - {
-    "of"
-}
+_ENDS_A_VERB: Final = (
+    PREPOSITIONS
+    | listed(
+        ", and or if when after before again without until automatically early completely quickly permanently"
+        " temporarily remotely manually safely properly online immediately overnight faster sooner"
+    )
+) - {"of"}
 
 
 def _token(word: Word, lemma: str, form: Form) -> Token:

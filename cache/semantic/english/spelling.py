@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Final
 
-from cache.semantic.english.lexicon import KNOWN, listed
+from cache.semantic.english.lexicon import KNOWN, NAMES, listed
 from cache.semantic.english.reading import Mark, Word
 
 __all__ = ["is_spelt", "one_spelling", "spelt_out"]
@@ -272,7 +272,8 @@ def _ized(text: str) -> str:
             stem = text[: -len(end)]
             if stem + "ise" in _ISE or any((stem + "ise").endswith(word) for word in ("wise", "rise", "vise", "cise")):
                 return text
-            return stem + "iz" + end[2:] if stem + "ize" in KNOWN else text
+            is_verb = stem + "ize" in KNOWN or not (text in KNOWN or text in NAMES)
+            return stem + "iz" + end[2:] if is_verb else text
     return text
 
 
