@@ -280,7 +280,9 @@ def _powers(words: list[Word]) -> list[Word]:
     for word in words:
         prefix, units = _POWERS.get(out[-1].text, ("", frozenset())) if out else ("", frozenset[str]())
         unit = _UNITS.get(word.text) if word.mark in {Mark.PLAIN, Mark.UNIT} else None
-        if unit in units:
+        if out and out[-1].text in {"percent", "percentage"} and word.text in {"point", "points"}:
+            out[-1] = Word("percentage point", Mark.UNIT)
+        elif unit in units:
             out[-1] = Word(f"{prefix}{unit}", Mark.UNIT)
         else:
             out.append(word)

@@ -308,7 +308,7 @@ def _friendly(tokens: list[Token]) -> list[Token]:
 
 
 def _served(tokens: list[Token]) -> list[Token]:
-    """*is X included in Y*: does Y include X; *is X allowed*: do you allow X; *is X required*: do I need X."""
+    """*is X included in Y*: does Y include X; *is X allowed*, but in no country: do you allow X; *is X required*: do I need X."""
     if tokens[0].lemma != "¿":
         return tokens
     if [token.lemma for token in tokens[1:3]] == ["can", "you"] and len(tokens) > 3 and tokens[3].lemma in _SERVICES:
@@ -316,6 +316,8 @@ def _served(tokens: list[Token]) -> list[Token]:
     for at, token in enumerate(tokens[1:6], start=1):
         things, rest = tokens[1:at], tokens[at + 1 :]
         if things and token.form is Form.PAST and token.lemma in {"allow", "accept", "permit"}:
+            if any(each.name for each in rest):
+                return tokens
             you = _word("you", Kind.PERSON)
             return [tokens[0], you, token._replace(form=Form.PLAIN), *things, *rest]
         if (

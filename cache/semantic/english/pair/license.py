@@ -38,7 +38,7 @@ RULES: Final = frozenset((*_VETOES, *_LICENCES, *_REASONS))
 _LITERAL: Final = frozenset(
     {Kind.NUMBER, Kind.DATE, Kind.TIME, Kind.UNIT, Kind.CODE, Kind.URL, Kind.QUOTED, Kind.SYMBOL}
 )
-_UNDOING: Final = listed("avoid prevent stop quit cease refuse fail neglect")
+_UNDOING: Final = listed("avoid prevent stop quit cease refuse fail neglect forget miss misspayment")
 """What is so meant is not done: *if I avoid paying*."""
 _WORDY: Final = frozenset({Kind.MODAL, Kind.COMPARATIVE, Kind.MUST, Kind.QUESTION})
 _FORBIDDING: Final = frozenset({Kind.NEGATION})
