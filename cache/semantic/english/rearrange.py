@@ -193,7 +193,9 @@ def _measured(tokens: list[Token]) -> list[Token]:
 
 
 _LONG_PLACES: Final = listed("river lake bridge wall canal tunnel island coast road border mountain valley nile amazon")
-_LASTING: Final = listed("leave course exam test film movie flight match game semester term trip lesson contract class visit war")
+_LASTING: Final = listed(
+    "leave course exam test film movie flight match game semester term trip lesson contract class visit war"
+)
 
 
 def _has_measure(measure: Token, of: Sequence[Token]) -> bool:
@@ -308,7 +310,9 @@ def _friendly(tokens: list[Token]) -> list[Token]:
 
 
 def _served(tokens: list[Token]) -> list[Token]:
-    """*is X included in Y*: does Y include X; *is X allowed*, but in no country: do you allow X; *is X required*: do I need X."""
+    """*is X included in Y*: does Y include X; *is X allowed*, but in no country: do you allow X; *is X required*: do
+    I need X.
+    """
     if tokens[0].lemma != "¿":
         return tokens
     if [token.lemma for token in tokens[1:3]] == ["can", "you"] and len(tokens) > 3 and tokens[3].lemma in _SERVICES:

@@ -8,7 +8,7 @@ from cache.semantic.english.pair.synonyms import THINGS
 from cache.semantic.english.reading import Case
 from cache.semantic.english.tokens import Kind, Token
 
-__all__ = ["another_in_capitals", "articles_differ", "cases_differ"]
+__all__ = ["another_in_capitals", "articles_differ", "cases_differ", "part_of_a_name"]
 
 _WRITTEN_SMALL: Final = listed(
     "pin sim id pdf app vat gym sms tv pc ok usb api url ip iban isa atm ceo seo cpu gpu hiv dna rna nasa faq irs eta"
@@ -43,8 +43,8 @@ _DOERS: Final = listed("i my me you your we our us")
 
 
 def articles_differ(pairs: Sequence[tuple[Token, Token]], among: Sequence[Token]) -> bool:
-    """*a tube* is any, *the Tube* is one; *the manager* somebody known, where nothing that follows tells which. Who asks
-    what to do with a thing may call it either.
+    """*a tube* is any, *the Tube* is one; *the manager* is somebody known, where nothing that follows tells which. Who
+    asks what to do with a thing may call it either.
     """
     told = any(token.lemma in _DOERS for token in among)
     for one, other in pairs:
@@ -68,3 +68,12 @@ def _is_restricted(among: Sequence[Token], noun: Token) -> bool:
 def _is_a_word(lemma: str) -> bool:
     """In small letters it is another word than in capitals: rest, soap, but not sql. A long one is only stressed."""
     return 1 < len(lemma) < 6 and lemma in KNOWN and lemma not in _WRITTEN_SMALL and not _VOWELS.isdisjoint(lemma)
+
+
+_OF_PLACES: Final = listed("north south east west northern southern eastern western new upper lower central papua")
+
+
+def part_of_a_name(tokens: Sequence[Token], at: int, over: Sequence[int]) -> bool:
+    """*West Virginia* is not *Virginia*."""
+    after = at + 1
+    return tokens[at].lemma in _OF_PLACES and after < len(tokens) and after not in over and tokens[after].name

@@ -15,7 +15,7 @@ from cache.semantic.english.closed import (
 from cache.semantic.english.forms import Form
 from cache.semantic.english.lexicon import listed
 from cache.semantic.english.pair.align import Alignment
-from cache.semantic.english.pair.capitals import another_in_capitals, articles_differ
+from cache.semantic.english.pair.capitals import another_in_capitals, articles_differ, part_of_a_name
 from cache.semantic.english.pair.counts import counts_differ
 from cache.semantic.english.pair.order import MEASURES, reordered
 from cache.semantic.english.pair.synonyms import CONTRASTS, IMPLIED, opposite
@@ -189,7 +189,7 @@ class _Leftover:
                     if left.name and right.name:
                         names.add("entity")
         for tokens, over in ((self.found.left, self.lefts), (self.found.right, self.rights)):
-            if any(_is_part_of_a_name(tokens, at, over) for at in over):
+            if any(part_of_a_name(tokens, at, over) for at in over):
                 names.add("entity")
         if self._prepositions() is None:
             names.add("preposition")
@@ -295,15 +295,6 @@ class _Leftover:
         return any(
             tokens[near].lemma in heads and near not in over for near in range(max(0, at - 4), min(len(tokens), at + 4))
         )
-
-
-_OF_PLACES: Final = listed("north south east west northern southern eastern western new upper lower central papua")
-
-
-def _is_part_of_a_name(tokens: Sequence[Token], at: int, over: Sequence[int]) -> bool:
-    """*West Virginia* is not *Virginia*."""
-    after = at + 1
-    return tokens[at].lemma in _OF_PLACES and after < len(tokens) and after not in over and tokens[after].name
 
 
 def _head(before: Token | None, token: Token, after: Token | None) -> str | None:

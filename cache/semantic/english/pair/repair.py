@@ -150,7 +150,7 @@ def _edits(text: str, target: str, *, named: bool) -> int | None:
 
 
 def _misspelt_term(text: str, target: str, *, named: bool) -> bool:
-    """Of a word that is in no list: letters exchanged; in a long one a letter too many or too few, well inside of it."""
+    """Of a word that is in no list: letters exchanged; in a long one, inside, a letter too many or too few."""
     if len(text) > 5 and text[0] == target[0] and _exchanged(text, target):
         return True
     if named or min(len(text), len(target)) < 9 or len(text) == len(target) or text.endswith(_ENDINGS):
