@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from cache.semantic.english.lexicon import NAMES, listed
-from cache.semantic.english.reading import Mark, Word, scaled
+from cache.semantic.english.reading import Case, Mark, Word, scaled
 
 __all__ = ["DAYS", "MONTHS", "one_form"]
 
@@ -188,10 +188,10 @@ _NUMBERED: Final = listed(
 
 
 def _roman(words: Sequence[Word], at: int) -> int | None:
-    """*Henry VIII*, *type II*."""
+    """*Henry VIII*, *type II*; not *President Xi*."""
     word = words[at]
     found = _ROMAN.fullmatch(word.text)
-    if found is None or len(word.text) < 2:
+    if found is None or len(word.text) < 2 or word.case is Case.NAME:
         return None
     if word.text in _ALSO_A_WORD:
         before = words[at - 1] if at else Word("")
