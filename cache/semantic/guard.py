@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, final
 from cache.semantic.english.frames import frame_rules
 from cache.semantic.english.letters import difference
 from cache.semantic.english.pair.align import aligned
-from cache.semantic.english.pair.capitals import cases_differ
+from cache.semantic.english.pair.capitals import articles_differ, cases_differ
 from cache.semantic.english.pair.counts import counts_differ
 from cache.semantic.english.pair.license import RULES, judged
 from cache.semantic.english.pair.repair import repaired
@@ -45,6 +45,7 @@ MOST_TOKENS: Final = 160
 _TOO_LONG: Final = Compared(Finding.OPEN, "content")
 _COUNTS: Final = Compared(Finding.OPEN, "content")
 _SAME: Final = Compared(Finding.SAME, "same")
+_TYPO: Final = Compared(Finding.LICENSED, "typo")
 _OFF: Final = Compared(Finding.OPEN, "off")
 """A rule had a part in it that is switched off here."""
 _THROUGH: Final = frozenset({Finding.SAME, Finding.LICENSED, Finding.ONE})
@@ -122,9 +123,10 @@ class Guard:
         if (rule := difference(asked.letters, stored.letters)) is not None:
             return Compared(Finding.VETO if rule == "unit" else Finding.OPEN, rule)
         if asked.key == stored.key:
-            if cases_differ(asked.tokens, stored.tokens):
+            pairs = list(zip(asked.tokens, stored.tokens, strict=True))
+            if cases_differ(asked.tokens, stored.tokens) or articles_differ(pairs, asked.tokens):
                 return Compared(Finding.OPEN, "case")
-            return _COUNTS if counts_differ(zip(asked.tokens, stored.tokens, strict=True)) else _SAME
+            return _COUNTS if counts_differ(pairs) else _SAME
         if max(len(asked.tokens), len(stored.tokens)) > MOST_TOKENS:
             return _TOO_LONG
         one, other = (asked, stored) if asked.key < stored.key else (stored, asked)
@@ -134,7 +136,8 @@ class Guard:
         typo = mended is not None or mended_other is not None
         one, other = mended or one, mended_other or other
         if one.key == other.key and typo:
-            return Compared(Finding.LICENSED, "typo")
+            pairs = list(zip(one.tokens, other.tokens, strict=True))
+            return Compared(Finding.OPEN, "case") if articles_differ(pairs, one.tokens) else _TYPO
         same = self._synonyms.same if notes is None else partial(self._noting, notes)
         found = aligned(one.tokens, other.tokens, same, caseless=one.read.caseless or other.read.caseless)
         if typo:

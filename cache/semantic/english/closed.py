@@ -37,7 +37,7 @@ another's.
 NEGATIONS: Final = listed("not no never none nobody nothing nowhere neither nor non cannot hardly neednot")
 WH: Final = listed("how what when where who whom whose why which ¿ exist price deadline")
 MODALS: Final = listed(
-    "can could may might must shall should will would ought dare past was passive perf able_ may_ safe_ way_"
+    "can could may might must shall should will would ought dare past was passive perf able_ may_ okay_ safe_ way_"
 )
 TIMES: Final = listed(
     "today tomorrow yesterday tonight now before after since until till during while when ago later early"

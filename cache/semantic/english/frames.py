@@ -66,6 +66,7 @@ _SUBORDINATE: Final = listed(
     "if when in on at for with after before once while during since until as under from by within via"
     " given without because"
 )
+_FRONTING: Final = _SUBORDINATE | {"to"}
 _FRONTED: Final = re.compile(
     r" (?:how|what|when|where|who|why|which|can|could|do|does|did|is|are|am|will|would|should|may|must|have|has) .*"
 )
@@ -170,14 +171,14 @@ def _closed(words: list[Word]) -> list[Word]:
 
 def _moved(words: list[Word]) -> list[Word]:
     """A clause in front goes to the end: *in the settings, how do I …* is *how do I … in the settings*."""
-    if len(words) < 5 or words[0].text not in _SUBORDINATE or words[1].text in _WH:
+    if len(words) < 5 or words[0].text not in _FRONTING or words[1].text in _WH:
         return words
     if words[0].text in {"when", "which"} and _YES_NO.match(_joined(words[1:2]) + " "):
         return words
     for at, word in enumerate(words):
         if word.mark is Mark.COMMA and at > 1 and _FRONTED.match(_joined(words[at + 1 :])):
             return words[at + 1 :] + words[:at]
-    if any(word.mark is Mark.COMMA for word in words):
+    if words[0].text not in _SUBORDINATE or any(word.mark is Mark.COMMA for word in words):
         return words
     text = _joined(words)
     start = len(words[0].text) + len(words[1].text) + 2

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from cache.semantic.english.lexicon import listed
-from cache.semantic.english.reading import Mark, Word, scaled
+from cache.semantic.english.lexicon import NAMES, listed
+from cache.semantic.english.reading import Case, Mark, Word, scaled
 
 __all__ = ["DAYS", "MONTHS", "one_form"]
 
@@ -119,6 +119,7 @@ _UNITS: Final = {
         "percent": "percent pct percentage", "gb": "gb gig gigs gigabyte gigabytes",
         "mb": "mb megabyte megabytes meg megs",
         "tb": "tb terabyte terabytes", "kb": "kb kilobyte kilobytes", "liter": "liter liters l",
+        "square meter": "sqm", "square foot": "sqft",
         "ml": "ml milliliter milliliters",
         "mg": "mg milligram milligrams", "oz": "oz ounce ounces", "celsius": "celsius centigrade",
         "fahrenheit": "fahrenheit",
@@ -166,9 +167,37 @@ def _plain(words: Sequence[Word], at: int, out: list[Word]) -> int:
         out.append(Word(MONTHS[text], Mark.DATE))
     elif text in _DOUBTFUL and _is_month(words, at):
         out.append(Word(text, Mark.DATE))
+    elif (value := _roman(words, at)) is not None:
+        out.append(Word(str(value), Mark.NUMBER))
     else:
         return 0
     return 1
+
+
+_ROMAN: Final = re.compile(r"(x{0,3}|xl|lx{0,3})(ix|iv|v?i{0,3})")
+_ROMAN_TENS: Final = {"": 0, "x": 10, "xx": 20, "xxx": 30, "xl": 40, "l": 50, "lx": 60, "lxx": 70, "lxxx": 80}
+_ROMAN_ONES: Final = {
+    ones: value for value, ones in enumerate(["", "i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix"])
+}
+_ALSO_A_WORD: Final = listed("iv vi ix xi xv xx xxx xl li lv lx lii lix")
+"""Of Roman numerals: a drip, an editor, a size. Behind a name, and behind what is numbered, they are none of these."""
+_NUMBERED: Final = listed(
+    "type phase stage class division chapter part act volume war title grade level category section article appendix"
+    " mark schedule tier episode book king queen pope bowl"
+)
+
+
+def _roman(words: Sequence[Word], at: int) -> int | None:
+    """*Henry VIII*, *type II*; not *President Xi*."""
+    word = words[at]
+    found = _ROMAN.fullmatch(word.text)
+    if found is None or len(word.text) < 2 or word.case is Case.NAME:
+        return None
+    if word.text in _ALSO_A_WORD:
+        before = words[at - 1] if at else Word("")
+        if before.mark is not Mark.NAME and before.text not in _NUMBERED and before.text not in NAMES:
+            return None
+    return _ROMAN_TENS[found.group(1)] + _ROMAN_ONES[found.group(2)]
 
 
 def _is_month(words: Sequence[Word], at: int) -> bool:
@@ -238,7 +267,31 @@ def _swapped(words: list[Word]) -> list[Word]:
     return words
 
 
+_POWERS: Final = {
+    **dict.fromkeys(("square", "sq"), ("square ", listed("meter foot inch mile km cm mm"))),
+    **dict.fromkeys(("cubic", "cu"), ("cubic ", listed("meter foot inch cm mm"))),
+    **dict.fromkeys(("fluid", "fl"), ("fluid ", listed("oz"))),
+}
+"""What makes another unit of the one behind it, and of which ones."""
+
+
+def _powers(words: list[Word]) -> list[Word]:
+    """*10 sq ft*, *in square meters*, *fl oz*."""
+    out: list[Word] = []
+    for word in words:
+        prefix, units = _POWERS.get(out[-1].text, ("", frozenset())) if out else ("", frozenset[str]())
+        unit = _UNITS.get(word.text) if word.mark in {Mark.PLAIN, Mark.UNIT} else None
+        if out and out[-1].text in {"percent", "percentage"} and word.text in {"point", "points"}:
+            out[-1] = Word("percentage point", Mark.UNIT)
+        elif unit in units:
+            out[-1] = Word(f"{prefix}{unit}", Mark.UNIT)
+        else:
+            out.append(word)
+    return out
+
+
 def _units(words: list[Word]) -> list[Word]:
+    words = _powers(words)
     return [
         Word(_UNITS[word.text], Mark.UNIT)
         if at and words[at - 1].mark is Mark.NUMBER and word.mark is Mark.PLAIN and word.text in _UNITS

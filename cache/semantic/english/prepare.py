@@ -211,20 +211,23 @@ def _tokens(sentence: list[Word], notes: list[Used] | None, *, careful: bool, ex
     joined = _joined_phrases(pairs, notes)
     drop = EMPTY if careful else EMPTY | HEDGES
     tokens: list[Token] = []
-    the = False
+    article = ""
     for word, lemma, form in joined:
         if word.mark in _FRAME_KINDS or (lemma not in drop and word.mark is not Mark.COMMA):
             indirect = lemma == "if" and bool(tokens) and tokens[-1].lemma in _INDIRECT
             token = _token(word, "whether" if indirect else lemma, form)
-            tokens.append(token._replace(the=True) if the else token)
-            the = False
+            tokens.append(token._replace(the=article == "the", a=article in _A) if article else token)
+            article = ""
         else:
-            the = lemma == "the"
+            article = lemma
     before = " ".join(token.lemma for token in tokens) if notes is not None else ""
     tokens = rearranged(tokens)
     if notes is not None and before != (after := " ".join(token.lemma for token in tokens)):
         notes.append(Used(ORDERS, f"{before} => {after}"))
     return tokens
+
+
+_A: Final = frozenset({"a", "an"})
 
 
 def _lemma(word: Word, before: str, after: Word | None) -> tuple[str, Form]:
@@ -356,9 +359,13 @@ def _particle(pairs: list[_Pair], at: int) -> int:
     return 0
 
 
-_ENDS_A_VERB: Final = (PREPOSITIONS | listed(", and or if when after before again without until automatically")) - {
-    "of"
-}
+_ENDS_A_VERB: Final = (
+    PREPOSITIONS
+    | listed(
+        ", and or if when after before again without until automatically early completely quickly permanently"
+        " temporarily remotely manually safely properly online immediately overnight faster sooner"
+    )
+) - {"of"}
 
 
 def _token(word: Word, lemma: str, form: Form) -> Token:

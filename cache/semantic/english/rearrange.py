@@ -7,6 +7,7 @@ from typing import Final
 from cache.semantic.english.forms import Form, inflected
 from cache.semantic.english.generic import generally
 from cache.semantic.english.lexicon import joined_rows, listed
+from cache.semantic.english.reading import Case
 from cache.semantic.english.tokens import Kind, Token
 
 __all__ = ["rearranged"]
@@ -21,7 +22,7 @@ _PAYMENTS: Final = listed(
     "card creditcard cash paypal cheque check klarna venmo giftcard bitcoin crypto amex mastercard visa"
     " debit apple google invoice directdebit contactless voucher"
 )
-_LEAVE: Final = listed("can able_ may_ way_")
+_LEAVE: Final = listed("can able_ may_ okay_ way_")
 _ALLOWED_IN: Final = listed("dog pet cat child kid")
 _SERVICES: Final = listed("deliver ship post accept repair install cater refund replace courier")
 
@@ -161,7 +162,7 @@ def _measured(tokens: list[Token]) -> list[Token]:
         if tokens[1].lemma == "number":
             many = Token("many", Kind.MUST, Form.PLAIN, name=False)
             return [_frame("how"), many, *tokens[3:]]
-        if (adjective := _MEASURES.get(tokens[1].lemma)) is not None:
+        if (adjective := _MEASURES.get(tokens[1].lemma)) is not None and _has_measure(tokens[1], tokens[3:]):
             return [_frame("how"), Token(adjective, Kind.CONTENT, Form.PLAIN, name=False), *tokens[3:]]
     if len(tokens) > 3 and tokens[1].lemma in {"legal", "minimum"} and tokens[3].lemma == "age":
         verb = inflected(tokens[2].lemma)
@@ -188,9 +189,20 @@ def _measured(tokens: list[Token]) -> list[Token]:
         and tokens[3].kind is Kind.PREPOSITION
     ):
         return [_frame("what"), tokens[2], tokens[1], *tokens[3:]]
-    if len(tokens) > 2 and tokens[-1].lemma == "cost" and tokens[1].lemma != "deadline":
-        return [_frame("price"), *tokens[1:-1]]
     return tokens
+
+
+_LONG_PLACES: Final = listed("river lake bridge wall canal tunnel island coast road border mountain valley nile amazon")
+_LASTING: Final = listed(
+    "leave course exam test film movie flight match game semester term trip lesson contract class visit war"
+)
+
+
+def _has_measure(measure: Token, of: Sequence[Token]) -> bool:
+    """*how long* asks of what is called by a name alone how long it takes: *Titanic*."""
+    if measure.lemma == "duration":
+        return any(token.lemma in _LASTING for token in of)
+    return measure.lemma != "length" or not of[0].name or of[0].the or any(token.lemma in _LONG_PLACES for token in of)
 
 
 def _without_cost(tokens: list[Token]) -> list[Token]:
@@ -298,7 +310,9 @@ def _friendly(tokens: list[Token]) -> list[Token]:
 
 
 def _served(tokens: list[Token]) -> list[Token]:
-    """*is X included in Y*: does Y include X; *is X allowed*: do you allow X; *is X required*: do I need X."""
+    """*is X included in Y*: does Y include X; *is X allowed*, but in no country: do you allow X; *is X required*: do
+    I need X.
+    """
     if tokens[0].lemma != "¿":
         return tokens
     if [token.lemma for token in tokens[1:3]] == ["can", "you"] and len(tokens) > 3 and tokens[3].lemma in _SERVICES:
@@ -306,6 +320,8 @@ def _served(tokens: list[Token]) -> list[Token]:
     for at, token in enumerate(tokens[1:6], start=1):
         things, rest = tokens[1:at], tokens[at + 1 :]
         if things and token.form is Form.PAST and token.lemma in {"allow", "accept", "permit"}:
+            if any(each.name for each in rest):
+                return tokens
             you = _word("you", Kind.PERSON)
             return [tokens[0], you, token._replace(form=Form.PLAIN), *things, *rest]
         if (
@@ -339,8 +355,8 @@ def _defined(tokens: list[Token]) -> list[Token]:
     if lemmas[0] == "what" and lemmas[-1] == "mean" and len(tokens) > 2 and "you" not in lemmas:
         start = 2 if lemmas[1] in {"term", "concept"} and len(tokens) > 3 else 1
         return [_word("define", Kind.CONTENT), *tokens[start:-1]]
-    if lemmas[0] == "what" and lemmas[-2:] == ["stand", "for"] and len(tokens) > 3:
-        return [_word("define", Kind.CONTENT), *tokens[1:-2]]
+    if lemmas[0] == "what" and lemmas[2:] == ["stand", "for"] and tokens[1].case is Case.CAPITALS and not tokens[1].the:
+        return [_word("define", Kind.CONTENT), tokens[1]]
     start = 1 if lemmas[0] == "what" else 0
     if len(tokens) > start + 2 and lemmas[start] in {"meaning", "definition"} and lemmas[start + 1] == "of":
         return [_word("define", Kind.CONTENT), *tokens[start + 2 :]]

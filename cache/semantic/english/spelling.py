@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Final
 
-from cache.semantic.english.lexicon import KNOWN, listed
+from cache.semantic.english.lexicon import KNOWN, NAMES, listed
 from cache.semantic.english.reading import Mark, Word
 
 __all__ = ["is_spelt", "one_spelling", "spelt_out"]
@@ -211,7 +211,7 @@ _ISE: Final = listed(
     " franchise improvise merchandise noise otherwise paradise poise praise precise premise promise raise"
     " reprise revise rise supervise surmise surprise televise treatise wise likewise expertise enterprise"
     " concise chemise anise appraise braise liaise mayonnaise malaise polonaise advertise chastise apprise"
-    " circumcise incise bise vise guise moise"
+    " circumcise incise bise vise guise moise sunrise moonrise highrise lowrise payrise"
 )
 """Words in -ise that are no verbs in -ize."""
 
@@ -270,9 +270,11 @@ def _ized(text: str) -> str:
     for end in ("ise", "ised", "ises", "ising", "iser", "isers", "isation", "isations"):
         if text.endswith(end) and len(text) > len(end) + 2:
             stem = text[: -len(end)]
-            if stem + "ise" in _ISE or any((stem + "ise").endswith(word) for word in ("wise", "rise", "vise", "cise")):
+            whole = stem + "ise"
+            if whole in _ISE or whole.endswith(("wise", "vise")):
                 return text
-            return stem + "iz" + end[2:] if stem + "ize" in KNOWN else text
+            is_verb = stem + "ize" in KNOWN or not (text in KNOWN or text in NAMES or whole in KNOWN)
+            return stem + "iz" + end[2:] if is_verb else text
     return text
 
 

@@ -42,6 +42,8 @@ class Token(NamedTuple):
     """Written as a name, or only a name can be meant."""
     the: bool = False
     """An article, dropped, stood before it."""
+    a: bool = False
+    """The other one did."""
     case: Case = Case.UNKNOWN
 
 

@@ -51,6 +51,10 @@ _SLOTS = {
 }
 
 
+def vocabulary(kind: str) -> list[str]:
+    return _ONE_WORD[kind]
+
+
 def questions() -> list[str]:
     return (DATA / "questions.txt").read_text(encoding="utf-8").splitlines()
 

@@ -1,5 +1,6 @@
 """The rules of tables/wordings.txt and tables/recasts.txt as trees, to ask of each what it would let fall unseen."""
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -179,6 +180,10 @@ def is_kept(node: Node, instead: str) -> bool:
     return node.opening == "(" and re.search(rf"[\\~%]{node.number}(?!\d)", instead) is not None
 
 
+def is_kept_group(rule: Rule, number: int) -> bool:
+    return re.search(rf"[\\~%]{number}(?!\d)", rule.instead) is not None
+
+
 def is_wild(nodes: list[Node], instead: str) -> bool:
     """A wildcard stands outside of what the rule keeps."""
     return any(
@@ -188,15 +193,27 @@ def is_wild(nodes: list[Node], instead: str) -> bool:
     )
 
 
-def example(rule: Rule, number: int, fill: str) -> str | None:
-    """A sentence that the rule fits with `fill` in the kept group of this number; None where it takes no such."""
-    text = _filled(parsed(rule.expanded), number, fill)
+def example(rule: Rule, number: int, fill: str, choice: int = 0) -> str | None:
+    """A sentence that the rule fits with `fill` in the kept group of this number; None where it takes no such.
+    `choice` is which one of other alternatives stands there.
+    """
+    text = _filled(_tree(rule.expanded), number, fill, choice)
     text = re.sub(" +", " ", f" {text}")
-    found = re.fullmatch(f" (?:{rule.expanded})", text)
+    found = _compiled(rule.expanded).fullmatch(text)
     return text if found and fill in (found.group(number) or "") else None
 
 
-def _filled(nodes: list[Node], number: int, fill: str) -> str:
+@functools.cache
+def _tree(pattern: str) -> list[Node]:
+    return parsed(pattern)
+
+
+@functools.cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(f" (?:{pattern})")
+
+
+def _filled(nodes: list[Node], number: int, fill: str, choice: int) -> str:
     out = ""
     for node in nodes:
         if node.opening == "(?!":
@@ -206,12 +223,24 @@ def _filled(nodes: list[Node], number: int, fill: str) -> str:
         elif node.opening:
             inside = _holding(node, number)
             if inside is not None or not node.may_be_none:
-                out += _filled(node.alternatives[inside or 0], number, fill)
+                other = choice % len(node.alternatives) if inside is None else inside
+                out += _filled(node.alternatives[other], number, fill, choice)
         elif node.text.startswith("[") or node.text == ".":
             out += "" if node.may_be_none else "thing"
         else:
             out += "" if node.may_be_none else node.text
     return out
+
+
+def may_be_empty(rule: Rule, number: int) -> bool:
+    """The kept group of this number takes nothing as well: it only adds where, when, for whom."""
+    nodes = _tree(rule.expanded)
+    while nodes:
+        for node in nodes:
+            if node.number == number and node.opening == "(":
+                return re.fullmatch(node.source(), "") is not None
+        nodes = [inside for node in nodes for alternative in node.alternatives for inside in alternative]
+    return False
 
 
 def _holding(node: Node, number: int) -> int | None:

@@ -7,6 +7,7 @@ from cache.semantic.guard import Compared, Finding, Guard
 GUARD = Guard()
 VETOES = {
     "number": [
+        ("Who married George III?", "Who married George II?"),
         ("How long do I boil 2 eggs?", "How long do I boil 3 eggs?"),
         ("What changed in Java 17?", "What changed in Java 21?"),
         ("Can I bring two bags?", "Can I bring three bags?"),
@@ -16,7 +17,11 @@ VETOES = {
         ("Can I collect it at 7am?", "Can I collect it at 7pm?"),
     ],
     "time_word": [("Is the pool open always?", "Is the pool open now?")],
-    "unit": [("How heavy is 5 kg of sand?", "How heavy is 5 lb of sand?")],
+    "unit": [
+        ("How heavy is 5 kg of sand?", "How heavy is 5 lb of sand?"),
+        ("How much is 12 fl oz of milk?", "How much is 12 oz of milk?"),
+        ("Is 60 sq ft enough for a cow?", "Is 60 sq m enough for a cow?"),
+    ],
     "code": [
         ("What does git reset --hard do?", "What does git reset --soft do?"),
         ("How do I call get_item in a loop?", "How do I call set_item in a loop?"),
@@ -43,6 +48,8 @@ VETOES = {
     "negation": [
         ("Why does my printer print?", "Why does my printer not print?"),
         ("Which bags are allowed on board?", "Which bags are never allowed on board?"),
+        ("Why did the engine start?", "Why did the engine fail to start?"),
+        ("What happens if I sign the lease?", "What happens if I refuse to sign the lease?"),
     ],
     "antonym": [
         ("How do I lock the front door?", "How do I unlock the front door?"),
@@ -71,7 +78,10 @@ VETOES = {
         ("Do you have red shoes?", "Do you have blue shoes?"),
         ("How do I clean a radiator?", "How do I clean a boiler?"),
     ],
-    "entity": [("How do I fly to Reykjavik?", "How do I fly to Ljubljana?")],
+    "entity": [
+        ("How do I fly to Reykjavik?", "How do I fly to Ljubljana?"),
+        ("How big is Western Australia?", "How big is Australia?"),
+    ],
     "order": [
         ("How do I get from Oxford to Bath by train?", "How do I get from Bath to Oxford by train?"),
         ("Can a dog chase a cat?", "Can a cat chase a dog?"),

@@ -15,7 +15,7 @@ from cache.semantic.english.closed import (
 from cache.semantic.english.forms import Form
 from cache.semantic.english.lexicon import listed
 from cache.semantic.english.pair.align import Alignment
-from cache.semantic.english.pair.capitals import another_in_capitals
+from cache.semantic.english.pair.capitals import another_in_capitals, articles_differ, part_of_a_name
 from cache.semantic.english.pair.counts import counts_differ
 from cache.semantic.english.pair.order import MEASURES, reordered
 from cache.semantic.english.pair.synonyms import CONTRASTS, IMPLIED, opposite
@@ -38,6 +38,8 @@ RULES: Final = frozenset((*_VETOES, *_LICENCES, *_REASONS))
 _LITERAL: Final = frozenset(
     {Kind.NUMBER, Kind.DATE, Kind.TIME, Kind.UNIT, Kind.CODE, Kind.URL, Kind.QUOTED, Kind.SYMBOL}
 )
+_UNDOING: Final = listed("avoid prevent stop quit cease refuse fail neglect forget miss misspayment")
+"""What is so meant is not done: *if I avoid paying*."""
 _WORDY: Final = frozenset({Kind.MODAL, Kind.COMPARATIVE, Kind.MUST, Kind.QUESTION})
 _FORBIDDING: Final = frozenset({Kind.NEGATION})
 _GIVING: Final = listed(
@@ -99,6 +101,8 @@ _CHARGED: Final = listed("card creditcard debitcard account bankaccount bill inv
 _APART: Final = {_ON_FOR: _CHARGED | PEOPLE, _OF_FOR: PEOPLE}
 _NAMING: Final = listed("what who where price")
 _HERE: Final = listed("my our")
+_OF_ALL: Final = listed("internet world web government country law economy city")
+"""*the internet* is everybody's."""
 _SERVICES: Final = listed("newsletter app site website service team support store shop api platform product list blog")
 _DEFINING: Final = listed("define explain what who")
 _OF_A_WHOLE: Final = listed("of in on at for with from")
@@ -155,6 +159,8 @@ class _Leftover:
         kind = token.kind
         if kind in _LITERAL or kind in _FORBIDDING:
             return kind.value
+        if token.lemma in _UNDOING:
+            return "negation"
         if kind not in _WORDY or self._bare_what(token):
             return None
         if kind is Kind.MODAL:
@@ -182,6 +188,9 @@ class _Leftover:
                         names.add("contrast")
                     if left.name and right.name:
                         names.add("entity")
+        for tokens, over in ((self.found.left, self.lefts), (self.found.right, self.rights)):
+            if any(part_of_a_name(tokens, at, over) for at in over):
+                names.add("entity")
         if self._prepositions() is None:
             names.add("preposition")
         return names
@@ -224,7 +233,7 @@ class _Leftover:
                     rest.append(tokens[at])
         if counts_differ(_matched(self.found)):
             return Compared(Finding.OPEN, "content")
-        if not rest and _cases_differ(self.found):
+        if not rest and (_cases_differ(self.found) or articles_differ(_matched(self.found), self.found.left)):
             return Compared(Finding.OPEN, "case")
         if not rest and _tenses_differ(self.found):
             return Compared(Finding.OPEN, "tense")
@@ -239,7 +248,7 @@ class _Leftover:
         if tokens[0].lemma == "exist" and tokens[at].lemma == "your" and tokens[at - 1].kind is Kind.PREPOSITION:
             return True
         here = tokens[at].lemma in _HERE or (tokens[at].lemma == "your" and tokens[at + 1].lemma in _SERVICES)
-        if (tokens[0].lemma in _NAMING and tokens[1].lemma != "happen") or not here:
+        if (tokens[0].lemma in _NAMING and tokens[1].lemma != "happen") or not here or tokens[at + 1].lemma in _OF_ALL:
             return False
         found = self.found
         if tokens is found.left:

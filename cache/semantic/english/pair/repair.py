@@ -143,10 +143,19 @@ def _edits(text: str, target: str, *, named: bool) -> int | None:
     if far is None or (far == 2 and text[0] != target[0]) or _another_word(text, target):
         return None
     if not is_known(target):
-        return far if far == 1 and len(text) > 5 and text[0] == target[0] and _exchanged(text, target) else None
+        return far if far == 1 and _misspelt_term(text, target, named=named) else None
     if (named or target in NAMES) and not (far == 1 and text[0] == target[0] and _slip(text, target)):
         return None
     return far
+
+
+def _misspelt_term(text: str, target: str, *, named: bool) -> bool:
+    """Of a word that is in no list: letters exchanged; in a long one, inside, a letter too many or too few."""
+    if len(text) > 5 and text[0] == target[0] and _exchanged(text, target):
+        return True
+    if named or min(len(text), len(target)) < 9 or len(text) == len(target) or text.endswith(_ENDINGS):
+        return False
+    return text[:2] == target[:2] and text[-2:] == target[-2:]
 
 
 def _exchanged(text: str, target: str) -> bool:

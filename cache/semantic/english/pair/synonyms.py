@@ -47,7 +47,8 @@ def _beside(table: str) -> Iterator[tuple[str, frozenset[str]]]:
     for line in joined_rows(table):
         what, found, words = line.partition(" < ")
         if found:
-            yield what, frozenset(_lemma(each) for word in words.split() for each in sets.get(word, (word,)))
+            each = [each for word in words.split() for each in sets.get(word, (word,))]
+            yield what, frozenset(each) | frozenset(map(_lemma, each))
         else:
             name, _, words = line.partition(" = ")
             sets[name] = words.split()
