@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator, Iterator
 
+import msgspec
 import numpy as np
 import pytest
 
+from cache.select import Selector
 from cache.semantic.store.record import Asked, Change, name_of
 from cache.semantic.store.records import Changed, Kept
 from cache.semantic.store.redis_engine import NoSearch
@@ -53,6 +55,18 @@ async def test_aliases_are_found(searching: Searching) -> None:
         assert await searching.records.put(record(1, created=NOW + 1)) is Kept.STORED
     await searching.records.drop([key(1)])
     assert await searching.names(PARTITION, unit("y")) == []
+
+
+async def test_an_alias_that_was_forgotten_is_found_no_more(searching: Searching) -> None:
+    """And one that took its place still is."""
+    await searching.records.put(record(1))
+    for name, team in (("y", "sales"), ("z", "help")):
+        origin = msgspec.structs.replace(record(name).origin, team=team)
+        await searching.records.change(key(1), PARTITION, Change(alias=Asked(name, towards(name, 0.99), origin)))
+    await searching.records.purge(Selector(team="sales"))
+    assert await searching.names(PARTITION, unit("y"), least=0.9) == []
+    assert await searching.names(PARTITION, unit("z"), least=0.9) == [name_of(key(1), 1)]
+    assert len(await searching.names(PARTITION, unit(1))) == 2
 
 
 async def test_what_moved_is_found_in_one_place(searching: Searching) -> None:
