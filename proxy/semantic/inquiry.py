@@ -16,6 +16,7 @@ from cache.semantic.guard import MAX_TEXT
 from cache.semantic.language import language
 from cache.semantic.lookup import Lookup, Question, Read, Result, Sought
 from cache.semantic.partition import partition_of
+from cache.semantic.store.origin import Origin
 from cache.tiers import Tiers
 from proxy.caching.meaning import left_out
 from proxy.caching.question import Alike
@@ -269,7 +270,17 @@ class Inquiry:
             version=self._inquiries.version,
         )
         party = party_of(exchange.key, exchange.account, self._inquiries.scope)
-        return Question(text, partition, spoken, exchange.model, request.key, party)
+        origin = Origin(
+            key=request.key,
+            team=exchange.key.team if exchange.key is not None else "",
+            tags=request.asked.tags,
+            scope=request.scope,
+            endpoint=endpoint,
+            model=exchange.model,
+            served_model="",
+            created=self._inquiries.wall(),
+        )
+        return Question(text, partition, spoken, exchange.model, request.key, party, origin)
 
     async def _entry(self) -> Alike | None:
         """The answer as it is stored now."""

@@ -51,7 +51,8 @@ class Kin(NamedTuple):
 
 
 class Labels(Protocol):
-    async def compare(self, answered: Answered, text: str, vector: Vector) -> Kin: ...
+    async def compare(self, answered: Answered, text: str, vector: Vector, *, lead: bool) -> Kin:
+        """`lead`: the question may be remembered with the answer that says the same."""
 
 
 @final
@@ -74,7 +75,12 @@ class Learning:
         """Implements `inquiry.Learns`."""
         entry = answered.entry
         text = text_of(entry)
-        await self._forget_other(entry, b"" if text is None else digest_of(text))
+        try:
+            await self._forget_other(entry, b"" if text is None else digest_of(text))
+        except (ConnectionError, TimeoutError):
+            # What stands there may be of another answer, and nobody could tell.
+            self._learnt(Kept.DOWN.value)
+            return
         if text is None:
             # Of what calls a tool, another question is no repetition.
             self._learnt("no-text")
@@ -86,11 +92,12 @@ class Learning:
         except NotEmbedded as error:
             self._learnt(error.reason.value)
             return
-        kin = Kin() if self._labels is None else await self._labels.compare(answered, text, vector)
+        takes = self._pace.takes(answered.account)
+        kin = Kin() if self._labels is None else await self._labels.compare(answered, text, vector, lead=takes)
         if kin.known:
             self._learnt("alias")
             return
-        if not self._pace.takes(answered.account):
+        if not takes:
             self._learnt("too-fast")
             return
         try:
@@ -100,12 +107,16 @@ class Learning:
             return
         kept = await self._records.put(record)
         for refused in kin.refuses if kept is Kept.STORED else ():
-            await self._records.change(record.key, record.partition, Change(refused=refused))
+            change = Change(refused=refused, answer=record.answer)
+            await self._records.change(record.key, record.partition, change)
         self._learnt(kept.value)
 
     async def _forget_other(self, entry: Entry, answer: bytes) -> None:
-        """What labels have said of this question's answer, they said of an older one, whatever becomes of this."""
-        before = (await self._records.get([entry.key])).get(entry.key)
+        """What labels have said of this question's answer, they said of an older one, whatever becomes of this.
+
+        Raises ConnectionError or TimeoutError.
+        """
+        before = (await self._records.read([entry.key])).get(entry.key)
         if before is not None and before.answer != answer and before.created <= entry.created:
             await self._records.drop([entry.key])
 

@@ -28,6 +28,7 @@ SANS_IO = names(
     " cache.status cache.entry cache.select cache.encoding"
     " cache.semantic.partition cache.semantic.english cache.semantic.finding cache.semantic.guard"
     " cache.semantic.language cache.semantic.foreign cache.semantic.decide cache.semantic.store.record"
+    " cache.semantic.store.origin"
     " cache.semantic.learning.bounds cache.semantic.learning.evidence cache.semantic.learning.calibrate"
     " cache.semantic.learning.labels cache.semantic.learning.scores"
     " limits.policy limits.bucket limits.budget limits.headers limits.grant"
