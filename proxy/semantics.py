@@ -36,6 +36,7 @@ from proxy.errors import Failure
 from proxy.label_stores import judge_budget, label_log, token
 from proxy.local_models import PATIENCE, embedder, verifier
 from proxy.own_calls import OwnCalls
+from proxy.semantic.answers import Answers
 from proxy.semantic.forgetting import Forgetting, Remembers
 from proxy.semantic.guarding import guard_of
 from proxy.semantic.inquiry import Inquiries
@@ -109,6 +110,7 @@ class Semantics:
         self._whose = "" if self._verifier is None else self._verifier.fingerprint
         self._learner = Learner(self.labels, limits, self._scores, self._whose, clock=clock, forbids=self._forbids)
         self._spending = judge_budget(config, link, wall)
+        self._answers = Answers()
         self._asked = 0
         """Questions that were looked for since the last label."""
         self._made: WeakSet[Inquiries] = WeakSet()
@@ -180,6 +182,7 @@ class Semantics:
         )
         learning = Learning(
             self.records,
+            self._answers,
             self._patient,
             Pace(semantic.inserts_per_minute, self._clock),
             self._labelling(semantic),
@@ -189,6 +192,7 @@ class Semantics:
             lookup,
             learning,
             self._tiers,
+            self._answers,
             modes,
             Never([*(USUAL if semantic.never_usual else ()), *semantic.never]),
             self._metrics.semantic,
@@ -215,6 +219,7 @@ class Semantics:
             self._learner,
             self.records,
             self._tiers,
+            self._answers,
             self._judge(semantic.judge) if semantic.judge.model else None,
             self._metrics.semantic.labelled,
             self._whose,

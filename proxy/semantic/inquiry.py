@@ -23,7 +23,7 @@ from proxy.caching.question import Alike
 from proxy.caching.question import Question as Request
 from proxy.exchange import Exchange
 from proxy.openai.asked import Unasked, asked
-from proxy.semantic.answers import is_answer
+from proxy.semantic.answers import Answers
 from proxy.semantic.hidden import is_hidden
 from proxy.semantic.modes import Mode, Modes, Never
 from proxy.semantic.parties import party_of
@@ -88,6 +88,7 @@ class Inquiries:
         lookup: Lookup,
         learning: Learns,
         tiers: Tiers,
+        answers: Answers,
         modes: Modes,
         never: Never,
         events: SemanticEvents,
@@ -103,6 +104,7 @@ class Inquiries:
         self.lookup = lookup
         self.learning = learning
         self.tiers = tiers
+        self.answers = answers
         self.modes = modes
         self.never = never
         self.events = events
@@ -294,7 +296,7 @@ class Inquiry:
             if entry is Miss.ABSENT and now - sought.served.record.created > SETTLED:
                 await self._inquiries.lookup.forget(key)
             return None
-        if not is_answer(entry, sought.served):
+        if not await self._inquiries.answers.is_answer(entry, sought.served):
             await self._inquiries.lookup.forget(key)
             return None
         seen = judge(entry.created, entry.expires, entry.stale_until, now, self._request.asked)

@@ -22,7 +22,7 @@ from cache.semantic.store.record import Asked, Change, Record, refusal
 from cache.semantic.store.records import Changed, Records
 from cache.semantic.store.vectors import pack_vector
 from cache.tiers import Tiers
-from proxy.semantic.answers import digest_of, text_of
+from proxy.semantic.answers import Answers
 from proxy.semantic.inquiry import Answered
 from proxy.semantic.learning import Kin
 from proxy.semantic.targets import Standing, Target, targets
@@ -59,6 +59,7 @@ class Labelling:
         log: Log,
         records: Records,
         tiers: Tiers,
+        answers: Answers,
         judge: Judges | None,
         told: Callable[[str, str, str], object],
         verifier: str = "",
@@ -70,6 +71,7 @@ class Labelling:
         self._log = log
         self._records = records
         self._tiers = tiers
+        self._answers = answers
         self._judge = judge
         self._told = told
         self._verifier = verifier
@@ -135,8 +137,8 @@ class Labelling:
     async def _stored(self, record: Record) -> str | None:
         """None also where it is not the answer any more that the record and its family are about."""
         entry = self._tiers.memory.get(record.key, self._wall()) or await self._tiers.fetch(record.key)
-        text = text_of(entry) if isinstance(entry, Entry) else None
-        return None if text is None or (record.answer and digest_of(text) != record.answer) else text
+        found = await self._answers.read(entry) if isinstance(entry, Entry) else None
+        return None if found is None or (record.answer and found.digest != record.answer) else found.text
 
     def _label(self, answered: Answered, match: Match, standing: Standing, *, right: bool) -> Label:
         decision = answered.sought.decision

@@ -10,7 +10,7 @@ from cache.semantic.store.record import Change, Record
 from cache.semantic.store.records import Kept, Records
 from cache.semantic.store.vectors import pack_vector
 from limits.bucket import Bucket
-from proxy.semantic.answers import digest_of, text_of
+from proxy.semantic.answers import Answers
 from proxy.semantic.inquiry import Answered
 
 __all__ = ["Kin", "Learning", "Pace"]
@@ -60,9 +60,16 @@ class Learning:
     """`embedder` may take its time; `learnt` counts what became of each."""
 
     def __init__(
-        self, records: Records, embedder: Embedder, pace: Pace, labels: Labels | None, learnt: Callable[[str], None]
+        self,
+        records: Records,
+        answers: Answers,
+        embedder: Embedder,
+        pace: Pace,
+        labels: Labels | None,
+        learnt: Callable[[str], None],
     ) -> None:
         self._records = records
+        self._answers = answers
         self._embedder = embedder
         self._pace = pace
         self._labels = labels
@@ -74,14 +81,14 @@ class Learning:
     async def learn(self, answered: Answered) -> None:
         """Implements `inquiry.Learns`."""
         entry = answered.entry
-        text = text_of(entry)
+        said = await self._answers.read(entry)
         try:
-            await self._forget_other(entry, b"" if text is None else digest_of(text))
+            await self._forget_other(entry, b"" if said is None else said.digest)
         except (ConnectionError, TimeoutError):
             # What stands there may be of another answer, and nobody could tell.
             self._learnt(Kept.DOWN.value)
             return
-        if text is None:
+        if said is None:
             # Of what calls a tool, another question is no repetition.
             self._learnt("no-text")
             return
@@ -93,7 +100,7 @@ class Learning:
             self._learnt(error.reason.value)
             return
         takes = self._pace.takes(answered.account)
-        kin = Kin() if self._labels is None else await self._labels.compare(answered, text, vector, lead=takes)
+        kin = Kin() if self._labels is None else await self._labels.compare(answered, said.text, vector, lead=takes)
         if kin.known:
             self._learnt("alias")
             return
@@ -101,7 +108,7 @@ class Learning:
             self._learnt("too-fast")
             return
         try:
-            record = _record(answered, entry, vector, kin.family, digest_of(text))
+            record = _record(answered, entry, vector, kin.family, said.digest)
         except OutOfBounds:
             self._learnt("out-of-bounds")
             return

@@ -16,7 +16,7 @@ from cache.semantic.store.file_records import FileRecords
 from cache.semantic.store.origin import Origin
 from cache.semantic.store.record import Record, refusal
 from cache.tiers import Tiers
-from proxy.semantic.answers import digest_of
+from proxy.semantic.answers import Answers, digest_of
 from proxy.semantic.inquiry import Answered
 from proxy.semantic.labelling import Labelling
 from proxy.semantic.learning import Kin
@@ -48,7 +48,7 @@ async def labels(decision: Decision, *, audit: float = 0.02, shadow: bool = Fals
     records, log = FileRecords(Hearer(), max_bytes=1 << 20, wall=lambda: NOW), Log()
     await records.put(NEAR.record)
     labelling = Labelling(
-        log, records, tiers, None, lambda *of: None, "v", audit=audit, requests=lambda: 7, wall=lambda: NOW
+        log, records, tiers, Answers(), None, lambda *of: None, "v", audit=audit, requests=lambda: 7, wall=lambda: NOW
     )
     question = Question("How long?", key("partition"), "en", "m", key(2), ALICE)
     scored = NEAR if decision.reading is not None else None
@@ -86,7 +86,7 @@ async def contested(
         tiers.keep(json_entry(name, frames=(b'{"choices":[{"message":{"content":"%b"}}]}' % text.encode(),)), None)
         await records.put(match.record)
     labelling = Labelling(
-        log, records, tiers, judge, lambda *of: None, "v", audit=0.02, requests=lambda: 7, wall=lambda: NOW
+        log, records, tiers, Answers(), judge, lambda *of: None, "v", audit=0.02, requests=lambda: 7, wall=lambda: NOW
     )
     sought = Sought(Result.GRAY, None, missed(CONTESTED)._replace(rival=1), None, NEAR, beside)
     answered = Answered(
@@ -144,7 +144,9 @@ async def test_what_was_learnt_of_another_answer_is_not_compared() -> None:
     tiers = Tiers(Memory(1 << 20), None, None, Counted(), lambda: NOW)
     tiers.keep(json_entry(1, frames=(b'{"choices":[{"message":{"content":"%b"}}]}' % TEXT.encode(),)), None)
     records = FileRecords(Hearer(), max_bytes=1 << 20, wall=lambda: NOW)
-    labelling = Labelling(Log(), records, tiers, None, lambda *of: None, audit=0, requests=lambda: 7, wall=lambda: NOW)
+    labelling = Labelling(
+        Log(), records, tiers, Answers(), None, lambda *of: None, audit=0, requests=lambda: 7, wall=lambda: NOW
+    )
     question = Question("How long?", key("partition"), "en", "m", key(2), ALICE)
     found = []
     for answer in (TEXT, UNCLEAR):
@@ -188,7 +190,7 @@ async def test_what_was_proven_of_an_answer_leads_to_no_other() -> None:
     for verdict in (Verdict.RIGHT, Verdict.WRONG):
         judge = Slow(verdict)
         labelling = Labelling(
-            Log(), records, tiers, judge, lambda *of: None, audit=0, requests=lambda: 7, wall=lambda: NOW
+            Log(), records, tiers, Answers(), judge, lambda *of: None, audit=0, requests=lambda: 7, wall=lambda: NOW
         )
         answered = Answered(
             Question("How long?", key("partition"), "en", "m", key(2), ALICE),

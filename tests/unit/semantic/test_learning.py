@@ -7,7 +7,7 @@ import pytest
 
 from cache.semantic.lookup import Question, Result, Sought
 from cache.semantic.store.file_records import FileRecords
-from proxy.semantic.answers import digest_of
+from proxy.semantic.answers import Answers, digest_of
 from proxy.semantic.inquiry import Answered
 from proxy.semantic.learning import Kin, Learning, Pace
 from tests.fakes.entries import NOW, json_entry, key
@@ -31,7 +31,7 @@ async def test_of_another_answer_nothing_holds(answer: str, age: float, stays: b
     records = FileRecords(Hearer(), max_bytes=1 << 20, wall=lambda: NOW)
     await records.put(record(2, answer=digest_of(answer), family=key("family"), created=NOW - age))
     embedder: Any = None
-    learning = Learning(records, embedder, Pace(60, lambda: NOW), Known(), lambda *of: None)
+    learning = Learning(records, Answers(), embedder, Pace(60, lambda: NOW), Known(), lambda *of: None)
     entry = json_entry(2, frames=(b'{"choices":[{"message":{"content":"%b"}}]}' % TEXT.encode(),))
     question = Question("What is 2?", key("partition"), "en", "m", key(2))
     sought = Sought(Result.NOTHING, np.full(DIMENSION, 0.25, np.float32))
@@ -54,7 +54,7 @@ async def learned(records: Any, labels: Any, count: int = 1) -> list[str]:
     """Of so many questions of one account, of which two a minute may be remembered."""
     told: list[str] = []
     embedder: Any = None
-    learning = Learning(records, embedder, Pace(2, lambda: NOW), labels, told.append)
+    learning = Learning(records, Answers(), embedder, Pace(2, lambda: NOW), labels, told.append)
     for name in range(2, 2 + count):
         entry = json_entry(name, frames=(b'{"choices":[{"message":{"content":"%b"}}]}' % TEXT.encode(),))
         question = Question(f"What is {name}?", key("partition"), "en", "m", key(name))
