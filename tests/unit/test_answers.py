@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ def said(words: int, name: object = 1) -> Entry:
 def threads(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
     """In which streams were put together."""
     found: list[threading.Thread] = []
-    real = vars(answers)["said"]
+    real: Callable[..., str | None] = vars(answers)["said"]
 
     def noted(*of: Any, **more: Any) -> str | None:
         found.append(threading.current_thread())
