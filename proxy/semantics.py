@@ -40,7 +40,7 @@ from proxy.semantic.answers import Answers
 from proxy.semantic.forgetting import Forgetting, Remembers
 from proxy.semantic.guarding import guard_of
 from proxy.semantic.inquiry import Inquiries
-from proxy.semantic.judge import Judge
+from proxy.semantic.judge import Judge, Unasked
 from proxy.semantic.labelling import Labelling
 from proxy.semantic.learning import Learning, Pace
 from proxy.semantic.modes import USUAL, Modes, Never
@@ -239,7 +239,7 @@ class Semantics:
                     "chat/completions", settings.model, body, limit=MAX_REPLY, seconds=JUDGE_PATIENCE
                 )
             except Failure as failure:
-                raise ConnectionError(failure.kind.value) from None
+                raise (ConnectionError if failure.reached else Unasked)(failure.kind.value) from None
             return told.body, told.cost
 
         return Judge(
@@ -250,6 +250,7 @@ class Semantics:
             sample=settings.sample,
             draw=random.random,
             token=token,
+            clock=self._clock,
             told=self._metrics.semantic.not_judged,
         )
 

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from proxy.semantic.budget import FileBudget
+from proxy.semantic.judge import RESERVED
 from tests.fakes.admin import TOKEN, Operator
 from tests.fakes.alike import BREAD, LOAVES, ROLLS, ask, counted, learnt, started, told
 from tests.fakes.answers import json_answer
@@ -267,6 +269,26 @@ async def test_wrong_labels_end_in_the_own_question_alone(start: StartGateway, u
     story = await Operator(gateway).get(f"cache/questions/{key}")
     assert (story["wrong"], story["own_question_only"]) == (2, True)
     assert story["min_similarity"] > 0.6
+
+
+@pytest.mark.parametrize(("status", "spent"), [(401, 0), (500, 0), (200, RESERVED)])
+async def test_a_judge_that_refuses_is_not_paid(
+    start: StartGateway, upstream: ScriptedUpstream, status: int, spent: int
+) -> None:
+    """Nothing of the day's budget is gone; of what may have been acted on, what was held for it is."""
+    refusal = json_answer({"error": {"message": "no"}}, status=status)
+    upstream.script(completion_answer("It depends."), completion_answer("Some say so."), refusal)
+    gateway = await started(start, semantic__judge__model="umpire")
+    async with gateway.client() as client:
+        await ask(client, BREAD)
+        await learnt(gateway)
+        await ask(client, ROLLS)
+        await counted(gateway, "askonce_semantic_unjudged_total", reason="failed")
+    semantics = gateway.app._caches.semantics
+    assert semantics is not None
+    assert isinstance(semantics._spending, FileBudget)
+    days = await semantics._spending._file.ask(lambda file: file.execute("SELECT spent FROM days").fetchall())
+    assert days == [(spent,)]
 
 
 async def test_a_judge_is_asked_where_nobody_waits(start: StartGateway, upstream: ScriptedUpstream) -> None:

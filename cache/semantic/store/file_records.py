@@ -19,8 +19,8 @@ from cache.snapshot import Loaded, Saved, Snapshot
 
 __all__ = ["FileRecords", "RecordFile"]
 
-SLICE: Final = 64
-"""Records looked at before others get their turn."""
+SLICE: Final = 16
+"""Records, with up to nine questions each, that are looked at before others get their turn."""
 SETTLING: Final = 5.0
 """Seconds that a restore waits, in all, for others to hold less."""
 FILE: Final[Snapshot[Record]] = Snapshot(b"askonce question", pack, unpack, lambda record: record.expires)
