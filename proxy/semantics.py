@@ -174,7 +174,7 @@ class Semantics:
             self._engine or self.index,
             self.records,
             guard_of(semantic),
-            Settings(audit=semantic.audit, read=0 if self._verifier is None else semantic.verifier.candidates),
+            self._deciding(semantic),
             lambda group, party: self._thresholds(semantic.threshold, group, party),
             self._verifier,
             draw=random.random,
@@ -207,6 +207,14 @@ class Semantics:
         self._made.add(inquiries)
         self._config = config
         return inquiries
+
+    def _deciding(self, semantic: Semantic) -> Settings:
+        """What the rules serve is audited where somebody is asked about it: else most of that would be for nothing."""
+        return Settings(
+            audit=semantic.audit,
+            audit_rules=semantic.audit if semantic.judge.model else 0.0,
+            read=0 if self._verifier is None else semantic.verifier.candidates,
+        )
 
     def _thresholds(self, static: float, group: str, party: Party) -> Thresholds:
         """Called once for each question that is looked for."""
@@ -345,6 +353,7 @@ class Semantics:
             at_most=estimate.at_most,
             following=following,
             lag=0.0 if self._follower is None else self._follower.lag,
+            audits={tier.value: audited for tier, audited in self._learner.audited().items()},
         )
         if self._scores is None:
             return stats

@@ -30,7 +30,7 @@ SANS_IO = names(
     " cache.semantic.language cache.semantic.foreign cache.semantic.decide cache.semantic.store.record"
     " cache.semantic.store.origin"
     " cache.semantic.learning.bounds cache.semantic.learning.evidence cache.semantic.learning.calibrate"
-    " cache.semantic.learning.labels cache.semantic.learning.scores"
+    " cache.semantic.learning.labels cache.semantic.learning.scores cache.semantic.learning.audits"
     " limits.policy limits.bucket limits.budget limits.headers limits.grant"
     " proxy.limiting.terms proxy.limiting.bill proxy.limiting.fields"
     " proxy.keys.key proxy.keys.listing proxy.keys.table proxy.keys.amounts"

@@ -307,6 +307,37 @@ async def test_a_judge_is_asked_where_nobody_waits(start: StartGateway, upstream
     assert b"authorization" not in dict(upstream.requests[-1].headers)
 
 
+async def test_what_the_rules_serve_is_audited_where_there_is_a_judge(
+    start: StartGateway, upstream: ScriptedUpstream
+) -> None:
+    """What a judge says NO to is not served to that question again, and the metrics tell how much that is."""
+    upstream.script(
+        completion_answer("Press the button."), completion_answer("Ask for a link."), completion_answer("NO")
+    )
+    gateway = await started(start, semantic__judge__model="umpire", semantic__audit=1.0)
+    async with gateway.client() as client:
+        key = told(await ask(client, ASKED), "cache-key")
+        await learnt(gateway)
+        assert status_of(await ask(client, ALIKE)) == "MISS"
+        await counted(gateway, "askonce_semantic_labels_total", verdict="wrong", by="judge", of="licensed-audit")
+        await counted(gateway, "askonce_semantic_audits_counted", tier="licensed")
+    assert await gateway.sample("askonce_semantic_audits_wrong_ratio", tier="licensed") == 1
+    assert (await Operator(gateway).get(f"cache/questions/{key}"))["wrong"] == 1
+    assert await gateway.sample("askonce_semantic_labels_counted") == 0
+
+
+async def test_without_a_judge_what_the_rules_serve_is_not_audited(
+    start: StartGateway, upstream: ScriptedUpstream
+) -> None:
+    """Most of it would be for nothing."""
+    upstream.script(completion_answer())
+    gateway = await started(start, semantic__audit=1.0)
+    async with gateway.client() as client:
+        await ask(client, ASKED)
+        await learnt(gateway)
+        assert status_of(await ask(client, ALIKE)) == "SEMANTIC-HIT"
+
+
 OFF = {"by its client": ("x-askonce-semantic", "off"), "by no-cache": ("cache-control", "no-cache")}
 
 

@@ -11,11 +11,12 @@ from typing import Final, NamedTuple, Protocol, final
 import msgspec
 
 from cache.select import Selector
-from cache.semantic.decide import AUDIT, READ, READ_AUDIT, VETOED
+from cache.semantic.decide import AUDIT, LICENSED_AUDIT, ONE_AUDIT, READ, READ_AUDIT, VETOED
 from cache.semantic.learning.evidence import NOBODY, Party, Seen
 from cache.semantic.store.origin import Origin, is_meant
 
 __all__ = [
+    "APART",
     "MAX_TEXT",
     "PAGE",
     "RIVAL",
@@ -32,6 +33,8 @@ __all__ = [
 
 RIVAL: Final = "rival"
 """The standing of what was compared because another was not right: for all to see, and for no threshold."""
+APART: Final = frozenset([RIVAL, LICENSED_AUDIT, ONE_AUDIT])
+"""Standings that no threshold is made of."""
 MAX_TEXT: Final = 2_000
 MAX_NAME: Final = 256
 MAX_REQUESTS: Final = 1 << 40

@@ -2,16 +2,17 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import islice
 from math import inf
 from typing import Final, NamedTuple, final
 
 from cache.select import Selector
-from cache.semantic.decide import Thresholds
+from cache.semantic.decide import Thresholds, Tier
+from cache.semantic.learning.audits import Audited, Audits
 from cache.semantic.learning.calibrate import Calibration, Estimate, Party, Settings
-from cache.semantic.learning.label_log import RIVAL, Label, LabelLog, Position, bare, tells_of
+from cache.semantic.learning.label_log import APART, Label, LabelLog, Position, bare, tells_of
 from cache.semantic.learning.scores import Scores
 from cache.semantic.store.origin import Origin
 
@@ -63,6 +64,7 @@ class Learner:
         self._clock = clock
         self._every = every
         self._calibration = Calibration(settings)
+        self._audits = Audits(settings)
         self._scores = scores
         self._verifier = verifier
         self._position = Position()
@@ -84,6 +86,9 @@ class Learner:
     def lowest(self) -> Estimate:
         """Of who is served from the lowest threshold."""
         return self._calibration.lowest()
+
+    def audited(self) -> Mapping[Tier, Audited]:
+        return self._audits.told()
 
     def add(self, label: Label) -> None:
         if len(self._waiting) >= MAX_WAITING:
@@ -110,6 +115,7 @@ class Learner:
         while (page := await self._log.read(self._position)) is not None:
             if page.anew:
                 self._calibration = Calibration(self._settings)
+                self._audits = Audits(self._settings)
                 if self._scores is not None:
                     self._scores.forget()
             for label in page.labels:
@@ -121,7 +127,8 @@ class Learner:
 
     def _count(self, label: Label) -> None:
         """Whatever kind it is of, it tells how many requests there were."""
-        if not label.verifier and label.standing != RIVAL:
+        self._audits.add(label.standing, right=label.right, requests=label.requests)
+        if not label.verifier and label.standing not in APART:
             self._calibration.add(label.seen)
         else:
             self._calibration.age(label.requests)
