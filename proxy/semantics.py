@@ -314,8 +314,12 @@ class Semantics:
             self._log.warning("embedder_failed", reason=str(error))
 
     async def _keep_house(self) -> None:
-        saved = self._clock()
+        saved, filled = self._clock(), False
         while True:
+            if self._engine is not None and not filled:
+                with suppress(ConnectionError, TimeoutError):
+                    await self._fill()
+                    filled = True
             await asyncio.sleep(SWEEP)
             if self._follower is None:  # which sweeps on its way
                 with suppress(ConnectionError, TimeoutError):
@@ -323,6 +327,11 @@ class Semantics:
             if self._file is not None and self._clock() - saved >= SAVE:
                 saved = self._clock()
                 await self._save(self._file)
+
+    async def _fill(self) -> None:
+        """What was remembered while another engine searched is found by this one."""
+        if isinstance(self.records, RedisRecords) and (found := await self.records.fill()):
+            self._log.info("questions_found_again", questions=found)
 
     async def _save(self, file: RecordFile) -> None:
         saved = await file.save()

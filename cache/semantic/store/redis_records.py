@@ -9,6 +9,7 @@ Names lie in a sorted set as well, by when they end: whoever begins reads the re
 database holds, and what has ended is said to those who hold it in memory.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -27,6 +28,7 @@ from cache.semantic.store.record import (
     Change,
     Record,
     mark,
+    name_of,
     pack,
     pack_asked,
     unpack,
@@ -46,6 +48,7 @@ PUT: Final = _script("record_put")
 CHANGE: Final = _script("record_change")
 DROP: Final = _script("record_drop")
 FORGET: Final = _script("record_forget")
+FILL: Final = _script("vectors_fill")
 
 CHANGES: Final = 20_000
 """That the stream keeps, roughly: who was away for more reads everything anew."""
@@ -54,6 +57,10 @@ PAGE: Final = 32
 SWEPT: Final = 64
 """Records that go at once: for so long nobody else is served."""
 MAX_SWEEPS: Final = 16
+BREATH: Final = 0.005
+"""Seconds between two pages that nobody waits for."""
+FILLED: Final = 60_000
+"""Milliseconds in which vectors that are lacking are looked for once, by whichever worker."""
 RECENT: Final = 5.0
 """Seconds in which every worker has heard of a purge, with plenty to spare."""
 MAX_RECENT: Final = 1_024
@@ -72,11 +79,14 @@ class Names(NamedTuple):
     changes: str
     search: str
     led: str
+    filled: str
 
     @classmethod
     def of(cls, namespace: str) -> "Names":
         tag = f"{{{namespace}:semantic}}"
-        return cls(f"{tag}:r:", f"{tag}:v:", f"{tag}:names", f"{tag}:changes", f"{tag}:vectors", f"{tag}:a:")
+        return cls(
+            f"{tag}:r:", f"{tag}:v:", f"{tag}:names", f"{tag}:changes", f"{tag}:vectors", f"{tag}:a:", f"{tag}:filled"
+        )
 
 
 @final
@@ -235,6 +245,31 @@ class RedisRecords:
         async for keys in self._pages():
             for record in (await self.read(keys)).values():
                 yield record
+
+    async def fill(self) -> int:
+        """Writes vectors for a server that searches, where records were put while nobody wanted that. How many records
+        lacked some; 0 also where another worker has just looked. Raises ConnectionError or TimeoutError.
+        """
+        if not self._dimension or not await self.link.call("SET", self.names.filled, "1", "NX", "PX", FILLED):
+            return 0
+        filled = 0
+        async for keys in self._pages():
+            lacking = await self._lacking(keys)
+            for record in (await self.read(lacking)).values():
+                words: list[Word] = [record.key, record.partition, self.names.vector]
+                words += [self._single(asked.vector) for asked in record.asked]
+                await self.link.script(FILL, [self.names.record + record.key], words)
+                filled += 1
+            await asyncio.sleep(BREATH)
+        return filled
+
+    async def _lacking(self, keys: Sequence[str]) -> list[str]:
+        """Those that have more questions than vectors."""
+        names = [[self.names.vector + name_of(key, place) for place in range(MAX_ALIASES + 1)] for key in keys]
+        vectors = await self.link.many([("EXISTS", *some) for some in names])
+        aliases = await self.link.many([("HGET", self.names.record + key, "aliases") for key in keys])
+        told = zip(keys, vectors, aliases, strict=True)
+        return [key for key, has, led in told if has != 1 + (int(led) if isinstance(led, bytes) else 0)]
 
     async def _pages(self) -> AsyncIterator[list[str]]:
         cursor = b"0"

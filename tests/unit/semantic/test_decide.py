@@ -116,8 +116,8 @@ def test_what_labels_taught_of_one(learned: dict[str, Any], served: int) -> None
 def test_what_the_rules_serve_may_be_audited(near: Near, rule: str, hit: str) -> None:
     """A part of it, and none where nobody compares; it is compared with what would have been served."""
 
-    def drawn(draw: float, **settings: float) -> Decision:
-        deciding = Deciding(Settings(**settings), Thresholds(), lambda: draw)
+    def drawn(draw: float, audit_rules: float = 0.0) -> Decision:
+        deciding = Deciding(Settings(audit_rules=audit_rules), Thresholds(), lambda: draw)
         return decide(deciding, [near[0]], lambda _: near[1])
 
     audited = drawn(0.01, audit_rules=0.02)

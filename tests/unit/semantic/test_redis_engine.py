@@ -10,6 +10,7 @@ from cache.select import Selector
 from cache.semantic.store.record import Asked, Change, name_of
 from cache.semantic.store.records import Changed, Kept
 from cache.semantic.store.redis_engine import NoSearch
+from cache.semantic.store.redis_records import RedisRecords
 from tests.fakes.entries import NOW, key
 from tests.fakes.polling import until
 from tests.fakes.records import DIMENSION, asked, record, vector
@@ -132,6 +133,24 @@ async def test_what_was_there_before_the_index(server: RedisServer) -> None:
         found = found or await searching.names(PARTITION, unit(1))
     assert found == [key(1)]
     await searching.link.close()
+
+
+async def test_what_was_kept_while_nobody_searched_there(server: RedisServer, searching: Searching) -> None:
+    """Is found once a worker has written its vectors, aliases and all, for as long as they last; and only once."""
+    plain = RedisRecords(searching.link, "t", most=1_000, wall=lambda: NOW, on_unreadable=print)
+    for n in range(50):
+        await plain.put(record(n, expires=NOW + 30))
+    for alias in range(2):
+        await plain.change(key(1), PARTITION, Change(alias=asked(f"alias {alias}")))
+    await searching.records.put(record(1, expires=NOW + 30))
+    assert await searching.names(PARTITION, unit("alias 1"), least=0.9) == []
+    assert await searching.records.fill() == 50
+    assert await searching.names(PARTITION, unit("alias 1"), least=0.9) == [name_of(key(1), 2)]
+    assert await searching.names(PARTITION, unit(7), least=0.9) == [key(7)]
+    assert 0 < server.tell("PTTL", "{t:semantic}:v:" + key(7)) <= 30_000
+    for lacking in (0, 0):
+        assert await searching.records.fill() == lacking
+        server.tell("DEL", "{t:semantic}:filled")
 
 
 async def test_a_frozen_server(server: RedisServer) -> None:
