@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
@@ -55,6 +56,10 @@ FLUSH: Final = 0.2
 """Seconds that the end of the process leaves to what is being learnt."""
 RECORD: Final = 2_048
 """Bytes that a question and its vectors come to."""
+TURN: Final = 0.001
+"""Seconds for which a thread that puts an answer together, or prepares a long question, may keep the event loop waiting:
+a fifth of what Python gives it by itself.
+"""
 SWEEP: Final = 30.0
 SAVE: Final = 60.0
 EXTENSION: Final = ".questions"
@@ -266,6 +271,7 @@ class Semantics:
 
     async def start(self) -> None:
         """Raises ConfigError where Redis can't search."""
+        sys.setswitchinterval(TURN)
         if self._engine is not None:
             await self._prepare(self._engine)
         await self._warm()

@@ -52,7 +52,8 @@ class Forgetting:
         """What somebody wants gone, wherever it is. False: something may be left."""
         dropped = await self._records.purge(selector)
         await self._notes.written()
-        told = [await self._learner.purge(selector), await self._served.purge(selector, self._wall())]
+        now = self._wall()
+        told = [await self._learner.purge(selector, now), await self._served.purge(selector, now)]
         left = "" if self._file is None else await self._file.remove()
         self._forget_texts()
         return all(told) and dropped.complete and not left

@@ -146,10 +146,13 @@ class Learner:
                 self._tend_at = self._clock() + TEND
             await asyncio.sleep(self._every)
 
-    async def purge(self, selector: Selector) -> bool:
+    async def purge(self, selector: Selector, now: float) -> bool:
         """The texts that it means, those that wait included. False: something may be left."""
         async with self._writing:  # what is on its way is there before anybody looks for it
-            self._waiting = deque(map(self._allowed, self._waiting))
+            waiting = self._waiting
+            self._waiting = deque(
+                bare(each) if tells_of(selector, now, each.key, each.at, each.whose) else each for each in waiting
+            )
             return await self._log.purge(selector)
 
     async def purge_recent(self, selector: Selector, now: float) -> bool:
@@ -157,7 +160,7 @@ class Learner:
         since = self._clock() - RECENT
         late = [each for each in self._written if each.when > since]
         if any(tells_of(selector, now, each.key, each.at, each.whose) for each in late):
-            return await self.purge(selector)
+            return await self.purge(selector, now)
         return True
 
     def _allowed(self, label: Label) -> Label:

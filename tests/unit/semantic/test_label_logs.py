@@ -235,7 +235,7 @@ async def test_what_waits_to_be_a_label_is_purged(opened: Open) -> None:
     early, late = (label(n, asked_of=origin("d"), stored_of=origin("e")) for n in (1, 2))
     learner.add(early)
     said.add("e")
-    assert await learner.purge(Selector(team="e"))
+    assert await learner.purge(Selector(team="e"), NOW + 9)
     assert [*learner._waiting] == [bare(early)]
     learner.add(late)
     await learner.turn()
