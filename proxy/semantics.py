@@ -57,8 +57,8 @@ FLUSH: Final = 0.2
 RECORD: Final = 2_048
 """Bytes that a question and its vectors come to."""
 TURN: Final = 0.001
-"""Seconds for which a thread that puts an answer together, or prepares a long question, may keep the event loop waiting:
-a fifth of what Python gives it by itself.
+"""Seconds for which a thread that puts an answer together, or prepares a long question, may keep the event loop from
+its turn: a fifth of what Python gives it by itself.
 """
 SWEEP: Final = 30.0
 SAVE: Final = 60.0
