@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cache.select import Selector
 from cache.semantic.learning.labels import Verdict
 from tests.fakes.alike import BREAD, ROLLS, counted, learnt
 from tests.fakes.asking import completion_answer, status_of
@@ -84,6 +85,29 @@ async def test_c19_who_asked_leaves_no_text_in_anothers_record(
     assert all(text in before for text in (BREAD, ROLLS, HIT))
     for key in keys if by == "key" else [""]:
         await team.operator.purge(**{"team": {"team": "blue"}, "tag": {"tag": "bobs"}, "key": {"key": key}}[by])
+    after = await everywhere(team, tmp_path, redis_server)
+    assert [text in after for text in (BREAD, ROLLS, HIT)] == [True, False, False]
+
+
+@pytest.mark.parametrize("store", ["redis"])
+async def test_c19_a_worker_takes_back_what_it_wrote_before_it_heard(
+    start_team: StartTeam, upstream: ScriptedUpstream, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    """Of a purge that another worker was asked for, and has done with."""
+    upstream.script(completion_answer("It takes 5 days."))
+    team = await start_team(**ON)
+    alice, bob = await team.key("alice", team="red"), await team.key("bob", team="blue")
+    await ask(team, alice, BREAD)
+    await learnt(team.gateway)
+    assert status_of(await ask(team, bob, ROLLS)) == "MISS"
+    assert status_of(await ask(team, bob, HIT)) == "SEMANTIC-HIT"
+    await settled(team, "alias")
+    await asyncio.sleep(0.1)
+    before = await everywhere(team, tmp_path, redis_server)
+    assert all(text in before for text in (BREAD, ROLLS, HIT))
+    semantics = team.gateway.app._caches.semantics
+    assert semantics is not None
+    await semantics.forgetting.hear(Selector(team="blue"))
     after = await everywhere(team, tmp_path, redis_server)
     assert [text in after for text in (BREAD, ROLLS, HIT)] == [True, False, False]
 

@@ -59,7 +59,7 @@ SWEPT: Final = 64
 MAX_SWEEPS: Final = 16
 BREATH: Final = 0.005
 """Seconds between two pages that nobody waits for."""
-FILLED: Final = 60_000
+FILLED: Final = 10_000
 """Milliseconds in which vectors that are lacking are looked for once, by whichever worker."""
 RECENT: Final = 5.0
 """Seconds in which every worker has heard of a purge, with plenty to spare."""

@@ -20,7 +20,8 @@ __all__ = ["RedisServed", "Served", "ServedHere", "ServedLog"]
 
 MOST: Final = 16
 """Of one answer."""
-BATCH: Final = 64
+BATCH: Final = 16
+"""Answers whose notes are looked at before others get their turn."""
 KEYS: Final = 4_096
 """Answers of which a process remembers it."""
 RECENT: Final = 5.0
