@@ -5,12 +5,11 @@ import re
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Final, NamedTuple, final
+from typing import Final, NamedTuple, Protocol, final
 
 from cache.directives import TAG
-from cache.entry import Meta
 
-__all__ = ["BadSelector", "Purges", "Selector"]
+__all__ = ["BadSelector", "Meant", "Purges", "Selector"]
 
 MAX_TEXT: Final = 512
 MAX_SECONDS: Final = 1e10
@@ -34,6 +33,27 @@ class BadSelector(ValueError):
         super().__init__(f"{field}: {why}")
         self.field = field
         self.why = why
+
+
+class Meant(Protocol):
+    """What a selector looks at: of an entry, or of whatever else is somebody's."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def tags(self) -> tuple[str, ...]: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def served_model(self) -> str: ...
+    @property
+    def team(self) -> str: ...
+    @property
+    def endpoint(self) -> str: ...
+    @property
+    def scope(self) -> str: ...
+    @property
+    def created(self) -> float: ...
 
 
 @final
@@ -60,7 +80,7 @@ class Selector:
         conditions = (self.all, self.key, self.tag, self.model, self.team, self.endpoint, self.scope)
         return self.older_than is None and not any(conditions)
 
-    def matches(self, meta: Meta, now: float) -> bool:
+    def matches(self, meta: Meant, now: float) -> bool:
         said = now if self.before is None else self.before
         return (
             meta.created <= said
@@ -73,6 +93,12 @@ class Selector:
             and (self.older_than is None or said - meta.created >= self.older_than)
             and not self.empty
         )
+
+    def may_mean(self, created: float, now: float) -> bool:
+        """What was made then, and does not say whose it is. A key is that of one answer, and means nothing else."""
+        said = now if self.before is None else self.before
+        old = self.older_than is None or said - created >= self.older_than
+        return self.key is None and created <= said and old and not self.empty
 
     def here(self, now: float, youngest: float = math.inf) -> "Selector":
         """For what is stored already, of which nothing was made after `youngest`.
@@ -157,7 +183,7 @@ class Purges:
         self._latest = max(self._latest, before)
         return selector
 
-    def forbid(self, meta: Meta, now: float) -> bool:
+    def forbid(self, meta: Meant, now: float) -> bool:
         """The entry was purged before it came."""
         if meta.created > self._latest:
             return False

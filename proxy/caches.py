@@ -146,7 +146,7 @@ class Caches:
         elif folder is not None:
             self.purger.notices = FileNotices(folder, hear=hear, gap=gap, wall=self.wall)
         self.semantics = self._semantics(config, slot if folder is not None else "", own)
-        self.purger.beyond = self.semantics
+        self.purger.beyond = self.semantics.forgetting if self.semantics is not None else None
         self._flights: WeakValueDictionary[int, Flights] = WeakValueDictionary()
         """Those of pipelines that may still be asked: a reload that fails leaves the one before where it was."""
         self._numbers = itertools.count()

@@ -30,7 +30,7 @@ JSON: Final = (b"content-type", b"application/json")
 class Told(NamedTuple):
     body: bytes
     cost: int | None
-    """Nano-dollars; None where the price is not known."""
+    """Nano-dollars; None where the price is not known, or what was used is not."""
 
 
 @final
@@ -55,7 +55,10 @@ class OwnCalls:
         return "<OwnCalls>"
 
     async def post(self, endpoint: str, model: str, body: bytes, *, limit: int, seconds: float) -> Told:
-        """The JSON that answers a POST to `/v1/{endpoint}`, of at most `limit` bytes. Raises Failure."""
+        """The JSON that answers a POST to `/v1/{endpoint}`, of at most `limit` bytes.
+
+        Raises Failure; `reached` of it says whether it may have to be paid for.
+        """
         client = _Collector(limit)
         exchange = self._exchange(endpoint, model, body, client)
         self._accounting.open(exchange)
@@ -64,20 +67,25 @@ class OwnCalls:
                 await self._ask(exchange, body)
         except TimeoutError:
             failure = exchange.failure = Failure(Kind.UPSTREAM_TIMEOUT)
+            failure.reached = exchange.reached
             raise failure from None
         except asyncio.CancelledError:
             exchange.failure = Failure(Kind.DRAINING)
             raise
         except Failure as failure:
             exchange.failure = failure
+            failure.reached = exchange.reached
             raise
         finally:
             if exchange.failure is not None:
                 exchange.outcome, exchange.status = Outcome.FAILED, exchange.failure.status
             self._accounting.close(exchange)
         if exchange.status != 200 or client.over:
-            raise Failure(Kind.UPSTREAM_ERROR, detail=f"status {exchange.status}")
-        return Told(bytes(client.body), exchange.bill.cost if exchange.bill is not None else None)
+            refused = Failure(Kind.UPSTREAM_ERROR, detail=f"status {exchange.status}")
+            refused.reached = exchange.reached
+            raise refused
+        bill = exchange.bill
+        return Told(bytes(client.body), bill.cost if bill is not None and bill.used else None)
 
     def _exchange(self, endpoint: str, model: str, body: bytes, client: "_Collector") -> Exchange:
         now = self._clock()

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
@@ -10,7 +11,7 @@ from typing import Final, final
 from weakref import WeakSet
 
 from cache.link import Link
-from cache.select import Purges, Selector
+from cache.select import Purges
 from cache.semantic.decide import Settings, Thresholds
 from cache.semantic.embed import TimelyEmbedder
 from cache.semantic.embedders.network import ModelError
@@ -20,28 +21,31 @@ from cache.semantic.learning.calibrate import Settings as Limits
 from cache.semantic.learning.evidence import Party
 from cache.semantic.learning.learner import Learner
 from cache.semantic.learning.scores import Scores
-from cache.semantic.lookup import Lookup, Question, Sought
+from cache.semantic.lookup import Lookup
 from cache.semantic.store.file_records import FileRecords, RecordFile
+from cache.semantic.store.origin import Origin
 from cache.semantic.store.redis_engine import NoSearch, RedisEngine
 from cache.semantic.store.redis_follow import Following, RedisFollower
 from cache.semantic.store.redis_records import RedisRecords
-from cache.semantic.store.served import RedisServed, Served, ServedHere, ServedLog
+from cache.semantic.store.served import RedisServed, ServedHere, ServedLog
 from cache.snapshot import Save
 from cache.tiers import Tiers
 from proxy.config import Config, ConfigError
 from proxy.config.semantic import Judge as JudgeSettings
 from proxy.config.semantic import Semantic
 from proxy.errors import Failure
-from proxy.exchange import Exchange
 from proxy.label_stores import judge_budget, label_log, token
 from proxy.local_models import PATIENCE, embedder, verifier
 from proxy.own_calls import OwnCalls
+from proxy.semantic.answers import Answers
+from proxy.semantic.forgetting import Forgetting, Remembers
 from proxy.semantic.guarding import guard_of
 from proxy.semantic.inquiry import Inquiries
-from proxy.semantic.judge import Judge
+from proxy.semantic.judge import Judge, Unasked
 from proxy.semantic.labelling import Labelling
 from proxy.semantic.learning import Learning, Pace
 from proxy.semantic.modes import USUAL, Modes, Never
+from proxy.semantic.notes import Notes
 from proxy.telemetry.log import Log
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.semantic_metrics import SemanticStats
@@ -52,11 +56,13 @@ FLUSH: Final = 0.2
 """Seconds that the end of the process leaves to what is being learnt."""
 RECORD: Final = 2_048
 """Bytes that a question and its vectors come to."""
+TURN: Final = 0.001
+"""Seconds for which a thread that puts an answer together, or prepares a long question, may keep the event loop from
+its turn: a fifth of what Python gives it by itself.
+"""
 SWEEP: Final = 30.0
 SAVE: Final = 60.0
 EXTENSION: Final = ".questions"
-EXAMPLES: Final = 20_000
-"""Labels with texts, of which a log keeps about half as many."""
 NANO: Final = 1_000_000_000
 MAX_REPLY: Final = 1 << 18
 JUDGE_PATIENCE: Final = 60.0
@@ -87,6 +93,7 @@ class Semantics:
         self._metrics = metrics
         self._log = log
         self._tiers = tiers
+        self._purges = purges
         self._wall = wall
         self._clock = clock
         self._own = own
@@ -106,12 +113,16 @@ class Semantics:
         limits = Limits(max_error_rate=semantic.max_error_rate)
         self._scores = None if self._verifier is None else Scores(limits, semantic.verifier.min_score)
         self._whose = "" if self._verifier is None else self._verifier.fingerprint
-        self._learner = Learner(self.labels, limits, self._scores, self._whose, clock=clock)
+        self._learner = Learner(self.labels, limits, self._scores, self._whose, clock=clock, forbids=self._forbids)
         self._spending = judge_budget(config, link, wall)
+        self._answers = Answers()
         self._asked = 0
         """Questions that were looked for since the last label."""
         self._made: WeakSet[Inquiries] = WeakSet()
-        self._notes: set[asyncio.Task[None]] = set()
+        self._notes = Notes(self.served, self._forbids, wall)
+        self.forgetting = Forgetting(
+            self.records, self._learner, self.served, self._notes, self._file, self._memories, wall
+        )
         self._keeper: asyncio.Task[None] | None = None
         metrics.semantic.stats = self._stats
 
@@ -168,7 +179,7 @@ class Semantics:
             self._engine or self.index,
             self.records,
             guard_of(semantic),
-            Settings(audit=semantic.audit, read=0 if self._verifier is None else semantic.verifier.candidates),
+            self._deciding(semantic),
             lambda group, party: self._thresholds(semantic.threshold, group, party),
             self._verifier,
             draw=random.random,
@@ -176,6 +187,7 @@ class Semantics:
         )
         learning = Learning(
             self.records,
+            self._answers,
             self._patient,
             Pace(semantic.inserts_per_minute, self._clock),
             self._labelling(semantic),
@@ -185,6 +197,7 @@ class Semantics:
             lookup,
             learning,
             self._tiers,
+            self._answers,
             modes,
             Never([*(USUAL if semantic.never_usual else ()), *semantic.never]),
             self._metrics.semantic,
@@ -193,12 +206,20 @@ class Semantics:
             padding=semantic.padding,
             scope=config.cache.scope,
             wall=self._wall,
-            on_served=self._on_served,
+            on_served=self._notes.note,
             on_bug=lambda error: self._log.failure("internal_error", error),
         )
         self._made.add(inquiries)
         self._config = config
         return inquiries
+
+    def _deciding(self, semantic: Semantic) -> Settings:
+        """What the rules serve is audited where somebody is asked about it: else most of that would be for nothing."""
+        return Settings(
+            audit=semantic.audit,
+            audit_rules=semantic.audit if semantic.judge.model else 0.0,
+            read=0 if self._verifier is None else semantic.verifier.candidates,
+        )
 
     def _thresholds(self, static: float, group: str, party: Party) -> Thresholds:
         """Called once for each question that is looked for."""
@@ -211,6 +232,7 @@ class Semantics:
             self._learner,
             self.records,
             self._tiers,
+            self._answers,
             self._judge(semantic.judge) if semantic.judge.model else None,
             self._metrics.semantic.labelled,
             self._whose,
@@ -230,7 +252,7 @@ class Semantics:
                     "chat/completions", settings.model, body, limit=MAX_REPLY, seconds=JUDGE_PATIENCE
                 )
             except Failure as failure:
-                raise ConnectionError(failure.kind.value) from None
+                raise (ConnectionError if failure.reached else Unasked)(failure.kind.value) from None
             return told.body, told.cost
 
         return Judge(
@@ -241,32 +263,15 @@ class Semantics:
             sample=settings.sample,
             draw=random.random,
             token=token,
+            clock=self._clock,
             told=self._metrics.semantic.not_judged,
         )
-
-    def _on_served(self, exchange: Exchange, question: Question, sought: Sought) -> None:
-        match, decision = sought.served, sought.decision
-        if match is None or decision is None or decision.tier is None:
-            return
-        served = Served(
-            time=self._wall(),
-            call_id=exchange.call_id,
-            stored=match.asked.text,
-            asked=question.text,
-            similarity=match.similarity,
-            tier=decision.tier.value,
-            rule=decision.rule,
-            score=0.0 if decision.reading is None else decision.reading.score,
-        )
-        seconds = match.record.expires - self._wall()
-        note = asyncio.get_running_loop().create_task(self.served.note(match.record.key, served, seconds))
-        self._notes.add(note)
-        note.add_done_callback(self._notes.discard)
 
     # start and stop
 
     async def start(self) -> None:
         """Raises ConfigError where Redis can't search."""
+        sys.setswitchinterval(TURN)
         if self._engine is not None:
             await self._prepare(self._engine)
         await self._warm()
@@ -315,8 +320,12 @@ class Semantics:
             self._log.warning("embedder_failed", reason=str(error))
 
     async def _keep_house(self) -> None:
-        saved = self._clock()
+        saved, filled = self._clock(), False
         while True:
+            if self._engine is not None and not filled:
+                with suppress(ConnectionError, TimeoutError):
+                    await self._fill()
+                    filled = True
             await asyncio.sleep(SWEEP)
             if self._follower is None:  # which sweeps on its way
                 with suppress(ConnectionError, TimeoutError):
@@ -325,6 +334,11 @@ class Semantics:
                 saved = self._clock()
                 await self._save(self._file)
 
+    async def _fill(self) -> None:
+        """What was remembered while another engine searched is found by this one."""
+        if isinstance(self.records, RedisRecords) and (found := await self.records.fill()):
+            self._log.info("questions_found_again", questions=found)
+
     async def _save(self, file: RecordFile) -> None:
         saved = await file.save()
         if saved is not None and saved.result is not Save.SAVED:
@@ -332,30 +346,12 @@ class Semantics:
 
     # purges
 
-    async def purge(self, selector: Selector) -> bool:
-        """What somebody wants gone, wherever it is. False: something may be left."""
-        keys = await self._meant(selector)
-        told = [await self.labels.drop(keys), await self.served.drop(keys)]
-        dropped = await self.records.purge(selector)
-        left = "" if self._file is None else await self._file.remove()
-        return all(told) and dropped.complete and not left
+    def _memories(self) -> list[Remembers]:
+        return [self.embedder, self._patient, *(inquiries.lookup for inquiries in self._made)]
 
-    async def _meant(self, selector: Selector) -> list[str]:
-        """The keys of what there is, as far as the store can say."""
-        now, keys = self._wall(), [] if selector.key is None else [selector.key]
-        if selector.all:
-            # Texts may outlive the records that they were about. Too many go where there are other conditions.
-            keys += [label.key for label in await self.labels.examples(EXAMPLES) or ()]
-        with suppress(ConnectionError, TimeoutError):
-            keys += [record.key async for record in self.records.all() if selector.matches(record.meta, now)]
-        return keys
-
-    async def hear(self, selector: Selector) -> None:
-        """The same, of another worker, who has seen to what is shared."""
-        if isinstance(self.records, RedisRecords):
-            await self.records.purge_recent(selector)
-        else:
-            await self.purge(selector)
+    def _forbids(self, origin: Origin) -> bool:
+        """It was purged while its text was on its way."""
+        return self._purges.forbid(origin, self._wall())
 
     def _stats(self) -> SemanticStats:
         static, estimate = self._config.semantic.threshold, self._learner.lowest()
@@ -372,6 +368,7 @@ class Semantics:
             at_most=estimate.at_most,
             following=following,
             lag=0.0 if self._follower is None else self._follower.lag,
+            audits={tier.value: audited for tier, audited in self._learner.audited().items()},
         )
         if self._scores is None:
             return stats

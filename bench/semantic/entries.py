@@ -19,9 +19,8 @@ from cache.semantic.segments.stores import Matrix
 from cache.semantic.store.record import Record
 from cache.semantic.store.vectors import pack_vector
 
-__all__ = ["PARTITION", "SLICE", "Site", "nearest", "record"]
+__all__ = ["SLICE", "Site", "nearest", "record"]
 
-PARTITION: Final = "0" * 64
 SLICE: Final = 64
 FARTHEST: Final = 0.45
 """Of the way from one real vector to another."""
@@ -67,10 +66,10 @@ class Site:
             yield asked(wish if draw.random() < 0.5 else near(wish, draw), draw)
 
 
-def record(number: int, wish: Wish, vector: Vector, draw: random.Random) -> Record:
+def record(number: int, partition: str, wish: Wish, vector: Vector, draw: random.Random) -> Record:
     return Record(
         key=f"{number:064x}",
-        partition=PARTITION,
+        partition=partition,
         text=asked(wish, draw),
         vector=pack_vector(vector),
         created=0.0,

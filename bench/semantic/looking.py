@@ -16,7 +16,8 @@ from typing import Final, final
 
 import numpy as np
 
-from bench.semantic.entries import PARTITION, Site, nearest, record
+from bench.semantic.asking import Asking
+from bench.semantic.entries import Site, nearest, record
 from bench.semantic.parts import NAMES, Noted, TimedEmbedder, TimedIndex, TimedModel
 from bench.spec import percentile
 from cache.semantic.decide import Settings, Thresholds
@@ -26,7 +27,7 @@ from cache.semantic.embedders.threads import text_threads
 from cache.semantic.guard import Guard
 from cache.semantic.index import Index
 from cache.semantic.indexing import Indexing
-from cache.semantic.lookup import Lookup, Question
+from cache.semantic.lookup import Lookup
 from cache.semantic.minilm import minilm
 from cache.semantic.store.file_records import FileRecords
 from cache.semantic.store.record import Record
@@ -129,6 +130,8 @@ class Bench:
             draw=random.Random(1).random,
             wall=lambda: 1.0,
         )
+        self.asking = Asking(self.lookup, self.noted, DEADLINE)
+        self.partition = self.asking.partition("How do I reset my password?")
 
     async def fill(self, entries: int) -> float:
         """Seconds that one addition takes."""
@@ -145,7 +148,8 @@ class Bench:
         number, draw = 0, random.Random(3)
         for rows, wishes in self.site.entries(entries):
             some = [
-                record(at, wish, row, draw) for at, (wish, row) in enumerate(zip(wishes, rows, strict=True), number)
+                record(at, self.partition, wish, row, draw)
+                for at, (wish, row) in enumerate(zip(wishes, rows, strict=True), number)
             ]
             number += len(rows)
             if entries - number < RECENT:
@@ -156,8 +160,8 @@ class Bench:
     async def look(self, text: str) -> tuple[float, str]:
         """Seconds, and what came of it."""
         begun = time.perf_counter()
-        sought = await self.lookup.find(Question(text, PARTITION, "en", ""))
-        return time.perf_counter() - begun, sought.result.value
+        result = await self.asking.look(text)
+        return time.perf_counter() - begun, result
 
     async def recall(self, entries: int) -> float:
         vectors: list[Vector] = [
@@ -166,7 +170,7 @@ class Bench:
         true = nearest(self.site, entries, np.stack(vectors), NEAREST)
         hits = 0
         for vector, best in zip(vectors, true, strict=True):
-            found = await self.index.search(PARTITION, vector, k=NEAREST, least=-1.0)
+            found = await self.index.search(self.partition, vector, k=NEAREST, least=-1.0)
             hits += len(best & {int(key, 16) for key, _ in found})
         return hits / (NEAREST * len(vectors))
 

@@ -29,6 +29,9 @@ Where that answer is not found right, one that was nearly as near and says somet
 compared for the sake of families alone: a question that is taken for one of a kind contests all of its like from then
 on. It counts for no threshold, for the choice of it depends on a label; and no judge is asked about one that a veto has
 met.
+
+Of what the rules let through a part may be audited too (`Settings.audit_rules`). It opens and shuts nothing, for rules
+have no threshold; it tells how much of it is wrong.
 """
 
 import enum
@@ -42,9 +45,12 @@ from cache.semantic.finding import LESSER, Compared, Finding
 
 __all__ = [
     "AUDIT",
+    "AUDITS",
     "CONTESTED",
     "GRAY",
+    "LICENSED_AUDIT",
     "NOTHING",
+    "ONE_AUDIT",
     "READ",
     "READ_AUDIT",
     "THRESHOLD",
@@ -73,6 +79,9 @@ VETOED: Final = "vetoed"
 """what the guard refused,"""
 NOTHING: Final = "nothing"
 """and nothing."""
+LICENSED_AUDIT: Final = "licensed-audit"
+ONE_AUDIT: Final = "one-audit"
+"""What would have been a hit by the rules alone."""
 READ: Final = "read"
 """Beside that: what a verifier has read, and did not score high enough;"""
 READ_AUDIT: Final = "read-audit"
@@ -97,14 +106,26 @@ class Tier(enum.Enum):
     """Read by a verifier, whose score is enough."""
 
 
+AUDITS: Final = {
+    Tier.LICENSED: LICENSED_AUDIT,
+    Tier.ONE: ONE_AUDIT,
+    Tier.CALIBRATED: AUDIT,
+    Tier.VERIFIED: READ_AUDIT,
+}
+"""What a label says of a hit of each tier that was asked upstream all the same."""
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Similarities are cosines. `audit` is the part of calibrated hits that is treated as a miss and labelled."""
+    """Similarities are cosines. `audit` is the part of calibrated and verified hits that is treated as a miss and
+    labelled, `audit_rules` that of the others.
+    """
 
     least: float = 0.60
     one: float = 0.90
     audit: float = 0.02
+    audit_rules: float = 0.0
     margin: float = 0.03
     """By which the calibrated tier wants its candidate to be nearer than any with another answer."""
     witnesses: int = 3
@@ -229,9 +250,9 @@ class Deciding:
         finding, rule = compare()
         match finding:
             case Finding.SAME | Finding.LICENSED:
-                return self._hit(Tier.LICENSED, self._at, rule)
+                return self._ruled(Tier.LICENSED, rule)
             case Finding.ONE if candidate.similarity >= max(self._settings.one, candidate.min_similarity):
-                return self._hit(Tier.ONE, self._at, rule)
+                return self._ruled(Tier.ONE, rule)
         self._near.append(_Near(self._at, candidate, rule if finding is Finding.VETO else ""))
         return None
 
@@ -300,6 +321,12 @@ class Deciding:
         bar = best.candidate.similarity - self._settings.margin
         others = (near for near in among if near is not best and near.candidate.similarity > bar)
         return next((near for near in others if _differ(near, best)), None)
+
+    def _ruled(self, tier: Tier, rule: str) -> Decision:
+        """A hit, whatever else is near, unless it is audited."""
+        if self._settings.audit_rules and self._draw() < self._settings.audit_rules:
+            return Decision(None, -1, AUDITS[tier], self._at, audited=True, vetoes=self._vetoes())
+        return self._hit(tier, self._at, rule)
 
     def _hit(self, tier: Tier, served: int, rule: str, *, witnessed: bool = False) -> Decision:
         return Decision(tier, served, rule, -1, False, self._vetoes(), witnessed)

@@ -154,6 +154,11 @@ class TimelyEmbedder:
             raise NotEmbedded(result)
         return result
 
+    def forget_texts(self) -> None:
+        """What is under way is finished, and not remembered."""
+        self._recent.clear()
+        self._jobs.clear()
+
     def _job(self, text: str) -> Job[str, Vector]:
         due = self._clock() + self._deadline
         job = self._jobs.get(text)
@@ -179,8 +184,9 @@ class TimelyEmbedder:
             job.wanted -= 1
 
     def _ended(self, job: Job[str, Vector], future: "asyncio.Future[Vector | Reason]") -> None:
-        if self._jobs.get(job.given) is job:
-            del self._jobs[job.given]
+        if self._jobs.get(job.given) is not job:
+            return
+        del self._jobs[job.given]
         if not future.cancelled() and not isinstance(result := future.result(), Reason):
             self._recent.put(job.given, result)
 
@@ -202,6 +208,10 @@ class _Recent:
         if vector is not None:
             self._held.move_to_end(text)
         return vector
+
+    def clear(self) -> None:
+        self._held.clear()
+        self._bytes = 0
 
     def put(self, text: str, vector: Vector) -> None:
         if text in self._held:

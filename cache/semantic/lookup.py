@@ -21,6 +21,7 @@ from cache.semantic.decide import Candidate, Deciding, Decision, Settings, Thres
 from cache.semantic.embed import Embedder, NotEmbedded, Reason
 from cache.semantic.guard import Compared, Guard, Prepared
 from cache.semantic.learning.evidence import NOBODY, Party
+from cache.semantic.store.origin import Origin
 from cache.semantic.store.record import EXACT_ONLY, Asked, Record, place_of, refusal
 from cache.semantic.store.records import Records
 from cache.semantic.store.vectors import unpack_vector
@@ -98,6 +99,8 @@ class Question(NamedTuple):
     """Of its own answer, which is none to another question."""
     party: Party = NOBODY
     """Who asks."""
+    origin: Origin | None = None
+    """Whose it is; None where nobody will write it down."""
 
     def __repr__(self) -> str:
         return f"<Question of {len(self.text)} characters in {self.partition[:12]}>"
@@ -114,6 +117,11 @@ class Match(NamedTuple):
     """None where nobody had to look."""
     refused: bool
     """The record was found wrong for what is asked."""
+
+    @property
+    def origin(self) -> Origin | None:
+        """Whose the question is that was near."""
+        return self.record.origin if self.asked.text == self.record.text else self.asked.origin
 
     @property
     def candidate(self) -> Candidate:
@@ -281,6 +289,11 @@ class Lookup:
     async def forget(self, key: str) -> None:
         """Its answer is gone."""
         await self._records.drop([key])
+
+    def forget_texts(self) -> None:
+        """Of questions that are kept prepared."""
+        self._prepared.clear()
+        self.bytes = 0
 
     def compare(self, asked: str, stored: str, *, guarded: bool) -> Compared:
         if not guarded:

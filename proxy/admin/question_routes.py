@@ -22,6 +22,7 @@ __all__ = ["QuestionRoutes", "Questions"]
 MAX_LABELS: Final = 10_000
 UNKNOWN: Final = "nothing is known of the question of this key"
 DOWN: Final = Changed.DOWN.value
+SERVED: Final = ("time", "call_id", "stored", "asked", "similarity", "tier", "rule", "score")
 KEY: Final = re.compile("[0-9a-f]{64}")
 
 
@@ -64,7 +65,7 @@ class QuestionRoutes:
             "min_similarity": record.min_similarity,
             "wrong": record.wrong,
             "own_question_only": record.wrong >= EXACT_ONLY,
-            "served": [msgspec.structs.asdict(each) for each in served],
+            "served": [{name: getattr(each, name) for name in SERVED} for each in served],
         }
         return web.Response(content_type="application/json", body=msgspec.json.encode(story))
 

@@ -16,13 +16,14 @@ from cache.semantic.guard import MAX_TEXT
 from cache.semantic.language import language
 from cache.semantic.lookup import Lookup, Question, Read, Result, Sought
 from cache.semantic.partition import partition_of
+from cache.semantic.store.origin import Origin
 from cache.tiers import Tiers
 from proxy.caching.meaning import left_out
 from proxy.caching.question import Alike
 from proxy.caching.question import Question as Request
 from proxy.exchange import Exchange
 from proxy.openai.asked import Unasked, asked
-from proxy.semantic.answers import is_answer
+from proxy.semantic.answers import Answers
 from proxy.semantic.hidden import is_hidden
 from proxy.semantic.modes import Mode, Modes, Never
 from proxy.semantic.parties import party_of
@@ -87,6 +88,7 @@ class Inquiries:
         lookup: Lookup,
         learning: Learns,
         tiers: Tiers,
+        answers: Answers,
         modes: Modes,
         never: Never,
         events: SemanticEvents,
@@ -102,6 +104,7 @@ class Inquiries:
         self.lookup = lookup
         self.learning = learning
         self.tiers = tiers
+        self.answers = answers
         self.modes = modes
         self.never = never
         self.events = events
@@ -269,7 +272,17 @@ class Inquiry:
             version=self._inquiries.version,
         )
         party = party_of(exchange.key, exchange.account, self._inquiries.scope)
-        return Question(text, partition, spoken, exchange.model, request.key, party)
+        origin = Origin(
+            key=request.key,
+            team=exchange.key.team if exchange.key is not None else "",
+            tags=request.asked.tags,
+            scope=request.scope,
+            endpoint=endpoint,
+            model=exchange.model,
+            served_model="",
+            created=self._inquiries.wall(),
+        )
+        return Question(text, partition, spoken, exchange.model, request.key, party, origin)
 
     async def _entry(self) -> Alike | None:
         """The answer as it is stored now."""
@@ -283,7 +296,7 @@ class Inquiry:
             if entry is Miss.ABSENT and now - sought.served.record.created > SETTLED:
                 await self._inquiries.lookup.forget(key)
             return None
-        if not is_answer(entry, sought.served):
+        if not await self._inquiries.answers.is_answer(entry, sought.served):
             await self._inquiries.lookup.forget(key)
             return None
         seen = judge(entry.created, entry.expires, entry.stale_until, now, self._request.asked)

@@ -17,11 +17,12 @@ from cache.semantic.embed import Vector
 from cache.semantic.learning.label_log import Label, bare
 from cache.semantic.learning.labels import Verdict, compare_answers
 from cache.semantic.lookup import Match
+from cache.semantic.store.origin import Origin
 from cache.semantic.store.record import Asked, Change, Record, refusal
 from cache.semantic.store.records import Changed, Records
 from cache.semantic.store.vectors import pack_vector
 from cache.tiers import Tiers
-from proxy.semantic.answers import digest_of, text_of
+from proxy.semantic.answers import Answers
 from proxy.semantic.inquiry import Answered
 from proxy.semantic.learning import Kin
 from proxy.semantic.targets import Standing, Target, targets
@@ -58,6 +59,7 @@ class Labelling:
         log: Log,
         records: Records,
         tiers: Tiers,
+        answers: Answers,
         judge: Judges | None,
         told: Callable[[str, str, str], object],
         verifier: str = "",
@@ -69,6 +71,7 @@ class Labelling:
         self._log = log
         self._records = records
         self._tiers = tiers
+        self._answers = answers
         self._judge = judge
         self._told = told
         self._verifier = verifier
@@ -79,13 +82,13 @@ class Labelling:
     def __repr__(self) -> str:
         return f"<Labelling {self._log!r} {self._judge!r}>"
 
-    async def compare(self, answered: Answered, text: str, vector: Vector) -> Kin:
+    async def compare(self, answered: Answered, text: str, vector: Vector, *, lead: bool) -> Kin:
         """Implements `learning.Labels`."""
         kin, contested = Kin(), False
         for place, target in enumerate(targets(answered.sought, self._verifier, shadow=answered.shadow)):
             if target.last and not contested:
                 break
-            found = await self._compare(answered, target, text, vector)
+            found = await self._compare(answered, target, text, vector if lead else None)
             if found is None:
                 continue
             contested = (contested or not place) and not found.family
@@ -93,8 +96,8 @@ class Labelling:
             kin = better._replace(refuses=(*kin.refuses, *found.refuses))
         return kin
 
-    async def _compare(self, answered: Answered, target: Target, text: str, vector: Vector) -> Kin | None:
-        """None where nobody knows."""
+    async def _compare(self, answered: Answered, target: Target, text: str, vector: Vector | None) -> Kin | None:
+        """None where nobody knows. Without a `vector` the question leads nowhere."""
         match = target.match
         stored = await self._stored(match.record)
         if stored is None:
@@ -113,8 +116,9 @@ class Labelling:
             label = self._label(answered, match, standing, right=right)
             self._log.add(bare(label) if place else label)
         if right:
-            known = not (target.refused or target.last) and await self._lead(answered, match, vector)
-            return Kin(match.record.kin, known)
+            if vector is None or target.refused or target.last:
+                return Kin(match.record.kin)
+            return Kin(match.record.kin, await self._lead(answered, match, vector))
         if target.refused:
             return Kin()  # what the guard refuses was not going to be served
         await self._blame(target, answered.question.text, plainly=verdict is Verdict.WRONG)
@@ -124,17 +128,17 @@ class Labelling:
         """For this question it is never served again, and for none that is as far away for its similarity; but nobody
         chose a rival, and it has only the question to remember.
         """
-        match, refused = target.match, refusal(asked)
-        change = Change(min(match.similarity + ABOVE, 2.0), int(plainly), refused=refused)
-        await self._records.change(
-            match.record.key, match.record.partition, Change(refused=refused) if target.last else change
-        )
+        match, refused, record = target.match, refusal(asked), target.match.record
+        change = Change(min(match.similarity + ABOVE, 2.0), int(plainly), refused=refused, answer=record.answer)
+        if target.last:
+            change = Change(refused=refused, answer=record.answer)
+        await self._records.change(record.key, record.partition, change)
 
     async def _stored(self, record: Record) -> str | None:
         """None also where it is not the answer any more that the record and its family are about."""
         entry = self._tiers.memory.get(record.key, self._wall()) or await self._tiers.fetch(record.key)
-        text = text_of(entry) if isinstance(entry, Entry) else None
-        return None if text is None or (record.answer and digest_of(text) != record.answer) else text
+        found = await self._answers.read(entry) if isinstance(entry, Entry) else None
+        return None if found is None or (record.answer and found.digest != record.answer) else found.text
 
     def _label(self, answered: Answered, match: Match, standing: Standing, *, right: bool) -> Label:
         decision = answered.sought.decision
@@ -152,9 +156,13 @@ class Labelling:
             stored=match.asked.text,
             witnessed=decision is not None and decision.witnessed,
             party=answered.question.party,
+            asked_of=Origin.of(answered.entry),
+            stored_of=match.origin,
         )
 
     async def _lead(self, answered: Answered, gray: Match, vector: Vector) -> bool:
         """From this question to the answer that it might have had. False: there is no place for it."""
-        record, alias = gray.record, Asked(answered.question.text, pack_vector(vector))
-        return await self._records.change(record.key, record.partition, Change(alias=alias)) is Changed.CHANGED
+        record = gray.record
+        alias = Asked(answered.question.text, pack_vector(vector), Origin.of(answered.entry))
+        change = Change(alias=alias, answer=record.answer)
+        return await self._records.change(record.key, record.partition, change) is Changed.CHANGED

@@ -10,7 +10,7 @@ from cache.semantic.store.record import Change, Record
 from cache.semantic.store.records import Kept, Records
 from cache.semantic.store.vectors import pack_vector
 from limits.bucket import Bucket
-from proxy.semantic.answers import digest_of, text_of
+from proxy.semantic.answers import Answers
 from proxy.semantic.inquiry import Answered
 
 __all__ = ["Kin", "Learning", "Pace"]
@@ -51,7 +51,8 @@ class Kin(NamedTuple):
 
 
 class Labels(Protocol):
-    async def compare(self, answered: Answered, text: str, vector: Vector) -> Kin: ...
+    async def compare(self, answered: Answered, text: str, vector: Vector, *, lead: bool) -> Kin:
+        """`lead`: the question may be remembered with the answer that says the same."""
 
 
 @final
@@ -59,9 +60,16 @@ class Learning:
     """`embedder` may take its time; `learnt` counts what became of each."""
 
     def __init__(
-        self, records: Records, embedder: Embedder, pace: Pace, labels: Labels | None, learnt: Callable[[str], None]
+        self,
+        records: Records,
+        answers: Answers,
+        embedder: Embedder,
+        pace: Pace,
+        labels: Labels | None,
+        learnt: Callable[[str], None],
     ) -> None:
         self._records = records
+        self._answers = answers
         self._embedder = embedder
         self._pace = pace
         self._labels = labels
@@ -73,9 +81,14 @@ class Learning:
     async def learn(self, answered: Answered) -> None:
         """Implements `inquiry.Learns`."""
         entry = answered.entry
-        text = text_of(entry)
-        await self._forget_other(entry, b"" if text is None else digest_of(text))
-        if text is None:
+        said = await self._answers.read(entry)
+        try:
+            await self._forget_other(entry, b"" if said is None else said.digest)
+        except (ConnectionError, TimeoutError):
+            # What stands there may be of another answer, and nobody could tell.
+            self._learnt(Kept.DOWN.value)
+            return
+        if said is None:
             # Of what calls a tool, another question is no repetition.
             self._learnt("no-text")
             return
@@ -86,26 +99,31 @@ class Learning:
         except NotEmbedded as error:
             self._learnt(error.reason.value)
             return
-        kin = Kin() if self._labels is None else await self._labels.compare(answered, text, vector)
+        takes = self._pace.takes(answered.account)
+        kin = Kin() if self._labels is None else await self._labels.compare(answered, said.text, vector, lead=takes)
         if kin.known:
             self._learnt("alias")
             return
-        if not self._pace.takes(answered.account):
+        if not takes:
             self._learnt("too-fast")
             return
         try:
-            record = _record(answered, entry, vector, kin.family, digest_of(text))
+            record = _record(answered, entry, vector, kin.family, said.digest)
         except OutOfBounds:
             self._learnt("out-of-bounds")
             return
         kept = await self._records.put(record)
         for refused in kin.refuses if kept is Kept.STORED else ():
-            await self._records.change(record.key, record.partition, Change(refused=refused))
+            change = Change(refused=refused, answer=record.answer)
+            await self._records.change(record.key, record.partition, change)
         self._learnt(kept.value)
 
     async def _forget_other(self, entry: Entry, answer: bytes) -> None:
-        """What labels have said of this question's answer, they said of an older one, whatever becomes of this."""
-        before = (await self._records.get([entry.key])).get(entry.key)
+        """What labels have said of this question's answer, they said of an older one, whatever becomes of this.
+
+        Raises ConnectionError or TimeoutError.
+        """
+        before = (await self._records.read([entry.key])).get(entry.key)
         if before is not None and before.answer != answer and before.created <= entry.created:
             await self._records.drop([entry.key])
 

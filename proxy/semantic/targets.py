@@ -8,7 +8,18 @@ comparison counts for both. What contests the first comes last, for who has foun
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from cache.semantic.decide import AUDIT, GRAY, READ, READ_AUDIT, VETOED, Decision
+from cache.semantic.decide import (
+    AUDIT,
+    AUDITS,
+    GRAY,
+    LICENSED_AUDIT,
+    ONE_AUDIT,
+    READ,
+    READ_AUDIT,
+    VETOED,
+    Decision,
+    Tier,
+)
 from cache.semantic.finding import Finding
 from cache.semantic.learning.label_log import RIVAL
 from cache.semantic.learning.scores import SCORES
@@ -18,6 +29,7 @@ __all__ = ["Standing", "Target", "targets"]
 
 COUNTED: Final = frozenset([GRAY, AUDIT, VETOED])
 """Rules of decisions whose labels say something to a threshold, or of the guard."""
+RULED: Final = (Tier.LICENSED, Tier.ONE)
 SERVED: Final = "served"
 """Would have been, had it not been in the shadow."""
 
@@ -49,9 +61,8 @@ def targets(sought: Sought, verifier: str, *, shadow: bool) -> Iterator[Target]:
         return
     drawn = sought.served is None and decision.reading is not None and decision.reading.enough
     scored, read = _read(sought, decision, verifier, drawn=drawn and not shadow)
-    own = [Standing(decision.rule, match.similarity, decision.audited or drawn)] if match is not None else []
-    counted = [standing for standing in own if standing.name in COUNTED]
     if match is not None:
+        counted = [*_counted(decision, match, drawn=drawn, shadow=shadow)]
         both = scored is not None and scored.record.key == match.record.key
         told = SERVED if sought.served is not None else AUDIT if drawn and both else decision.rule
         here = [*counted, read] if both and read is not None else counted
@@ -64,6 +75,17 @@ def targets(sought: Sought, verifier: str, *, shadow: bool) -> Iterator[Target]:
     if rival is not None and (scored is None or scored.record.key != rival.record.key):
         vetoed = rival.compared is not None and rival.compared.finding is Finding.VETO
         yield Target(rival, RIVAL, [Standing(RIVAL, rival.similarity, drawn=False)], refused=vetoed, last=True)
+
+
+def _counted(decision: Decision, match: Match, *, drawn: bool, shadow: bool) -> Iterator[Standing]:
+    """What the label of the decision's own candidate stands for."""
+    rule, similarity = decision.rule, match.similarity
+    if decision.tier in RULED:
+        yield Standing(AUDITS[decision.tier], similarity, drawn=False)
+    elif rule in (LICENSED_AUDIT, ONE_AUDIT):
+        yield Standing(rule, similarity, drawn=not shadow)
+    elif rule in COUNTED:
+        yield Standing(rule, similarity, decision.audited or drawn)
 
 
 def _read(sought: Sought, decision: Decision, verifier: str, *, drawn: bool) -> tuple[Match | None, Standing | None]:

@@ -1,7 +1,8 @@
 """The metrics of answers to questions that mean the same. Labels are closed sets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
+from types import MappingProxyType
 from typing import Final, NamedTuple, final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -36,6 +37,8 @@ class SemanticStats(NamedTuple):
     verifier_labels: int = 0
     verified_wrong: float = 0.0
     verified_at_most: float = 1.0
+    audits: Mapping[str, tuple[int, float, float]] = MappingProxyType({})
+    """By tier: labels of what it would have served, the part that is wrong, and what that is at most."""
 
 
 @final
@@ -116,8 +119,8 @@ class SemanticMetrics:
         )  # fmt: skip
 
     def _define_stats(self, registry: CollectorRegistry) -> None:
-        def gauge(name: str, told: str, mode: str) -> Gauge:
-            return Gauge(f"askonce_semantic_{name}", told, registry=registry, multiprocess_mode=mode)  # type: ignore[arg-type]
+        def gauge(name: str, told: str, mode: str, *labels: str) -> Gauge:
+            return Gauge(f"askonce_semantic_{name}", told, labels, registry=registry, multiprocess_mode=mode)  # type: ignore[arg-type]
 
         self._questions = gauge("questions", "Questions that can be found.", "livemax")
         self._bytes = gauge("bytes", "Bytes of vectors and questions in memory.", "livesum")
@@ -137,6 +140,11 @@ class SemanticMetrics:
         )
         self._verified_at_most = gauge(
             "verifier_wrong_ratio_upper", "Its upper bound, with 95 % confidence.", "livemax"
+        )
+        self._audits = (
+            gauge("audits_counted", "Comparisons of what a tier served, or would have.", "livemax", "tier"),
+            gauge("audits_wrong_ratio", "Part of them that is wrong.", "livemax", "tier"),
+            gauge("audits_wrong_ratio_upper", "Its upper bound, with 95 % confidence.", "livemax", "tier"),
         )
         self._lag = gauge("lag_seconds", "Since a worker knew all that others remember.", "livemax")
         self._following = gauge("in_step", "1 while a worker knows what others remember.", "livemin")
@@ -193,3 +201,6 @@ class SemanticMetrics:
         self._verifier_labels.set(stats.verifier_labels)
         self._verified_wrong.set(stats.verified_wrong)
         self._verified_at_most.set(stats.verified_at_most)
+        for tier, audited in stats.audits.items():
+            for family, value in zip(self._audits, audited, strict=True):
+                family.labels(tier).set(value)

@@ -108,6 +108,23 @@ async def test_c15_redis_may_search_in_place_of_the_process(
     assert status_of(await ask(other, ALIKE)) == "SEMANTIC-HIT"
 
 
+async def test_c15_another_engine_forgets_nothing(
+    start: StartGateway, upstream: ScriptedUpstream, searching: RedisServer
+) -> None:
+    """What was learnt while the process searched is found where Redis does."""
+    upstream.script(completion_answer())
+    searching.tell("FLUSHALL")
+    settings = {**ON, "redis__url": searching.url}
+    one = await start(**settings)
+    await ask(one, ASKED)
+    await until_sample(one, "askonce_semantic_records_total", result="stored")
+    other = await start(**settings, semantic__engine="redis")
+    async with asyncio.timeout(5.0):
+        while not searching.tell("KEYS", "*:semantic}:v:*"):
+            await asyncio.sleep(0.02)
+    assert status_of(await ask(other, ALIKE)) == "SEMANTIC-HIT"
+
+
 async def test_c15_a_redis_that_can_not_search_stops_the_start(redis_server: RedisServer) -> None:
     """With the setting that asks for it."""
     settings = {**ON, "redis__url": redis_server.url, "semantic__engine": "redis"}

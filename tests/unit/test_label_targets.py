@@ -5,7 +5,9 @@ import pytest
 from cache.semantic.decide import (
     CONTESTED,
     GRAY,
+    LICENSED_AUDIT,
     NOTHING,
+    ONE_AUDIT,
     READ,
     READ_AUDIT,
     THRESHOLD,
@@ -90,6 +92,18 @@ def test_in_the_shadow_all_that_is_verified_is_an_audit(tier: Tier, rule: str) -
     (found,) = labelled(Sought(Result.HIT, None, decision, SCORED, scored=scored), shadow=True)
     standings = [Standing(f"{READ_AUDIT}:v", 0.97, drawn=False)] if reading is not None else []
     assert found == Target(SCORED, "served", standings)
+
+
+@pytest.mark.parametrize(("tier", "rule"), [(Tier.LICENSED, LICENSED_AUDIT), (Tier.ONE, ONE_AUDIT)])
+def test_what_the_rules_let_through_counts_for_no_threshold(tier: Tier, rule: str) -> None:
+    """It says how much of it is wrong: of what was drawn, or in the shadow of all."""
+    (drawn,) = labelled(missed(rule, NEAR))
+    assert drawn == Target(NEAR, rule, [Standing(rule, 0.9, drawn=True)])
+    (shadow,) = labelled(missed(rule, NEAR), shadow=True)
+    assert shadow.standings == [Standing(rule, 0.9, drawn=False)]
+    served = Decision(tier, 0, "synonym", -1, False, ())
+    (found,) = labelled(Sought(Result.HIT, None, served, NEAR), shadow=True)
+    assert found == Target(NEAR, "served", [Standing(rule, 0.9, drawn=False)])
 
 
 def test_what_is_drawn_in_the_shadow_stands_for_itself() -> None:

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from proxy.semantic.budget import FileBudget
+from proxy.semantic.judge import RESERVED
 from tests.fakes.admin import TOKEN, Operator
 from tests.fakes.alike import BREAD, LOAVES, ROLLS, ask, counted, learnt, started, told
 from tests.fakes.answers import json_answer
@@ -269,6 +271,26 @@ async def test_wrong_labels_end_in_the_own_question_alone(start: StartGateway, u
     assert story["min_similarity"] > 0.6
 
 
+@pytest.mark.parametrize(("status", "spent"), [(401, 0), (500, 0), (200, RESERVED)])
+async def test_a_judge_that_refuses_is_not_paid(
+    start: StartGateway, upstream: ScriptedUpstream, status: int, spent: int
+) -> None:
+    """Nothing of the day's budget is gone; of what may have been acted on, what was held for it is."""
+    refusal = json_answer({"error": {"message": "no"}}, status=status)
+    upstream.script(completion_answer("It depends."), completion_answer("Some say so."), refusal)
+    gateway = await started(start, semantic__judge__model="umpire")
+    async with gateway.client() as client:
+        await ask(client, BREAD)
+        await learnt(gateway)
+        await ask(client, ROLLS)
+        await counted(gateway, "askonce_semantic_unjudged_total", reason="failed")
+    semantics = gateway.app._caches.semantics
+    assert semantics is not None
+    assert isinstance(semantics._spending, FileBudget)
+    days = await semantics._spending._file.ask(lambda file: file.execute("SELECT spent FROM days").fetchall())
+    assert days == [(spent,)]
+
+
 async def test_a_judge_is_asked_where_nobody_waits(start: StartGateway, upstream: ScriptedUpstream) -> None:
     """By a call that stands in the ledger under the gateway's own name."""
     upstream.script(completion_answer("Fold it, and let it rest."), completion_answer("Fold and rest it."))
@@ -283,6 +305,37 @@ async def test_a_judge_is_asked_where_nobody_waits(start: StartGateway, upstream
     assert asked["model"] == "umpire"
     assert all(text in asked["messages"][-1]["content"] for text in (ROLLS, "Let it rest when it is folded."))
     assert b"authorization" not in dict(upstream.requests[-1].headers)
+
+
+async def test_what_the_rules_serve_is_audited_where_there_is_a_judge(
+    start: StartGateway, upstream: ScriptedUpstream
+) -> None:
+    """What a judge says NO to is not served to that question again, and the metrics tell how much that is."""
+    upstream.script(
+        completion_answer("Press the button."), completion_answer("Ask for a link."), completion_answer("NO")
+    )
+    gateway = await started(start, semantic__judge__model="umpire", semantic__audit=1.0)
+    async with gateway.client() as client:
+        key = told(await ask(client, ASKED), "cache-key")
+        await learnt(gateway)
+        assert status_of(await ask(client, ALIKE)) == "MISS"
+        await counted(gateway, "askonce_semantic_labels_total", verdict="wrong", by="judge", of="licensed-audit")
+        await counted(gateway, "askonce_semantic_audits_counted", tier="licensed")
+    assert await gateway.sample("askonce_semantic_audits_wrong_ratio", tier="licensed") == 1
+    assert (await Operator(gateway).get(f"cache/questions/{key}"))["wrong"] == 1
+    assert await gateway.sample("askonce_semantic_labels_counted") == 0
+
+
+async def test_without_a_judge_what_the_rules_serve_is_not_audited(
+    start: StartGateway, upstream: ScriptedUpstream
+) -> None:
+    """Most of it would be for nothing."""
+    upstream.script(completion_answer())
+    gateway = await started(start, semantic__audit=1.0)
+    async with gateway.client() as client:
+        await ask(client, ASKED)
+        await learnt(gateway)
+        assert status_of(await ask(client, ALIKE)) == "SEMANTIC-HIT"
 
 
 OFF = {"by its client": ("x-askonce-semantic", "off"), "by no-cache": ("cache-control", "no-cache")}

@@ -1,22 +1,40 @@
 """Labels in the order in which they were made, for all workers and for the next start.
 
 What thresholds need of a label is a few numbers, and is kept for long. The two questions are kept beside it for whoever
-wants to calibrate by hand, fewer of them, and go with the entry when that is purged.
+wants to calibrate by hand, fewer of them, with whose they are: both go when a purge means either.
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol, final
 
 import msgspec
 
-from cache.semantic.decide import AUDIT, READ, READ_AUDIT, VETOED
+from cache.select import Selector
+from cache.semantic.decide import AUDIT, LICENSED_AUDIT, ONE_AUDIT, READ, READ_AUDIT, VETOED
 from cache.semantic.learning.evidence import NOBODY, Party, Seen
+from cache.semantic.store.origin import Origin, is_meant
 
-__all__ = ["MAX_TEXT", "PAGE", "RIVAL", "BadLabel", "Label", "LabelLog", "Page", "Position", "bare", "pack", "unpack"]
+__all__ = [
+    "APART",
+    "MAX_TEXT",
+    "PAGE",
+    "RIVAL",
+    "BadLabel",
+    "Label",
+    "LabelLog",
+    "Page",
+    "Position",
+    "bare",
+    "pack",
+    "tells_of",
+    "unpack",
+]
 
 RIVAL: Final = "rival"
 """The standing of what was compared because another was not right: for all to see, and for no threshold."""
+APART: Final = frozenset([RIVAL, LICENSED_AUDIT, ONE_AUDIT])
+"""Standings that no threshold is made of."""
 MAX_TEXT: Final = 2_000
 MAX_NAME: Final = 256
 MAX_REQUESTS: Final = 1 << 40
@@ -54,6 +72,9 @@ class Label(msgspec.Struct, frozen=True, gc=False, array_like=True):
     witnessed: bool = False
     party: Party = NOBODY
     """That asked."""
+    asked_of: Origin | None = None
+    """Whose the texts are; older versions did not say."""
+    stored_of: Origin | None = None
 
     def __post_init__(self) -> None:
         if _KEY(self.key) is None or not -1.01 <= self.similarity <= 1.01 or not 0 <= self.at < 1e12:
@@ -71,6 +92,11 @@ class Label(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     def __rich_repr__(self) -> list[tuple[str, str]]:
         return [("key", self.key), ("standing", self.standing)]
+
+    @property
+    def whose(self) -> tuple[Origin | None, Origin | None]:
+        """What was asked, and what was stored."""
+        return self.asked_of, self.stored_of
 
     @property
     def verifier(self) -> str:
@@ -122,8 +148,8 @@ class LabelLog(Protocol):
     async def examples(self, most: int) -> Sequence[Label] | None:
         """The latest that still have their texts, the latest first."""
 
-    async def drop(self, keys: Collection[str]) -> bool:
-        """The texts of labels of these entries go."""
+    async def purge(self, selector: Selector) -> bool:
+        """The texts of labels that it means go."""
 
     async def tend(self) -> bool:
         """What is too old or too much goes."""
@@ -149,4 +175,9 @@ def unpack(data: bytes) -> Label:
 
 def bare(label: Label) -> Label:
     """Without its texts."""
-    return msgspec.structs.replace(label, asked="", stored="")
+    return msgspec.structs.replace(label, asked="", stored="", asked_of=None, stored_of=None)
+
+
+def tells_of(selector: Selector, now: float, key: str, at: float, whose: Sequence[Origin | None]) -> bool:
+    """A label of that answer and time, with questions of those, tells of what a purge means."""
+    return key == selector.key or any(is_meant(selector, origin, at, now) for origin in whose)

@@ -2,16 +2,19 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import islice
 from math import inf
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
-from cache.semantic.decide import Thresholds
+from cache.select import Selector
+from cache.semantic.decide import Thresholds, Tier
+from cache.semantic.learning.audits import Audited, Audits
 from cache.semantic.learning.calibrate import Calibration, Estimate, Party, Settings
-from cache.semantic.learning.label_log import RIVAL, Label, LabelLog, Position
+from cache.semantic.learning.label_log import APART, Label, LabelLog, Position, bare, tells_of
 from cache.semantic.learning.scores import Scores
+from cache.semantic.store.origin import Origin
 
 __all__ = ["Learner"]
 
@@ -22,6 +25,17 @@ TOGETHER: Final = 100
 """Labels that are written at once: as many as a log takes in one go, so that what fails fails as a whole."""
 MAX_WAITING: Final = 1_000
 CLOSING: Final = 2.0
+RECENT: Final = 5.0
+"""Seconds in which every worker has heard of a purge, with plenty to spare."""
+
+
+class _Written(NamedTuple):
+    """By this process, with its texts."""
+
+    when: float
+    key: str
+    at: float
+    whose: tuple[Origin | None, Origin | None]
 
 
 @final
@@ -29,7 +43,7 @@ class Learner:
     """Labels wait here until they are in the log, and count once they are read from it: for every worker in one order.
 
     `scores` is what they say of the verifier of that name. `clock` in seconds. While the log is away, the thresholds
-    stay as they are.
+    stay as they are. `forbids` tells whose texts were purged before they are there.
     """
 
     def __init__(
@@ -41,6 +55,7 @@ class Learner:
         *,
         clock: Callable[[], float],
         every: float = EVERY,
+        forbids: Callable[[Origin], bool] = lambda _: False,
     ) -> None:
         self.lost = 0
         """Labels for which there was no room, or no log."""
@@ -49,10 +64,14 @@ class Learner:
         self._clock = clock
         self._every = every
         self._calibration = Calibration(settings)
+        self._audits = Audits(settings)
         self._scores = scores
         self._verifier = verifier
         self._position = Position()
+        self._forbids = forbids
         self._waiting: deque[Label] = deque()
+        self._written: deque[_Written] = deque(maxlen=MAX_WAITING)
+        self._writing = asyncio.Lock()
         self._tend_at = clock()
         self._task: asyncio.Task[None] | None = None
 
@@ -67,6 +86,9 @@ class Learner:
     def lowest(self) -> Estimate:
         """Of who is served from the lowest threshold."""
         return self._calibration.lowest()
+
+    def audited(self) -> Mapping[Tier, Audited]:
+        return self._audits.told()
 
     def add(self, label: Label) -> None:
         if len(self._waiting) >= MAX_WAITING:
@@ -93,6 +115,7 @@ class Learner:
         while (page := await self._log.read(self._position)) is not None:
             if page.anew:
                 self._calibration = Calibration(self._settings)
+                self._audits = Audits(self._settings)
                 if self._scores is not None:
                     self._scores.forget()
             for label in page.labels:
@@ -104,7 +127,8 @@ class Learner:
 
     def _count(self, label: Label) -> None:
         """Whatever kind it is of, it tells how many requests there were."""
-        if not label.verifier and label.standing != RIVAL:
+        self._audits.add(label.standing, right=label.right, requests=label.requests)
+        if not label.verifier and label.standing not in APART:
             self._calibration.add(label.seen)
         else:
             self._calibration.age(label.requests)
@@ -122,8 +146,33 @@ class Learner:
                 self._tend_at = self._clock() + TEND
             await asyncio.sleep(self._every)
 
+    async def purge(self, selector: Selector, now: float) -> bool:
+        """The texts that it means, those that wait included. False: something may be left."""
+        async with self._writing:  # what is on its way is there before anybody looks for it
+            waiting = self._waiting
+            self._waiting = deque(
+                bare(each) if tells_of(selector, now, each.key, each.at, each.whose) else each for each in waiting
+            )
+            return await self._log.purge(selector)
+
+    async def purge_recent(self, selector: Selector, now: float) -> bool:
+        """What this process wrote just now, perhaps behind the back of a purge that it had not heard of yet."""
+        since = self._clock() - RECENT
+        late = [each for each in self._written if each.when > since]
+        if any(tells_of(selector, now, each.key, each.at, each.whose) for each in late):
+            return await self.purge(selector, now)
+        return True
+
+    def _allowed(self, label: Label) -> Label:
+        purged = any(origin is not None and self._forbids(origin) for origin in label.whose)
+        return bare(label) if purged else label
+
     async def _flush(self) -> None:
-        some = [*islice(self._waiting, TOGETHER)]
-        if some and await self._log.add(some):
-            for _ in some:
+        async with self._writing:
+            some = [self._allowed(label) for label in islice(self._waiting, TOGETHER)]
+            if not some or not await self._log.add(some):
+                return
+            for label in some:
                 self._waiting.popleft()
+                if label.asked or label.stored:
+                    self._written.append(_Written(self._clock(), label.key, label.at, label.whose))

@@ -4,13 +4,14 @@ Both lie in one slot of a cluster, with a name of the log beside them: who reads
 was emptied, or is another one.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, final
 
 from cache.link import Link, Script, Word
-from cache.semantic.learning.label_log import PAGE, BadLabel, Label, Page, Position, bare, pack, unpack
+from cache.select import Selector
+from cache.semantic.learning.label_log import PAGE, BadLabel, Label, Page, Position, bare, pack, tells_of, unpack
 
 __all__ = ["RedisLabels"]
 
@@ -100,9 +101,11 @@ class RedisLabels:
             return None
         return found
 
-    async def drop(self, keys: Collection[str]) -> bool:
+    async def purge(self, selector: Selector) -> bool:
+        now = self._wall()
         try:
-            gone = [at async for at, label in self._backwards() if label.key in keys]
+            found = self._backwards()
+            gone = [at async for at, each in found if tells_of(selector, now, each.key, each.at, each.whose)]
             for start in range(0, len(gone), BATCH):
                 await self._link.call("XDEL", self._texts, *gone[start : start + BATCH])
         except (ConnectionError, TimeoutError):

@@ -5,7 +5,7 @@ evidence, of which there will be more.
 """
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -14,8 +14,10 @@ from typing import Any, Final, final
 import msgspec
 
 from cache.database import DEADLINE, Database, transaction
+from cache.select import Selector
 from cache.semantic.learning.evidence import Party
-from cache.semantic.learning.label_log import PAGE, BadLabel, Label, Page, Position
+from cache.semantic.learning.label_log import PAGE, BadLabel, Label, Page, Position, tells_of
+from cache.semantic.store.origin import Origin
 
 __all__ = ["SqliteLabels"]
 
@@ -26,12 +28,12 @@ SLICE: Final = 5_000
 """Labels that go in one transaction."""
 DAY: Final = 86_400.0
 _COLUMNS: Final = "at, model, similarity, good, standing, rule, weight, requests, witnessed, party, vouched, entry"
-_MARKS: Final = ", ".join("?" * 14)
+_MARKS: Final = ", ".join("?" * 15)
 _TABLES: Final = (
     """CREATE TABLE labels (seq INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, model TEXT NOT NULL,
         similarity REAL NOT NULL, good INTEGER NOT NULL, standing TEXT NOT NULL, rule TEXT NOT NULL,
         weight REAL NOT NULL, requests INTEGER NOT NULL, witnessed INTEGER NOT NULL,
-        party TEXT NOT NULL, vouched INTEGER NOT NULL, entry TEXT NOT NULL, asked TEXT, stored TEXT)""",
+        party TEXT NOT NULL, vouched INTEGER NOT NULL, entry TEXT NOT NULL, asked TEXT, stored TEXT, whose BLOB)""",
     "CREATE INDEX texts ON labels (entry) WHERE asked IS NOT NULL",
     "CREATE TABLE log (name TEXT NOT NULL)",
     "CREATE TABLE writers (name TEXT PRIMARY KEY, last INTEGER NOT NULL, at REAL NOT NULL) WITHOUT ROWID",
@@ -83,9 +85,9 @@ class SqliteLabels:
     async def examples(self, most: int) -> Sequence[Label] | None:
         return await self._file.ask(lambda database: _examples(database, most))
 
-    async def drop(self, keys: Collection[str]) -> bool:
-        names = [*keys]
-        return await self._file.ask(lambda database: _drop(database, names)) is not None
+    async def purge(self, selector: Selector) -> bool:
+        now = self._wall()
+        return await self._file.ask(lambda database: _purge(database, selector, now)) is not None
 
     async def tend(self) -> bool:
         return await self._file.ask(self._tend) is not None
@@ -99,6 +101,9 @@ class SqliteLabels:
     def _prepare(self, database: sqlite3.Connection) -> None:
         (version,) = database.execute("PRAGMA user_version").fetchone()
         if version == SCHEMA:
+            if all(name != "whose" for _, name, *_ in database.execute("PRAGMA table_info(labels)")):
+                # An older version's, which goes on with it as it is then.
+                database.execute("ALTER TABLE labels ADD COLUMN whose BLOB")
             return
         for table in ("labels", "log", "writers"):
             database.execute(f"DROP TABLE IF EXISTS {table}")
@@ -115,7 +120,7 @@ class SqliteLabels:
                 (last - self._most, self._wall() - self._days * DAY, SLICE),
             )
             database.execute(
-                "UPDATE labels SET asked = NULL, stored = NULL WHERE asked IS NOT NULL AND seq <= ?",
+                "UPDATE labels SET asked = NULL, stored = NULL, whose = NULL WHERE asked IS NOT NULL AND seq <= ?",
                 (last - self._texts,),
             )
             database.execute("DELETE FROM writers WHERE at < ?", (self._wall() - DAY,))
@@ -123,7 +128,8 @@ class SqliteLabels:
 
 
 def _row(label: Label) -> tuple[Any, ...]:
-    texts = (label.asked, label.stored) if label.asked or label.stored else (None, None)
+    whose = _encode(label.whose)
+    texts = (label.asked, label.stored, whose) if label.asked or label.stored else (None, None, None)
     return (
         *(label.at, label.group, label.similarity, label.right, label.standing, label.rule, label.weight),
         *(label.requests, label.witnessed, label.party.name, label.party.vouched, label.key, *texts),
@@ -136,7 +142,7 @@ def _add(database: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], writer: 
         found = database.execute("SELECT last FROM writers WHERE name = ?", (writer,)).fetchone()
         there = max(0, found[0] - added) if found else 0
         database.executemany(
-            f"INSERT INTO labels ({_COLUMNS}, asked, stored) VALUES ({_MARKS})",  # noqa: S608
+            f"INSERT INTO labels ({_COLUMNS}, asked, stored, whose) VALUES ({_MARKS})",  # noqa: S608
             rows[there:],
         )
         database.execute("INSERT OR REPLACE INTO writers VALUES (?, ?, ?)", (writer, added + len(rows), now))
@@ -172,15 +178,27 @@ def _labels(rows: Iterator[Sequence[Any]] | sqlite3.Cursor) -> Iterator[Label]:
             yield msgspec.structs.replace(found, witnessed=bool(witnessed), party=whose)
 
 
-def _drop(database: sqlite3.Connection, keys: Sequence[str]) -> bool:
-    names = iter(keys)
-    while some := [*islice(names, CHUNK)]:
+def _purge(database: sqlite3.Connection, selector: Selector, now: float) -> bool:
+    found = database.execute("SELECT seq, entry, at, whose FROM labels WHERE asked IS NOT NULL")
+    meant = iter([seq for seq, entry, at, whose in found if tells_of(selector, now, entry, at, _whose(whose))])
+    while some := [*islice(meant, CHUNK)]:
         marks = ",".join("?" * len(some))
         with transaction(database):
             database.execute(
-                f"UPDATE labels SET asked = NULL, stored = NULL WHERE asked IS NOT NULL AND entry IN ({marks})",  # noqa: S608
+                f"UPDATE labels SET asked = NULL, stored = NULL, whose = NULL WHERE seq IN ({marks})",  # noqa: S608
                 some,
             )
     # What the pages were before still stands in the journal.
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return True
+
+
+def _whose(data: bytes | None) -> tuple[Origin | None, Origin | None]:
+    try:
+        return (None, None) if data is None else _decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None, None
+
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(tuple[Origin | None, Origin | None]).decode

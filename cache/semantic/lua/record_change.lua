@@ -1,11 +1,12 @@
 -- Similarities are decimal numbers from 0 to 2. A record that has gone stays so. An alias begins with sixteen bytes by
--- which it is known again, and has its place for good. Questions that were refused are known by sixteen bytes each.
--- KEYS: record, changes. ARGV: key, partition, similarity, wrong labels more, alias or nothing, most aliases,
+-- which it is known again. Questions that were refused are known by sixteen bytes each.
+-- KEYS: record, changes, which records have an alias of whoever asks, or nothing. ARGV: key, partition, similarity, wrong labels more, alias or nothing, most aliases,
 -- changes to keep, prefix of vectors, vector of the alias or nothing, a question that was refused or nothing, most of
--- them. Of a question that is known to be refused wrong labels are not counted again.
--- Returns 1 if all of it holds now, 0 if the alias found no place, -1 if there is no such record in this partition.
-local there = redis.call('HMGET', KEYS[1], 'partition', 'least', 'aliases', 'refused')
-if there[1] ~= ARGV[2] then
+-- them, digest of the answer that all of this was learnt of or nothing. Of a question that is known to be refused wrong labels are not counted again.
+-- Returns 1 if all of it holds now, 0 if the alias found no place, -1 if there is no such record in this partition, or
+-- one of another answer.
+local there = redis.call('HMGET', KEYS[1], 'partition', 'least', 'aliases', 'refused', 'answer')
+if there[1] ~= ARGV[2] or (there[5] and ARGV[12] ~= '' and there[5] ~= ARGV[12]) then
   return -1
 end
 local news = false
@@ -37,6 +38,11 @@ if ARGV[5] ~= '' then
   if room and not known then
     local place = string.format('%d', aliases + 1)
     redis.call('HSET', KEYS[1], 'alias:' .. place, ARGV[5], 'aliases', place)
+    if KEYS[3] then
+      local life = math.max(redis.call('PTTL', KEYS[3]), redis.call('PTTL', KEYS[1]))
+      redis.call('SADD', KEYS[3], ARGV[1])
+      redis.call('PEXPIRE', KEYS[3], life)
+    end
     if ARGV[9] ~= '' then
       local vector = ARGV[8] .. ARGV[1] .. '.' .. place
       redis.call('HSET', vector, 'partition', ARGV[2], 'vector', ARGV[9])

@@ -13,14 +13,14 @@ from typing import Final, final
 import msgspec
 
 from cache.select import Purges, Selector
-from cache.semantic.store.record import Change, Record, changed, pack, unpack
+from cache.semantic.store.record import Change, Record, changed, is_another, pack, unpack, without
 from cache.semantic.store.records import Changed, Dropped, Hears, Kept
 from cache.snapshot import Loaded, Saved, Snapshot
 
 __all__ = ["FileRecords", "RecordFile"]
 
-SLICE: Final = 256
-"""Records looked at before others get their turn."""
+SLICE: Final = 16
+"""Records, with up to nine questions each, that are looked at before others get their turn."""
 SETTLING: Final = 5.0
 """Seconds that a restore waits, in all, for others to hold less."""
 FILE: Final[Snapshot[Record]] = Snapshot(b"askonce question", pack, unpack, lambda record: record.expires)
@@ -83,14 +83,16 @@ class FileRecords:
 
     async def change(self, key: str, partition: str, change: Change) -> Changed:
         before = self._held.get(key)
-        if before is None or before.partition != partition or before.expires <= self._wall():
+        now, origin = self._wall(), None if change.alias is None else change.alias.origin
+        if before is None or before.partition != partition or before.expires <= now:
             return Changed.ABSENT
+        if is_another(before.answer, change.answer):
+            return Changed.ABSENT
+        if origin is not None and self._purges.forbid(origin, now):
+            return Changed.PURGED
         after = changed(before, change)
         if after != before:
-            self._held[key] = after
-            self.bytes += after.size - before.size
-            self.changes += 1
-            self._hears.changed(after)
+            self._replace(before, after)
             self._make_room()
         known = change.alias is None or change.alias.text in {alias.text for alias in after.aliases}
         return Changed.CHANGED if known else Changed.FULL
@@ -102,7 +104,11 @@ class FileRecords:
         gone = 0
         async for some in self._slices():
             now = self._wall()
-            gone += self._drop([record.key for record in some if selector.matches(record.meta, now)])
+            meant = [record.key for record in some if selector.matches(record.meta, now)]
+            gone += self._drop(meant)
+            for record in some:
+                if record.key in self._held and (led := record.meant(selector, now)):
+                    self._replace(record, without(record, led))
         return Dropped(gone, complete=True)
 
     async def sweep(self) -> None:
@@ -154,6 +160,12 @@ class FileRecords:
         self._hears.added(record)
         return True
 
+    def _replace(self, before: Record, after: Record) -> None:
+        self._held[after.key] = after
+        self.bytes += after.size - before.size
+        self.changes += 1
+        self._hears.changed(after)
+
     @property
     def _is_over(self) -> bool:
         return self.bytes + self._beside() > self._max_bytes
@@ -182,8 +194,9 @@ class FileRecords:
 
 
 def _with_learnt(record: Record, before: Record | None) -> Record:
-    """Of another partition, or another vector, it would be of another kind."""
-    if before is None or before.partition != record.partition or len(before.vector) != len(record.vector):
+    """Of another partition, or another vector, it would be of another kind; of another answer it holds no more."""
+    other = before is None or before.partition != record.partition or len(before.vector) != len(record.vector)
+    if before is None or other or is_another(before.answer, record.answer):
         return msgspec.structs.replace(record, min_similarity=0.0, wrong=0, aliases=(), refused=b"")
     learnt = {"min_similarity": before.min_similarity, "wrong": before.wrong, "aliases": before.aliases}
     return msgspec.structs.replace(record, **learnt, refused=before.refused)

@@ -7,12 +7,15 @@ outlives it costs a miss. Sans-IO.
 import hashlib
 import re
 import struct
+from collections.abc import Collection
 from sys import getsizeof
 from typing import Final, final
 
 import msgspec
 
 from cache.entry import EntryKind, Meta, OutOfBounds, Reason, Unreadable
+from cache.select import Selector
+from cache.semantic.store.origin import Origin, is_meant
 
 __all__ = [
     "EXACT_ONLY",
@@ -26,6 +29,7 @@ __all__ = [
     "Change",
     "Record",
     "changed",
+    "is_another",
     "mark",
     "name_of",
     "pack",
@@ -34,6 +38,7 @@ __all__ = [
     "refusal",
     "unpack",
     "unpack_asked",
+    "without",
 ]
 
 MAGIC: Final = b"\xa5que"
@@ -64,6 +69,8 @@ class Asked(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     text: str
     vector: bytes
+    origin: Origin | None = None
+    """Who asked it, where that is not who asked the record's own question. Older versions did not say."""
 
     def __post_init__(self) -> None:
         _check_text("text", self.text, MAX_TEXT)
@@ -72,6 +79,12 @@ class Asked(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     def __repr__(self) -> str:
         return f"<Asked {len(self.text)} characters>"
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory that it holds."""
+        origin = 0 if self.origin is None else self.origin.size
+        return ASKED_COST + getsizeof(self.text) + len(self.vector) + origin
 
     def __rich_repr__(self) -> list[tuple[str, int]]:
         return [("characters", len(self.text))]
@@ -146,8 +159,16 @@ class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
     @property
     def asked(self) -> tuple[Asked, ...]:
-        """The question, and those that are known to mean the same. A place in here is one for good."""
+        """The question, and those that are known to mean the same."""
         return (Asked(self.text, self.vector), *self.aliases)
+
+    @property
+    def origin(self) -> Origin:
+        return Origin.of(self.meta)
+
+    def meant(self, selector: Selector, now: float) -> tuple[Asked, ...]:
+        """Those of its aliases that a purge means, who may be another's than the record is."""
+        return tuple(each for each in self.aliases if is_meant(selector, each.origin, self.created, now))
 
     def refuses(self, refusal: bytes) -> bool:
         """Its answer was found wrong for this question."""
@@ -160,7 +181,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
         own = RECORD_COST + sum(
             map(getsizeof, (*texts, self.upstream, *self.tags, self.text, self.vector, self.refused))
         )
-        return own + sum(ASKED_COST + getsizeof(each.text) + len(each.vector) for each in self.aliases)
+        return own + sum(each.size for each in self.aliases)
 
 
 RECORD_COST: Final = 16 + 8 * len(Record.__struct_fields__) + 2 * getsizeof(()) + 4 * getsizeof(0.0)
@@ -181,6 +202,8 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     alias: Asked | None = None
     refused: bytes = b""
     """`refusal` of a question."""
+    answer: bytes = b""
+    """Digest of the answer that it was learnt of; of a record of another nothing is learnt. Empty: of whichever."""
 
     def __post_init__(self) -> None:
         _check_learnt(self.min_similarity, self.wrong)
@@ -202,6 +225,16 @@ def changed(record: Record, change: Change) -> Record:
         aliases=aliases,
         refused=record.refused + change.refused if room else record.refused,
     )
+
+
+def without(record: Record, gone: Collection[Asked]) -> Record:
+    """Some of its aliases. Those behind them take their places."""
+    return msgspec.structs.replace(record, aliases=tuple(each for each in record.aliases if each not in gone))
+
+
+def is_another(before: bytes, answer: bytes) -> bool:
+    """Two answers by their digests, if both are known."""
+    return bool(before and answer) and before != answer
 
 
 def name_of(key: str, place: int) -> str:

@@ -32,7 +32,9 @@ class Changed(enum.Enum):
     FULL = "full"
     """But for the alias, which found no place."""
     ABSENT = "absent"
-    """There is no such record any more, or one of another partition."""
+    """There is no such record any more, or one of another partition, or of another answer."""
+    PURGED = "purged"
+    """Somebody wanted the alias gone before it was here."""
     DOWN = "down"
 
 
@@ -63,8 +65,8 @@ class Records(Protocol):
     """No method raises for a store that fails, but where it says so."""
 
     async def put(self, record: Record) -> Kept:
-        """Until it expires. What was learnt of the record of this key in this partition stays; of what `record`
-        says about that nothing is taken.
+        """Until it expires. What was learnt of the record of this key in this partition stays, if the answer is the
+        same; of what `record` says about that nothing is taken.
         """
 
     async def get(self, keys: Sequence[str]) -> Mapping[str, Record]:
@@ -79,7 +81,7 @@ class Records(Protocol):
     async def drop(self, keys: Sequence[str]) -> Dropped: ...
 
     async def purge(self, selector: Selector) -> Dropped:
-        """`before` of the selector counts."""
+        """Aliases that it means go from records that it does not mean. `before` of the selector counts."""
 
     def all(self) -> AsyncIterator[Record]:
         """All that was there from beginning to end, perhaps twice. Raises ConnectionError or TimeoutError."""

@@ -10,7 +10,7 @@ It polls, because commands of the whole process share few connections, of which 
 
 import asyncio
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, final
 
@@ -21,8 +21,12 @@ __all__ = ["EVERY", "Following", "RedisFollower"]
 
 EVERY: Final = 0.2
 """Seconds between two looks, give or take a quarter, so that workers do not ask in step."""
-BATCH: Final = 256
-"""Changes in one answer."""
+BATCH: Final = 64
+"""Changes in one answer, each of which may name as many keys."""
+TOGETHER: Final = 256
+"""Keys that are read at once: one that changes often is read once for all of that."""
+ROWS: Final = 64
+"""Questions that are told before others get their turn."""
 SWEEP: Final = 30.0
 """Seconds between two questions for what has ended, give or take a quarter."""
 
@@ -69,6 +73,8 @@ class RedisFollower:
         self._draw = draw
         self._every = every
         self._at: _Change | None = None
+        self._rows = 0
+        """Told since others had their turn."""
         self._known = False
         """Everything up to that change has been told; without a change, that there was none."""
         self._told = False
@@ -127,6 +133,7 @@ class RedisFollower:
         async for record in self._records.all():
             self._told = True
             self._hears.added(record)
+            await self._pause(1 + len(record.aliases))
         self._at = last[0] if last else None
         self._known = True
 
@@ -149,8 +156,14 @@ class RedisFollower:
         for _, words in changes:
             for kind, key in zip(words[::2], words[1::2], strict=False):
                 kinds.setdefault(key.decode("latin-1"), set()).add(kind)
-        there = await self._records.read([*kinds])
+            if len(kinds) >= TOGETHER:
+                await self._tell(kinds)
+                kinds = {}
+        await self._tell(kinds)
         self.heard += len(changes)
+
+    async def _tell(self, kinds: Mapping[str, set[bytes]]) -> None:
+        there = await self._records.read([*kinds])
         self._told = True
         for name, said in kinds.items():
             record = there.get(name)
@@ -160,6 +173,14 @@ class RedisFollower:
                 self._hears.changed(record)
             else:
                 self._hears.added(record)
+            await self._pause(1 if record is None else 1 + len(record.aliases))
+
+    async def _pause(self, rows: int) -> None:
+        """Once so many were told that others have waited for long."""
+        self._rows += rows
+        if self._rows >= ROWS:
+            self._rows = 0
+            await asyncio.sleep(0)
 
     async def _read(self, command: str, first: bytes | str, last: bytes | str, count: int) -> list[_Change]:
         answer: Any = await self._records.link.call(command, self._records.names.changes, first, last, "COUNT", count)

@@ -9,23 +9,26 @@ Names lie in a sorted set as well, by when they end: whoever begins reads the re
 database holds, and what has ended is said to those who hold it in memory.
 """
 
+import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple, final
 
 import msgspec
 
-from cache.entry import Meta, Reason, Unreadable
+from cache.entry import Reason, Unreadable
 from cache.link import Link, Script, Word
-from cache.select import Purges, Selector
+from cache.select import Meant, Purges, Selector
 from cache.semantic.store.record import (
     MAX_ALIASES,
     MAX_REFUSED,
     MAX_WRONG,
     Change,
     Record,
+    mark,
+    name_of,
     pack,
     pack_asked,
     unpack,
@@ -44,6 +47,8 @@ def _script(name: str) -> Script:
 PUT: Final = _script("record_put")
 CHANGE: Final = _script("record_change")
 DROP: Final = _script("record_drop")
+FORGET: Final = _script("record_forget")
+FILL: Final = _script("vectors_fill")
 
 CHANGES: Final = 20_000
 """That the stream keeps, roughly: who was away for more reads everything anew."""
@@ -52,6 +57,10 @@ PAGE: Final = 32
 SWEPT: Final = 64
 """Records that go at once: for so long nobody else is served."""
 MAX_SWEEPS: Final = 16
+BREATH: Final = 0.005
+"""Seconds between two pages that nobody waits for."""
+FILLED: Final = 10_000
+"""Milliseconds in which vectors that are lacking are looked for once, by whichever worker."""
 RECENT: Final = 5.0
 """Seconds in which every worker has heard of a purge, with plenty to spare."""
 MAX_RECENT: Final = 1_024
@@ -60,18 +69,24 @@ FIELDS: Final = ("record", "least", "wrong", "refused", *[f"alias:{place}" for p
 
 
 class Names(NamedTuple):
-    """What is called how in Redis. `record` stands before a key, `vector` before a name in an index."""
+    """What is called how in Redis. `record` stands before a key, `vector` before a name in an index, `led` before the
+    key of an answer to whose question other records have an alias.
+    """
 
     record: str
     vector: str
     keys: str
     changes: str
     search: str
+    led: str
+    filled: str
 
     @classmethod
     def of(cls, namespace: str) -> "Names":
         tag = f"{{{namespace}:semantic}}"
-        return cls(f"{tag}:r:", f"{tag}:v:", f"{tag}:names", f"{tag}:changes", f"{tag}:vectors")
+        return cls(
+            f"{tag}:r:", f"{tag}:v:", f"{tag}:names", f"{tag}:changes", f"{tag}:vectors", f"{tag}:a:", f"{tag}:filled"
+        )
 
 
 @final
@@ -102,7 +117,8 @@ class RedisRecords:
         self._purges = Purges() if purges is None else purges
         self._dimension = dimension
         self._changes = changes
-        self._recent: deque[tuple[float, Meta]] = deque(maxlen=MAX_RECENT)
+        self._recent: deque[tuple[float, Meant, str]] = deque(maxlen=MAX_RECENT)
+        """When somebody's question was written down here, whose it is, and the key of its record."""
 
     def __repr__(self) -> str:
         return f"<RedisRecords {self.names.record} {self.link!r}>"
@@ -115,12 +131,13 @@ class RedisRecords:
             return Kept.EXPIRED
         if self._purges.forbid(meta, now):
             return Kept.PURGED
-        self._recent.append((now, meta))
+        self._recent.append((now, meta, record.key))
         data = pack(msgspec.structs.replace(record, min_similarity=0.0, wrong=0, aliases=(), refused=b""))
         names = [self.names.record + record.key, self.names.keys, self.names.changes]
         words: list[Word] = [record.key, record.partition, repr(record.created), life, data, self._changes]
         try:
-            count = await self.link.script(PUT, names, [*words, self.names.vector, self._single(record.vector)])
+            words += [self.names.vector, self._single(record.vector), record.answer]
+            count = await self.link.script(PUT, names, words)
             if isinstance(count, int) and count > self._most:
                 await self._drop((), SWEPT)
         except (ConnectionError, TimeoutError):
@@ -158,13 +175,20 @@ class RedisRecords:
         return found
 
     async def change(self, key: str, partition: str, change: Change) -> Changed:
-        alias, vector = b"", b""
+        alias, vector, led = b"", b"", ""
         if change.alias is not None:
+            now, origin = self._wall(), change.alias.origin
+            if origin is not None:
+                if self._purges.forbid(origin, now):
+                    return Changed.PURGED
+                self._recent.append((now, origin, key))
+                led = self.names.led + origin.key
             alias, vector = pack_asked(change.alias), self._single(change.alias.vector)
         words: list[Word] = [key, partition, repr(change.min_similarity), change.wrong, alias, MAX_ALIASES]
-        words += [self._changes, self.names.vector, vector, change.refused, MAX_REFUSED]
+        words += [self._changes, self.names.vector, vector, change.refused, MAX_REFUSED, change.answer]
+        names = [self.names.record + key, self.names.changes, *([led] if led else [])]
         try:
-            done = await self.link.script(CHANGE, [self.names.record + key, self.names.changes], words)
+            done = await self.link.script(CHANGE, names, words)
         except (ConnectionError, TimeoutError):
             return Changed.DOWN
         return (
@@ -187,13 +211,16 @@ class RedisRecords:
                 break
 
     async def purge(self, selector: Selector) -> Dropped:
-        """Looks at every record of the namespace, a page at a time; of a selector with a key at that one alone."""
+        """Looks at every record of the namespace, a page at a time; of a selector with a key at that one, and at those
+        that its question leads to.
+        """
         gone = 0
         try:
-            async for keys in self._pages() if selector.key is None else _one(selector.key):
+            async for keys in self._pages() if selector.key is None else self._led(selector.key):
                 now = self._wall()
                 found = await self.read(keys)
                 gone += await self._drop([key for key, each in found.items() if selector.matches(each.meta, now)], 0)
+                await self._forget(found.values(), selector, now)
         except (ConnectionError, TimeoutError):
             return Dropped(gone, complete=False)
         return Dropped(gone, complete=True)
@@ -205,13 +232,44 @@ class RedisRecords:
         """
         now = self._wall()
         selector = selector.here(now) if selector.before is None else selector
-        recent = [meta for stored, meta in self._recent if stored > now - RECENT]
-        return await self.drop([meta.key for meta in recent if selector.matches(meta, now)])
+        recent = [(meant, key) for stored, meant, key in self._recent if stored > now - RECENT]
+        found = [(meant.key == key, key) for meant, key in recent if selector.matches(meant, now)]
+        dropped = await self.drop([key for own, key in found if own])
+        try:
+            await self._forget((await self.read([key for own, key in found if not own])).values(), selector, now)
+        except (ConnectionError, TimeoutError):
+            return Dropped(dropped.records, complete=False)
+        return dropped
 
     async def all(self) -> AsyncIterator[Record]:
         async for keys in self._pages():
             for record in (await self.read(keys)).values():
                 yield record
+
+    async def fill(self) -> int:
+        """Writes vectors for a server that searches, where records were put while nobody wanted that. How many records
+        lacked some; 0 also where another worker has just looked. Raises ConnectionError or TimeoutError.
+        """
+        if not self._dimension or not await self.link.call("SET", self.names.filled, "1", "NX", "PX", FILLED):
+            return 0
+        filled = 0
+        async for keys in self._pages():
+            lacking = await self._lacking(keys)
+            for record in (await self.read(lacking)).values():
+                words: list[Word] = [record.key, record.partition, self.names.vector]
+                words += [self._single(asked.vector) for asked in record.asked]
+                await self.link.script(FILL, [self.names.record + record.key], words)
+                filled += 1
+            await asyncio.sleep(BREATH)
+        return filled
+
+    async def _lacking(self, keys: Sequence[str]) -> list[str]:
+        """Those that have more questions than vectors."""
+        names = [[self.names.vector + name_of(key, place) for place in range(MAX_ALIASES + 1)] for key in keys]
+        vectors = await self.link.many([("EXISTS", *some) for some in names])
+        aliases = await self.link.many([("HGET", self.names.record + key, "aliases") for key in keys])
+        told = zip(keys, vectors, aliases, strict=True)
+        return [key for key, has, led in told if has != 1 + (int(led) if isinstance(led, bytes) else 0)]
 
     async def _pages(self) -> AsyncIterator[list[str]]:
         cursor = b"0"
@@ -234,6 +292,20 @@ class RedisRecords:
         gone = await self.link.script(DROP, [self.names.keys, self.names.changes], words)
         return gone if isinstance(gone, int) else 0
 
+    async def _led(self, key: str) -> AsyncIterator[list[str]]:
+        """Pages of one record, and of those that have an alias of its question."""
+        found = await self.link.call("SMEMBERS", self.names.led + key)
+        led = [each.decode("latin-1") for each in found] if isinstance(found, list | set) else []
+        for at in range(0, len(led) + 1, PAGE):
+            yield [key, *led][at : at + PAGE]
+
+    async def _forget(self, records: Iterable[Record], selector: Selector, now: float) -> None:
+        """Their aliases that are meant."""
+        for record in records:
+            if meant := record.meant(selector, now):
+                words: list[Word] = [record.key, self._changes, self.names.vector, *(mark(each.text) for each in meant)]
+                await self.link.script(FORGET, [self.names.record + record.key, self.names.changes], words)
+
     async def _weigh(self, refused: Mapping[str, Exception]) -> None:
         """Deletes what is no record by its type. Raises the first refusal that has another reason."""
         if not refused:
@@ -254,10 +326,6 @@ class RedisRecords:
         """For a server that searches: float32, or nothing."""
         vector = unpack_vector(data, self._dimension) if self._dimension else None
         return b"" if vector is None else vector.tobytes()
-
-
-async def _one(key: str) -> AsyncIterator[list[str]]:
-    yield [key]
 
 
 def _record(key: str, answer: Any) -> Record | None:

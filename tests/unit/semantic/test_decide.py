@@ -13,7 +13,9 @@ from cache.semantic.decide import (
     AUDIT,
     CONTESTED,
     GRAY,
+    LICENSED_AUDIT,
     NOTHING,
+    ONE_AUDIT,
     THRESHOLD,
     VERIFIER,
     VETOED,
@@ -106,6 +108,21 @@ def test_what_labels_taught_of_one(learned: dict[str, Any], served: int) -> None
     """An answer that was wrong takes a higher similarity from then on, or its own question."""
     assert made(at(0.95, **learned), threshold=0.9).served == served
     assert made(at(0.95, ONE, **learned)).served == served
+
+
+@pytest.mark.parametrize(
+    ("near", "rule", "hit"), [(at(0.9, SAME), LICENSED_AUDIT, "same"), (at(0.9, ONE), ONE_AUDIT, "content")]
+)
+def test_what_the_rules_serve_may_be_audited(near: Near, rule: str, hit: str) -> None:
+    """A part of it, and none where nobody compares; it is compared with what would have been served."""
+
+    def drawn(draw: float, audit_rules: float = 0.0) -> Decision:
+        deciding = Deciding(Settings(audit_rules=audit_rules), Thresholds(), lambda: draw)
+        return decide(deciding, [near[0]], lambda _: near[1])
+
+    audited = drawn(0.01, audit_rules=0.02)
+    assert (audited.tier, audited.rule, audited.gray, audited.audited) == (None, rule, 0, True)
+    assert drawn(0.03, audit_rules=0.02).rule == drawn(0.0).rule == hit
 
 
 def test_what_is_barred_lets_others_through() -> None:

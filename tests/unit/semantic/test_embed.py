@@ -96,6 +96,22 @@ async def test_a_recent_text_is_not_computed_again(model: HeldModel) -> None:
     assert model.batches == [["a"], ["b"], ["c"], ["b"]]
 
 
+async def test_what_is_forgotten_is_computed_again(model: HeldModel) -> None:
+    """Also what was under way, which whoever waits for it is given."""
+    async with threads(model) as work:
+        embedder = over(work)
+        await embedder.embed("a")
+        model.hold()
+        waits = asyncio.get_running_loop().create_task(embedder.embed("b"))
+        await until(lambda: len(model.batches) == 2)
+        embedder.forget_texts()
+        model.release()
+        await waits
+        for text in ("a", "b"):
+            await embedder.embed(text)
+    assert model.batches == [["a"], ["b"], ["a"], ["b"]]
+
+
 async def test_what_waits_goes_together_in_the_next_batch(model: HeldModel) -> None:
     """As much of it as one batch has room for, padding included."""
     async with threads(model) as work:

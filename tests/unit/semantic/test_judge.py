@@ -8,7 +8,8 @@ import pytest
 
 from cache.semantic.learning.labels import Verdict
 from proxy.semantic.budget import Held, Refused
-from proxy.semantic.judge import MAX_PARTIES, RESERVED, Costs, Judge
+from proxy.semantic.judge import FAILURES, MAX_PARTIES, PAUSE, RESERVED, Costs, Judge, Unasked
+from tests.fakes.clock import Clock
 from tests.fakes.polling import until
 
 MARK = "m" * 32
@@ -76,6 +77,7 @@ def judge(
         draw=lambda: 0.5,
         token=lambda: MARK,
         told=told.append,
+        clock=options.pop("clock", lambda: 0.0),
         **options,
     )
 
@@ -118,6 +120,50 @@ async def test_what_it_is_shown() -> None:
     assert model.shown.count(MARK) == 6
     assert f"{MARK}\n{hostile}\n{MARK}" in model.shown
     assert f"[1003 characters left out]\n{'x' * 997}end\n{MARK}" in model.shown
+
+
+async def test_what_nobody_acted_on_costs_nothing() -> None:
+    """An upstream that is down for a day takes nothing of the day's budget; what may have been acted on does."""
+    purse, told = Purse(), list[str]()
+    assert await judge(Model(Unasked()), told, purse=purse).ask("q", "a", "b") is Verdict.UNKNOWN
+    assert (purse.spent, told) == (0, ["failed"])
+    await judge(Model(ConnectionError()), told, purse=purse).ask("q", "a", "b")
+    assert purse.spent == RESERVED
+
+
+async def test_who_fails_time_and_again_is_left_alone_for_a_while() -> None:
+    """Then one is tried, and after that the wait is twice as long, or there is none."""
+    model, told, clock = Model(ConnectionError()), list[str](), Clock()
+    asked = judge(model, told, limit=100 * RESERVED, clock=clock)
+    for _ in range(FAILURES + 3):
+        await asked.ask("q", "a", "b")
+    assert told == ["failed"] * FAILURES + ["paused"] * 3
+    told.clear()
+    for _ in range(2):
+        clock.advance(PAUSE)
+        await asked.ask("q", "a", "b")
+    assert told == ["failed", "paused"]
+    model.reply = said("YES")
+    clock.advance(PAUSE)
+    assert [await asked.ask("q", "a", "b") for _ in range(3)] == [Verdict.RIGHT] * 3
+
+
+async def test_one_that_was_dear_is_forgotten_with_time() -> None:
+    """A price that once was high does not keep half of a budget from being spent."""
+    model, purse = Model(said("YES"), cost=8 * RESERVED), Purse()
+    asked = judge(model, [], limit=10**12, purse=purse)
+    await asked.ask("q", "a", "b")
+    model.cost, held = 1, []
+    for _ in range(40):
+        before = purse.spent
+        model.let.clear()
+        task = asyncio.get_running_loop().create_task(asked.ask("q", "a", "b"))
+        await until(lambda: purse.spent > before)  # noqa: B023
+        held.append(purse.spent - before)
+        model.let.set()
+        await task
+    assert (held[0], held[-1]) == (8 * RESERVED, RESERVED)
+    assert held == sorted(held, reverse=True)
 
 
 async def test_it_is_asked_of_a_sample() -> None:

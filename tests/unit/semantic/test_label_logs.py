@@ -12,13 +12,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from cache.semantic.decide import AUDIT, GRAY, Thresholds
+from cache.select import Selector
+from cache.semantic.decide import AUDIT, GRAY, LICENSED_AUDIT, ONE_AUDIT, READ_AUDIT, Thresholds, Tier
 from cache.semantic.learning.calibrate import Calibration, Settings
 from cache.semantic.learning.evidence import NOBODY, Party
 from cache.semantic.learning.label_log import PAGE, BadLabel, Label, LabelLog, Position, bare, pack, unpack
 from cache.semantic.learning.learner import MAX_WAITING, TOGETHER, Learner
 from cache.semantic.learning.redis_labels import RedisLabels
 from cache.semantic.learning.sqlite_labels import SqliteLabels
+from cache.semantic.store.origin import Origin
 from proxy.redis_link import RedisLink
 from tests.fakes.clock import Clock
 from tests.fakes.polling import until
@@ -162,7 +164,7 @@ async def test_purged_texts_are_gone(opened: Open, store: str, tmp_path: Path, r
     """Of the entries that were purged, from the medium too; their numbers still count."""
     log = await opened()
     await log.add([label(1, asked="my canary"), label(2, key=BOB)])
-    assert await log.drop([ALICE, "c" * 64])
+    assert await log.purge(Selector(key=ALICE))
     examples = await log.examples(10)
     assert examples is not None
     assert [each.key for each in examples] == [BOB]
@@ -171,6 +173,89 @@ async def test_purged_texts_are_gone(opened: Open, store: str, tmp_path: Path, r
         assert b"my canary" not in written(tmp_path)
     else:
         assert b"my canary" not in repr(redis_server.tell("XRANGE", "{t:labels}:texts", "-", "+")).encode()
+
+
+def origin(name: str, **whose: Any) -> Origin:
+    fields = {"key": name * 64, "team": name, "tags": (name,), "scope": "", "endpoint": "", "model": "", **whose}
+    return Origin(**{"served_model": "", "created": NOW, **fields})
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        *(Selector(key="d" * 64), Selector(team="d"), Selector(tag="d"), Selector(key="e" * 64), Selector(team="e")),
+        *(Selector(key=ALICE), Selector(all=True)),
+    ],
+    ids=repr,
+)
+async def test_texts_go_by_either_question(opened: Open, selector: Selector) -> None:
+    """Whoever asked, and whoever had asked before; those of others stay."""
+    log = await opened()
+    others = label(2, key=BOB, asked_of=origin("f"), stored_of=origin("g"))
+    await log.add([label(1, asked_of=origin("d"), stored_of=origin("e")), others])
+    assert await log.purge(selector)
+    left = [] if selector.all else [(BOB, "asked 2")]
+    assert [(each.key, each.asked) for each in await log.examples(9) or ()] == left
+    assert [bare(each) for each in await everything(log)] == [bare(label(1)), bare(others)]
+
+
+async def test_texts_of_nobody_knows_whom_go_with_all_that_may_mean_them(opened: Open) -> None:
+    """Older versions did not say whose they are; a key is that of one answer alone."""
+    log = await opened()
+    await log.add([label()])
+    await log.purge(Selector(key=BOB))
+    assert len(await log.examples(9) or ()) == 1
+    await log.purge(Selector(team="d"))
+    assert await log.examples(9) == []
+
+
+@pytest.mark.parametrize("store", ["sqlite"])
+async def test_a_file_of_the_version_before_is_gone_on_with(opened: Open, tmp_path: Path) -> None:
+    """Its labels count, and have their texts."""
+    old = await opened()
+    await old.add([label(1)])
+    with closing(sqlite3.connect(tmp_path / "labels.sqlite3")) as database:
+        database.execute("ALTER TABLE labels DROP COLUMN whose")
+    log = await opened()
+    assert await log.add([label(2, asked_of=origin("d"))])
+    assert [each.asked for each in await log.examples(9) or ()] == ["asked 2", "asked 1"]
+    assert len(await everything(log)) == 2
+
+
+async def test_a_label_of_the_version_before_is_read() -> None:
+    """It did not say whose the questions are."""
+    data = msgspec.msgpack.encode(msgspec.msgpack.decode(pack(label(1)))[:-2])
+    assert unpack(data) == label(1)
+
+
+async def test_what_waits_to_be_a_label_is_purged(opened: Open) -> None:
+    """And what comes behind the purge, of a judge that took its time."""
+    log, said = await opened(), set[str]()
+    learner = Learner(log, Settings(), clock=Clock(), forbids=lambda of: of.team in said)
+    early, late = (label(n, asked_of=origin("d"), stored_of=origin("e")) for n in (1, 2))
+    learner.add(early)
+    said.add("e")
+    assert await learner.purge(Selector(team="e"), NOW + 9)
+    assert [*learner._waiting] == [bare(early)]
+    learner.add(late)
+    await learner.turn()
+    assert await log.examples(9) == []
+    assert await everything(log) == [bare(early), bare(late)]
+
+
+async def test_what_was_written_behind_the_back_of_a_purge(opened: Open) -> None:
+    """Loses its texts as soon as its worker hears of the purge; what was written long ago, whoever purged has found."""
+    log, clock = await opened(), Clock()
+    learner = Learner(log, Settings(), clock=clock)
+    learner.add(label(1, asked_of=origin("d")))
+    await learner.turn()
+    clock.advance(6)
+    await learner.purge_recent(Selector(team="d"), NOW)
+    assert len(await log.examples(9) or ()) == 1
+    learner.add(label(2, asked_of=origin("d")))
+    await learner.turn()
+    await learner.purge_recent(Selector(team="d"), NOW)
+    assert await log.examples(9) == []
 
 
 async def test_the_latest_first(opened: Open) -> None:
@@ -233,7 +318,7 @@ async def test_a_disk_that_fails(opened: Open, tmp_path: Path) -> None:
     assert not await log.add([label(1)])
     assert await log.read(Position()) is None
     assert await log.examples(1) is None
-    assert not await log.drop([ALICE])
+    assert not await log.purge(Selector(key=ALICE))
     assert not await log.tend()
 
 
@@ -257,7 +342,7 @@ async def test_redis_is_away(opened: Open, redis_server: RedisServer) -> None:
     assert not await log.add([label(1)])
     assert await log.read(Position()) is None
     assert await log.examples(1) is None
-    assert not await log.drop([ALICE])
+    assert not await log.purge(Selector(key=ALICE))
     assert not await log.tend()
 
 
@@ -306,6 +391,23 @@ async def test_learners_agree(opened: Open) -> None:
     for learner in (one, other, later):
         await learner.close()
         assert learner.lost == 0
+
+
+async def test_audits_of_the_rules_open_nothing(opened: Open) -> None:
+    """They tell how much of what each tier serves is wrong; other labels do not, but for audits of their own tier."""
+    learner = Learner(await opened(days=3_000.0), Settings(), clock=Clock())
+    for number in range(600):
+        learner.add(label(number, similarity=0.95, standing=LICENSED_AUDIT, right=number % 6 > 0))
+    for standing, right in ((ONE_AUDIT, False), (AUDIT, True), (f"{READ_AUDIT}:v", True), (GRAY, False)):
+        learner.add(label(similarity=0.95, standing=standing, right=right))
+    while learner._waiting:
+        await learner.turn()
+    told = learner.audited()
+    assert [told[tier].labels for tier in Tier] == [600, 1, 1, 1]
+    assert told[Tier.LICENSED].wrong == pytest.approx(1 / 6, abs=0.01)
+    assert told[Tier.LICENSED].wrong < told[Tier.LICENSED].at_most < 0.22
+    assert [told[tier].wrong for tier in (Tier.ONE, Tier.CALIBRATED, Tier.VERIFIED)] == [1.0, 0.0, 0.0]
+    assert known(learner).estimate("gpt", NOBODY).labels == 2
 
 
 @pytest.mark.parametrize("store", ["sqlite"])

@@ -1,5 +1,7 @@
 """What a comparison of answers writes into the log of labels."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -11,9 +13,10 @@ from cache.semantic.learning.label_log import RIVAL, Label
 from cache.semantic.learning.labels import Verdict
 from cache.semantic.lookup import Match, Question, Result, Sought
 from cache.semantic.store.file_records import FileRecords
+from cache.semantic.store.origin import Origin
 from cache.semantic.store.record import Record, refusal
 from cache.tiers import Tiers
-from proxy.semantic.answers import digest_of
+from proxy.semantic.answers import Answers, digest_of
 from proxy.semantic.inquiry import Answered
 from proxy.semantic.labelling import Labelling
 from proxy.semantic.learning import Kin
@@ -25,6 +28,7 @@ UNCLEAR = "Long, as far as one knows."
 NEAR = Match(record(1), asked("near"), 0.9, 1, None, refused=False)
 READ = Decision(None, -1, GRAY, 0, False, (), reading=Reading(0, 0.97, enough=True))
 ALICE = Party("team:alice", vouched=True)
+VECTOR = np.full(DIMENSION, 0.25, np.float32)
 
 
 class Log(list[Label]):
@@ -44,13 +48,13 @@ async def labels(decision: Decision, *, audit: float = 0.02, shadow: bool = Fals
     records, log = FileRecords(Hearer(), max_bytes=1 << 20, wall=lambda: NOW), Log()
     await records.put(NEAR.record)
     labelling = Labelling(
-        log, records, tiers, None, lambda *of: None, "v", audit=audit, requests=lambda: 7, wall=lambda: NOW
+        log, records, tiers, Answers(), None, lambda *of: None, "v", audit=audit, requests=lambda: 7, wall=lambda: NOW
     )
     question = Question("How long?", key("partition"), "en", "m", key(2), ALICE)
     scored = NEAR if decision.reading is not None else None
     sought = Sought(Result.GRAY, None, decision, None, NEAR, scored=scored)
     answered = Answered(question, sought, json_entry(2), "account", "scope", shadow=shadow)
-    await labelling.compare(answered, TEXT, np.full(DIMENSION, 0.25, np.float32))
+    await labelling.compare(answered, TEXT, VECTOR, lead=True)
     return log
 
 
@@ -82,7 +86,7 @@ async def contested(
         tiers.keep(json_entry(name, frames=(b'{"choices":[{"message":{"content":"%b"}}]}' % text.encode(),)), None)
         await records.put(match.record)
     labelling = Labelling(
-        log, records, tiers, judge, lambda *of: None, "v", audit=0.02, requests=lambda: 7, wall=lambda: NOW
+        log, records, tiers, Answers(), judge, lambda *of: None, "v", audit=0.02, requests=lambda: 7, wall=lambda: NOW
     )
     sought = Sought(Result.GRAY, None, missed(CONTESTED)._replace(rival=1), None, NEAR, beside)
     answered = Answered(
@@ -93,7 +97,7 @@ async def contested(
         "scope",
         shadow=False,
     )
-    kin = await labelling.compare(answered, TEXT, np.full(DIMENSION, 0.25, np.float32))
+    kin = await labelling.compare(answered, TEXT, VECTOR, lead=True)
     kept = await records.get([key(1), key(3)])
     return kin, kept[key(1)], kept[key(3)], log
 
@@ -140,14 +144,16 @@ async def test_what_was_learnt_of_another_answer_is_not_compared() -> None:
     tiers = Tiers(Memory(1 << 20), None, None, Counted(), lambda: NOW)
     tiers.keep(json_entry(1, frames=(b'{"choices":[{"message":{"content":"%b"}}]}' % TEXT.encode(),)), None)
     records = FileRecords(Hearer(), max_bytes=1 << 20, wall=lambda: NOW)
-    labelling = Labelling(Log(), records, tiers, None, lambda *of: None, audit=0, requests=lambda: 7, wall=lambda: NOW)
+    labelling = Labelling(
+        Log(), records, tiers, Answers(), None, lambda *of: None, audit=0, requests=lambda: 7, wall=lambda: NOW
+    )
     question = Question("How long?", key("partition"), "en", "m", key(2), ALICE)
     found = []
     for answer in (TEXT, UNCLEAR):
         match = NEAR._replace(record=record(1, answer=digest_of(answer)))
         sought = Sought(Result.GRAY, None, missed(GRAY), None, match)
         answered = Answered(question, sought, json_entry(2), "account", "scope", shadow=False)
-        kin = await labelling.compare(answered, TEXT, np.full(DIMENSION, 0.25, np.float32))
+        kin = await labelling.compare(answered, TEXT, VECTOR, lead=True)
         found.append(kin.family == match.record.kin)
     assert found == [True, False]
 
@@ -166,3 +172,45 @@ async def test_in_the_shadow_a_score_counts_once(shadow: bool, weight: float) ->
     near, read = await labels(READ, shadow=shadow)
     assert (near.standing, near.weight) == (GRAY, 50.0)
     assert (read.standing, read.weight, read.similarity) == (f"{READ_AUDIT}:v", weight, 0.97)
+
+
+async def test_what_was_proven_of_an_answer_leads_to_no_other() -> None:
+    """A judge takes its time, and the question that was near is answered anew meanwhile, and otherwise."""
+    tiers = Tiers(Memory(1 << 20), None, None, Counted(), lambda: NOW)
+    tiers.keep(json_entry(1, frames=(b'{"choices":[{"message":{"content":"%b"}}]}' % UNCLEAR.encode(),)), None)
+    records = FileRecords(Hearer(), max_bytes=1 << 20, wall=lambda: NOW)
+    match = NEAR._replace(record=record(1, answer=digest_of(UNCLEAR)))
+    await records.put(match.record)
+
+    class Slow(Judge):
+        async def ask(self, *of: Any, **more: Any) -> Verdict:
+            await records.put(record(1, answer=digest_of("Not at all."), created=NOW + 1))
+            return self.verdict
+
+    for verdict in (Verdict.RIGHT, Verdict.WRONG):
+        judge = Slow(verdict)
+        labelling = Labelling(
+            Log(), records, tiers, Answers(), judge, lambda *of: None, audit=0, requests=lambda: 7, wall=lambda: NOW
+        )
+        answered = Answered(
+            Question("How long?", key("partition"), "en", "m", key(2), ALICE),
+            Sought(Result.GRAY, None, missed(GRAY), None, match),
+            json_entry(2),
+            "account",
+            "scope",
+            shadow=False,
+        )
+        kin = await labelling.compare(answered, TEXT, VECTOR, lead=True)
+        assert not kin.known
+        fresh = (await records.get([key(1)]))[key(1)]
+        assert (fresh.aliases, fresh.wrong, fresh.refused) == ((), 0, b"")
+
+
+async def test_a_label_and_an_alias_say_whose_the_questions_are() -> None:
+    """Who asked, and who had asked; an alias is of who brought it."""
+    (label,) = await labels(missed(GRAY))
+    assert label.whose == (Origin.of(json_entry(2)), None)
+    assert NEAR._replace(asked=NEAR.record.asked[0]).origin == NEAR.record.origin
+    kin, near, _, _ = await contested(TEXT, TEXT)
+    assert kin.known
+    assert [alias.origin for alias in near.aliases] == [Origin.of(json_entry(2))]

@@ -150,6 +150,17 @@ def test_a_digest_does_not_make_a_record() -> None:
         assert caught.value.reason is Reason.TORN
 
 
+def test_an_alias_of_the_version_before_is_read() -> None:
+    """Which did not say whose it is; one that says so is read as it was written."""
+    old = asked(1)
+    assert unpack_asked(mark(old.text) + _wrap(msgspec.msgpack.encode([old.text, old.vector]))) == old
+    new = msgspec.structs.replace(old, origin=record(2).origin)
+    assert unpack_asked(pack_asked(new)) == new
+    fields = [*msgspec.structs.astuple(record())]
+    fields[16] = [[old.text, old.vector]]
+    assert unpack(_wrap(msgspec.msgpack.encode(fields))) == record(aliases=(old,))
+
+
 def test_nobody_sees_the_question() -> None:
     """Not in what is written of it in a log or a traceback."""
     secret = Asked("my secret", vector(1))

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, TypeAlias
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from cache.semantic.index import Index
 from cache.semantic.indexing import Indexing
 from cache.semantic.segments.growth import Sizes
 from cache.semantic.store.file_records import FileRecords
-from cache.semantic.store.record import MAX_ALIASES, Change, Record, changed, refusal
+from cache.semantic.store.record import MAX_ALIASES, Asked, Change, Record, changed, refusal, without
 from cache.semantic.store.records import Changed, Dropped, Kept, Records
 from cache.semantic.store.redis_records import Names, RedisRecords
 from proxy.redis_link import RedisLink
@@ -172,18 +173,90 @@ async def test_a_purge(store: Store) -> None:
     assert await held(store.records) == set()
 
 
+def led(name: object, **whose: Any) -> Asked:
+    """An alias of somebody else than asked the record's question."""
+    return msgspec.structs.replace(asked(name), origin=msgspec.structs.replace(record(name).origin, **whose))
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [Selector(key=key(2)), Selector(team="sales"), Selector(tag="daily"), Selector(scope=key("another"))],
+    ids=lambda selector: next(iter(selector.as_dict())),
+)
+async def test_a_purge_takes_the_aliases_of_whom_it_means(store: Store, selector: Selector) -> None:
+    """Out of records of others, who keep their own; and what comes behind it is not attached."""
+    meant = led(2, team="sales", tags=("daily",), scope=key("another"))
+    await store.records.put(record())
+    for alias in (meant, led(3), led(4)):
+        await store.records.change(key(1), PARTITION, Change(alias=alias))
+    assert await store.records.purge(store.purges.add(selector, NOW)) == Dropped(0, complete=True)
+    found = await store.one()
+    assert found is not None
+    assert {each.text for each in found.aliases} == {asked(3).text, asked(4).text}
+    assert await store.records.change(key(1), PARTITION, Change(alias=meant)) is Changed.PURGED
+    assert await store.one() == found
+
+
+async def test_an_alias_of_nobody_knows_whom_goes_with_all_that_may_mean_it(store: Store) -> None:
+    """Older versions did not say; a key is that of one answer alone."""
+    await store.records.put(record())
+    await store.records.change(key(1), PARTITION, Change(alias=asked(2)))
+    await store.records.purge(Selector(key=key(3)))
+    before = await store.one()
+    await store.records.purge(Selector(team="sales"))
+    after = await store.one()
+    assert before is not None
+    assert after is not None
+    assert (len(before.aliases), len(after.aliases)) == (1, 0)
+
+
+async def test_what_was_learnt_of_an_answer_holds_of_no_other(store: Store) -> None:
+    """Neither what is known when another takes its place, nor what comes late."""
+    one, other = bytes(32), bytes([1] * 32)
+    await store.records.put(record(answer=one))
+    learnt = Change(0.9, 1, asked(2), refusal("why?"), answer=one)
+    assert await store.records.change(key(1), PARTITION, learnt) is Changed.CHANGED
+    fresh = record(answer=other, created=NOW + 1)
+    assert await store.records.put(fresh) is Kept.STORED
+    assert await store.one() == fresh
+    assert await store.records.change(key(1), PARTITION, learnt) is Changed.ABSENT
+    assert await store.one() == fresh
+
+
+async def test_what_a_worker_attached_behind_the_back_of_a_purge(redis_server: RedisServer) -> None:
+    """Goes as soon as it hears of it."""
+    link = RedisLink(redis_server.url, deadline=1.0)
+    store = Store("redis", link)
+    await store.records.put(record())
+    await store.records.change(key(1), PARTITION, Change(alias=led(2, team="sales")))
+    assert isinstance(store.records, RedisRecords)
+    assert await store.records.purge_recent(Selector(team="sales")) == Dropped(0, complete=True)
+    assert await store.one() == record()
+    await link.close()
+
+
 Step: TypeAlias = tuple[str, Any]
 NAMES = st.integers(0, 1)
-PUTS = st.builds(record, NAMES, created=st.integers(0, 2).map(lambda n: NOW - n))
+ANSWERS = st.sampled_from([b"", bytes(32), bytes([1] * 32)])
+PUTS = st.builds(record, NAMES, created=st.integers(0, 2).map(lambda n: NOW - n), answer=ANSWERS)
 MOVES = st.builds(record, NAMES, partition=st.just(key("another")))
 LEARNT = st.one_of(
-    st.builds(Change, st.floats(0, 2), st.integers(0, 2)),
-    st.builds(Change, alias=st.builds(asked, st.integers(0, 9))),
+    st.builds(Change, st.floats(0, 2), st.integers(0, 2), answer=ANSWERS),
+    st.builds(Change, alias=st.builds(led, st.integers(0, 9)), answer=ANSWERS),
     st.builds(Change, wrong=st.integers(0, 1), refused=st.integers(0, 20).map(str).map(refusal)),
     st.builds(Change, st.floats(0.7, 1), alias=st.builds(asked, st.integers(0, 9))),
 )
 CHANGES = st.tuples(st.just("change"), st.tuples(NAMES, LEARNT))
-OTHERS = st.one_of(st.tuples(st.just("put"), PUTS), st.tuples(st.just("put"), MOVES), st.tuples(st.just("drop"), NAMES))
+PURGES = st.one_of(
+    st.builds(Selector, key=st.integers(0, 9).map(key)),
+    st.builds(Selector, team=st.sampled_from(["search", "sales"])),
+)
+OTHERS = st.one_of(
+    st.tuples(st.just("put"), PUTS),
+    st.tuples(st.just("put"), MOVES),
+    st.tuples(st.just("drop"), NAMES),
+    st.tuples(st.just("purge"), PURGES),
+)
 STEPS = st.integers(0, 9).flatmap(
     lambda n: OTHERS if n == 0 else st.tuples(st.just("put"), PUTS) if n == 1 else CHANGES
 )
@@ -207,12 +280,19 @@ async def play(server: RedisServer, story: list[Step]) -> None:
                 said.append(await store.put(what))
             elif verb == "change":
                 said.append(await store.change(key(what[0]), PARTITION, what[1]))
+            elif verb == "purge":
+                said.append(await store.purge(what))
             else:
                 said.append(await store.drop([key(what)]))
         assert said[0] == said[1], verb
     kept = [await store.get([key(n) for n in range(2)]) for store in stores]
     await link.close()
-    assert kept[0] == kept[1]
+    assert [*map(told, kept[0].values())] == [*map(told, kept[1].values())]
+
+
+def told(record: Record) -> tuple[Record, set[Asked]]:
+    """In which order aliases stand says nothing."""
+    return without(record, record.aliases), {*record.aliases}
 
 
 def test_one_slot_of_a_cluster() -> None:

@@ -2,12 +2,15 @@
 
 from collections.abc import AsyncIterator, Iterator
 
+import msgspec
 import numpy as np
 import pytest
 
+from cache.select import Selector
 from cache.semantic.store.record import Asked, Change, name_of
 from cache.semantic.store.records import Changed, Kept
 from cache.semantic.store.redis_engine import NoSearch
+from cache.semantic.store.redis_records import RedisRecords
 from tests.fakes.entries import NOW, key
 from tests.fakes.polling import until
 from tests.fakes.records import DIMENSION, asked, record, vector
@@ -53,6 +56,18 @@ async def test_aliases_are_found(searching: Searching) -> None:
         assert await searching.records.put(record(1, created=NOW + 1)) is Kept.STORED
     await searching.records.drop([key(1)])
     assert await searching.names(PARTITION, unit("y")) == []
+
+
+async def test_an_alias_that_was_forgotten_is_found_no_more(searching: Searching) -> None:
+    """And one that took its place still is."""
+    await searching.records.put(record(1))
+    for name, team in (("y", "sales"), ("z", "help")):
+        origin = msgspec.structs.replace(record(name).origin, team=team)
+        await searching.records.change(key(1), PARTITION, Change(alias=Asked(name, towards(name, 0.99), origin)))
+    await searching.records.purge(Selector(team="sales"))
+    assert await searching.names(PARTITION, unit("y"), least=0.9) == []
+    assert await searching.names(PARTITION, unit("z"), least=0.9) == [name_of(key(1), 1)]
+    assert len(await searching.names(PARTITION, unit(1))) == 2
 
 
 async def test_what_moved_is_found_in_one_place(searching: Searching) -> None:
@@ -118,6 +133,24 @@ async def test_what_was_there_before_the_index(server: RedisServer) -> None:
         found = found or await searching.names(PARTITION, unit(1))
     assert found == [key(1)]
     await searching.link.close()
+
+
+async def test_what_was_kept_while_nobody_searched_there(server: RedisServer, searching: Searching) -> None:
+    """Is found once a worker has written its vectors, aliases and all, for as long as they last; and only once."""
+    plain = RedisRecords(searching.link, "t", most=1_000, wall=lambda: NOW, on_unreadable=print)
+    for n in range(50):
+        await plain.put(record(n, expires=NOW + 30))
+    for alias in range(2):
+        await plain.change(key(1), PARTITION, Change(alias=asked(f"alias {alias}")))
+    await searching.records.put(record(1, expires=NOW + 30))
+    assert await searching.names(PARTITION, unit("alias 1"), least=0.9) == []
+    assert await searching.records.fill() == 50
+    assert await searching.names(PARTITION, unit("alias 1"), least=0.9) == [name_of(key(1), 2)]
+    assert await searching.names(PARTITION, unit(7), least=0.9) == [key(7)]
+    assert 0 < server.tell("PTTL", "{t:semantic}:v:" + key(7)) <= 30_000
+    for lacking in (0, 0):
+        assert await searching.records.fill() == lacking
+        server.tell("DEL", "{t:semantic}:filled")
 
 
 async def test_a_frozen_server(server: RedisServer) -> None:

@@ -1,5 +1,7 @@
 """Workers hear what happens in Redis, in time; and whoever may have missed something reads everything anew."""
 
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from random import Random
@@ -8,8 +10,8 @@ from typing import Any
 import pytest
 
 from cache.select import Selector
-from cache.semantic.store.record import Change, changed
-from cache.semantic.store.redis_follow import BATCH, Following, RedisFollower
+from cache.semantic.store.record import MAX_ALIASES, Change, Record, changed
+from cache.semantic.store.redis_follow import BATCH, ROWS, Following, RedisFollower
 from cache.semantic.store.redis_records import RedisRecords
 from proxy.redis_link import RedisLink
 from tests.fakes.clock import Clock
@@ -208,3 +210,53 @@ async def test_lag(workers: Workers) -> None:
     one.clock.advance(5)
     assert one.follower.lag == 5
     assert repr(one.follower) == "<RedisFollower caught_up heard=0 rebuilds=1>"
+
+
+class Counting:
+    """How many questions it is told of before others get their turn, at most."""
+
+    def __init__(self) -> None:
+        self.turn = self.rows = self.most = 0
+        self.told = Counter[str]()
+
+    def _tell(self, kind: str, rows: int) -> None:
+        self.told[kind] += 1
+        self.rows += rows
+        self.most = max(self.most, self.rows)
+
+    def added(self, record: Record) -> None:
+        self._tell("added", len(record.asked))
+
+    def changed(self, record: Record) -> None:
+        self._tell("changed", len(record.asked))
+
+    def removed(self, key: str) -> None:
+        self._tell("removed", 1)
+
+    def reset(self) -> None: ...
+
+    async def watch(self) -> None:
+        while True:
+            self.rows = 0
+            await asyncio.sleep(0)
+
+
+async def test_nobody_waits_for_a_large_purge_to_be_heard(workers: Workers, redis_server: RedisServer) -> None:
+    """Nor for all that is read anew, aliases and all: others get their turn after every few questions."""
+    one = await workers.start()
+    for n in range(60):
+        await one.records.put(record(n))
+        for alias in range(MAX_ALIASES):
+            await one.records.change(key(n), PARTITION, Change(alias=asked(f"{n} {alias}")))
+    hearer = Counting()
+    watch = asyncio.get_running_loop().create_task(hearer.watch())
+    late = RedisFollower(one.records, hearer, clock=one.clock, draw=Random(1).random, every=0.02)
+    late.start()
+    await until(lambda: hearer.told["added"] == 60)
+    for n in range(20):
+        gone = [word for m in range(64) for word in ("drop", key(f"{n} {m}"))]
+        redis_server.tell("XADD", CHANGES, "*", *gone)
+    await until(lambda: hearer.told["removed"] == 20 * 64)
+    assert hearer.most < ROWS + 1 + MAX_ALIASES
+    await late.close()
+    watch.cancel()
