@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from cache.fingerprint import QUALIFYING, scope_of
 from proxy.errors import Failure, Kind
-from proxy.exchange import Exchange, Headers, Screen, header
+from proxy.exchange import Exchange, Headers, header
 from proxy.keys.key import Permission, Refusal, VirtualKey
 from proxy.keys.listing import is_everybodys
 from proxy.keys.table import Table
@@ -17,6 +17,7 @@ from proxy.ledger.row import OWN_KEY
 from proxy.openai.models import model_in
 from proxy.openai.sessions import models_asked
 from proxy.routes import Route
+from proxy.talk import Screen, Told, Verdict
 
 __all__ = ["CREDENTIAL_FIELDS", "Auth", "PassThrough", "VirtualKeys", "tells_who", "without_credentials"]
 
@@ -251,7 +252,7 @@ class VirtualKeys:
         # What an alias stands for was permitted by another name.
         begun_with = {exchange.model, exchange.sent_model}
 
-        def look(event: bytes) -> Failure | None:
+        def look(event: bytes, _told: Told) -> Verdict | Failure:
             try:
                 for model in models_asked(event) - begun_with:
                     self._permit(key, model, route)
@@ -259,7 +260,7 @@ class VirtualKeys:
                 return failure
             except ValueError:
                 return Failure(Kind.INVALID_REQUEST, detail="an event of which can't be told what model it asks for")
-            return None
+            return Verdict.PASS
 
         return look
 

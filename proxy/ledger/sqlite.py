@@ -18,7 +18,7 @@ import msgspec
 
 from cache.database import transaction
 from proxy.ledger.fold import DAY, DIMENSIONS, MAX_GROUPS, MEASURES, OTHER, Group, add, day_of, folded
-from proxy.ledger.row import KINDS, MICROSECONDS, Row, bounded, cleaned
+from proxy.ledger.row import KINDS, MICROSECONDS, PART, Row, bounded, cleaned
 from proxy.ledger.schema import BUSY, COLUMNS, USED, connect, same_file, trouble
 from proxy.ledger.writer import Batch, Stored
 
@@ -41,7 +41,7 @@ _REFUSED: Final = "(attempts = 0 AND status >= 400)"
 _DAY: Final = f"at / {DAY * MICROSECONDS}"
 _MEASURED: Final = {
     **{name: f"sum({name})" for name in MEASURES},
-    "requests": "count(*)",
+    "requests": f"sum(instr(call_id, '{PART}') = 0)",
     "refused": f"sum{_REFUSED}",
     "failed": "sum(status >= 400 OR error <> '')",
     "unpriced": "sum(cost IS NULL)",

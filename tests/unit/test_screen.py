@@ -17,6 +17,7 @@ from proxy.errors import Failure, Kind
 from proxy.http1 import screen as screens
 from proxy.http1.frames import Breach, ping_frame
 from proxy.http1.screen import PACE, FrameScreen
+from proxy.talk import Told, Verdict
 from tests.fakes.clock import Clock
 from tests.fakes.tunnel import LIMITS, Rig
 
@@ -25,8 +26,8 @@ BAD = b"bad"
 PING = 0x89
 
 
-def objects(message: bytes) -> Failure | None:
-    return Failure(Kind.MODEL_NOT_FOUND) if BAD in message else None
+def objects(message: bytes, _told: Told = lambda _: False) -> Verdict | Failure:
+    return Failure(Kind.MODEL_NOT_FOUND) if BAD in message else Verdict.PASS
 
 
 class Said:
@@ -37,7 +38,11 @@ class Said:
         self.refused: list[Kind] = []
         self.due: list[float] = []
         refuse = lambda failure: self.refused.append(failure.kind)  # noqa: E731
-        self.screen = FrameScreen(objects, refuse, self.due.append, Clock(), 30, max_frame=LARGEST)
+        self.screen = FrameScreen(objects, refuse, self.due.append, self._release, Clock(), 30, max_frame=LARGEST)
+
+    def _release(self, held: bytes) -> bool:
+        self.passed += held
+        return True
 
     def feed(self, data: bytes) -> "Said":
         passed, boundary = self.screen.feed(data)
