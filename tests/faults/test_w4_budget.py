@@ -29,7 +29,7 @@ async def respond(server: ServerConnection) -> None:
 async def test_w4_a_session_ends_with_its_budget(start_team: StartTeam) -> None:
     """With 1008, behind the answer that it ended with; what was used is charged once, and no session follows."""
     async with realtime_upstream(respond) as url:
-        team = await start_team(url)
+        team = await start_team(url, limits__expected_output=1)
         alice = await team.key(budgets={"usd_per_day": 0.025})
         answers = 0
         async with session(team.gateway, "/realtime?model=m", additional_headers=dict(alice.headers)) as client:
@@ -41,9 +41,9 @@ async def test_w4_a_session_ends_with_its_budget(start_team: StartTeam) -> None:
                     await asyncio.sleep(0.01)  # Redis is asked beside
             assert closed.value.rcvd is not None
             assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "insufficient_quota")
-        assert answers == 3  # the last one takes more than was left
-        *rows, last = await team.rows(4, endpoint="realtime")
-        assert [(row["used"], row["cost_usd"], row["error"]) for row in rows] == [({"input": USED}, "0.01", "")] * 3
+        assert answers == 2  # what is left is less than what the conversation costs again
+        *rows, last = await team.rows(3, endpoint="realtime")
+        assert [(row["used"], row["cost_usd"], row["error"]) for row in rows] == [({"input": USED}, "0.01", "")] * 2
         assert (last["used"], last["cost_usd"], last["error"]) == ({}, "0.00", "insufficient_quota")
         refused = await team.ask(alice, b"", method="GET", target="/v1/realtime?model=m")
         assert refused.status in {400, 426, 429, 502}
