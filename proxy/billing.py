@@ -163,30 +163,31 @@ class Bills:
 
     # sessions
 
-    def worth_of(self, exchange: Exchange, report: Report) -> Worth:
-        """Each answer is priced by the model that it names: one session may use several."""
-        return self._read(report, _asked(exchange), exchange.upstream)
+    def worth_of(self, exchange: Exchange, report: Report, asked: str = "") -> Worth:
+        """Each answer is priced by the model that it names, or that it was `asked` of: one session may use several."""
+        return self._read(report, asked or _asked(exchange), exchange.upstream)
 
     def must_know(self, exchange: Exchange) -> bool:
         """What has no price is refused."""
         return self.limits is not None and self.limits.must_know(exchange)
 
-    def learn(self, exchange: Exchange, used: Mapping[str, int]) -> None:
-        self._measure.learn(exchange.model, used)
-
-    def answered(self, exchange: Exchange, number: int, worth: Worth, seconds: float, *, estimated: bool) -> None:
+    def answered(
+        self, exchange: Exchange, number: int, worth: Worth, seconds: float, *, asked: str = "", estimated: bool = False
+    ) -> None:
         """An answer of a session has a row of its own, so that what a crash takes along is one answer."""
         bill, route = Bill(), exchange.route.name if exchange.route is not None else ""
         bill.used, bill.cost, bill.served = worth
         bill.estimated = estimated
-        self._count_used(exchange.model, bill, route)
+        model = exchange.model or asked
+        self._count_used(model, bill, route)
         if self.write is None:
             return
         if self._expect is not None:
             self._expect()
         row = self._row(exchange, bill, route, exchange.status, "")
-        name, took = part_of(exchange.call_id, number), int(seconds * MICROSECONDS)
-        self.write(replace(row, call_id=name, time=self._wall(), duration=took, bytes_in=0, bytes_out=0, tags=()))
+        name, took, model = part_of(exchange.call_id, number), int(seconds * MICROSECONDS), _without_secrets(model)
+        time = self._wall()
+        self.write(replace(row, call_id=name, time=time, model=model, duration=took, bytes_in=0, bytes_out=0))
 
     # once it is over
 

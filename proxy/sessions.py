@@ -66,7 +66,8 @@ class Session:
             exchange.sent_model = model_served(message)
         report = report_of(message)
         if report is not None:
-            self._told(self._bills.worth_of(exchange, report), stage, refuse)
+            asked = self._purse.model if self._purse is not None and stage is Stage.ENDED else ""
+            self._told(self._bills.worth_of(exchange, report, asked), asked, stage, refuse)
         elif stage is Stage.ENDED:
             self._untold()
         elif stage is Stage.BEGUN:
@@ -76,13 +77,12 @@ class Session:
         elif stage is Stage.ERROR and self._purse is not None:
             self._purse.doubt()
 
-    def _told(self, worth: Worth, stage: Stage, refuse: Callable[[Failure], None]) -> None:
+    def _told(self, worth: Worth, asked: str, stage: Stage, refuse: Callable[[Failure], None]) -> None:
         exchange, bills, purse = self._exchange, self._bills, self._purse
         used, cost = worth.used, worth.cost
         if cost is None and used.keys() == {"audio_ms"}:
             cost = bills.price(TRANSCRIBER, exchange.upstream, used)
-        self._write(Worth(used, cost, worth.served), estimated=False)
-        bills.learn(exchange, used)
+        self._write(Worth(used, cost, worth.served), asked)
         if purse is None:
             return
         if cost is None and used and bills.must_know(exchange):
@@ -94,23 +94,24 @@ class Session:
             purse.pay(tokens, cost or 0, refuse)
             return
         self._came = 0
-        purse.tell(tokens)
+        purse.learn(used, tokens)
         if not purse.end(tokens, cost):
             purse.pay(tokens, cost or 0, refuse)
 
     def _untold(self) -> None:
         """An answer has ended and does not say what it used: what came of it is counted."""
         came, self._came = self._came, 0
-        cost = self._price({"output": came}) if came else 0
+        asked = self._purse.model if self._purse is not None else ""
+        cost = self._price({"output": came}, asked) if came else 0
         if came:
-            self._write(Worth({"output": came}, cost, ""), estimated=True)
+            self._write(Worth({"output": came}, cost, ""), asked, estimated=True)
         if self._purse is not None:
             self._purse.end(came, cost)
 
-    def _write(self, worth: Worth, *, estimated: bool) -> None:
+    def _write(self, worth: Worth, asked: str, *, estimated: bool = False) -> None:
         now = self._clock()
         self._answers += 1
-        self._bills.answered(self._exchange, self._answers, worth, now - self._since, estimated=estimated)
+        self._bills.answered(self._exchange, self._answers, worth, now - self._since, asked=asked, estimated=estimated)
         self._since = now
 
     def close(self) -> None:
@@ -119,8 +120,8 @@ class Session:
         bill = exchange.bill = exchange.bill or Bill()
         begun, asked = self._purse.close(bill) if self._purse is not None else ([], [])
         now = self._clock()
-        made = sum(min(held.order.output, int((now - held.since) * PACE)) for held in begun)
-        output = max(self._came, made) + sum(held.order.output for held in asked)
+        made = sum(min(held.order.estimated.output, int((now - held.since) * PACE)) for held in begun)
+        output = max(self._came, made) + sum(held.order.estimated.output for held in asked)
         used = {"input": sum(held.order.entered for held in (*begun, *asked)), "output": output}
         used = {kind: amount for kind, amount in used.items() if amount}
         bill.used, bill.cost, bill.estimated = used or NOTHING, 0, bool(used)

@@ -60,6 +60,8 @@ def _silence(pipe: Pipe, detail: str) -> Failure:
 class Tunnel:
     """Decides; watched by the deadlines."""
 
+    client: Pipe
+
     def __init__(
         self,
         client: End,

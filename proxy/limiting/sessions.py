@@ -11,7 +11,7 @@ the session ends. What it holds ends with it.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple, final
@@ -51,8 +51,8 @@ class Order(NamedTuple):
     """Money in nano-dollars."""
 
     model: str
+    estimated: Estimate
     entered: int
-    output: int
     expected: int
     most: int
 
@@ -152,7 +152,7 @@ class Purse:
         """Raises Failure."""
         long = len(event) > QUICK and what is Asks.ANSWER
         order = await asyncio.to_thread(self._order, what, event) if long else self._order(what, event)
-        asked, grant = (order.entered, order.entered + order.output, order.most), Grant(())
+        asked, grant = (order.entered, order.entered + order.estimated.output, order.most), Grant(())
         spare = None
         if what is Asks.ANSWER:
             # It is this answer that it was held for.
@@ -178,6 +178,9 @@ class Purse:
     async def _wait(self, grant: Grant) -> None:
         """For what may leave room. Raises Failure where there is nothing."""
         assert grant.refused is not None  # noqa: S101  (narrows the type)
+        if self._freed.is_set():
+            # Since it was asked.
+            return
         if grant.refused.limit.kind.money:
             if grant.store is Store.DOWN or not (self._asked or self._begun):
                 raise self._refusal(grant)
@@ -227,14 +230,14 @@ class Purse:
         expected = self._cost(model, estimated, entered, estimated.output)
         if expected is None:
             if not limits.must_know(exchange):
-                return Order(model, entered, estimated.output, 0, 0)
+                return Order(model, estimated, entered, 0, 0)
             if model:
                 raise unpriced(exchange, "model")
             # Its upstream is still to tell which one it is.
-            return Order(model, entered, estimated.output, 1, MAX_COUNTER)
+            return Order(model, estimated, entered, 1, MAX_COUNTER)
         longest = estimated.output if estimated.capped else limits.measure.longest(estimated)
         most = self._cost(model, estimated, entered + estimated.more, longest, spoken=spoken)
-        return Order(model, entered, estimated.output, expected, max(expected, most or 0))
+        return Order(model, estimated, entered, expected, max(expected, most or 0))
 
     def _cost(self, model: str, estimated: Estimate, entered: int, output: int, *, spoken: bool = False) -> int | None:
         """Of what may be `spoken` at its price, if that is more."""
@@ -259,19 +262,34 @@ class Purse:
         held.since = self._clock()
         self._begun.append(held)
 
+    @property
+    def model(self) -> str:
+        """That the answer was asked of which ends next; "" where nobody has said."""
+        held = self._next
+        return "" if held is None else held.order.model
+
+    @property
+    def _next(self) -> Held | None:
+        return self._begun[0] if self._begun else self._asked[0] if self._asked else self._spare
+
     def end(self, tokens: int, cost: int | None) -> bool:
         """An answer has ended, and used so much; False: nothing was held for it."""
-        held = self._begun.popleft() if self._begun else self._asked.popleft() if self._asked else self._spare
+        held = self._next
         if held is None:
             return False
         if held is self._spare:
             self._spare = None
+        else:
+            (self._begun or self._asked).popleft()
         held.plan.settle(held.grant, tokens, held.order.expected if cost is None else cost)
         self._freed.set()
         return True
 
-    def tell(self, tokens: int) -> None:
-        """How long the conversation is by now."""
+    def learn(self, used: Mapping[str, int], tokens: int) -> None:
+        """From an answer that ends: how long its model's are, and the conversation by now."""
+        held = self._next
+        estimated = held.order.estimated if held is not None else None
+        self._limits.measure.learn(self.model or self._exchange.model, used, estimated)
         self._said, self._heard = tokens, 0
 
     def doubt(self) -> None:
@@ -343,4 +361,4 @@ class Purse:
 
 
 def _costs(plan: Plan, order: Order) -> tuple[int, ...]:
-    return plan.taking(order.entered, order.entered + order.output, order.most)
+    return plan.taking(order.entered, order.entered + order.estimated.output, order.most)

@@ -1,4 +1,4 @@
-"""An upstream of WebSocket sessions that answers each order, or whenever it has heard enough, and counts what it did."""
+"""An upstream of WebSocket sessions that answers each order, or whenever it has heard enough, and counts that."""
 
 import asyncio
 import json
@@ -57,8 +57,14 @@ class Talker:
                 await self._answer(server)
 
     async def _answer(self, server: ServerConnection) -> None:
-        await server.send(json.dumps({"type": "response.created", "response": {"status": "in_progress", "usage": None}}))
-        await self.gate.wait()
+        await server.send(
+            json.dumps({"type": "response.created", "response": {"status": "in_progress", "usage": None}})
+        )
+        gate, gone = asyncio.Task(self.gate.wait()), asyncio.Task(server.wait_closed())
+        await asyncio.wait([gate, gone], return_when=asyncio.FIRST_COMPLETED)
+        if not gate.cancel():
+            await gate
+        gone.cancel()
         await asyncio.sleep(self.delay)
         self.served += 1
         usage = {"input_tokens": 0, "output_tokens": ANSWER, "total_tokens": ANSWER}

@@ -86,4 +86,7 @@ async def test_w4_each_answer_has_the_price_of_its_model(start_team: StartTeam) 
             for _ in told:
                 await client.recv()
         first, second, _ = await team.rows(3, endpoint="realtime")
-        assert [(row["cost_usd"], row["used"]["input"]) for row in (first, second)] == [("0.0015", USED), ("1.00", USED)]
+        assert [(row["cost_usd"], row["used"]["input"]) for row in (first, second)] == [
+            ("0.0015", USED),
+            ("1.00", USED),
+        ]

@@ -92,8 +92,8 @@ async def test_every_option_reaches_the_key(command: Command) -> None:
     }  # fmt: skip
     assert {name: key[name] for name in expected} == expected
     options = (
-        "--name bob --expires never --requests-per-minute none --requests-per-day 8 --usd-per-day none --max-tokens none"
-        " --priority interactive --metadata a= --metadata c=d"
+        "--name bob --expires never --requests-per-minute none --requests-per-day 8 --usd-per-day none"
+        " --max-tokens none --priority interactive --metadata a= --metadata c=d"
     )
     changed = await command.json("update", key["id"], *options.split(), "--team", "", "--model", "", "--semantic", "")
     assert changed == key | {
