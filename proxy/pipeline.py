@@ -129,7 +129,7 @@ class Pipeline:
             return
         if self.draining:
             raise Failure(Kind.DRAINING, unprocessed=True, retry_after=1)
-        self._auth.identify(exchange)
+        await self._identify(exchange)
         if self._shedding is not None and self._shedding.strained:
             self._shedding.check(priority_of(exchange))
         exchange.identified_at = self._clock()
@@ -159,6 +159,17 @@ class Pipeline:
                     await self._tee.relay(exchange, answer, heartbeat)
             finally:
                 answer.abort()
+
+    async def _identify(self, exchange: Exchange) -> None:
+        """Raises Failure."""
+        try:
+            self._auth.identify(exchange)
+        except Failure:
+            newcomer = self._auth.newcomer(exchange)
+            if newcomer is None:
+                raise
+            await newcomer
+            self._auth.identify(exchange)
 
     async def _rename(self, exchange: Exchange, route: Route, body: bytes | Body, model: str) -> bytes | Body:
         """An alias becomes the model that it stands for. Raises Failure."""
