@@ -235,6 +235,9 @@ class Purse:
                 raise unpriced(exchange, "model")
             # Its upstream is still to tell which one it is.
             return Order(model, estimated, entered, 1, MAX_COUNTER)
+        if not (estimated.capped or limits.measure.knows(model)):
+            # Nobody can tell yet: whatever is left may do for one.
+            expected = max(1, self._cost(model, estimated, entered, 0) or 0)
         longest = estimated.output if estimated.capped else limits.measure.longest(estimated)
         most = self._cost(model, estimated, entered + estimated.more, longest, spoken=spoken)
         return Order(model, estimated, entered, expected, max(expected, most or 0))
