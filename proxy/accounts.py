@@ -199,6 +199,7 @@ class Accounts:
             listing=config.keys.listing == "all",
             wall=WALL,
             refused=self._metrics.money.key_refused,
+            catch_up=self._sync.catch_up if self._link is not None else None,
         )
 
     def bills(self, config: Config) -> Bills:

@@ -2,14 +2,14 @@
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, assert_never, final
 from urllib.parse import unquote_to_bytes
 
 from cache.fingerprint import QUALIFYING, scope_of
 from proxy.errors import Failure, Kind
-from proxy.exchange import Exchange, Headers, Screen, header
+from proxy.exchange import Exchange, Headers, header
 from proxy.keys.key import Permission, Refusal, VirtualKey
 from proxy.keys.listing import is_everybodys
 from proxy.keys.table import Table
@@ -17,6 +17,7 @@ from proxy.ledger.row import OWN_KEY
 from proxy.openai.models import model_in
 from proxy.openai.sessions import models_asked
 from proxy.routes import Route
+from proxy.talk import Screen, Told, Verdict
 
 __all__ = ["CREDENTIAL_FIELDS", "Auth", "PassThrough", "VirtualKeys", "tells_who", "without_credentials"]
 
@@ -37,6 +38,7 @@ _NOBODY: Final = re.compile(rb"^(?:sec|x-stainless|helicone-session)-|idempotenc
 MAX_NAME: Final = 64
 MAX_NAMES: Final = 1_024
 MAX_HEADS: Final = 256
+MAX_STRANGERS: Final = 1_024
 MAX_SCOPES: Final = 1_024
 MAX_GIVEN: Final = 1_024
 """Bytes of the fields by which a scope is remembered."""
@@ -85,6 +87,9 @@ class Auth(Protocol):
     def permit(self, exchange: Exchange, route: Route) -> None:
         """Once it is known what is asked. Raises Failure: MODEL_NOT_FOUND, ENDPOINT_NOT_ALLOWED."""
 
+    def newcomer(self, exchange: Exchange) -> Awaitable[None] | None:
+        """What to wait for before who was not identified is looked for once more; None: there is nothing."""
+
     def screen(self, exchange: Exchange) -> Screen | None:
         """Of what the client of a WebSocket session says; None: it may say everything."""
 
@@ -114,8 +119,11 @@ class PassThrough:
     def permit(self, exchange: Exchange, route: Route) -> None:
         """The upstream decides."""
 
+    def newcomer(self, exchange: Exchange) -> Awaitable[None] | None:
+        """Nobody is refused who might be."""
+
     def screen(self, exchange: Exchange) -> Screen | None:
-        """The same."""
+        """The upstream decides."""
 
     def still(self, exchange: Exchange) -> bool:
         return True
@@ -149,7 +157,7 @@ class _Holder(NamedTuple):
 class VirtualKeys:
     """Only those whose keys are in the table. `wall` is in seconds since the epoch; `refused` is told why not.
 
-    `listing`: every key may list what others have made.
+    `listing`: every key may list what others have made. `catch_up`: until the table knows what other workers have done.
     """
 
     def __init__(
@@ -160,8 +168,12 @@ class VirtualKeys:
         listing: bool,
         wall: Callable[[], float],
         refused: Callable[[str], object],
+        catch_up: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._table = table
+        self._catch_up = catch_up
+        self._strangers: OrderedDict[bytes, None] = OrderedDict()
+        """Digests for which nobody need catch up again."""
         self._listing = listing
         self._scope = scope
         self._wall = wall
@@ -198,9 +210,27 @@ class VirtualKeys:
         if isinstance(digest, Refusal):
             self._admitted(digest)
             raise Failure(Kind.INVALID_API_KEY)
-        key = self._admitted(self._table.opened(digest, self._wall()))
+        found = self._table.opened(digest, self._wall())
+        if found is Refusal.UNKNOWN and self._catch_up is not None and digest not in self._strangers:
+            # Not counted: it may be known in a moment.
+            raise Failure(Kind.INVALID_API_KEY)
+        key = self._admitted(found)
         others = tuple([line for line in _given(headers) if line[0] not in CREDENTIAL_FIELDS])
         return _Holder(credential, digest, others, key, self._scope_of(key, others))
+
+    def newcomer(self, exchange: Exchange) -> Awaitable[None] | None:
+        digest = self._table.digest(_credential(exchange.headers))
+        if self._catch_up is None or isinstance(digest, Refusal) or digest in self._strangers:
+            return None
+        if self._table.opened(digest, self._wall()) is not Refusal.UNKNOWN:
+            return None
+        return self._meet(digest, self._catch_up)
+
+    async def _meet(self, digest: bytes, catch_up: Callable[[], Awaitable[None]]) -> None:
+        await catch_up()
+        self._strangers[digest] = None
+        if len(self._strangers) > MAX_STRANGERS:
+            self._strangers.popitem(last=False)
 
     def _admitted(self, found: VirtualKey | Refusal) -> VirtualKey:
         """Raises Failure."""
@@ -251,7 +281,7 @@ class VirtualKeys:
         # What an alias stands for was permitted by another name.
         begun_with = {exchange.model, exchange.sent_model}
 
-        def look(event: bytes) -> Failure | None:
+        def look(event: bytes, _told: Told) -> Verdict | Failure:
             try:
                 for model in models_asked(event) - begun_with:
                     self._permit(key, model, route)
@@ -259,7 +289,7 @@ class VirtualKeys:
                 return failure
             except ValueError:
                 return Failure(Kind.INVALID_REQUEST, detail="an event of which can't be told what model it asks for")
-            return None
+            return Verdict.PASS
 
         return look
 

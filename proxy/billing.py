@@ -8,29 +8,28 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple, final
 
-from proxy.errors import Failure, Kind
+from msgspec.structs import replace
+
 from proxy.exchange import CacheNote, Exchange, Outcome, header
-from proxy.ledger.row import MICROSECONDS, Row
+from proxy.ledger.row import MICROSECONDS, Row, part_of
 from proxy.limiting.bill import NOTHING, Bill
 from proxy.limiting.measure import Measure
 from proxy.limiting.orders import BLIND, NAMING, makes
 from proxy.limiting.stage import Limits
 from proxy.openai.answered import is_pending, output_cut, output_in, output_streamed
-from proxy.openai.tokens import sum_usages, tokens_of, used_of
+from proxy.openai.tokens import tokens_of, used_of
 from proxy.openai.usage import Report, report_of, told, usage_of
 from proxy.routes import HEALTH, Route
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.prices import Prices, Tier, tier_of
 from proxy.telemetry.redact import redacted
 
-__all__ = ["Bills"]
+__all__ = ["PACE", "Bills", "Worth"]
 
 MAX_WORTHS: Final = 4_096
 MAX_NAMED: Final = 1_024
 PACE: Final = 100
 """Tokens that a model makes a second."""
-TRANSCRIBER: Final = "whisper-1"
-"""Whose use a session tells in seconds, and whom it does not name."""
 MAX_USAGE: Final = 1_024
 """Bytes of a usage object whose price is remembered."""
 MAX_TAGS: Final = 16
@@ -74,7 +73,8 @@ class Bills:
         self.write = write
         """Where a row of the ledger goes, which is told beforehand that it will come."""
         self._expect = expect
-        self._still = still
+        self.still = still
+        """Whether the key of a session opens yet."""
         self._wall = wall
         self._clock = clock
         self._named: dict[tuple[str, str, str], str] = {}
@@ -161,31 +161,33 @@ class Bills:
         provider = self._providers.get(upstream, "")
         return prices.listing(served, provider, Tier.STANDARD, self._wall()) is not None
 
-    def go_on(self, exchange: Exchange, report: Report, refuse: Callable[[Failure], None]) -> None:
-        """Adds what an answer of a session has used, and charges for it; `refuse` is told if there is no room for more.
+    # sessions
 
-        Each is priced by the model that it names: one session may use several.
-        """
-        bill = exchange.bill = exchange.bill or Bill()
-        exchange.usage = sum_usages(exchange.usage, report.usage)
-        worth = self._read(report, _asked(exchange), exchange.upstream)
-        cost = worth.cost
-        if cost is None and worth.used:
-            cost = self.price(TRANSCRIBER, exchange.upstream, worth.used) if worth.used.keys() == {"audio_ms"} else None
-            bill.unpriced = bill.unpriced or cost is None
-        bill.so_far += cost or 0
-        bill.served = worth.served or bill.served
-        bill.pending = 0
-        if exchange.key is not None and not self._still(exchange):
-            refuse(Failure(Kind.INVALID_API_KEY))
-        if self.limits is not None:
-            used = tokens_of(exchange.usage)
-            self.limits.go_on(exchange, bill, used.get("input", 0) + used.get("output", 0), bill.so_far, refuse)
+    def worth_of(self, exchange: Exchange, report: Report, asked: str = "") -> Worth:
+        """Each answer is priced by the model that it names, or that it was `asked` of: one session may use several."""
+        return self._read(report, asked or _asked(exchange), exchange.upstream)
 
-    def came(self, exchange: Exchange, tokens: int) -> None:
-        """Part of an answer of a session, which may be left before it tells what it used."""
-        bill = exchange.bill = exchange.bill or Bill()
-        bill.pending += tokens
+    def must_know(self, exchange: Exchange) -> bool:
+        """What has no price is refused."""
+        return self.limits is not None and self.limits.must_know(exchange)
+
+    def answered(
+        self, exchange: Exchange, number: int, worth: Worth, seconds: float, *, asked: str = "", estimated: bool = False
+    ) -> None:
+        """An answer of a session has a row of its own, so that what a crash takes along is one answer."""
+        bill, route = Bill(), exchange.route.name if exchange.route is not None else ""
+        bill.used, bill.cost, bill.served = worth
+        bill.estimated = estimated
+        model = exchange.model or asked
+        self._count_used(model, bill, route)
+        if self.write is None:
+            return
+        if self._expect is not None:
+            self._expect()
+        row = self._row(exchange, bill, route, exchange.status, "")
+        name, took, model = part_of(exchange.call_id, number), int(seconds * MICROSECONDS), _without_secrets(model)
+        time = self._wall()
+        self.write(replace(row, call_id=name, time=time, model=model, duration=took, bytes_in=0, bytes_out=0))
 
     # once it is over
 
@@ -219,22 +221,9 @@ class Bills:
         if bill.cost is not None:
             bill.cost += bill.lost
 
-    def _of_session(self, exchange: Exchange, bill: Bill) -> None:
-        """What was told of its answers, and what came of one that was left."""
-        used, cost = used_of(exchange.usage or {})[0], bill.so_far
-        if bill.pending:
-            left = self.price(_asked(exchange), exchange.upstream, {"output": bill.pending})
-            used["output"] = used.get("output", 0) + bill.pending
-            cost, bill.estimated, bill.unpriced = cost + (left or 0), True, bill.unpriced or left is None
-        bill.used, bill.cost = used, cost if cost or not bill.unpriced else None
-        bill.estimated = bill.estimated or (bill.unpriced and cost > 0)
-
     def _work_out(self, exchange: Exchange, bill: Bill) -> None:
         if not exchange.attempts or not _makes(exchange):
             bill.used = NOTHING
-            return
-        if exchange.usage is not None or bill.pending:
-            self._of_session(exchange, bill)
             return
         report = report_of(exchange.usage_text) if exchange.usage_text else None
         if report is not None:
@@ -314,7 +303,7 @@ class Bills:
         metrics, model = self._metrics, exchange.model
         if self._prices is None and exchange.bill is None:
             # Nobody asks for more than tokens.
-            usage = usage_of(exchange.usage_text) if exchange.usage_text else exchange.usage
+            usage = usage_of(exchange.usage_text) if exchange.usage_text else None
             if usage is not None and exchange.attempts and _makes(exchange):
                 for kind, amount in tokens_of(usage).items():
                     metrics.tokens(model, kind, amount)
@@ -322,12 +311,16 @@ class Bills:
         if not exchange.attempts and exchange.note is None and exchange.bill is None:
             return
         bill = self._known(exchange)
-        for kind, amount in (bill.used or NOTHING).items():
-            metrics.tokens(model, kind, amount)
         if bill.granted:
             metrics.money.granted()
         for limit in bill.warned:
             metrics.money.warned(limit.subject, limit.kind)
+        self._count_used(model, bill, route)
+
+    def _count_used(self, model: str, bill: Bill, route: str) -> None:
+        metrics = self._metrics
+        for kind, amount in (bill.used or NOTHING).items():
+            metrics.tokens(model, kind, amount)
         if self._prices is None:
             return
         if bill.cost:

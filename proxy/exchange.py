@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from proxy.limiting.bill import Bill
     from proxy.openai.forms import Form
     from proxy.routes import Route
+    from proxy.talk import Observe, Screen
     from proxy.upstream.key_pool import Refusal
 
 __all__ = [
@@ -35,11 +36,9 @@ __all__ = [
     "Flow",
     "Headers",
     "LiveReply",
-    "Observe",
     "Outcome",
     "PhaseTimeouts",
     "Reply",
-    "Screen",
     "Sink",
     "field_lines",
     "header",
@@ -159,12 +158,6 @@ class Client(Protocol):
         `observe` sees the upstream's text messages; with a `screen` the client says nothing that it objects to, and
         nothing but text. Raises Failure if the gateway had to end it.
         """
-
-
-Observe = Callable[[bytes, Callable[["Failure"], None]], None]
-"""Is given a message, and what it may call, then or later, to end the session."""
-Screen = Callable[[bytes], "Failure | None"]
-"""Is given a message before it goes on; a Failure ends the session instead."""
 
 
 class Sink(Protocol):
@@ -312,7 +305,7 @@ class Exchange:
         *("ended_at", "event_stream", "failure", "first_byte_at", "form", "headers", "identified_at", "key"),
         *("method", "model", "note", "outcome", "path", "peer", "query", "reached", "received_at", "refusals", "route"),
         *("scope", "sent_model", "started_at", "status", "stream", "tail", "upgrade", "upstream", "upstream_bytes"),
-        *("upstream_ended_at", "upstream_id", "upstream_started_at", "upstream_status", "usage", "usage_text"),
+        *("upstream_ended_at", "upstream_id", "upstream_started_at", "upstream_status", "usage_text"),
     )
 
     def __init__(
@@ -379,8 +372,6 @@ class Exchange:
         self.ended_at = 0.0
         self.status = 0
         self.event_stream = False
-        self.usage: dict[str, object] | None = None
-        """Of a session so far."""
         self.usage_text = b""
         """The answer's JSON, or what of it `proxy.openai.usage` has found that reports; not read yet."""
         self.outcome = Outcome.FAILED

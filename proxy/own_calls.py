@@ -14,9 +14,10 @@ from typing import Final, NamedTuple, final
 from proxy import routes
 from proxy.accounting import Accounting
 from proxy.errors import Failure, Kind
-from proxy.exchange import Exchange, Flow, Headers, Observe, Outcome, Reply, Screen
+from proxy.exchange import Exchange, Flow, Headers, Outcome, Reply
 from proxy.heartbeat import SILENCE
 from proxy.limiting.terms import OURSELVES
+from proxy.talk import Observe, Screen
 from proxy.tee import Tee
 from proxy.upstream.call import Call
 from proxy.upstream.model_route import ModelRoute

@@ -28,6 +28,7 @@ from proxy.limiting.metered import Metering
 from proxy.limiting.models import LISTS, listed
 from proxy.openai.rename import query_with_model
 from proxy.routes import Route
+from proxy.sessions import Session
 from proxy.tee import Tee, end_stream
 from proxy.telemetry.log import Log
 from proxy.understand import Understand
@@ -128,7 +129,7 @@ class Pipeline:
             return
         if self.draining:
             raise Failure(Kind.DRAINING, unprocessed=True, retry_after=1)
-        self._auth.identify(exchange)
+        await self._identify(exchange)
         if self._shedding is not None and self._shedding.strained:
             self._shedding.check(priority_of(exchange))
         exchange.identified_at = self._clock()
@@ -159,6 +160,17 @@ class Pipeline:
             finally:
                 answer.abort()
 
+    async def _identify(self, exchange: Exchange) -> None:
+        """Raises Failure."""
+        try:
+            self._auth.identify(exchange)
+        except Failure:
+            newcomer = self._auth.newcomer(exchange)
+            if newcomer is None:
+                raise
+            await newcomer
+            self._auth.identify(exchange)
+
     async def _rename(self, exchange: Exchange, route: Route, body: bytes | Body, model: str) -> bytes | Body:
         """An alias becomes the model that it stands for. Raises Failure."""
         # Who may use it by either name may.
@@ -186,12 +198,16 @@ class Pipeline:
         exchange.first_byte_at = now = self._clock()
         exchange.outcome = Outcome.RELAYED
         headers = answer_headers(exchange, reply.headers, now)
+        session = Session(self._accounting.bills, exchange, self._clock)
         try:
-            await exchange.client.tunnel(reply, headers, self._tee.look_on(exchange), self._auth.screen(exchange))
+            screen = session.screen(self._auth.screen(exchange))
+            await exchange.client.tunnel(reply, headers, session.observe, screen)
         except Failure as failure:
             # A tunnel takes the connection over: nobody else tells of its end.
             reply.blame(failure)
             raise
+        finally:
+            session.close()
         exchange.upstream_ended_at = self._clock()
 
     def _answer_health(self, exchange: Exchange) -> None:

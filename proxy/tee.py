@@ -11,25 +11,20 @@ from typing import Final, final
 
 from proxy.billing import Bills
 from proxy.errors import Failure, Kind
-from proxy.exchange import Exchange, Observe, Outcome, Reply, header
+from proxy.exchange import Exchange, Outcome, Reply, header
 from proxy.fields import answer_headers
 from proxy.heartbeat import Heartbeat, Silence
 from proxy.held import Held
 from proxy.openai.openings import opening
-from proxy.openai.sessions import model_served
 from proxy.openai.splitting import HELD, WHOLE, end_of_events
 from proxy.openai.sse import Event, EventReader
-from proxy.openai.usage import BEGINS, brief, cut_told, error_of, merged, report_of
+from proxy.openai.usage import BEGINS, brief, cut_told, error_of, merged
 from proxy.plain import Plain, look_through
 from proxy.upstream.whole_events import is_event_stream
 
 __all__ = ["Tee", "end_stream"]
 
 ENDINGS: Final = (b"response.completed", b"response.incomplete", b"response.failed", b"error")
-DELTA: Final = 256
-"""Bytes of a session's event in which its type stands."""
-SPOKEN: Final = 3_200
-"""Base64 of sound for a token: 24 kHz and 16 bits, at 20 tokens a second."""
 ERROR: Final = b"error"
 """What stands in every frame that says what went wrong."""
 FIRST: Final = b'"%b"' % BEGINS.encode()
@@ -119,20 +114,6 @@ class Tee:
             raise Failure(Kind.UPSTREAM_ERROR, detail=f"late status {reply.status}")
         exchange.client.write(b"data: %b\n\n" % b" ".join(message.splitlines()))
         exchange.client.finish()
-
-    def look_on(self, exchange: Exchange) -> Observe:
-        """Reads the messages of a realtime session for what it used, and ends it where there is no room for more."""
-
-        def observe(message: bytes, refuse: Callable[[Failure], None]) -> None:
-            if not (exchange.sent_model or exchange.model) and b'"session"' in message:
-                exchange.sent_model = model_served(message)
-            report = report_of(message)
-            if report is not None:
-                self._bills.go_on(exchange, report, refuse)
-            elif b'.delta"' in message[:DELTA]:
-                self._bills.came(exchange, 1 + len(message) // SPOKEN)
-
-        return observe
 
 
 def _is_short(exchange: Exchange, reply: Reply) -> bool:

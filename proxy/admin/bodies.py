@@ -1,6 +1,7 @@
 """What a request to the admin API brings, read and checked."""
 
 import asyncio
+import json
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
@@ -29,15 +30,25 @@ async def decoded(request: web.Request, kind: type[T]) -> T:
     except TimeoutError:
         raise Problem(HTTPStatus.REQUEST_TIMEOUT, "the body did not come") from None
     try:
-        return msgspec.json.decode(body or b"{}", type=kind)
+        found = msgspec.json.decode(body or b"{}", type=kind)
+        json.loads(body or b"{}", object_pairs_hook=_once)
     except msgspec.ValidationError as error:
         # It says what was expected; where it quotes what came, that may be a secret in the wrong place.
         message, _, where = str(error).partition(" - at `$.")
         if "matching regex" in message:
             message = "is too long, empty, or holds a character that it can't"
         raise refused(redacted(where.strip("`"), MAX_MESSAGE), redacted(message, MAX_MESSAGE)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, ValueError):
         raise Problem(HTTPStatus.BAD_REQUEST, "the body is no JSON object") from None
+    return found
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two members of one name some take the first and some the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise refused("", "two members of the body have one name")
+    return found
 
 
 def page_of(asked: dict[str, str]) -> tuple[int, str]:

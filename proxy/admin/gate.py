@@ -1,4 +1,9 @@
-"""Who may ask the admin API: whoever has its token. Guessing is made slow."""
+"""Who may ask the admin API: whoever has its token.
+
+Who guesses is told soon to wait, and nobody who has it ever: from one address, as behind a proxy or in a container,
+both may come, and to guess would else be a way to lock the operator out. So a guess that is right counts at any time,
+and it is the length of the token that guesses are to fail by: the start refuses one that is short or made of words.
+"""
 
 import hmac
 import ipaddress
@@ -72,18 +77,18 @@ class Gate:
 
     @web.middleware
     async def authorize(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        peer = request.remote or ""
-        if wait := self._attempts.wait(peer):
-            headers = {"retry-after": str(math.ceil(wait))}
-            raise Problem(HTTPStatus.TOO_MANY_REQUESTS, "too many wrong tokens from here", headers=headers)
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not given.strip():
             raise _refusal("this needs the admin token: authorization: Bearer …")
         expected = self.token.reveal().encode()
-        if not expected or not hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), expected):
-            self._attempts.failed(peer)
-            raise _refusal("this is not the admin token")
-        return await handler(request)
+        if expected and hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), expected):
+            return await handler(request)
+        peer = request.remote or ""
+        if wait := self._attempts.wait(peer):
+            headers = {"retry-after": str(math.ceil(wait))}
+            raise Problem(HTTPStatus.TOO_MANY_REQUESTS, "too many wrong tokens from here", headers=headers)
+        self._attempts.failed(peer)
+        raise _refusal("this is not the admin token")
 
 
 def _refusal(detail: str) -> Problem:

@@ -258,10 +258,8 @@ def _amount(name: str, text: str | None) -> float | str | None:
         amount = float(text)
     except ValueError:
         amount = math.nan
-    if not amount >= 0:
+    if not 0 <= amount < math.inf:
         fail(f"--{name.replace('_', '-')}: a number, or none")
-    if amount == math.inf:
-        return ""
     return int(amount) if amount == int(amount) else amount
 
 

@@ -5,6 +5,7 @@ import tomllib
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isinf
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +21,9 @@ BASE_URL_VARIABLE = "OPENAI_BASE_URL"
 TOKEN_VARIABLE = "ASKONCE_ADMIN_TOKEN"  # noqa: S105  (its name)
 RESERVED = frozenset(["ASKONCE_CONFIG", TOKEN_VARIABLE, "ASKONCE_PEPPER"])
 """Variables of ours that are not named after a setting."""
+
+TOO_LARGE = 10**400
+"""For any setting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +89,17 @@ def _parse(path: Path) -> tuple[str, dict[str, Any]]:
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read: {reason(error)}") from None
     try:
-        return text, tomllib.loads(text)
+        return text, tomllib.loads(text, parse_float=_number)
     except RecursionError:
         raise ConfigError(f"{path}: not TOML: nested too deeply") from None
     except ValueError as error:  # TOMLDecodeError, and integers of more digits than int() takes
         raise ConfigError(f"{path}: not TOML: {error}") from None
+
+
+def _number(text: str) -> float:
+    """`inf` is what says so; what is too large for a number stays too large."""
+    number = float(text)
+    return TOO_LARGE if isinf(number) and "inf" not in text else number
 
 
 def _overlay(tree: dict[str, Any], name: str, text: str) -> None:

@@ -7,12 +7,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, final
 
 from proxy.errors import Failure, Kind
-from proxy.exchange import Flow, Headers, Observe, Reply, Screen
+from proxy.exchange import Flow, Headers, Reply
 from proxy.http1.express import ShortWay
 from proxy.http1.flow import RequestBody
 from proxy.http1.messages import RequestHead, response_head_bytes
 from proxy.http1.reply import UpstreamReply
 from proxy.http1.tunnel import run_tunnel
+from proxy.talk import Observe, Screen
 
 if TYPE_CHECKING:
     from proxy.http1.downstream import ClientConnection

@@ -17,8 +17,8 @@ from proxy.http1.answer import Answer
 from proxy.http1.cork import CORKED
 from proxy.http1.flow import Flush, RequestBody, has_left, reset_connection
 from proxy.http1.messages import BadMessage, Defect, RequestHead
+from proxy.http1.pipe import Pipe
 from proxy.http1.readers import RequestReader
-from proxy.http1.tunnel import Pipe
 
 if TYPE_CHECKING:
     from proxy.http1.clients import Clients

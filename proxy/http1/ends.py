@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from proxy.http1.tunnel import Pipe
+    from proxy.http1.pipe import Pipe
 
 __all__ = ["End", "Switched"]
 

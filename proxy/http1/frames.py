@@ -10,7 +10,7 @@ with at most `TEXT_LIMIT` bytes of text, a close frame and one incomplete header
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import Final, final
 
 from websockets.frames import Close, CloseCode, Frame, Opcode
 
@@ -56,6 +56,9 @@ def ping_frame(*, mask: bool) -> bytes:
 @final
 class FrameObserver:
     """Watches what one side sends: `masked` if that is the client (RFC 6455 §5.1)."""
+
+    full: Final = False
+    """Nothing is ever held but a header."""
 
     __slots__ = (
         "_close",

@@ -5,9 +5,14 @@ frames (RFC 6455 §5.4), are not. It has a deadline, by its size: the time that 
 The observer that each session has tells which frames are good; here is only seen where
 they lie. A message is unmasked once, whole, and costs time linear in its bytes and its frames, of which both are
 bounded as they come. What can't be read does not go on.
+
+Whoever looks at a message may hold it for longer. Those behind it wait, and none overtakes another; once they are
+`full` their client is to be read no more.
 """
 
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 from math import inf
 from typing import Final, TypeAlias, final
 
@@ -15,8 +20,8 @@ from websockets.frames import Opcode
 from websockets.utils import apply_mask
 
 from proxy.errors import Failure, Kind
-from proxy.exchange import Screen
 from proxy.http1.frames import Breach, Closing, FrameObserver
+from proxy.talk import Screen, Verdict
 
 __all__ = ["MAX_FRAMES", "MESSAGE_LIMIT", "PACE", "FrameScreen", "Observer"]
 
@@ -26,6 +31,8 @@ MAX_FRAMES: Final = 8_192
 """Of a message: twice as many as a client needs that sends 4 KiB at a time, as some libraries do."""
 PACE: Final = 65_536
 """Bytes for which a message has a second longer."""
+QUEUED: Final = 1 << 16
+"""Bytes of messages behind one that is held, from which their client is not read."""
 
 _FIN, _OPCODE, _CONTROL, _LENGTH = 0x80, 0x0F, 0x08, 0x7F
 _MASK = 4
@@ -35,6 +42,7 @@ _MASK = 4
 class FrameScreen:
     """Stands in the place of a client's `FrameObserver`. `refuse` is told at most once why the session has to end:
     nothing is passed on from there. `due` is told when to `wait` for a message that has begun, which has `seconds`.
+    `release` is given what was held and may go on; False: there is nobody any more to whom.
     """
 
     __slots__ = (
@@ -46,12 +54,16 @@ class FrameScreen:
         "_left",
         "_observer",
         "_payloads",
+        "_queue",
+        "_queued",
         "_refuse",
         "_refused",
+        "_release",
         "_screen",
         "_seconds",
         "_since",
         "_start",
+        "_waiting",
     )
 
     between_frames: Final = True
@@ -62,6 +74,7 @@ class FrameScreen:
         screen: Screen,
         refuse: Callable[[Failure], object],
         due: Callable[[float], object],
+        release: Callable[[bytes], bool],
         clock: Callable[[], float],
         seconds: float,
         *,
@@ -71,6 +84,12 @@ class FrameScreen:
         self._refuse = refuse
         self._refused = False
         self._due = due
+        self._release = release
+        self._waiting = False
+        """Somebody is to tell of a message."""
+        self._queue: deque[tuple[bytes, bytes]] = deque()
+        """Whole ones behind it: their frames, and what they say."""
+        self._queued = 0
         self._clock = clock
         self._seconds = seconds
         self._since = inf
@@ -104,8 +123,12 @@ class FrameScreen:
 
     @property
     def held(self) -> int:
-        """Bytes of a message that is not whole yet."""
-        return len(self._held)
+        """Bytes of a message that is not whole yet, and of those that wait behind one."""
+        return len(self._held) + self._queued
+
+    @property
+    def full(self) -> bool:
+        return self._queued > QUEUED
 
     def feed(self, data: bytes) -> tuple[bytes, int]:
         """As `FrameObserver.feed`; what may be passed on are whole messages and control frames."""
@@ -133,6 +156,37 @@ class FrameScreen:
         self._end(Failure(Kind.REQUEST_TIMEOUT, detail="a message did not become whole"))
         return inf
 
+    def _told(self, frames: bytes, failure: Failure | None) -> bool:
+        """What has become of the message that was held."""
+        if not self._waiting or self._refused:
+            return False
+        self._waiting = False
+        if failure is not None:
+            self._end(failure)
+            return False
+        if not self._release(frames):
+            return False
+        while self._queue and not self._waiting:
+            frames, message = self._queue.popleft()
+            self._queued -= len(frames)
+            out = bytearray()
+            refused = self._ask(frames, message, out)
+            if refused is not None:
+                self._end(refused)
+            elif out:
+                self._release(bytes(out))
+        return True
+
+    def _ask(self, frames: bytes, message: bytes, out: bytearray) -> Failure | None:
+        verdict = self._screen(message, partial(self._told, frames))
+        if isinstance(verdict, Failure):
+            return verdict
+        if verdict is Verdict.HOLD:
+            self._waiting = True
+        else:
+            out += frames
+        return None
+
     def restart(self, now: float) -> None:
         """Its client was not read until now."""
         if self._held:
@@ -141,6 +195,7 @@ class FrameScreen:
     def _end(self, failure: Failure) -> None:
         self._refused = True
         self._forget()
+        self._give_up()
         self._refuse(failure)
 
     def _sort(self, passed: bytes, out: bytearray) -> Failure | None:
@@ -187,20 +242,29 @@ class FrameScreen:
             out += self._control
             self._control.clear()
             if self._first & _OPCODE == Opcode.CLOSE:
-                self._forget()  # a message that never will be whole
+                # Whoever leaves waits for nothing, and one that is not whole never will be.
+                self._forget()
+                self._give_up()
             return None
         self._payloads.append((self._start, len(self._held)))
         if not self._first & _FIN:
             return None
-        failure = self._screen(self._message())
-        if failure is None:
-            out += self._held
-            self._forget()
-        return failure
+        frames, message = bytes(self._held), self._message()
+        self._forget()
+        if self._waiting:
+            self._queue.append((frames, message))
+            self._queued += len(frames)
+            return None
+        return self._ask(frames, message, out)
 
     def _message(self) -> bytes:
         held = self._held
         return b"".join([apply_mask(held[start:end], held[start - _MASK : start]) for start, end in self._payloads])
+
+    def _give_up(self) -> None:
+        self._waiting = False
+        self._queue.clear()
+        self._queued = 0
 
     def _forget(self) -> None:
         self._held.clear()

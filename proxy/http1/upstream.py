@@ -12,9 +12,9 @@ from proxy.exchange import Ask, Body, Express, PhaseTimeouts
 from proxy.http1.cork import CORKED
 from proxy.http1.flow import HIGH_WATER, TICK, Gate
 from proxy.http1.messages import BadMessage, Defect, ResponseHead, request_head_bytes
+from proxy.http1.pipe import Pipe
 from proxy.http1.readers import ResponseReader
 from proxy.http1.reply import UpstreamReply
-from proxy.http1.tunnel import Pipe
 
 if TYPE_CHECKING:
     from proxy.http1.pool import Pool

@@ -7,6 +7,7 @@ import asyncio
 import enum
 from collections.abc import Sequence
 from contextlib import suppress
+from math import inf
 from typing import Final, TypeVar, final
 
 import msgspec
@@ -22,6 +23,10 @@ __all__ = ["EVERY", "StoreState", "Sync"]
 
 EVERY: Final = 0.25
 """Seconds between two looks."""
+GAP: Final = 0.025
+"""Seconds between two looks for those who are not known yet, however many they are."""
+PATIENCE: Final = 0.2
+"""Seconds that one of them waits at most."""
 TOUCH: Final = 60.0
 """Seconds between two times at which a key's last use is written."""
 COPY: Final = 3_600.0
@@ -59,6 +64,10 @@ class Sync:
         self._looking = asyncio.Lock()
         self._touch_at = self._copy_at = 0.0
         self._reader: asyncio.Task[None] | None = None
+        self._next: asyncio.Task[None] | None = None
+        """A look that has not begun, for whoever comes until it does."""
+        self._behind: set[asyncio.Task[None]] = set()
+        self._caught_up_at = -inf
 
     def __repr__(self) -> str:
         return f"<Sync {self.state.value} {self._position} {self._table!r}>"
@@ -78,6 +87,8 @@ class Sync:
         self._reader = loop.create_task(self._read())
 
     async def close(self) -> None:
+        for task in self._behind:
+            task.cancel()
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.wait([self._reader])
@@ -91,6 +102,27 @@ class Sync:
             changes = await self._store.changes(self._position, self._table.stored)
             self._position = changes.position
             self._apply(changes)
+
+    async def catch_up(self) -> None:
+        """For whoever is not known: as `look`, together with others and in bounded time. Raises nothing."""
+        if self.state is not StoreState.UP:
+            return
+        task = self._next
+        if task is None:
+            task = self._next = asyncio.get_running_loop().create_task(self._look_for_newcomers())
+            self._behind.add(task)
+            task.add_done_callback(self._behind.discard)
+        await asyncio.wait([task], timeout=PATIENCE)
+
+    async def _look_for_newcomers(self) -> None:
+        clock = asyncio.get_running_loop().time
+        if (early := self._caught_up_at + GAP - clock()) > 0:
+            await asyncio.sleep(early)
+        self._next, self._caught_up_at = None, clock()
+        try:
+            await self._try_to_look()
+        except Exception as error:  # noqa: BLE001  (as in `_read`)
+            self._log.failure("keys_not_followed", error)
 
     async def put(self, record: R, expected: int) -> R | NotPut:
         """As the store does it, and followed here at once. Raises as the store does."""

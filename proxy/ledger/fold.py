@@ -8,7 +8,7 @@ it was, which budgets are found again by, is told also then.
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from proxy.ledger.row import KINDS, OWN_KEY, Row
+from proxy.ledger.row import KINDS, OWN_KEY, PART, Row
 
 __all__ = ["DAY", "DIMENSIONS", "MAX_GROUPS", "MEASURES", "OTHER", "Group", "add", "day_of", "folded", "measured"]
 
@@ -20,8 +20,9 @@ MEASURES: Final = (
     *("requests", "failed", "refused", "estimated", "unpriced", "cost", "saved", "bytes_in", "bytes_out", "duration"),
     *(f"used_{kind}" for kind in KINDS),
 )
-"""What is added up. `failed` had a status from 400 or an error, `refused` such a status without any upstream having
-been asked, `unpriced` no known cost; `cost` and `saved` are in nano-dollars, `duration` in microseconds."""
+"""What is added up. An answer of a session is no request, though what it used counts. `failed` had a status from 400 or
+an error, `refused` such a status without any upstream having been asked, `unpriced` no known cost; `cost` and `saved`
+are in nano-dollars, `duration` in microseconds."""
 
 
 class Group(NamedTuple):
@@ -51,7 +52,7 @@ def measured(row: Row) -> list[int]:
     """In the order of MEASURES."""
     used = row.used
     return [
-        1,
+        int(PART not in row.call_id),
         int(row.status >= 400 or row.error != ""),
         int(_refused(row)),
         int(row.estimated),

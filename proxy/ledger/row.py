@@ -13,10 +13,12 @@ __all__ = [
     "MAX_WEIGHT",
     "MICROSECONDS",
     "OWN_KEY",
+    "PART",
     "Row",
     "bounded",
     "cleaned",
     "fitted",
+    "part_of",
     "weight",
 ]
 
@@ -32,6 +34,14 @@ MAX_AMOUNT: Final = 1 << 50
 """Of one row, which is a million dollars: thousands of them add up to what a store can still count."""
 BARE: Final = 768
 """Bytes of a row without its longer texts: the struct, its numbers, its id, its usage."""
+
+
+PART: Final = "."
+"""Stands in the call id of an answer of a session, between the session's and its number: no other id has one."""
+
+
+def part_of(call_id: str, number: int) -> str:
+    return f"{call_id}{PART}{number}"
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):

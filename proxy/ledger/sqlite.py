@@ -18,7 +18,7 @@ import msgspec
 
 from cache.database import transaction
 from proxy.ledger.fold import DAY, DIMENSIONS, MAX_GROUPS, MEASURES, OTHER, Group, add, day_of, folded
-from proxy.ledger.row import MICROSECONDS, Row, bounded, cleaned
+from proxy.ledger.row import MICROSECONDS, PART, Row, bounded, cleaned
 from proxy.ledger.schema import BUSY, COMMON, USED, connect, same_file, trouble
 from proxy.ledger.writer import Batch, Stored
 
@@ -44,7 +44,7 @@ _REFUSED: Final = "(attempts = 0 AND status >= 400)"
 _DAY: Final = f"at / {DAY * MICROSECONDS}"
 _ADDED: Final = {
     **{name: f"sum({name})" for name in MEASURES if name not in ("failed", "refused", "estimated")},
-    "requests": "count(*)",
+    "requests": f"sum(instr(call_id, '{PART}') = 0)",
     "unpriced": "sum(cost IS NULL)",
     "cost": "coalesce(sum(cost), 0)",
     "saved": "coalesce(sum(saved), 0)",
@@ -52,9 +52,9 @@ _ADDED: Final = {
 """Of the new entries, by their day and what they have in common."""
 _MEASURED: Final = {
     **{name: f"sum({name})" for name in MEASURES},
-    "failed": "sum(requests * (status >= 400 OR error <> ''))",
-    "refused": f"sum(requests * {_REFUSED})",
-    "estimated": "sum(requests * (common.estimated <> 0))",
+    "failed": "sum(rows * (status >= 400 OR error <> ''))",
+    "refused": f"sum(rows * {_REFUSED})",
+    "estimated": "sum(rows * (common.estimated <> 0))",
 }
 """Of those, by group."""
 _MOST: Final = 1 << 62
@@ -91,7 +91,7 @@ def _fold_of(rare: Rare) -> str:
     return (
         f"INSERT INTO days ({', '.join((*DIMENSIONS, *measures))})"  # noqa: S608  (names of our own)
         f" SELECT {_GROUP}, {', '.join(_MEASURED[name] for name in measures)}"
-        f" FROM (SELECT {_DAY} AS day, common, {added} FROM entries WHERE seq > ? GROUP BY 1, 2) AS added"
+        f" FROM (SELECT {_DAY} AS day, common, count(*) AS rows, {added} FROM entries WHERE seq > ? GROUP BY 1, 2) AS added"
         f" JOIN common ON common.id = added.common WHERE true GROUP BY {_GROUP} {_set(measures)}"
     )
 

@@ -21,7 +21,6 @@ class Bill:
     __slots__ = (
         "admission",
         "admitted",
-        "asking",
         "charged",
         "cost",
         "doubted",
@@ -32,14 +31,10 @@ class Bill:
         "lost_output",
         "paid",
         "paid_tokens",
-        "pending",
         "plan",
         "reserved",
         "saved",
         "served",
-        "settled",
-        "so_far",
-        "unpriced",
         "upstream",
         "used",
         "warned",
@@ -73,16 +68,7 @@ class Bill:
         self.estimated = False
         """The upstream did not tell what it used: it was counted here."""
         self.paid = self.paid_tokens = 0
-        """Of a session that goes on: what was charged while it did."""
-        self.so_far = 0
-        """What the answers of a session have cost together."""
-        self.unpriced = False
-        """But for some, of which that is not known."""
-        self.pending = 0
-        """Tokens that came of an answer of a session which is not over."""
-        self.asking = False
-        """Whether there is room for more of it."""
-        self.settled = False
+        """What was charged of it elsewhere; below nothing what is to be charged beside it."""
         self.warned: Sequence[Limit] = ()
         """Budgets whose soft threshold its client was told that it has passed."""
 

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, final
 
 from proxy.errors import Failure, Kind
-from proxy.exchange import Client, Exchange, Flow, Headers, Observe, Reply, Screen
+from proxy.exchange import Client, Exchange, Flow, Headers, Reply
 from proxy.keys.key import Permission, VirtualKey
 from proxy.openai.models import also, model_in, only
+from proxy.talk import Observe, Screen
 
 __all__ = ["LISTS", "listed"]
 

@@ -10,6 +10,8 @@ from proxy.limiting.fields import Layout
 
 __all__ = ["Costs", "Plan"]
 
+LOOKS: Final = 4
+"""At what is left of a budget, while others give back some of it."""
 TOKENS: Final = Kind.TOKENS
 OWN, SENT, USED, PAID = range(4)
 
@@ -53,6 +55,32 @@ class Plan:
     async def take(self, costs: Costs, instead: Grant | None = None) -> Grant:
         return await self._limiter.reserve(self._demands(costs), instead)
 
+    async def rest(self, grant: Grant, asked: tuple[int, int, int], expected: int) -> Grant:
+        """After a refusal all the money that is left, in the place of the most that it may come to, if that is what is
+        expected. `asked`: tokens that enter, all of them, and the most money.
+        """
+        entered, tokens, most = asked
+        for _ in range(LOOKS):
+            rest = max(expected, min(most, _left(grant)))
+            if rest >= most:
+                return grant
+            costs = self.taking(entered, tokens, rest)
+            held = self.take_now(costs) or await self.take(costs)
+            if held.refused is not None or not _left(held):
+                return held
+            # Somebody has given back some of it since: it is not all that is left, and others could have the same.
+            try:
+                grant = await self.take(self.taking(entered, tokens, most), held)
+            finally:
+                self._limiter.settle(held, (0,) * len(held.demands))
+            if grant.refused is None or not grant.refused.limit.kind.money:
+                return grant
+        return grant
+
+    def settle(self, grant: Grant, tokens: int = 0, money: int = 0) -> None:
+        """As it was, where it is one of `spending` alone."""
+        self._limiter.settle(grant, self.costs((0, 0, tokens, money)))
+
     def _demands(self, costs: Costs) -> tuple[Demand, ...]:
         return tuple(map(Demand, self.limits, costs))
 
@@ -63,6 +91,12 @@ class Plan:
             for limit, cost in zip(self.limits, costs, strict=True)
         ]
         return tuple(bounded)
+
+
+def _left(grant: Grant) -> int:
+    """Nano-dollars of the budget that has least."""
+    left = [state.remaining for state in grant.states if state.limit.kind.money]
+    return min(left, default=0)
 
 
 def _picking(places: Sequence[int]) -> Callable[[Costs], Costs]:

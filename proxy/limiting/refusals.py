@@ -32,16 +32,19 @@ def refusal(exchange: Exchange, grant: Grant, demand: Demand) -> Failure:
     if grant.store is Store.DOWN and (limit.on_failure is OnFailure.CLOSED or limit.kind.money):
         # What others have spent is not known: it is no word on the budget.
         return Failure(Error.LIMITS_UNAVAILABLE, retry_after=1, account=exchange.account)
+    wait = grant.retry_after_ms
+    again_in = None if wait == NEVER else wait / 1_000
     if limit.kind.money:
         message = _spent(grant, demand, whose)
-        return Failure(Error.INSUFFICIENT_QUOTA, message, unprocessed=theirs, account=exchange.account)
-    wait = grant.retry_after_ms
+        return Failure(
+            Error.INSUFFICIENT_QUOTA, message, retry_after=again_in, unprocessed=theirs, account=exchange.account
+        )
     asked = f", requested {demand.cost}" if limit.kind is Kind.TOKENS else ""
     again = "This request can never be served." if wait == NEVER else f"Please try again in {duration(wait)}."
     return Failure(
         Error.RATE_LIMITED,
         f"Rate limit reached for {whose} on {_WORDS[limit.kind]}: limit {limit.amount}{asked}. {again}",
-        retry_after=None if wait == NEVER else wait / 1_000,
+        retry_after=again_in,
         type_="tokens" if limit.kind is Kind.TOKENS else "requests",
         unprocessed=theirs,
         account=exchange.account,

@@ -8,12 +8,10 @@
 What is refused takes nothing, and gives back what an earlier stage has taken.
 """
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Final, final
 
-from limits.grant import Grant, Limiter, Reservation
-from limits.policy import Demand, Limit
+from limits.grant import Grant, Limiter
 from proxy.errors import Failure
 from proxy.errors import Kind as Error
 from proxy.exchange import Body, Exchange, Outcome
@@ -33,8 +31,6 @@ Refuse = Callable[[Failure], None]
 Priced = Callable[[str, str, dict[str, int], Tier], int | None]
 
 PROBE: Final = {"input": 1}
-LOOKS: Final = 4
-"""At what is left of a budget, while others give back some of it."""
 REFUSED: Final = Outcome.REFUSED
 STANDARD: Final = Tier.STANDARD
 ADMISSION: Final = (None, True, False)
@@ -60,13 +56,11 @@ class Limits:
     ) -> None:
         self._limiter = limiter
         self._terms = terms
-        self._measure = measure
+        self.measure = measure
         self._metrics = metrics
-        self._price = price
+        self.price = price
         self._refuse_unpriced = refuse_unpriced
         self._measuring = measuring
-        self._asked: set[asyncio.Task[None]] = set()
-        """Of sessions that go on."""
 
     def __repr__(self) -> str:
         return f"<Limits {self._limiter!r} {self._terms!r}>"
@@ -120,7 +114,7 @@ class Limits:
     def _note(self, exchange: Exchange, plan: Plan, grant: Grant) -> None:
         bill = exchange.bill = exchange.bill or Bill()
         bill.admission, bill.admitted = plan, grant
-        self._count(grant)
+        self.count(grant)
 
     def charge(self, exchange: Exchange, body: bytes | Body, upstream: str) -> Coroutine[None, None, None]:
         """Before a call. A call that is made again is not charged again, but of another upstream. Raises Failure."""
@@ -159,7 +153,7 @@ class Limits:
                 # Nothing was reserved where no money is limited.
                 tier = tier_of(estimated.tier) if estimated.tier else STANDARD
                 model = exchange.sent_model or exchange.model
-                cost = self._price(model, exchange.upstream, asked_of(estimated), tier) or 0
+                cost = self.price(model, exchange.upstream, asked_of(estimated), tier) or 0
         bill.lost += cost
         if bill.plan is not None and last is not None:
             bill.doubted.append((last, bill.plan.costs((1, 1, tokens, cost))))
@@ -173,44 +167,24 @@ class Limits:
         plan = terms.plans.get(which) or self._call(terms, which)
         entered = tokens = most = 0
         if plan.spending or (exchange.key is not None and exchange.key.max_tokens is not None):
-            estimated = self._measure.at_once(exchange, body) or await self._measure.of(exchange, body)
+            estimated = self.measure.at_once(exchange, body) or await self.measure.of(exchange, body)
             bill.estimate, entered, tokens = estimated, estimated.input, estimated.input + estimated.output
             most = self._ask(exchange, bill, estimated, upstream)
             self._refuse_what_cannot_be_counted(exchange, bill, terms)
         elif self._measuring:
-            bill.estimate = self._measure.at_once(exchange, body) or self._measure.roughly(exchange, body)
+            bill.estimate = self.measure.at_once(exchange, body) or self.measure.roughly(exchange, body)
         if not plan.limits:
             return
         costs = plan.taking(entered, tokens, most)
         # Its own hold for the last one is no reason to refuse it, in whatever store: the one ends as the other begins.
         grant = (plan.take_now(costs) if last is None else None) or await plan.take(costs, last)
         if grant.refused is not None and grant.refused.limit.kind.money:
-            grant = await self._rest(plan, grant, (entered, tokens, most), bill.reserved or 0)
+            grant = await plan.rest(grant, (entered, tokens, most), bill.reserved or 0)
         bill.plan, bill.charged = plan, grant
         if grant.over or grant.refused is not None:
-            self._count(grant)
+            self.count(grant)
         if grant.refused is not None:
             raise refusal(exchange, grant, grant.refused)
-
-    async def _rest(self, plan: Plan, grant: Grant, asked: tuple[int, int, int], expected: int) -> Grant:
-        """All the money that is left, in the place of the most that it may come to, if that is what is expected."""
-        entered, tokens, most = asked
-        for _ in range(LOOKS):
-            rest = max(expected, min(most, _left(grant)))
-            if rest >= most:
-                return grant
-            costs = plan.taking(entered, tokens, rest)
-            held = plan.take_now(costs) or await plan.take(costs)
-            if held.refused is not None or not _left(held):
-                return held
-            # Somebody has given back some of it since: it is not all that is left, and others could have the same.
-            try:
-                grant = await plan.take(plan.taking(entered, tokens, most), held)
-            finally:
-                self._limiter.settle(held, (0,) * len(held.demands))
-            if grant.refused is None or not grant.refused.limit.kind.money:
-                return grant
-        return grant
 
     def _call(self, terms: Terms, which: tuple[str, bool, bool]) -> Plan:
         """The plan of a call: to which upstream, whether the request itself still counts, and if it is paid."""
@@ -229,17 +203,15 @@ class Limits:
         used = asked_of(estimated)
         model = exchange.sent_model or exchange.model
         tier = tier_of(estimated.tier) if estimated.tier else STANDARD
-        bill.reserved = (
-            self._price(model, upstream, used, tier) if used else self._nothing_of(exchange, model, upstream)
-        )
+        bill.reserved = self.price(model, upstream, used, tier) if used else self._nothing_of(exchange, model, upstream)
         expected = most = bill.reserved or 0
         unbounded = estimated.output and not estimated.capped
         if expected and (unbounded or estimated.more):
             used["input"] = estimated.input + estimated.more
-            used["output"] = self._measure.longest(estimated) if unbounded else estimated.output
+            used["output"] = self.measure.longest(estimated) if unbounded else estimated.output
             if estimated.spoken:
                 used["audio_output"] = used["output"]
-            most = max(expected, self._price(model, upstream, used, tier) or 0)
+            most = max(expected, self.price(model, upstream, used, tier) or 0)
         return most
 
     def _nothing_of(self, exchange: Exchange, model: str, upstream: str) -> int | None:
@@ -250,7 +222,7 @@ class Limits:
         if exchange.upgrade and not model:
             # The events of the session name it; the first that has no price ends it.
             return 0
-        return None if self._price(model, upstream, PROBE, STANDARD) is None else 0
+        return None if self.price(model, upstream, PROBE, STANDARD) is None else 0
 
     def _refuse_what_cannot_be_counted(self, exchange: Exchange, bill: Bill, terms: Terms) -> None:
         key, estimated, blind = exchange.key, bill.estimate, is_blind(exchange)
@@ -272,41 +244,25 @@ class Limits:
         if blind or (bill.reserved is None and exchange.route.name != FREE):
             raise unpriced(exchange, "request" if blind else "model")
 
-    def _count(self, grant: Grant) -> None:
+    def count(self, grant: Grant) -> None:
         for demand in grant.over:
             self._metrics.shadowed(demand.limit.subject, demand.limit.kind)
         if grant.refused is not None:
             self._metrics.refused(grant.refused.limit.subject, grant.refused.limit.kind)
 
-    def go_on(self, exchange: Exchange, bill: Bill, tokens: int, cost: int, refuse: Refuse) -> None:
-        """Charges for a session's tokens and cost so far, less what was charged before.
+    # sessions
 
-        `refuse` is told where there is no room for more; what was used all the same is charged for at the end.
-        """
+    def of_answers(self, exchange: Exchange) -> Plan | None:
+        """What an answer of a session is counted towards; None: nothing is limited of it."""
         terms, theirs = self._terms.of(exchange.account, exchange.key), self._terms.of_upstream(exchange.upstream)
-        if bill.unpriced and self._refuse_unpriced and terms.budgeted:
-            refuse(unpriced(exchange, "model"))
-        limits = terms.spending + theirs.spending
-        if not limits or bill.asking:
-            return
-        bill.asking = True
-        task = asyncio.get_running_loop().create_task(self._go_on(exchange, bill, limits, (tokens, cost), refuse))
-        self._asked.add(task)
-        task.add_done_callback(self._asked.discard)
+        plan = terms.sessions.get(exchange.upstream)
+        if plan is None:
+            plan = terms.sessions[exchange.upstream] = Plan(self._limiter, (), (), terms.spending + theirs.spending)
+        return plan if plan.limits else None
 
-    async def _go_on(
-        self, exchange: Exchange, bill: Bill, limits: tuple[Limit, ...], used: tuple[int, int], refuse: Refuse
-    ) -> None:
-        async with Reservation(self._limiter, tuple(Demand(limit, 0) for limit in limits)) as reservation:
-            bill.asking = False
-            grant = reservation.grant
-            self._count(grant)
-            if grant.refused is not None:
-                refuse(refusal(exchange, grant, grant.refused))
-            elif not bill.settled:
-                tokens, cost = used[0] - bill.paid_tokens, used[1] - bill.paid
-                bill.paid_tokens, bill.paid = used
-                reservation.settle([cost if limit.kind.money else tokens for limit in limits])
+    def must_know(self, exchange: Exchange) -> bool:
+        """What has no price is refused."""
+        return self._refuse_unpriced and self._terms.of(exchange.account, exchange.key).budgeted
 
     # the end
 
@@ -320,7 +276,6 @@ class Limits:
 
     def settle(self, exchange: Exchange, bill: Bill, *, sent: bool) -> None:
         """The call is over, and the bill says what it used. `sent`: the upstream may have seen it."""
-        bill.settled = True
         for doubted, costs in bill.doubted:
             self._limiter.settle(doubted, costs)
         grant = bill.charged
@@ -333,14 +288,8 @@ class Limits:
         counts = int(exchange.outcome is not REFUSED)
         self._limiter.settle(grant, bill.plan.costs((counts, int(sent), max(0, tokens), max(0, cost - bill.paid))))
         if sent and not bill.estimated and not bill.lost:
-            self._measure.learn(exchange.model, used, bill.estimate)
+            self.measure.learn(exchange.model, used, bill.estimate)
 
 
 async def _nothing() -> None:
     pass
-
-
-def _left(grant: Grant) -> int:
-    """Nano-dollars of the budget that has least."""
-    left = [state.remaining for state in grant.states if state.limit.kind.money]
-    return min(left, default=0)

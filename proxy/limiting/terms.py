@@ -32,7 +32,7 @@ class Rule(NamedTuple):
 class Terms:
     """Of one caller, or one upstream."""
 
-    __slots__ = ("budgeted", "plans", "requests", "spending")
+    __slots__ = ("budgeted", "plans", "requests", "sessions", "spending")
 
     def __init__(self, limits: Sequence[Limit]) -> None:
         self.requests = tuple(Demand(limit, 1) for limit in limits if limit.kind in _PER_REQUEST)
@@ -42,6 +42,8 @@ class Terms:
         self.budgeted = any(limit.kind.money and limit.mode is Mode.ENFORCE for limit in self.spending)
         self.plans: dict[tuple[str | None, bool, bool], Plan] = {}
         """What was worked out of them."""
+        self.sessions: dict[str, Plan] = {}
+        """Of answers of sessions, by their upstream."""
 
     def __repr__(self) -> str:
         return f"<Terms of {len(self.requests) + len(self.spending)} limits>"

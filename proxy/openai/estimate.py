@@ -340,10 +340,14 @@ def _output(route: str, asked: _Body, expected: int) -> tuple[int, bool, int]:
 
 
 def _cap(route: str, asked: "_Body | _Words") -> int:
-    """The most that any upstream may take for the bound of one answer; 0 where there is none."""
+    """The most that any upstream may take for the bound of one answer, by the names that this route has for it; 0 where
+    there is none.
+    """
     if route == "responses":
         return _amount(asked.max_output_tokens)
-    if asked.max_completion_tokens is None:
+    if route == "responses/compact":
+        return 0
+    if route != "chat/completions" or asked.max_completion_tokens is None:
         return _amount(asked.max_tokens)
     return max(_amount(asked.max_completion_tokens), _amount(asked.max_tokens))
 

@@ -29,6 +29,9 @@ class Outputs:
         mean, deviation = learned
         return max(int(mean + 2 * deviation + 0.5), 1)
 
+    def knows(self, model: str) -> bool:
+        return model in self._learned
+
     def learn(self, model: str, output: int) -> None:
         """`output`: tokens of one answer that came to its own end."""
         learned = self._learned.pop(model, None)

@@ -19,7 +19,7 @@ IO = names(
     " urllib.request http.client requests httpx"
 )
 SANS_IO = names(
-    "proxy.exchange proxy.errors proxy.openai"
+    "proxy.exchange proxy.talk proxy.errors proxy.openai"
     " proxy.http1.messages proxy.http1.readers proxy.http1.frames proxy.http1.screen proxy.http1.peers"
     " proxy.caching.pieces proxy.semantic.modes proxy.semantic.parties proxy.semantic.hidden"
     " proxy.redis_link.breaker proxy.redis_link.url proxy.redis_link.troubles"
@@ -70,7 +70,7 @@ RULES: Mapping[str, Rule] = {
         names("proxy.http1 proxy.app proxy.server proxy.workers proxy.cli proxy.admin proxy.demo aiohttp"),
     ),
     "the transport knows only the seams": Rule(
-        names("proxy.http1"), OURS, but=names("proxy.http1 proxy.exchange proxy.errors")
+        names("proxy.http1"), OURS, but=names("proxy.http1 proxy.exchange proxy.talk proxy.errors")
     ),
     "only the host, the command and the demo know the composition root": Rule(
         OURS, names("proxy.app"), except_=names("proxy.server proxy.cli proxy.demo")

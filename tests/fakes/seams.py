@@ -13,11 +13,12 @@ from proxy.accounting import Accounting
 from proxy.auth import PassThrough
 from proxy.billing import Bills
 from proxy.errors import Failure, Kind
-from proxy.exchange import Ask, Exchange, Express, Flow, Headers, LiveReply, Observe, Reply, Screen, Sink, header
+from proxy.exchange import Ask, Exchange, Express, Flow, Headers, LiveReply, Reply, Sink, header
 from proxy.heartbeat import Heartbeat
 from proxy.http1.express import ShortWay
 from proxy.limiting.measure import Measure
 from proxy.pipeline import Pipeline
+from proxy.talk import Observe, Screen
 from proxy.tee import Tee
 from proxy.telemetry.log import Log
 from proxy.telemetry.metrics import Metrics

@@ -7,9 +7,10 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import CLIENT, SERVER, Protocol
 
 from proxy.errors import Kind
-from proxy.exchange import Screen
 from proxy.http1.frames import close_frame
-from proxy.http1.tunnel import Pipe, Tunnel, TunnelLimits
+from proxy.http1.pipe import Pipe
+from proxy.http1.tunnel import Tunnel, TunnelLimits
+from proxy.talk import Screen
 from tests.fakes.clock import Clock
 
 __all__ = ["LIMITS", "Rig", "Side", "Wire"]

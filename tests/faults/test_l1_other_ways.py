@@ -239,8 +239,8 @@ async def test_l1_a_session_ends_with_what_has_no_price(start_team: StartTeam) -
                 await client.recv()
             await client.wait_closed()
             assert (client.close_code, client.close_reason) == (1008, "insufficient_quota")
-        (row,) = await team.rows(1)
-        assert (row["cost_usd"], row["estimated"]) == ("0.007", True)
+        rows = await team.rows(4)
+        assert [row["cost_usd"] for row in rows] == ["0.006", "0.001", None, "0.00"]
         assert (await left(team, member))["key usd_in_all"] == 50_000_000 - 7_000_000
 
 
@@ -507,4 +507,4 @@ async def test_l1_many_answers_teach_how_long_one_is(start_team: StartTeam, upst
     await until(lambda: len(upstream.requests) == 12)
     metering = team.gateway.app._pipeline._metering
     assert metering is not None
-    assert 100 <= metering.limits._measure._outputs.expect("m") <= 200
+    assert 100 <= metering.limits.measure._outputs.expect("m") <= 200

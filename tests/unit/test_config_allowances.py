@@ -83,6 +83,8 @@ def test_amounts_of_keys_and_upstreams_are_read(file: Path) -> None:
         (f"requests_per_day = {MAX_COUNTER + 2}", "requests_per_day: at most 9,000,000,000,000,000, or inf"),
         ("usd_per_day = 9_000_000.01", "usd_per_day: at most 9,000,000 USD, or inf for no limit"),
         ("usd_in_all = 1e-10", "usd_in_all: USD with at most nine decimals"),
+        ("usd_in_all = 1e400", "usd_in_all: Number out of range"),
+        ("usd_in_all = -1e400", "usd_in_all: Number out of range"),
         ("mode = 'off'", "mode: expected 'enforce' or 'shadow'"),
         ("on_store_failure = 'deny'", "on_store_failure: expected 'local' or 'open' or 'closed'"),
         ("rpm = 1", "rpm: no such setting"),

@@ -92,8 +92,8 @@ async def test_every_option_reaches_the_key(command: Command) -> None:
     }  # fmt: skip
     assert {name: key[name] for name in expected} == expected
     options = (
-        "--name bob --expires never --requests-per-minute none --requests-per-day 8 --usd-per-day inf --max-tokens none"
-        " --priority interactive --metadata a= --metadata c=d"
+        "--name bob --expires never --requests-per-minute none --requests-per-day 8 --usd-per-day none"
+        " --max-tokens none --priority interactive --metadata a= --metadata c=d"
     )
     changed = await command.json("update", key["id"], *options.split(), "--team", "", "--model", "", "--semantic", "")
     assert changed == key | {
@@ -109,6 +109,16 @@ async def test_an_amount_of_nothing_allows_nothing(command: Command) -> None:
     nothing = ("--requests-per-minute", "0", "--max-tokens", "0", "--usd-per-day", "0")
     key = (await command.json("create", "ann", *nothing))["key"]
     assert (key["limits"], key["max_tokens"], key["budgets"]) == ({"requests_per_minute": 0}, 0, {"usd_per_day": 0})
+
+
+@pytest.mark.parametrize("amount", ["inf", "Infinity", "1e400", "nan", "-1", "1e15"])
+async def test_an_amount_that_is_none_takes_no_budget_away(command: Command, amount: str) -> None:
+    """Nor makes a key or a team without one; `none` alone says so."""
+    key = (await command.json("create", "ann", "--usd-in-all", "1"))["key"]
+    for line in (f"update {key['id']}", "create bob", "team red --new"):
+        await command.fails(*line.split(), "--usd-in-all", amount)
+    (kept,) = (await command.json("list"))["keys"]
+    assert kept["budgets"] == {"usd_in_all": 1}
 
 
 async def test_a_key_ends_at_a_date(command: Command) -> None:

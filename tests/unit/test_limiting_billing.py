@@ -59,14 +59,16 @@ def test_what_is_told_counts(desk: Desk) -> None:
     assert not made.estimated
 
 
-def test_usage_that_was_read_already_counts(desk: Desk) -> None:
-    """From a session, whose answers are added up, each at the price of the model that it names."""
+def test_answers_of_a_session_are_priced_by_their_models(desk: Desk) -> None:
+    """Each has a row of its own, by the session's call id and its number."""
     exchange = called()
-    for model in ("", "m-other", "dear"):
-        desk.bills.go_on(exchange, Report({"input_tokens": 3, "output_tokens": 2}, model, ""), lambda _: None)
-    made = row(desk, exchange)
-    assert (made.used, made.cost, made.estimated) == ({"input": 9, "output": 6}, 3 * (3 * IN + 2 * OUT), False)
-    assert made.served == "dear"
+    for number, model in enumerate(("", "m-other", "dear"), 1):
+        worth = desk.bills.worth_of(exchange, Report({"input_tokens": 3, "output_tokens": 2}, model, ""))
+        desk.bills.answered(exchange, number, worth, 0.5, estimated=False)
+    assert [(made.call_id, made.used, made.cost, made.duration) for made in desk.rows] == [
+        (f"{exchange.call_id}.{number}", {"input": 3, "output": 2}, 3 * IN + 2 * OUT, 500_000) for number in (1, 2, 3)
+    ]
+    assert [made.served for made in desk.rows] == ["", "m-other", "dear"]
 
 
 def test_who_served_is_who_is_paid() -> None:

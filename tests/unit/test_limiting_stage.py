@@ -168,10 +168,14 @@ async def test_what_can_never_be_served_is_not_to_be_asked_again(time: Time) -> 
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"), [(Kind.SPEND_DAY, "a day"), (Kind.SPEND_MONTH, "a month"), (Kind.SPEND, "in all")]
+    ("kind", "said", "again"),
+    [(Kind.SPEND_DAY, "a day", 12 * 3_600), (Kind.SPEND_MONTH, "a month", 84 * 3_600), (Kind.SPEND, "in all", None)],
 )
-async def test_a_budget_that_is_spent(time: Time, kind: Kind, said: str) -> None:
-    """Is no matter of waiting for a program: 429 insufficient_quota, and no retry."""
+async def test_a_budget_that_is_spent(time: Time, kind: Kind, said: str, again: int | None) -> None:
+    """Is no matter of waiting for a program: 429 insufficient_quota, and no retry; people are told when the day or the
+    month is over.
+    """
+    time.now -= 3 * 86_400_000
     of = desk(time, team={kind: 2_500_000})
     exchange = await charged(of, asking(key=virtual_key(id="a", team="t")))
     settled(of, exchange, {}, 2_500_000)
@@ -182,7 +186,19 @@ async def test_a_budget_that_is_spent(time: Time, kind: Kind, said: str) -> None
     assert str(failure) == f"The budget of this team is spent, or held by requests under way: 0.0025 USD {said}."
     headers = dict(failure.headers(safe_method=False))
     assert headers[b"x-should-retry"] == b"false"
-    assert b"retry-after" not in headers
+    told = {name: headers.get(name) for name in (b"retry-after", b"retry-after-ms")}
+    if again is None:
+        assert told == {b"retry-after": None, b"retry-after-ms": None}
+    else:
+        assert told == {b"retry-after": b"%d" % again, b"retry-after-ms": b"%d" % (again * 1_000)}
+
+
+async def test_a_day_that_is_not_over_helps_no_request_that_is_too_dear(time: Time) -> None:
+    """For all of a budget: midnight does not make it larger."""
+    of = desk(time, key={Kind.SPEND_DAY: PRICE - 1})
+    with pytest.raises(Failure) as refused:
+        await charged(of)
+    assert (refused.value.kind, refused.value.retry_after) == (Error.INSUFFICIENT_QUOTA, None)
 
 
 async def test_a_budget_that_is_too_small_for_a_request(time: Time) -> None:

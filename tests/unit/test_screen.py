@@ -17,6 +17,7 @@ from proxy.errors import Failure, Kind
 from proxy.http1 import screen as screens
 from proxy.http1.frames import Breach, ping_frame
 from proxy.http1.screen import PACE, FrameScreen
+from proxy.talk import Screen, Told, Verdict
 from tests.fakes.clock import Clock
 from tests.fakes.tunnel import LIMITS, Rig
 
@@ -25,19 +26,23 @@ BAD = b"bad"
 PING = 0x89
 
 
-def objects(message: bytes) -> Failure | None:
-    return Failure(Kind.MODEL_NOT_FOUND) if BAD in message else None
+def objects(message: bytes, _told: Told = lambda _: False) -> Verdict | Failure:
+    return Failure(Kind.MODEL_NOT_FOUND) if BAD in message else Verdict.PASS
 
 
 class Said:
     """What of a client's bytes has gone on, and why no more."""
 
-    def __init__(self) -> None:
+    def __init__(self, screen: Screen = objects) -> None:
         self.passed = b""
         self.refused: list[Kind] = []
         self.due: list[float] = []
         refuse = lambda failure: self.refused.append(failure.kind)  # noqa: E731
-        self.screen = FrameScreen(objects, refuse, self.due.append, Clock(), 30, max_frame=LARGEST)
+        self.screen = FrameScreen(screen, refuse, self.due.append, self._release, Clock(), 30, max_frame=LARGEST)
+
+    def _release(self, held: bytes) -> bool:
+        self.passed += held
+        return True
 
     def feed(self, data: bytes) -> "Said":
         passed, boundary = self.screen.feed(data)
@@ -268,3 +273,92 @@ async def test_a_long_message_has_longer() -> None:
     rig.client.pipe.resume()
     assert await answered(rig, LIMITS.message_timeout + 9) is None
     assert await answered(rig, 2) is Kind.REQUEST_TIMEOUT
+
+
+class Asked:
+    """Holds every message until it is told."""
+
+    def __init__(self) -> None:
+        self.messages: list[bytes] = []
+        self.told: list[Told] = []
+
+    def __call__(self, message: bytes, told: Told) -> Verdict | Failure:
+        self.messages.append(message)
+        self.told.append(told)
+        return Verdict.HOLD
+
+
+@given(messages(), splits, st.integers(0, 1 << 16))
+def test_what_was_held_goes_on_as_it_came(sequence: list[list[bytes]], cuts: list[int], release: int) -> None:
+    """In order, however it is split and whenever each is told; control frames don't wait for it."""
+    data = b"".join(each for frames in sequence for each in frames)
+    said = Said(asked := Asked())
+    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    for number, (start, end) in enumerate(pairwise(edges)):
+        said.feed(data[start:end])
+        if asked.told and release >> number % 16 & 1:
+            asked.told.pop(0)(None)
+        assert len(asked.told) <= 1  # nobody is asked of what is behind
+    while asked.told:
+        assert asked.told.pop(0)(None)
+    found = [each for each in said.frames if each.opcode is not Opcode.PING]
+    sent = [each for frames in sequence for each in frames if each[0] != PING]
+    assert [(each.opcode, len(each.data), each.fin) for each in found] == [_shape(each) for each in sent]
+    assert sorted(said.passed) == sorted(data)
+    assert (len(asked.messages), said.screen.held) == (len(sequence), 0)
+
+
+def _shape(data: bytes) -> tuple[Opcode, int, bool]:
+    library = Protocol(SERVER, max_size=None)
+    library.receive_data(data if data[0] & 0x0F else frame(Opcode.TEXT, fin=False) + data)
+    last = library.events_received()[-1]
+    assert isinstance(last, Frame)
+    return last.opcode, len(last.data), last.fin
+
+
+def test_a_client_is_not_read_behind_a_message_that_is_held() -> None:
+    """Beyond a bound; once that goes on it is read again, and was not silent meanwhile."""
+    rig = Rig(screen=(asked := Asked()))
+    first = rig.client.send(Opcode.TEXT, b"{}")
+    pinged = rig.client.send(Opcode.PING)
+    assert rig.upstream.transport.written == pinged
+    while rig.client.reading:
+        rig.client.send(Opcode.TEXT, b"x" * 9_000)
+        assert len(asked.messages) == 1
+    for _ in range(8):
+        rig.wait(LIMITS.ping_interval / 2)
+        rig.upstream.send(Opcode.PONG)
+    assert Opcode.PING not in rig.client.opcodes
+    assert not rig.over()
+    assert asked.told[0](None)
+    assert rig.upstream.transport.written.startswith(pinged + first)
+    for _ in range(20):
+        asked.told[-1](None)
+    assert len(asked.messages) > 2
+    assert asked.told[-1](None) is False  # nothing is held any more
+    rig.client.send(Opcode.TEXT, b"{}")
+    assert asked.messages[-1] == b"{}"
+
+
+@pytest.mark.parametrize("whose", ["client", "upstream", "refusal"])
+def test_what_is_held_when_a_session_ends_does_not_go_on(whose: str) -> None:
+    """Whoever ends it; who tells of it afterwards is told so."""
+
+    async def end() -> None:
+        rig = Rig(screen=(asked := Asked()))
+        for _ in range(3):
+            rig.client.send(Opcode.TEXT, b"{}")
+        if whose == "client":
+            rig.client.close(CloseCode.NORMAL_CLOSURE)
+            assert rig.upstream.opcodes == [Opcode.CLOSE]
+        elif whose == "upstream":
+            rig.upstream.pipe.lost()
+        else:
+            assert not asked.told[0](Failure(Kind.INSUFFICIENT_QUOTA))
+            await asyncio.sleep(0)
+            assert rig.client.close_code == CloseCode.POLICY_VIOLATION
+        assert not asked.told[0](None)
+        assert Opcode.TEXT not in rig.upstream.opcodes
+        assert len(asked.messages) == 1
+
+    asyncio.run(end())

@@ -451,20 +451,6 @@ async def test_a_cut_that_comes_too_late(home: House) -> None:
     assert home.lines()[0]["outcome"] == "relayed"
 
 
-async def test_look_on(home: House) -> None:
-    """A realtime session's usage is the sum of its responses', field by field."""
-    exchange, _ = home.exchange()
-    observe = home.pipeline._tee.look_on(exchange)
-    for message in (
-        b'{"type":"session.created"}',
-        b'{"type":"response.done","response":{"usage":{"input_tokens":3,"output_tokens":4,"x":{"a":1}}}}',
-        b'{"type":"response.done","response":{"usage":{"input_tokens":5,"output_tokens":6}}}',
-        b'not json "input_tokens"',
-    ):
-        observe(message, lambda failure: pytest.fail(repr(failure)))
-    assert exchange.usage == {"input_tokens": 8, "output_tokens": 10, "x": {"a": 1}}
-
-
 @pytest.mark.parametrize(
     ("error", "faults"),
     [

@@ -136,8 +136,8 @@ async def test_one_row_for_each_of_those_who_share_a_call(start_team: StartTeam,
     }
 
 
-async def test_one_row_for_a_session(start_team: StartTeam) -> None:
-    """Which ends with what it has used in all, or with the refusal of what it asked for."""
+async def test_a_session_is_one_request(start_team: StartTeam) -> None:
+    """With a row for each of its answers, and its own, which says how it ended: or the refusal of what it asked for."""
     used = {"input_tokens": 5, "output_tokens": 2, "total_tokens": 7}
 
     async def talk(server: Any) -> None:
@@ -153,9 +153,17 @@ async def test_one_row_for_a_session(start_team: StartTeam) -> None:
                 await client.send("{}")
                 await client.recv()
         response = await team.ask(alice, b"", UPGRADE, method="GET", target="/v1/realtime?model=x")
-        first, second = await team.rows(2)
+        *answers, last, second = await team.rows(5)
+        usage = await team.operator.get("usage?by=endpoint")
+        async with asyncio.timeout(5):
+            while usage["total"]["requests"] < 2:
+                usage = await team.operator.get("usage?by=endpoint")
     assert response.error_code == "model_not_found"
-    assert said(first, "used", "cost_usd") == ("realtime", "", 101, "", {"input": 15, "output": 6}, "0.000075")
+    for row in answers:
+        assert said(row, "used", "cost_usd") == ("realtime", "", 101, "", {"input": 5, "output": 2}, "0.000025")
+    assert said(last, "used", "cost_usd") == ("realtime", "", 101, "", {}, "0.00")
+    assert [row["call_id"] for row in answers] == [f"{last['call_id']}.{number}" for number in (1, 2, 3)]
+    assert (usage["total"]["requests"], usage["total"]["cost_usd"]) == (2, "0.000075")
     assert said(second, "used", "cost_usd") == ("realtime", "", 404, "model_not_found", {}, "0.00")
 
 
