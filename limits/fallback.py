@@ -11,8 +11,7 @@ from typing import Final, TypeAlias, final
 
 from limits.grant import Grant
 from limits.memory import MemoryLimiter
-from limits.outbox import Charges
-from limits.owed import COUNTERS, Account, Owed
+from limits.owed import COUNTERS, Account, Charges, Owed
 from limits.policy import NEVER, Demand, Kind, Limit, Mode, OnFailure, Store
 
 __all__ = ["Alone", "Fallback"]
@@ -22,11 +21,13 @@ SOON: Final = 1_000
 APART: Final = 60.0
 """Seconds for which the store must have been there before a worker's share is whole again: who lost it in between
 had it."""
+STALE: Final = 60.0
+"""Seconds after which nobody can tell any more what of some money is left: as if nothing had been heard of it."""
 MAX_KNOWN: Final = 65_536
 
-_Known: TypeAlias = tuple[int, float, int, int]
-"""What the store said is left of a limit, until when that holds, the limit's amount then, and what this process has
-used since.
+_Known: TypeAlias = tuple[int, float, int, int, int, float]
+"""What the store said is left of a limit, until when that holds, the limit's amount then; what this process has used
+since, and what it has given back; and when it was said.
 """
 
 
@@ -78,10 +79,10 @@ class Fallback:
         self._wall = wall
         self._owed = owed
         self._limiter = MemoryLimiter(monotonic, wall)
-        self._known: dict[tuple[str, Kind], _Known] = {}
+        self.known: dict[tuple[str, Kind], _Known] = {}
         self._alone: dict[tuple[str, Kind], int] = {}
         """What besides that it has used alone since then, as long as its limiter remembers."""
-        self._up_since = monotonic()
+        self._up_since = self._down_since = monotonic()
         self.store = Store.UP
 
     def __repr__(self) -> str:
@@ -98,7 +99,8 @@ class Fallback:
     def down(self) -> None:
         if self.store is Store.UP:
             self.store = Store.DOWN
-            if self._monotonic() - self._up_since > APART:
+            self._down_since = self._monotonic()
+            if self._down_since - self._up_since > APART:
                 self._limiter = MemoryLimiter(self._monotonic, self._wall)
                 for key, used in self._alone.items():
                     self._less(key, max(0, used))
@@ -106,31 +108,53 @@ class Fallback:
 
     def learn(self, demands: Sequence[Demand], figures: Sequence[int]) -> None:
         """What the store says is left, and for how many milliseconds that holds."""
-        known, alone, now = self._known, self._alone, self._wall()
+        known, alone, now, heard = self.known, self._alone, self._wall(), self._monotonic()
         for at, (limit, _) in enumerate(demands):
-            if limit.kind in COUNTERS and limit.on_failure is OnFailure.LOCAL:
+            if limit.kind in COUNTERS:
                 left = figures[2 * at + 1]
+                until = math.inf if left == NEVER else now + left / 1_000
                 key = limit.subject, limit.kind
-                known[key] = figures[2 * at], math.inf if left == NEVER else now + left / 1_000, limit.amount, 0
+                known[key] = figures[2 * at], until, limit.amount, 0, 0, heard
                 if alone:
                     alone.pop(key, None)
         if len(known) > MAX_KNOWN:
             self._forget()
 
-    def exceeded(self, limit: Limit, more: int) -> None:
-        """A hold has cost more than it took; the store may not be there to say so."""
+    def aged(self, key: tuple[str, Kind], seconds: float) -> bool:
+        """It was heard of so long ago."""
+        return self._monotonic() - self.known[key][5] >= seconds
+
+    def seen(self, key: tuple[str, Kind], used: int, left: int) -> None:
+        """Of a counter that is known, and of which nothing is owed."""
+        amount = self.known[key][2]
+        until = math.inf if left == NEVER else self._wall() + left / 1_000
+        self.known[key] = max(0, amount - used), until, amount, 0, 0, self._monotonic()
+        self._alone.pop(key, None)
+
+    def remembered(self) -> dict[tuple[str, Kind], int]:
+        """What the store said was used, or held, of the present periods; with what this process has settled since."""
+        now = self._wall()
+        return {
+            key: amount - remaining + more - back
+            for key, (remaining, until, amount, more, back, _) in self.known.items()
+            if until > now
+        }
+
+    def settled(self, limit: Limit, more: int) -> None:
+        """A hold has cost more than it took, or less; the store may not be there to say so."""
         self._less((limit.subject, limit.kind), more)
 
     def _forget(self) -> None:
-        while len(self._known) > MAX_KNOWN:
-            oldest = next(iter(self._known))
-            del self._known[oldest]
+        while len(self.known) > MAX_KNOWN:
+            oldest = next(iter(self.known))
+            del self.known[oldest]
             self._alone.pop(oldest, None)
 
     def _less(self, key: tuple[str, Kind], used: int) -> None:
-        if (known := self._known.get(key)) is not None:
-            remaining, until, amount, more = known
-            self._known[key] = remaining, until, amount, more + used
+        """What is given back is no part of a share: others may have had it."""
+        if (known := self.known.get(key)) is not None:
+            remaining, until, amount, more, back, heard = known
+            self.known[key] = remaining, until, amount, more + max(0, used), back + max(0, -used), heard
 
     def reserve(self, demands: Sequence[Demand]) -> Alone:
         grant = Alone(demands)
@@ -168,7 +192,7 @@ class Fallback:
     def _count(self, grant: Alone, costs: Sequence[int]) -> None:
         for at in grant.shares:
             limit, _ = grant.demands[at]
-            if (key := (limit.subject, limit.kind)) in self._known:
+            if (key := (limit.subject, limit.kind)) in self.known:
                 self._alone[key] = self._alone.get(key, 0) + costs[at]
 
     def _share(self, limit: Limit) -> Limit:
@@ -181,15 +205,15 @@ class Fallback:
     def _left(self, limit: Limit) -> tuple[int, int]:
         """When the store last spoke of it, and what was used since."""
         key = limit.subject, limit.kind
-        known = self._known.get(key)
-        if known is None and limit.kind.money:
+        known = self.known.get(key)
+        if limit.kind.money and (known is None or self._down_since - known[5] > STALE):
             return 0, 0
         if known is None or known[1] <= self._wall():
             # The period is another: nothing of it was used but here.
-            known = limit.amount, self._wall() + self._owed.left(limit.kind) / 1_000, limit.amount, 0
-            self._known[key] = known
+            until = self._wall() + self._owed.left(limit.kind) / 1_000
+            known = self.known[key] = limit.amount, until, limit.amount, 0, 0, self._monotonic()
             self._alone.pop(key, None)
             self._forget()
-        remaining, _, amount, more = known
+        remaining, _, amount, more, _, _ = known
         # An operator may have lowered it since; where he has raised it, that waits for the store.
         return remaining - max(0, amount - limit.amount), more

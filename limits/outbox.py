@@ -7,17 +7,18 @@ because its answer was lost is known by its number, however late (`lua/settle.lu
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
-from typing import Final, NamedTuple, TypeAlias, final
+from typing import Final, NamedTuple, final
 
 from limits.budget import Calendar
 from limits.concurrency import Hold, Keys
+from limits.knowledge import Knowledge
 from limits.link import Link, Script, Word
-from limits.owed import COUNTERS, Account, Owed
+from limits.owed import COUNTERS, Account, Charges, Owed
 
-__all__ = ["Charges", "Outbox"]
+__all__ = ["Outbox"]
 
 SETTLE: Final = Script.read("settle")
 MAX_WAITING: Final = 65_536
@@ -30,8 +31,6 @@ GATHER: Final = 0.01
 """Seconds in which settlements come together, unless somebody may wait for what one of them frees."""
 PAUSES: Final = (0.05, 0.5)
 """Seconds between attempts, the first and the longest."""
-
-Charges: TypeAlias = Sequence[tuple[Account, int]]
 
 
 class _Settlement(NamedTuple):
@@ -85,6 +84,7 @@ class Outbox:
         link: Link,
         keys: Keys,
         owed: Owed,
+        knowledge: Knowledge,
         *,
         owner: str,
         wall: Callable[[], float],
@@ -93,6 +93,7 @@ class Outbox:
         self._link = link
         self._keys = keys
         self._owed = owed
+        self._knowledge = knowledge
         self._mark = f"{owner}:told"
         self._wall = wall
         self._untold = untold
@@ -138,6 +139,12 @@ class Outbox:
             self._charges[account] = self._charges.get(account, 0) + cost
             self._owed.add(account, cost)
         self._begin()
+
+    def settlements(self) -> Iterator[tuple[Hold, Sequence[int]]]:
+        """Of holds that Redis has, or had."""
+        for each in (*(self._batch.settlements if self._batch is not None else ()), *self._settlements):
+            if each.held:
+                yield each.hold, each.costs
 
     def hurry(self) -> None:
         """Redis is back."""
@@ -248,13 +255,16 @@ class Outbox:
     async def _tell(self, batch: _Batch) -> Sequence[_Settlement]:
         """Those of whose holds Redis knows nothing. What counters that can't be read miss is lost."""
         numbers: dict[str, int] = {}
-        words: list[Word] = [self._mark, batch.number, len(batch.charges)]
+        words: list[Word] = [self._mark, batch.number, self._knowledge.since, len(batch.charges)]
         for (subject, code, period), cost in batch.charges:
             words += (numbers.setdefault(subject, len(numbers) + 1), code, period, cost)
         for hold, costs, *_ in batch.settlements:
             places = [numbers.setdefault(subject, len(numbers) + 1) for subject in hold.subjects]
             words += (hold.name, len(places), *places, len(costs), *costs)
         answer = await self._link.script(SETTLE, self._keys([*numbers]), words)
+        if isinstance(answer, int):
+            await self._knowledge.give_back(answer)
+            return await self._tell(batch)
         if not isinstance(answer, list):
             raise ConnectionError("what answers is no Redis")
         charges = len(batch.charges)
