@@ -12,6 +12,7 @@ from proxy.admin import KeyRoutes, UsageRoutes
 from proxy.auth import Auth, PassThrough, VirtualKeys
 from proxy.billing import Bills
 from proxy.config import Config, SubjectLimits
+from proxy.data_lock import DataLock
 from proxy.exchange import Exchange
 from proxy.keys.amounts import amounts_in
 from proxy.keys.copy import Copy
@@ -49,6 +50,8 @@ WALL: Final = time.time  # noqa: TID251  (days are the calendar's, and keys expi
 LEDGER: Final = "ledger.sqlite3"
 LATE: Final = 1.0
 """Seconds in which every worker has told Redis what it has used, once Redis can be asked."""
+LEAVING: Final = 5.0
+"""Seconds, beyond the time for its requests, in which a process that was told to end has ended."""
 FLUSH: Final = 1.0
 """Seconds that the end of the process leaves to rows and settlements that are not stored yet."""
 
@@ -71,6 +74,9 @@ class Accounts:
         self.keyed = config.auth.mode == "keys"
         self._writes = config.ledger.mode == "on" or (config.ledger.mode == "auto" and self.keyed)
         self._folder = data_directory(Path(config.data.directory)) if self.keyed or self._writes else None
+        self._lock = DataLock(self._folder, log) if self._folder is not None and link is None else None
+        server = config.server
+        self._leaving = server.drain_delay + server.drain_timeout + LEAVING
         self._list = PriceList() if config.prices.enabled else None
         self._measure = Measure(
             counting=config.limits.count == "tiktoken",
@@ -108,6 +114,7 @@ class Accounts:
             monotonic=self._clock,
             wall=WALL,
             untold=lambda count: self._log.warning("limits_not_told", lost=count),
+            emptied=lambda count: self._log.warning("limits_store_emptied", given_back=count),
         )
 
     def _make_book(self) -> SqliteBook | StreamBook | None:
@@ -173,7 +180,7 @@ class Accounts:
                 waiting=limiter.waiting,
                 lost=limiter.lost,
                 given_up=limiter.given_up,
-                forgotten=0,
+                given_back=limiter.given_back,
             )
         elif isinstance(limiter, MemoryLimiter):
             money.limiter_stats = lambda: LimiterStats(up=True, forgotten=limiter.forgotten)
@@ -283,6 +290,16 @@ class Accounts:
 
     async def start(self) -> None:
         """Raises ConfigError."""
+        if self._lock is not None:
+            await self._lock.take(self._leaving)
+        try:
+            await self._begin()
+        except BaseException:
+            if self._lock is not None:
+                self._lock.release()
+            raise
+
+    async def _begin(self) -> None:
         if self._limited:
             self._prepared = True
             await self._measure.load()
@@ -303,6 +320,11 @@ class Accounts:
             if self._restoring is not None:
                 self._restoring.begin()
 
+    def leave(self) -> None:
+        """The process is about to end."""
+        if self._lock is not None:
+            self._lock.leave()
+
     async def stop(self) -> None:
         """Once nothing is served any more, and all of it was written down."""
         if self._restoring is not None:
@@ -317,6 +339,11 @@ class Accounts:
             await self._adder.close(FLUSH)
         if self._table is not None:
             await self._sync.close()
+
+    def let_go(self) -> None:
+        """Of the data directory, for whoever comes next."""
+        if self._lock is not None:
+            self._lock.release()
 
 
 _MODES: Final[Mapping[str, Mode]] = {mode.value: mode for mode in Mode}

@@ -176,6 +176,7 @@ class App:
         """Lets what is in flight finish; `hurry` cuts every wait short."""
         # Load balancers must look away before anything is refused.
         self.readiness.drain()
+        self._accounts.leave()
         await _wait(hurry.wait(), self.config.server.drain_delay)
         # New requests are told to go elsewhere, old ones get their time.
         self._pipeline.draining = True
@@ -211,6 +212,7 @@ class App:
         for pool in self._pools:
             pool.close()
         await self._runner.cleanup()
+        self._accounts.let_go()
         self._lag.stop()
         self._restore_logging()
         await asyncio.to_thread(self.log.close)
