@@ -10,7 +10,7 @@ lease (`concurrency.py`): what the dead have taken comes back. An answer that no
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import count
 from typing import Final, final
 
@@ -24,6 +24,7 @@ from limits.link import Link, Script, Word
 from limits.outbox import Outbox
 from limits.owed import COUNTERS, Charges, Owed
 from limits.policy import Demand, Kind, Limit, Mode, Store
+from limits.untold import Untold, tell
 
 __all__ = ["RedisLimiter"]
 
@@ -44,7 +45,8 @@ class RedisLimiter:
     """Made in its event loop. `owner` is a text that no other process uses; `workers` is the number of processes that
     share the store; `monotonic` and `wall` are in seconds, for what is counted without it; `life` is that of a hold
     whose owner has died, in seconds; `untold` hears how much the store is never told, when that begins and when it is
-    over; `emptied` that Redis had forgotten what was known here. What is known is looked up `every` so many seconds.
+    over; `keep` what it was not told at the end, and says whether that is kept; `emptied` that the store had forgotten
+    what was known here. What is known is looked up `every` so many seconds.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class RedisLimiter:
         wall: Callable[[], float],
         life: float = LIFE,
         untold: Callable[[int], None] = lambda _: None,
+        keep: Callable[[Untold], bool] = lambda _: False,
         emptied: Emptied = lambda _: None,
         every: float = EVERY,
     ) -> None:
@@ -80,7 +83,9 @@ class RedisLimiter:
             emptied=emptied,
             every=every,
         )
-        self._outbox = Outbox(link, self._keys, self._owed, self._knowledge, owner=owner, wall=wall, untold=untold)
+        self._outbox = Outbox(
+            link, self._keys, self._owed, self._knowledge, owner=owner, wall=wall, untold=untold, keep=keep
+        )
 
     def __repr__(self) -> str:
         return f"<RedisLimiter {self.store.value} {self._leases!r} {self._outbox!r}>"
@@ -228,6 +233,12 @@ class RedisLimiter:
             for (subject, kind), amount in counters[at : at + RESTORED]:
                 words += (numbers.setdefault(subject, len(numbers) + 1), kind.code, amount)
             await self._link.script(RESTORE, self._keys([*numbers]), words)
+
+    async def tell(self, untold: Untold, keep: Callable[[Untold], Awaitable[object]]) -> int:
+        """For a process that has ended. Raises ConnectionError or TimeoutError. How many counters, or holds, Redis
+        can't count; `keep` is given what is left, after each step.
+        """
+        return await tell(untold, self._link, self._keys, keep)
 
     async def close(self, seconds: float) -> None:
         await self._knowledge.close()

@@ -29,6 +29,7 @@ from proxy.ledger.sqlite_book import SqliteBook
 from proxy.ledger.stream import RedisSink
 from proxy.ledger.stream_book import StreamBook
 from proxy.ledger.writer import Ledger
+from proxy.limiting.left import LeftLimits
 from proxy.limiting.measure import Measure
 from proxy.limiting.metered import Metering
 from proxy.limiting.stage import Limits
@@ -83,6 +84,7 @@ class Accounts:
             expected=config.limits.expected_output,
             longest=config.limits.longest_output,
         )
+        self._left = LeftLimits(self._folder, log)
         self._limiter = self._make_limiter(config)
         self._book = self._make_book()
         self._ledger, self._adder = self._make_ledger(config)
@@ -114,6 +116,7 @@ class Accounts:
             monotonic=self._clock,
             wall=WALL,
             untold=lambda count: self._log.warning("limits_not_told", lost=count),
+            keep=self._left.keep,
             emptied=lambda count: self._log.warning("limits_store_emptied", given_back=count),
         )
 
@@ -141,6 +144,7 @@ class Accounts:
             log=self._log,
             max_rows=settings.buffer_rows,
             max_bytes=settings.buffer_bytes,
+            ready=self._left.told,
         )
         return ledger, adder
 
@@ -309,6 +313,8 @@ class Accounts:
             await self._ledger.start()
         if self._adder is not None:
             await self._adder.start()
+        if isinstance(self._limiter, RedisLimiter):
+            await self._left.start(self._limiter)
         if self._limited and self._restoring is not None:
             await self._restoring.start()
 
@@ -325,8 +331,16 @@ class Accounts:
         if self._lock is not None:
             self._lock.leave()
 
-    async def stop(self) -> None:
-        """Once nothing is served any more, and all of it was written down."""
+    @property
+    def told(self) -> bool:
+        """Nothing would be lost if the process ended now, or no more than what is kept."""
+        limiter = self._limiter
+        return self._folder is not None or not isinstance(limiter, RedisLimiter) or not limiter.waiting
+
+    async def stop(self) -> bool:
+        """Once nothing is served any more, and all of it was written down. False: some of that is lost."""
+        clean, lost = True, self._lost
+        await self._left.close()
         if self._restoring is not None:
             await self._restoring.close()
         if self._loading is not None:
@@ -334,11 +348,16 @@ class Accounts:
             await asyncio.wait([self._loading])
         await self._limiter.close(FLUSH)
         if self._ledger is not None:
-            await self._ledger.close(FLUSH)
+            clean = await self._ledger.close(FLUSH)
         if self._adder is not None:
             await self._adder.close(FLUSH)
         if self._table is not None:
             await self._sync.close()
+        return clean and self._lost == lost
+
+    @property
+    def _lost(self) -> int:
+        return self._limiter.lost if isinstance(self._limiter, RedisLimiter) else 0
 
     def let_go(self) -> None:
         """Of the data directory, for whoever comes next."""
