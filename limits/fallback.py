@@ -6,7 +6,8 @@ told to the store when it is back; until it was, it is owed (`owed.py`).
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeAlias, final
 
 from limits.grant import Grant
@@ -82,6 +83,9 @@ class Fallback:
         self.known: dict[tuple[str, Kind], _Known] = {}
         self._alone: dict[tuple[str, Kind], int] = {}
         """What besides that it has used alone since then, as long as its limiter remembers."""
+        self._held: Counter[str] = Counter()
+        """Requests of this process that are under way, by the subjects whose limits of requests at once the store knows
+        them under; as of when it went."""
         self._up_since = self._down_since = monotonic()
         self.store = Store.UP
 
@@ -96,9 +100,11 @@ class Fallback:
         self._up_since = self._monotonic()
         return True
 
-    def down(self) -> None:
+    def down(self, held: Callable[[], Iterable[Grant]]) -> None:
+        """`held` is what the store knows of this process."""
         if self.store is Store.UP:
             self.store = Store.DOWN
+            self._held = Counter(subject for grant in held() for subject in _concurrent(grant))
             self._down_since = self._monotonic()
             if self._down_since - self._up_since > APART:
                 self._limiter = MemoryLimiter(self._monotonic, self._wall)
@@ -139,6 +145,11 @@ class Fallback:
             for key, (remaining, until, amount, more, back, _) in self.known.items()
             if until > now
         }
+
+    def ended(self, grant: Grant) -> None:
+        """One that the store knows, or may know."""
+        if self.store is Store.DOWN:
+            self._held.subtract(_concurrent(grant))
 
     def settled(self, limit: Limit, more: int) -> None:
         """A hold has cost more than it took, or less; the store may not be there to say so."""
@@ -199,6 +210,8 @@ class Fallback:
         amount, more = limit.amount, 0
         if limit.kind in COUNTERS:
             amount, more = self._left(limit)
+        elif limit.kind is Kind.CONCURRENT:
+            more = max(0, self._held[limit.subject])
         share = max(0, amount // self._workers - more)
         return limit._replace(amount=share, burst=limit.burst // self._workers)
 
@@ -217,3 +230,10 @@ class Fallback:
         remaining, _, amount, more, _, _ = known
         # An operator may have lowered it since; where he has raised it, that waits for the store.
         return remaining - max(0, amount - limit.amount), more
+
+
+def _concurrent(grant: Grant) -> Iterator[str]:
+    """The subjects of limits of requests at once of which it takes one."""
+    for demand in grant.demands:
+        if demand.limit.kind is Kind.CONCURRENT and demand not in grant.over:
+            yield demand.limit.subject

@@ -129,6 +129,8 @@ class RedisLimiter:
         hold = Hold(demands)
         hold.name = next(self._names)
         last = instead if isinstance(instead, Hold) and self._leases.end(instead) else None
+        if last is not None:
+            self._fallback.ended(last)
         try:
             answer = await self._ask(hold, last)
         except (ConnectionError, TimeoutError) as error:
@@ -186,12 +188,13 @@ class RedisLimiter:
             # It may have been taken.
             self._refund(hold)
         self._refund(last)
-        self._fallback.down()
+        self._fallback.down(self._leases.held)
         return self._fallback.reserve(hold.demands)
 
     def settle(self, grant: Grant, costs: Sequence[int]) -> None:
         if isinstance(grant, Hold):
             if self._leases.end(grant):
+                self._fallback.ended(grant)
                 self._settle(grant, costs)
         elif isinstance(grant, Alone):
             charges = self._fallback.settle(grant, costs)
