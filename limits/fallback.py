@@ -26,9 +26,9 @@ STALE: Final = 60.0
 """Seconds after which nobody can tell any more what of some money is left: as if nothing had been heard of it."""
 MAX_KNOWN: Final = 65_536
 
-_Known: TypeAlias = tuple[int, float, int, int, int, float]
+_Known: TypeAlias = tuple[int, float, int, int, int, float, int]
 """What the store said is left of a limit, until when that holds, the limit's amount then; what this process has used
-since, and what it has given back; and when it was said.
+since, and what it has given back; when it was said; and what others have used between the last two looks.
 """
 
 
@@ -120,7 +120,7 @@ class Fallback:
                 left = figures[2 * at + 1]
                 until = math.inf if left == NEVER else now + left / 1_000
                 key = limit.subject, limit.kind
-                known[key] = figures[2 * at], until, limit.amount, 0, 0, heard
+                known[key] = figures[2 * at], until, limit.amount, 0, 0, heard, 0
                 if alone:
                     alone.pop(key, None)
         if len(known) > MAX_KNOWN:
@@ -132,9 +132,10 @@ class Fallback:
 
     def seen(self, key: tuple[str, Kind], used: int, left: int) -> None:
         """Of a counter that is known, and of which nothing is owed."""
-        amount = self.known[key][2]
+        before, _, amount, *_ = self.known[key]
         until = math.inf if left == NEVER else self._wall() + left / 1_000
-        self.known[key] = max(0, amount - used), until, amount, 0, 0, self._monotonic()
+        remaining = max(0, amount - used)
+        self.known[key] = remaining, until, amount, 0, 0, self._monotonic(), max(0, before - remaining)
         self._alone.pop(key, None)
 
     def remembered(self) -> dict[tuple[str, Kind], int]:
@@ -142,7 +143,7 @@ class Fallback:
         now = self._wall()
         return {
             key: amount - remaining + more - back
-            for key, (remaining, until, amount, more, back, _) in self.known.items()
+            for key, (remaining, until, amount, more, back, _, _) in self.known.items()
             if until > now
         }
 
@@ -164,8 +165,8 @@ class Fallback:
     def _less(self, key: tuple[str, Kind], used: int) -> None:
         """What is given back is no part of a share: others may have had it."""
         if (known := self.known.get(key)) is not None:
-            remaining, until, amount, more, back, heard = known
-            self.known[key] = remaining, until, amount, more + max(0, used), back + max(0, -used), heard
+            remaining, until, amount, more, back, heard, fell = known
+            self.known[key] = remaining, until, amount, more + max(0, used), back + max(0, -used), heard, fell
 
     def reserve(self, demands: Sequence[Demand]) -> Alone:
         grant = Alone(demands)
@@ -224,12 +225,13 @@ class Fallback:
         if known is None or known[1] <= self._wall():
             # The period is another: nothing of it was used but here.
             until = self._wall() + self._owed.left(limit.kind) / 1_000
-            known = self.known[key] = limit.amount, until, limit.amount, 0, 0, self._monotonic()
+            known = self.known[key] = limit.amount, until, limit.amount, 0, 0, self._monotonic(), 0
             self._alone.pop(key, None)
             self._forget()
-        remaining, _, amount, more, _, _ = known
-        # An operator may have lowered it since; where he has raised it, that waits for the store.
-        return remaining - max(0, amount - limit.amount), more
+        remaining, _, amount, more, _, _, fell = known
+        # Others may have gone on as they did between the last two looks. An operator may have lowered it since; where
+        # he has raised it, that waits for the store.
+        return remaining - fell - max(0, amount - limit.amount), more
 
 
 def _concurrent(grant: Grant) -> Iterator[str]:

@@ -24,10 +24,12 @@ __all__ = ["Emptied", "Knowledge"]
 
 LOOK: Final = Script.read("look")
 REMEMBER: Final = Script.read("remember")
-EVERY: Final = 1.0
+EVERY: Final = 0.1
 """Seconds between two looks."""
+LOOKED: Final = 64
+"""Counters that are looked up at once."""
 MANY: Final = 256
-"""Counters that are looked up, or given back, at once: Redis does nothing else meanwhile."""
+"""Counters that are given back at once: Redis does nothing else meanwhile."""
 
 Emptied: TypeAlias = Callable[[int], None]
 """Hears that Redis was emptied, and of how many counters it was given back what is remembered."""
@@ -122,10 +124,12 @@ class Knowledge:
                 failed = True
 
     async def look(self) -> None:
-        """At the next of those that are known; without any it asks all the same, to know that Redis has forgotten
-        nothing. Raises as the link does.
+        """At the next of those that are known; where none of them has aged it asks all the same, to know that Redis has
+        forgotten nothing. Raises as the link does.
         """
         known = self._fallback.known
+        if not known:
+            return
         some = [(key, known[key]) for key in self._some() if self._fallback.aged(key, self._every) and self._told(key)]
         numbers = {subject: number for number, subject in enumerate(dict.fromkeys(key[0] for key, _ in some), 1)}
         words = [word for (subject, kind), _ in some for word in (numbers[subject], kind.code)]
@@ -145,8 +149,8 @@ class Knowledge:
         """Round by round all of them, as far as none are new."""
         known = self._fallback.known
         at = self._next if self._next < len(known) else 0
-        self._next = at + MANY
-        return [*islice(known, at, at + MANY)]
+        self._next = at + LOOKED
+        return [*islice(known, at, at + LOOKED)]
 
     def _told(self, key: tuple[str, Kind]) -> bool:
         """Redis knows of all that this process has used."""

@@ -116,7 +116,6 @@ async def test_who_is_not_asked_gives_back_as_well(redis_server: RedisServer) ->
     """Within a second: what it knows, nobody else may."""
     async with workers(redis_server) as (one, other):
         await spend(other, (MONEY, 40))
-        await until(lambda: one._knowledge.since > 0, 3.0)
         redis_server.restart()
         assert given(await one.reserve(demands((limit(Kind.SPEND, 1, "key:else"), 1))))
         await until(lambda: other.given_back == 1, 5.0)

@@ -42,7 +42,9 @@ async def test_a_share_is_one_of_what_others_have_left(redis_server: RedisServer
     async with workers(redis_server, deadline=0.1) as (one, other):
         await spend(one, (of, 1))
         await spend(other, (of, 90))
-        await until(lambda: one._fallback.known[of.subject, of.kind][0] == 9, 5.0)
+        await until(
+            lambda: one._fallback.known[of.subject, of.kind][::6] == (9, 0), 5.0, "it knows, and nobody goes on"
+        )
         with redis_server.frozen():
             assert [await alone(each, of) for each in (one, other)] == [4, 4]
 
@@ -51,7 +53,7 @@ async def test_all_that_is_known_is_looked_up(
     link: ClockedRedis, two: list[RedisLimiter], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Round by round; but what was heard of just now."""
-    monkeypatch.setattr("limits.knowledge.MANY", 3)
+    monkeypatch.setattr("limits.knowledge.LOOKED", 3)
     monkeypatch.setattr(two[0]._knowledge, "_every", 1.0)
     limits = [limit(Kind.SPEND, 100, f"key:{n}") for n in range(7)]
     for each in limits:
@@ -81,6 +83,20 @@ async def test_what_is_newer_than_a_look_stays(link: ClockedRedis, two: list[Red
     link.script = late  # type: ignore[method-assign, assignment]
     await one._knowledge.look()
     assert one._fallback.known["team:t", Kind.SPEND][0] == 60
+
+
+async def test_others_may_have_gone_on(link: ClockedRedis, two: list[RedisLimiter]) -> None:
+    """As fast as they were between the last two looks: that much is no part of a share."""
+    one, other = two
+    one._knowledge._every = 0.1
+    await spend(one, (MONEY, 1))
+    for spent in (19, 30):
+        await spend(other, (MONEY, spent))
+        link.time.now += 200
+        await one._knowledge.look()
+    await spend(other, (MONEY, 30))
+    link.away = True
+    assert await alone(one) == (100 - 1 - 19 - 30 - 30) // 2
 
 
 async def test_what_is_too_old_is_not_known(link: ClockedRedis, two: list[RedisLimiter]) -> None:
