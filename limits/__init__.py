@@ -4,6 +4,7 @@ from limits.grant import Grant, Limiter, Prepared, Reservation
 from limits.memory import MemoryLimiter
 from limits.policy import NEVER, Demand, Kind, Limit, Mode, OnFailure, State, Store
 from limits.redis import RedisLimiter
+from limits.untold import Untold
 
 __all__ = [
     "NEVER",
@@ -20,4 +21,5 @@ __all__ = [
     "Reservation",
     "State",
     "Store",
+    "Untold",
 ]

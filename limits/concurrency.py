@@ -69,6 +69,9 @@ class Leases:
         """False if it had ended before."""
         return self._held.pop(hold.name, None) is not None
 
+    def held(self) -> list[Hold]:
+        return [*self._held.values()]
+
     async def close(self) -> None:
         """What is still held ends with its time."""
         self._keeper.cancel()

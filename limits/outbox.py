@@ -7,31 +7,28 @@ because its answer was lost is known by its number, however late (`lua/settle.lu
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
-from typing import Final, NamedTuple, TypeAlias, final
+from typing import Final, NamedTuple, final
 
 from limits.budget import Calendar
 from limits.concurrency import Hold, Keys
-from limits.link import Link, Script, Word
-from limits.owed import COUNTERS, Account, Owed
+from limits.knowledge import Knowledge
+from limits.link import Link
+from limits.owed import COUNTERS, Account, Charges, Owed
+from limits.untold import CHARGED, Ended, Untold, settle
 
-__all__ = ["Charges", "Outbox"]
+__all__ = ["Outbox"]
 
-SETTLE: Final = Script.read("settle")
 MAX_WAITING: Final = 65_536
 """Settlements, and counters that were charged."""
 MANY: Final = 64
 """Settlements that go together, under load."""
-CHARGED: Final = 128
-"""Counters that are charged at once: Redis does nothing else meanwhile."""
 GATHER: Final = 0.01
 """Seconds in which settlements come together, unless somebody may wait for what one of them frees."""
 PAUSES: Final = (0.05, 0.5)
 """Seconds between attempts, the first and the longest."""
-
-Charges: TypeAlias = Sequence[tuple[Account, int]]
 
 
 class _Settlement(NamedTuple):
@@ -77,7 +74,8 @@ class _Batch(NamedTuple):
 @final
 class Outbox:
     """Works through a task that runs while something waits. `owner` is a text that no other process uses; `wall` is in
-    seconds since the epoch; `untold` hears how much is lost, when that begins and when it is over.
+    seconds since the epoch; `untold` hears how much is lost, when that begins and when it is over; `keep` says whether
+    what could not be told is kept for another.
     """
 
     def __init__(
@@ -85,15 +83,19 @@ class Outbox:
         link: Link,
         keys: Keys,
         owed: Owed,
+        knowledge: Knowledge,
         *,
         owner: str,
         wall: Callable[[], float],
         untold: Callable[[int], None],
+        keep: Callable[[Untold], bool] = lambda _: False,
     ) -> None:
         self._link = link
         self._keys = keys
         self._owed = owed
-        self._mark = f"{owner}:told"
+        self._knowledge = knowledge
+        self._owner = owner
+        self._keep = keep
         self._wall = wall
         self._untold = untold
         self._loop = asyncio.get_running_loop()
@@ -139,12 +141,18 @@ class Outbox:
             self._owed.add(account, cost)
         self._begin()
 
+    def settlements(self) -> Iterator[tuple[Hold, Sequence[int]]]:
+        """Of holds that Redis has, or had."""
+        for each in (*(self._batch.settlements if self._batch is not None else ()), *self._settlements):
+            if each.held:
+                yield each.hold, each.costs
+
     def hurry(self) -> None:
         """Redis is back."""
         self._back.set()
 
     async def close(self, seconds: float) -> None:
-        """Tells what is left, for so long at most."""
+        """Tells what is left, for so long at most; what it could not tell is kept, or lost."""
         sender = self._sender
         self._soon.set()
         self._back.set()
@@ -153,12 +161,25 @@ class Outbox:
             sender.cancel()
             await asyncio.wait([sender])
             self._sender = None
-        rest = _Batch(0, self._settlements, [*self._charges.items()])
-        self._lose(rest.cost + (0 if self._batch is None else self._batch.cost))
+        untold = self._untold_now()
+        if untold and not self._keep(untold):
+            rest = _Batch(0, self._settlements, [*self._charges.items()])
+            self._lose(rest.cost + (0 if self._batch is None else self._batch.cost))
         self._settlements.clear()
         self._charges.clear()
         self._batch = None
         self._say()
+
+    def _untold_now(self) -> Untold:
+        """Of holds that wait it is what they have cost: what they took comes back with their time."""
+        batch = self._batch or _Batch(self._number + 1, (), ())
+        ended = [
+            Ended(each.hold.name, each.hold.subjects, each.costs, each.charges())
+            for each in batch.settlements
+            if each.held
+        ]
+        waiting = [charge for each in self._settlements for charge in each.charges()]
+        return Untold(self._owner, batch.number, ended, batch.charges, [*waiting, *self._charges.items()])
 
     def _put(self, settlement: _Settlement, soon: bool) -> None:  # noqa: FBT001  (for each request)
         if len(self._settlements) >= MAX_WAITING:
@@ -247,14 +268,13 @@ class Outbox:
 
     async def _tell(self, batch: _Batch) -> Sequence[_Settlement]:
         """Those of whose holds Redis knows nothing. What counters that can't be read miss is lost."""
-        numbers: dict[str, int] = {}
-        words: list[Word] = [self._mark, batch.number, len(batch.charges)]
-        for (subject, code, period), cost in batch.charges:
-            words += (numbers.setdefault(subject, len(numbers) + 1), code, period, cost)
-        for hold, costs, *_ in batch.settlements:
-            places = [numbers.setdefault(subject, len(numbers) + 1) for subject in hold.subjects]
-            words += (hold.name, len(places), *places, len(costs), *costs)
-        answer = await self._link.script(SETTLE, self._keys([*numbers]), words)
+        ended = [(hold.name, hold.subjects, costs) for hold, costs, *_ in batch.settlements]
+        answer = await settle(
+            self._link, self._keys, self._owner, batch.number, self._knowledge.since, batch.charges, ended
+        )
+        if isinstance(answer, int):
+            await self._knowledge.give_back(answer)
+            return await self._tell(batch)
         if not isinstance(answer, list):
             raise ConnectionError("what answers is no Redis")
         charges = len(batch.charges)

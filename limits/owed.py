@@ -11,13 +11,14 @@ from typing import Final, TypeAlias, final
 from limits.budget import Calendar
 from limits.policy import Kind
 
-__all__ = ["COUNTERS", "Account", "Owed"]
+__all__ = ["COUNTERS", "Account", "Charges", "Owed"]
 
 COUNTERS: Final = frozenset(kind for kind in Kind if not kind.bucket and kind is not Kind.CONCURRENT)
 """What is used of these stays used until their period is over."""
 
 Account: TypeAlias = tuple[str, int, int]
 """A counter: its subject, the code of its kind, the period."""
+Charges: TypeAlias = Sequence[tuple[Account, int]]
 
 
 @final
@@ -55,6 +56,9 @@ class Owed:
             return amount
         sent = self._sent.get(account, 0)
         return f"{amount - sent} {sent}"
+
+    def owes(self, account: Account) -> bool:
+        return account in self._amounts
 
     def sending(self, batch: int, charges: Iterable[tuple[Account, int]]) -> None:
         for account, amount in charges:

@@ -10,7 +10,7 @@ lease (`concurrency.py`): what the dead have taken comes back. An answer that no
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import count
 from typing import Final, final
 
@@ -19,10 +19,12 @@ import msgspec
 from limits.concurrency import Hold, Leases
 from limits.fallback import Alone, Fallback
 from limits.grant import Grant
+from limits.knowledge import EVERY, Emptied, Knowledge
 from limits.link import Link, Script, Word
-from limits.outbox import Charges, Outbox
-from limits.owed import COUNTERS, Owed
+from limits.outbox import Outbox
+from limits.owed import COUNTERS, Charges, Owed
 from limits.policy import Demand, Kind, Limit, Mode, Store
+from limits.untold import Untold, tell
 
 __all__ = ["RedisLimiter"]
 
@@ -32,8 +34,10 @@ RESERVE: Final = Script.read("reserve")
 RESTORE: Final = Script.read("restore")
 LIFE: Final = 10.0
 RESTORED: Final = 256
-CONCURRENT: Final = Kind.CONCURRENT
 """Counters that are restored at once."""
+CONCURRENT: Final = Kind.CONCURRENT
+FORGOTTEN: Final = -1
+"""In place of a demand that is refused: Redis has forgotten what we know."""
 
 
 @final
@@ -41,7 +45,8 @@ class RedisLimiter:
     """Made in its event loop. `owner` is a text that no other process uses; `workers` is the number of processes that
     share the store; `monotonic` and `wall` are in seconds, for what is counted without it; `life` is that of a hold
     whose owner has died, in seconds; `untold` hears how much the store is never told, when that begins and when it is
-    over.
+    over; `keep` what it was not told at the end, and says whether that is kept; `emptied` that the store had forgotten
+    what was known here. What is known is looked up `every` so many seconds.
     """
 
     def __init__(
@@ -55,6 +60,9 @@ class RedisLimiter:
         wall: Callable[[], float],
         life: float = LIFE,
         untold: Callable[[int], None] = lambda _: None,
+        keep: Callable[[Untold], bool] = lambda _: False,
+        emptied: Emptied = lambda _: None,
+        every: float = EVERY,
     ) -> None:
         self._link = link
         tag = f"{{{namespace}:limits}}:"
@@ -65,7 +73,19 @@ class RedisLimiter:
         self._owed = Owed(wall)
         self._fallback = Fallback(workers, self._owed, monotonic, wall)
         self._leases = Leases(link, self._keys, life)
-        self._outbox = Outbox(link, self._keys, self._owed, owner=owner, wall=wall, untold=untold)
+        self._knowledge = Knowledge(
+            link,
+            self._keys,
+            self._fallback,
+            self._owed,
+            held=self._leases.held,
+            untold=lambda: self._outbox.settlements(),
+            emptied=emptied,
+            every=every,
+        )
+        self._outbox = Outbox(
+            link, self._keys, self._owed, self._knowledge, owner=owner, wall=wall, untold=untold, keep=keep
+        )
 
     def __repr__(self) -> str:
         return f"<RedisLimiter {self.store.value} {self._leases!r} {self._outbox!r}>"
@@ -89,6 +109,11 @@ class RedisLimiter:
         """Holds that Redis gave up although their owner lived; they were taken again."""
         return self._leases.given_up
 
+    @property
+    def given_back(self) -> int:
+        """Counters that Redis had forgotten and was told of."""
+        return self._knowledge.given_back
+
     def take(self, demands: Sequence[Demand]) -> Grant | None:
         return None if demands else Grant(demands)
 
@@ -104,9 +129,10 @@ class RedisLimiter:
         hold = Hold(demands)
         hold.name = next(self._names)
         last = instead if isinstance(instead, Hold) and self._leases.end(instead) else None
-        keys, words = self._question(hold, last)
+        if last is not None:
+            self._fallback.ended(last)
         try:
-            answer = await self._link.script(RESERVE, keys, words)
+            answer = await self._ask(hold, last)
         except (ConnectionError, TimeoutError) as error:
             return self._unheard(hold, last, asked=getattr(error, "asked", True))
         except asyncio.CancelledError:
@@ -116,10 +142,17 @@ class RedisLimiter:
             return self._unheard(hold, last, asked=True)
         return self._heard(hold, answer)
 
+    async def _ask(self, hold: Hold, last: Hold | None) -> object:
+        answer = await self._link.script(RESERVE, *self._question(hold, last))
+        while isinstance(answer, list) and answer[0] == FORGOTTEN:
+            await self._knowledge.give_back(answer[2])
+            answer = await self._link.script(RESERVE, *self._question(hold, last))
+        return answer
+
     def _question(self, hold: Hold, last: Hold | None) -> tuple[list[str], list[Word]]:
         numbers: dict[str, int] = {}
         owed = self._owed
-        words: list[Word] = [hold.name, self._life, b"", owed.batch, 0]
+        words: list[Word] = [hold.name, self._life, b"", owed.batch, self._knowledge.since, 0]
         periods = owed.periods() if owed else None
         for (subject, kind, amount, burst, mode, _, _), cost in hold.demands:
             number = numbers.setdefault(subject, len(numbers) + 1)
@@ -131,18 +164,19 @@ class RedisLimiter:
         if last is None:
             return self._keys(hold.subjects), words
         places = [numbers.setdefault(each, len(numbers) + 1) for each in last.subjects]
-        words[4:5] = len(places), *places, last.name
+        words[5:6] = len(places), *places, last.name
         return self._keys([*numbers]), words
 
     def _heard(self, hold: Hold, answer: list[int]) -> Grant:
         if self._fallback.up():
             self._outbox.hurry()
         demands = hold.demands
-        end = 2 + 2 * len(demands)
-        refused, wait, *_ = answer
-        hold.figures = answer[2:end]
+        end = 3 + 2 * len(demands)
+        refused, wait, since, *_ = answer
+        hold.figures = answer[3:end]
         hold.over = tuple([demands[at - 1] for at in answer[end:]])
         self._fallback.learn(demands, hold.figures)
+        self._knowledge.since = self._knowledge.since or since
         if refused:
             hold.refused, hold.retry_after_ms = demands[refused - 1], wait
         else:
@@ -154,12 +188,13 @@ class RedisLimiter:
             # It may have been taken.
             self._refund(hold)
         self._refund(last)
-        self._fallback.down()
+        self._fallback.down(self._leases.held)
         return self._fallback.reserve(hold.demands)
 
     def settle(self, grant: Grant, costs: Sequence[int]) -> None:
         if isinstance(grant, Hold):
             if self._leases.end(grant):
+                self._fallback.ended(grant)
                 self._settle(grant, costs)
         elif isinstance(grant, Alone):
             charges = self._fallback.settle(grant, costs)
@@ -177,6 +212,8 @@ class RedisLimiter:
                 freed = True
                 if cost > taken:
                     more = True
+                if limit.kind in COUNTERS:
+                    self._fallback.settled(limit, max(0, cost) - taken)
             elif limit.kind is CONCURRENT:
                 freed = True
         self._outbox.settle(hold, used, self._more(hold, used, there=there) if more else (), soon=freed)
@@ -188,7 +225,6 @@ class RedisLimiter:
         for (limit, taken), cost in zip(hold.demands, used, strict=True):
             more = cost - taken if there else cost
             if more > 0 and limit.kind in COUNTERS:
-                self._fallback.exceeded(limit, max(0, cost - taken))
                 owed.append(((limit.subject, limit.kind.code, periods[limit.kind.code]), more))
         return owed
 
@@ -201,7 +237,14 @@ class RedisLimiter:
                 words += (numbers.setdefault(subject, len(numbers) + 1), kind.code, amount)
             await self._link.script(RESTORE, self._keys([*numbers]), words)
 
+    async def tell(self, untold: Untold, keep: Callable[[Untold], Awaitable[object]]) -> int:
+        """For a process that has ended. Raises ConnectionError or TimeoutError. How many counters, or holds, Redis
+        can't count; `keep` is given what is left, after each step.
+        """
+        return await tell(untold, self._link, self._keys, keep)
+
     async def close(self, seconds: float) -> None:
+        await self._knowledge.close()
         await self._leases.close()
         await self._outbox.close(seconds)
 

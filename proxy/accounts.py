@@ -12,6 +12,7 @@ from proxy.admin import KeyRoutes, UsageRoutes
 from proxy.auth import Auth, PassThrough, VirtualKeys
 from proxy.billing import Bills
 from proxy.config import Config, SubjectLimits
+from proxy.data_lock import DataLock
 from proxy.exchange import Exchange
 from proxy.keys.amounts import amounts_in
 from proxy.keys.copy import Copy
@@ -28,6 +29,7 @@ from proxy.ledger.sqlite_book import SqliteBook
 from proxy.ledger.stream import RedisSink
 from proxy.ledger.stream_book import StreamBook
 from proxy.ledger.writer import Ledger
+from proxy.limiting.left import LeftLimits
 from proxy.limiting.measure import Measure
 from proxy.limiting.metered import Metering
 from proxy.limiting.stage import Limits
@@ -49,6 +51,8 @@ WALL: Final = time.time  # noqa: TID251  (days are the calendar's, and keys expi
 LEDGER: Final = "ledger.sqlite3"
 LATE: Final = 1.0
 """Seconds in which every worker has told Redis what it has used, once Redis can be asked."""
+LEAVING: Final = 5.0
+"""Seconds, beyond the time for its requests, in which a process that was told to end has ended."""
 FLUSH: Final = 1.0
 """Seconds that the end of the process leaves to rows and settlements that are not stored yet."""
 
@@ -71,12 +75,16 @@ class Accounts:
         self.keyed = config.auth.mode == "keys"
         self._writes = config.ledger.mode == "on" or (config.ledger.mode == "auto" and self.keyed)
         self._folder = data_directory(Path(config.data.directory)) if self.keyed or self._writes else None
+        self._lock = DataLock(self._folder, log) if self._folder is not None and link is None else None
+        server = config.server
+        self._leaving = server.drain_delay + server.drain_timeout + LEAVING
         self._list = PriceList() if config.prices.enabled else None
         self._measure = Measure(
             counting=config.limits.count == "tiktoken",
             expected=config.limits.expected_output,
             longest=config.limits.longest_output,
         )
+        self._left = LeftLimits(self._folder, log)
         self._limiter = self._make_limiter(config)
         self._book = self._make_book()
         self._ledger, self._adder = self._make_ledger(config)
@@ -108,6 +116,8 @@ class Accounts:
             monotonic=self._clock,
             wall=WALL,
             untold=lambda count: self._log.warning("limits_not_told", lost=count),
+            keep=self._left.keep,
+            emptied=lambda count: self._log.warning("limits_store_emptied", given_back=count),
         )
 
     def _make_book(self) -> SqliteBook | StreamBook | None:
@@ -134,6 +144,7 @@ class Accounts:
             log=self._log,
             max_rows=settings.buffer_rows,
             max_bytes=settings.buffer_bytes,
+            ready=self._left.told,
         )
         return ledger, adder
 
@@ -173,7 +184,7 @@ class Accounts:
                 waiting=limiter.waiting,
                 lost=limiter.lost,
                 given_up=limiter.given_up,
-                forgotten=0,
+                given_back=limiter.given_back,
             )
         elif isinstance(limiter, MemoryLimiter):
             money.limiter_stats = lambda: LimiterStats(up=True, forgotten=limiter.forgotten)
@@ -284,6 +295,16 @@ class Accounts:
 
     async def start(self) -> None:
         """Raises ConfigError."""
+        if self._lock is not None:
+            await self._lock.take(self._leaving)
+        try:
+            await self._begin()
+        except BaseException:
+            if self._lock is not None:
+                self._lock.release()
+            raise
+
+    async def _begin(self) -> None:
         if self._limited:
             self._prepared = True
             await self._measure.load()
@@ -293,6 +314,8 @@ class Accounts:
             await self._ledger.start()
         if self._adder is not None:
             await self._adder.start()
+        if isinstance(self._limiter, RedisLimiter):
+            await self._left.start(self._limiter)
         if self._limited and self._restoring is not None:
             await self._restoring.start()
 
@@ -304,8 +327,21 @@ class Accounts:
             if self._restoring is not None:
                 self._restoring.begin()
 
-    async def stop(self) -> None:
-        """Once nothing is served any more, and all of it was written down."""
+    def leave(self) -> None:
+        """The process is about to end."""
+        if self._lock is not None:
+            self._lock.leave()
+
+    @property
+    def told(self) -> bool:
+        """Nothing would be lost if the process ended now, or no more than what is kept."""
+        limiter = self._limiter
+        return self._folder is not None or not isinstance(limiter, RedisLimiter) or not limiter.waiting
+
+    async def stop(self) -> bool:
+        """Once nothing is served any more, and all of it was written down. False: some of that is lost."""
+        clean, lost = True, self._lost
+        await self._left.close()
         if self._restoring is not None:
             await self._restoring.close()
         if self._loading is not None:
@@ -313,11 +349,21 @@ class Accounts:
             await asyncio.wait([self._loading])
         await self._limiter.close(FLUSH)
         if self._ledger is not None:
-            await self._ledger.close(FLUSH)
+            clean = await self._ledger.close(FLUSH)
         if self._adder is not None:
             await self._adder.close(FLUSH)
         if self._table is not None:
             await self._sync.close()
+        return clean and self._lost == lost
+
+    @property
+    def _lost(self) -> int:
+        return self._limiter.lost if isinstance(self._limiter, RedisLimiter) else 0
+
+    def let_go(self) -> None:
+        """Of the data directory, for whoever comes next."""
+        if self._lock is not None:
+            self._lock.release()
 
 
 _MODES: Final[Mapping[str, Mode]] = {mode.value: mode for mode in Mode}

@@ -46,6 +46,8 @@ CLOCK = time.monotonic
 """What exchanges are timed by: the loop's own clock, less coarse (uvloop's has milliseconds)."""
 CUT_GRACE = 0.5
 """Seconds in which sessions that are cut may say goodbye."""
+AGAIN = 0.05
+"""Seconds between two looks at whether Redis was told everything."""
 FLUSH_GRACE = 0.4
 """Seconds in which connections may still take what was written to them. Both together stay under one second."""
 
@@ -176,6 +178,7 @@ class App:
         """Lets what is in flight finish; `hurry` cuts every wait short."""
         # Load balancers must look away before anything is refused.
         self.readiness.drain()
+        self._accounts.leave()
         await _wait(hurry.wait(), self.config.server.drain_delay)
         # New requests are told to go elsewhere, old ones get their time.
         self._pipeline.draining = True
@@ -186,9 +189,11 @@ class App:
             tasks = [*self.clients.exchanges, waiting]
             await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
+        while not self._accounts.told and not hurry.is_set() and self._loop.time() < end:
+            await _wait(hurry.wait(), AGAIN)
 
-    async def stop(self) -> None:
-        """Cuts what is left, closes everything and flushes the log."""
+    async def stop(self) -> bool:
+        """Cuts what is left, closes everything and flushes the log. False: something of the accounts is lost."""
         self.readiness.drain()
         self._pipeline.draining = True
         self.clients.draining = True
@@ -205,15 +210,17 @@ class App:
         await self._caches.stop()
         await self._upstreams.stop()
         self._accounting.settle()
-        await self._accounts.stop()
+        clean = await self._accounts.stop()
         if self._link is not None:
             await self._link.close()
         for pool in self._pools:
             pool.close()
         await self._runner.cleanup()
+        self._accounts.let_go()
         self._lag.stop()
         self._restore_logging()
         await asyncio.to_thread(self.log.close)
+        return clean
 
     async def _flushed(self) -> None:
         """Until connections are gone, which a client that reads nothing does not decide."""

@@ -61,8 +61,7 @@ class _Process:
         gc.enable()
         await self._stop.wait()
         await app.drain(self._hurry)
-        await app.stop()
-        return 0
+        return 0 if await app.stop() else 1
 
     def _reactions(self) -> dict[int, Callable[[], None]]:
         return {signal.SIGTERM: self._end, signal.SIGINT: self._end, signal.SIGHUP: self._reload}

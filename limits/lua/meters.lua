@@ -1,8 +1,8 @@
 -- Times in milliseconds of this server's clock, amounts in requests, tokens or nano-dollars; a bucket counts what is
 -- missing from it in 1/60,000 of a token. Stands before each of the other scripts; the sums are those of bucket.py and
 -- budget.py.
--- KEYS: when holds end (sorted set), holds (hash), holds that ended without their owner (hash), when those are
--- forgotten (sorted set), and the state of each subject: a hash of meters by the code of their kind (1, 2: missing, at;
+-- KEYS: when holds end (sorted set), holds (hash), holds that ended without their owner (hash; there are the owners'
+-- marks as well, and since when there is anything), when those are forgotten (sorted set), and the state of each subject: a hash of meters by the code of their kind (1, 2: missing, at;
 -- 3 to 7: used, period, used before, period before) and of the last `day` on which it was used.
 -- A hold is a record: for each demand its subject (1, 2, …), kind or 0, rate or period, and cost; on a line of its own,
 -- the subjects' names, for its owner.
@@ -67,6 +67,16 @@ local function left_of(kind)
     return NEVER
   end
   return (kind == SPEND_MONTH and first_day(period_of(kind) + 1) or day + 1) * DAY - now
+end
+
+-- Since when this server has counted. Who knows of another time knows of counters that it has forgotten.
+local function began()
+  local known = tonumber(redis.call('HGET', LOST, 'began') or '')
+  if not known then
+    known = now
+    redis.call('HSET', LOST, 'began', string.format('%.0f', now))
+  end
+  return known
 end
 
 local subjects = {}

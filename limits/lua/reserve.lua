@@ -1,10 +1,16 @@
 -- Times in milliseconds, amounts in requests, tokens or nano-dollars.
--- ARGV: name of the hold, its life, names of the subjects; the batch that its owner is telling, or 0; the hold that is
--- refunded first: how many subjects, which, and its name, or 0 if there is none; then for each demand: subject, kind,
+-- ARGV: name of the hold, its life, names of the subjects; the batch that its owner is telling, or 0; since when this
+-- server has counted, as far as he knows, or 0; the hold that is refunded first: how many subjects, which, and its name, or 0 if there is none; then for each demand: subject, kind,
 -- amount, burst, cost, "1" in shadow mode. In place of a burst a counter has what the owner has used, or holds, and is
 -- still to tell: where there is a batch, what is not in it and what is.
--- Returns which demand is refused, or 0, and its wait; for each demand what remains and the time until all of it is
+-- Returns which demand is refused, or 0, and its wait; since when this server has counted; for each demand what remains and the time until all of it is
 -- there again; and then which demands were over a limit in shadow mode. Fails where a counter can't be read.
+-- -1 in place of a demand: it has forgotten what its owner knows, and did nothing.
+local since = began()
+if ARGV[5] ~= '0' and tonumber(ARGV[5]) ~= since then
+  return {-1, 0, since}
+end
+
 local function wait_for(found, kind, amount, burst, cost)
   local need = cost == 0 and 1 or cost
   if kind <= 2 then
@@ -44,7 +50,7 @@ local function owed(kind, word)
   return told and tonumber(waits) or waits + sent
 end
 
-local last, FIRST = places(5)
+local last, FIRST = places(6)
 local WORDS = 6
 local instead, held
 if #last > 0 then
@@ -98,7 +104,7 @@ else
   apply(record, same, -1)
 end
 
-local answer = {refused, worst}
+local answer = {refused, worst, since}
 for at = FIRST, #ARGV, WORDS do
   local kind = tonumber(ARGV[at + 1])
   local found = meter(subject(tonumber(ARGV[at])), kind)

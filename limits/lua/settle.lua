@@ -1,10 +1,16 @@
 -- Amounts in requests, tokens or nano-dollars. Counts what was used while nobody could be asked, and replaces what holds
 -- took by what was used, each once. Batches are numbered by their owner, who sends one until it is answered: the last
 -- number stands in his mark, with the answer.
--- ARGV: the owner's mark, the batch's number; how many charges, for each subject, kind, period, cost; for each hold:
+-- ARGV: the owner's mark, the batch's number; since when this server has counted, as far as he knows, or 0; how many
+-- charges, for each subject, kind, period, cost; for each hold:
 -- name, how many subjects, which; how many costs, the costs in the order of its demands.
 -- Returns, by their numbers, charges before holds, 1, 2, …: which holds are unknown; and, below zero, of what a part
 -- could not be counted, as the counter can't be read. All else is counted.
+-- Or, if it has forgotten what the owner knows, since when it has counted; then it did nothing.
+local since = began()
+if ARGV[3] ~= '0' and tonumber(ARGV[3]) ~= since then
+  return since
+end
 local heard = redis.call('HGET', LOST, ARGV[1])
 if heard and batch_in(heard) >= tonumber(ARGV[2]) then
   local answer = {}
@@ -21,8 +27,8 @@ end
 for index = 1, #KEYS - SHARED do
   subject(index)
 end
-local at = 4
-local number = tonumber(ARGV[3])
+local at = 5
+local number = tonumber(ARGV[4])
 local exceptions = {}
 for charge = 1, number do
   local of = subject(tonumber(ARGV[at]))

@@ -26,6 +26,8 @@ GROUP: Final = "days"
 OVERDUE: Final = 30.0
 """Seconds after which somebody who holds entries is taken for dead. If he is not, nothing counts twice."""
 FORGOTTEN: Final = 86_400.0
+OWN: Final = -1
+"""In place of milliseconds for which entries were held: those that this process was given."""
 READ: Final = read_script("rows_read")
 FOLD: Final = read_script("rows_fold")
 
@@ -55,6 +57,8 @@ class Folder:
         self._overdue = overdue
         self._max_fields = max_groups * len(MEASURES)
         self._held: list[tuple[bytes, bytes]] = []
+        self._unsure = False
+        """It may have been given entries by an answer that it did not hear."""
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -75,6 +79,13 @@ class Folder:
 
     async def fold_new(self) -> None:
         """All that is there. Raises ConnectionError and TimeoutError."""
+        if self._held:
+            await self._step(0)
+        while self._unsure:
+            own = self._held = await self._read(OWN)
+            await self._fold(own)
+            self._held = []
+            self._unsure = bool(own)
         while await self._step(0):
             pass
 
@@ -121,7 +132,12 @@ class Folder:
         """Ids and packed rows."""
         keys = [self._keys.stream, self._keys.state, self._keys.losses]
         words: list[Word] = [GROUP, self._consumer, COUNT, overdue, int(FORGOTTEN * 1_000), day_of(self._wall())]
-        match await self._link.script(READ, keys, words):
+        try:
+            answer = await self._link.script(READ, keys, words)
+        except (ConnectionError, TimeoutError):
+            self._unsure = True
+            raise
+        match answer:
             case [int(lost), list(entries)]:
                 if lost:
                     self._events.lost(Loss.TRIMMED, lost)

@@ -60,6 +60,10 @@ class Mark:
     def __repr__(self) -> str:
         return f"<Mark {self._path.name}>"
 
+    @property
+    def path(self) -> Path:
+        return self._path
+
     def set(self, due: int) -> None:
         self._due[0] = due
 

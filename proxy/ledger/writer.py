@@ -1,20 +1,24 @@
 """The ledger as it is written: rows are taken at once, and stored behind, in batches.
 
 A store that fails or is away fails no request. Rows wait for it, bounded in number and bytes; those beyond are
-lost and counted. What a kill -9 takes along, a `Mark` tells the next process: rows that were not stored yet, and those
+lost and counted. What is left when the process ends goes to disk, and the next start stores it (`left.py`). What a
+kill -9 takes along, a `Mark` tells the next process: rows that were not stored yet, and those
 that calls under way would have had.
 """
 
 import asyncio
 import enum
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol, final
 
-from proxy.ledger.mark import Mark, leftovers
+import msgspec
+
+from proxy.ledger import left
+from proxy.ledger.mark import Leftover, Mark, leftovers
 from proxy.ledger.row import MAX_WEIGHT, Row, fitted, weight
 from proxy.telemetry.log import Log
 
@@ -23,6 +27,7 @@ __all__ = ["Backlog", "Batch", "Ledger", "LedgerEvents", "Loss", "Sink", "Stored
 EVERY: Final = 0.25
 """Seconds in which rows are gathered."""
 BATCH: Final = 500
+NANO: Final = 1_000_000_000
 MAX_ROWS: Final = 50_000
 MAX_BYTES: Final = 64 << 20
 AGAIN: Final = 5.0
@@ -98,7 +103,9 @@ class Backlog(NamedTuple):
 class Ledger:
     """One per process. `run` names it: letters, digits, `-` and `_`, never used before.
 
-    `folder` outlives the process, and is made if need be; without, a kill -9 loses its last rows unmarked.
+    `folder` outlives the process, and is made if need be; without, what is not stored when the process ends is lost,
+    and by a kill -9 unmarked. `ready` says whether rows that a run has left there may be stored: nobody is to be told
+    before what they cost is in the budgets.
     """
 
     def __init__(
@@ -112,6 +119,7 @@ class Ledger:
         max_rows: int = MAX_ROWS,
         max_bytes: int = MAX_BYTES,
         every: float = EVERY,
+        ready: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._sink = sink
         self._run = run
@@ -121,6 +129,7 @@ class Ledger:
         self._max_rows = max_rows
         self._max_bytes = max_bytes
         self._every = every
+        self._ready = ready
         self._held: deque[Row] = deque()
         self._weights: deque[int] = deque()
         """Of the rows that are held."""
@@ -195,7 +204,9 @@ class Ledger:
         self._writer = asyncio.get_running_loop().create_task(self._write())
 
     async def close(self, within: float) -> bool:
-        """Stores what is held, for at most `within` seconds; False if that was not enough. Harmless when repeated."""
+        """Stores what is held, for at most `within` seconds, or keeps it for the next start; False if it could do
+        neither. Harmless when repeated.
+        """
         if self._closing.is_set():
             return not self._held
         self._closing.set()
@@ -211,8 +222,7 @@ class Ledger:
             self._writer.cancel()
             await asyncio.wait([self._writer])
         self._max_rows = 0
-        if self._held:
-            self._log.warning("ledger_rows_lost", loss="shutdown", rows=len(self._held))
+        kept = not self._held or await asyncio.to_thread(self._keep)
         if self._mark is not None:
             # What was stored since is the store's to say: the next process asks it.
             self._mark.close(keep=self._stored + self._lost_told < self._due)
@@ -220,7 +230,35 @@ class Ledger:
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSING):
                 await self._sink.close()
-        return not self._held
+        return kept
+
+    def _keep(self) -> bool:
+        """Whether the next start finds what is held."""
+        rows, cost = len(self._held), sum(row.cost or 0 for row in self._held)
+        reason = "nowhere to keep them"
+        if self._mark is not None:
+            try:
+                left.save(
+                    self._mark.path, [left.Left([*rows], through, lost) for _, rows, through, lost in self._rest()]
+                )
+            except OSError as error:
+                reason = error.strerror or "unusable"
+            else:
+                self._log.warning("ledger_rows_kept", rows=rows, usd=cost / NANO)
+                return True
+        self._log.error("ledger_rows_left", rows=rows, usd=cost / NANO, reason=reason)
+        return False
+
+    def _rest(self) -> Iterator[Batch]:
+        """All that is held, in batches; the first may have been stored."""
+        rows, at = [*self._held], 0
+        if self._unsure is not None:
+            yield self._unsure
+            at = len(self._unsure.rows)
+        while at < len(rows):
+            some = rows[at : at + BATCH]
+            at += len(some)
+            yield Batch(self._run, some, self._stored + at + self._lost, self._lost)
 
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()
@@ -304,6 +342,8 @@ class Ledger:
             return True
         stays = ""
         for leftover in leftovers(self._folder):
+            if not await self._take_up(leftover):
+                return False
             lost = await self._sink.recover(leftover.run, leftover.due)
             if lost is None:
                 return False
@@ -317,4 +357,24 @@ class Ledger:
                 self._log.warning("ledger_rows_lost", loss=Loss.CRASH.value, rows=lost, run=leftover.run)
         if stays:
             self._log.warning("ledger_marks_stay", reason=stays)
+        return True
+
+    async def _take_up(self, leftover: Leftover) -> bool:
+        """What a run has left is stored, if it left anything. False: not yet."""
+        try:
+            path, batches = left.load(leftover.path)
+            if batches and not self._ready(leftover.run):
+                return False
+            for rows, through, lost in map(msgspec.structs.astuple, batches):
+                outcome = await self._sink.store(Batch(leftover.run, rows, through, lost))
+                if outcome is not Stored.STORED:
+                    return False
+            path.unlink(missing_ok=True)
+        except (OSError, left.Unreadable) as error:
+            # They count as lost below.
+            self._log.warning("ledger_rows_unreadable", run=leftover.run, reason=str(error) or "not of this version")
+        else:
+            if batches:
+                rows = sum(len(each.rows) for each in batches)
+                self._log.info("ledger_rows_taken_up", rows=rows, run=leftover.run)
         return True

@@ -24,6 +24,7 @@ class LimiterStats(NamedTuple):
     lost: int = 0
     given_up: int = 0
     forgotten: int = 0
+    given_back: int = 0
 
 
 class _Labelled(Protocol):
@@ -125,6 +126,12 @@ class MoneyMetrics:
         self._forgotten = Counter(
             "askonce_limits_forgotten",
             "Subjects whose use was forgotten for want of room in memory.",
+            registry=registry,
+        )
+
+        self._given_back = Counter(
+            "askonce_limits_given_back",
+            "Counters that an emptied shared store was given back, as they were known here.",
             registry=registry,
         )
 
@@ -247,6 +254,7 @@ class MoneyMetrics:
         self._settlements_lost.inc(now.lost - before.lost)
         self._given_up.inc(now.given_up - before.given_up)
         self._forgotten.inc(now.forgotten - before.forgotten)
+        self._given_back.inc(now.given_back - before.given_back)
 
 
 def _sort(subject: str) -> str:

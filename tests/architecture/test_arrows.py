@@ -90,7 +90,9 @@ RULES: Mapping[str, Rule] = {
     "the ledger knows nobody who writes or reads it": Rule(
         names("proxy.ledger"),
         OURS,
-        but=names("proxy.ledger proxy.keys.audit proxy.openai.tokens proxy.telemetry proxy.redis_link"),
+        but=names(
+            "proxy.ledger proxy.keys.audit proxy.openai.tokens proxy.private_file proxy.telemetry proxy.redis_link"
+        ),
     ),
     "limits know no cache and no ledger": Rule(
         names("proxy.limiting"), names("cache proxy.caching proxy.ledger proxy.billing")

@@ -19,6 +19,8 @@ __all__ = ["NOON", "ClockedRedis", "Time", "demands", "given", "limit", "limiter
 
 NOON: Final = 1_790_769_600_000
 """A day's noon, in milliseconds since the epoch."""
+NEVER: Final = 1e6
+"""Seconds: what is known is as old as a test says."""
 CLOCK: Final = "{t:limits}:clock"
 ASKED: Final = b"redis.call('TIME')"
 ANSWERED: Final = f"redis.call('LRANGE', '{CLOCK}', 0, 1)".encode()
@@ -96,7 +98,7 @@ class ClockedRedis:
 
 
 def limiter_on(link: Link, clock: Time, owner: str = "a", life: float = 10.0, **more: Any) -> RedisLimiter:
-    more = {"workers": 1} | more
+    more = {"workers": 1, "every": NEVER} | more
     return RedisLimiter(link, namespace="t", owner=owner, monotonic=clock, wall=clock, life=life, **more)
 
 

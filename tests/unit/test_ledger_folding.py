@@ -320,3 +320,29 @@ async def test_a_bug_does_not_end_the_adding_up(link: RedisLink, monkeypatch: py
             await asyncio.sleep(0.01)
     await folder.close(2.0)
     assert [type(error) for error in told] == [RuntimeError]
+
+
+async def test_entries_of_an_answer_that_nobody_heard_are_asked_for_again(
+    link: RedisLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once when Redis is back, however many, not when they are overdue; one that left the stream is lost."""
+    await put(link, [row(n) for n in range(2 * COUNT + 1)])
+    heard = Heard()
+    worker, script = folder_on(link, heard=heard, overdue=3_600.0), RedisLink.script
+
+    async def unheard(of: RedisLink, *call: Any) -> NoReturn:
+        await script(of, *call)
+        raise TimeoutError
+
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(RedisLink, "script", unheard)
+            with pytest.raises(TimeoutError):
+                await worker._read(0)
+    first: Any = await link.call("XRANGE", STREAM, "-", "+", "COUNT", 1)
+    await link.call("XDEL", STREAM, first[0][0])
+    await worker.fold_new()
+    assert await counted(link) == 2 * COUNT
+    await worker.fold_new()
+    assert await counted(link) == 2 * COUNT
+    assert heard.losses == {Loss.TRIMMED: 1}

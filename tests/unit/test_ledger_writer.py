@@ -196,13 +196,13 @@ async def test_the_end_waits_for_the_store(start: Start, sink: Sink, tmp_path: P
 
 
 async def test_the_end_comes_in_time(start: Start, sink: Sink, log: Path, tmp_path: Path) -> None:
-    """A store that hangs holds up nobody; what it did not take is said, and left to the next process to tell."""
+    """A store that hangs holds up nobody; what it did not take is kept for the next process, and that is said."""
     ledger = await start()
     sink.open.clear()
     ledger.add(row(1))
     await until(lambda: sink.asked)
-    assert not await ledger.close(0.02)
-    await until(lambda: '"loss":"shutdown","rows":1' in told(log))
+    assert await ledger.close(0.02)
+    await until(lambda: '"ledger_rows_kept","rows":1,"usd":0.001234567' in told(log))
     assert [(each.run, each.due) for each in leftovers(tmp_path)] == [("run", 1)]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from limits import Demand, Kind, OnFailure, RedisLimiter, Store
+from limits import Demand, Kind, Mode, OnFailure, RedisLimiter, Store
 from tests.fakes.limiting import NOON, ClockedRedis, Time, demands, given, limit, limiter_on, spend, told, workers
 from tests.fakes.polling import until
 from tests.fakes.redis_server import RedisServer
@@ -139,7 +139,7 @@ async def test_a_counter_that_is_none_holds_up_no_other(redis_server: RedisServe
     async with workers(redis_server, 1) as (one,):
         grants = [await one.reserve(demands((of, 10))) for of in (MONEY, OTHER, MONEY)]
         with redis_server.frozen():
-            one._fallback.down()
+            one._fallback.down(one._leases.held)
             alone = [one._fallback.reserve(demands((of, 5))) for of in (OTHER, MONEY)]
             for grant in (*grants, *alone):
                 one.settle(grant, [7])
@@ -297,3 +297,25 @@ async def test_what_redis_has_forgotten_counts(link: ClockedRedis, limiter: Redi
     assert (await limiter.reserve(demands((day, 1)))).states[0].remaining == 99
     link.time.now -= 86_400_000
     assert (await limiter.reserve(demands((day, 1)))).states[0].remaining == 100 - 1 - 15 - 1
+
+
+async def test_what_is_under_way_is_part_of_a_share(link: ClockedRedis) -> None:
+    """Of six requests at once four are under way when Redis goes: each of two workers lets in one more."""
+    slots = limit(Kind.CONCURRENT, 6)
+    both = [limiter_on(link, link.time, owner, workers=2) for owner in "ab"]
+    shadow = slots._replace(amount=1, mode=Mode.SHADOW, subject="team:t")
+    held = [[await each.reserve(demands((slots, 1), (shadow, 1))) for _ in range(2)] for each in both]
+    link.away = True
+
+    async def more(worker: int) -> int:
+        """That it lets in, one after the other."""
+        held[worker] += [grant for _ in range(6) if given(grant := await both[worker].reserve(demands((slots, 1))))]
+        return len(held[worker]) - 2
+
+    assert [await more(0), await more(1)] == [1, 1]
+    both[0].settle(held[0].pop(0), [1, 1])
+    assert await more(0) == 1
+    instead = held[0].pop(0)
+    assert given(await both[0].reserve(demands((slots, 1)), instead))
+    for each in both:
+        await each.close(0.0)

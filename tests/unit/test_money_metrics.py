@@ -94,15 +94,20 @@ def test_what_the_limiter_says_is_counted_once() -> None:
     """Its numbers since the start are counters, however often they are asked for."""
     metrics = Metrics()
     assert samples(metrics)["askonce_limits_shared_up"] == 1
-    metrics.money.limiter_stats = lambda: LimiterStats(up=False, waiting=2, lost=3, given_up=4, forgotten=5)
+    metrics.money.limiter_stats = lambda: LimiterStats(
+        up=False, waiting=2, lost=3, given_up=4, forgotten=5, given_back=2
+    )
     for _ in range(3):
         metrics.publish()
-    metrics.money.limiter_stats = lambda: LimiterStats(up=False, waiting=1, lost=13, given_up=4, forgotten=6)
+    metrics.money.limiter_stats = lambda: LimiterStats(
+        up=False, waiting=1, lost=13, given_up=4, forgotten=6, given_back=7
+    )
     assert named(metrics, "askonce_limits_") == {
         "askonce_limits_shared_up": 0,
         "askonce_limits_settlements_waiting": 1,
         "askonce_limits_settlements_lost_total": 13,
         "askonce_limits_holds_given_up_total": 4,
+        "askonce_limits_given_back_total": 7,
         "askonce_limits_forgotten_total": 6,
     }
 

@@ -1,6 +1,7 @@
--- Gives a consumer its next entries of the stream: new ones, or those that somebody has held for too long.
+-- Gives a consumer its next entries of the stream: new ones, those that somebody has held for too long, or those that
+-- it was given before and does not know of.
 -- KEYS: stream, state, losses. ARGV: group, consumer, entries at most, milliseconds after which entries are taken from
--- others (0: new ones), milliseconds after which a consumer that holds nothing is forgotten, today as days since the
+-- others (0: new ones; -1: its own), milliseconds after which a consumer that holds nothing is forgotten, today as days since the
 -- epoch.
 -- Returns how many entries left the stream before anybody had added them up, and the entries.
 local function lose(rows)
@@ -29,6 +30,18 @@ end
 
 if redis.call('EXISTS', KEYS[1]) == 0 then
   return {0, {}}
+end
+if ARGV[4] == '-1' then
+  local own = redis.pcall('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', ARGV[3], 'STREAMS', KEYS[1], '0')
+  local there, gone = {}, 0
+  for _, entry in ipairs(own and not own.err and own[1][2] or {}) do
+    if entry[2] then
+      there[#there + 1] = entry
+    else
+      gone = gone + redis.call('XACK', KEYS[1], ARGV[1], entry[1])
+    end
+  end
+  return {lose(gone), there}
 end
 if ARGV[4] ~= '0' and redis.call('HEXISTS', KEYS[2], 'delivered') == 1 then
   forget_idle()
