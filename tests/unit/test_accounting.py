@@ -204,10 +204,10 @@ def test_what_the_client_did_is_no_upstream_failure(books: Books, fields: dict[s
 
 def test_a_model_is_known_once_an_upstream_answered(books: Books) -> None:
     """Tokens of a name that was only ever refused go to `other`."""
-    usage = {"prompt_tokens": 5, "completion_tokens": 7}
-    books.settle(**RELAYED | {"status": 404, "usage": usage})
+    usage = b'{"usage":{"prompt_tokens":5,"completion_tokens":7}}'
+    books.settle(**RELAYED | {"status": 404, "usage_text": usage})
     assert books.sample("askonce_tokens_total", 'model="other"', 'kind="input"') == 5
-    good = books.exchange(**RELAYED | {"usage": usage})
+    good = books.exchange(**RELAYED | {"usage_text": usage})
     books.accounting.open(good)
     books.accounting.close(good)
     assert books.sample("askonce_tokens_total", 'model="gpt-4o"', 'kind="output"') == 7
