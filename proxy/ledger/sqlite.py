@@ -87,11 +87,11 @@ def _insert_of(rare: Rare, rows: int) -> str:
 @lru_cache(_STATEMENTS)
 def _fold_of(rare: Rare) -> str:
     measures = [name for name in MEASURES if name not in _RARE or name in rare]
-    added = ", ".join(f"{_ADDED[name]} AS {name}" for name in measures if name in _ADDED)
+    added = ", ".join(["count(*) AS rows", *(f"{_ADDED[name]} AS {name}" for name in measures if name in _ADDED)])
     return (
         f"INSERT INTO days ({', '.join((*DIMENSIONS, *measures))})"  # noqa: S608  (names of our own)
         f" SELECT {_GROUP}, {', '.join(_MEASURED[name] for name in measures)}"
-        f" FROM (SELECT {_DAY} AS day, common, count(*) AS rows, {added} FROM entries WHERE seq > ? GROUP BY 1, 2) AS added"
+        f" FROM (SELECT {_DAY} AS day, common, {added} FROM entries WHERE seq > ? GROUP BY 1, 2) AS added"
         f" JOIN common ON common.id = added.common WHERE true GROUP BY {_GROUP} {_set(measures)}"
     )
 
