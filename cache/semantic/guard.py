@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, final
 from cache.semantic.english.frames import frame_rules
 from cache.semantic.english.letters import difference
 from cache.semantic.english.pair.align import aligned
-from cache.semantic.english.pair.capitals import cases_differ
+from cache.semantic.english.pair.capitals import cases_differ, places
 from cache.semantic.english.pair.counts import counts_differ
 from cache.semantic.english.pair.license import RULES, judged
 from cache.semantic.english.pair.repair import repaired
@@ -120,10 +120,11 @@ class Guard:
 
     def _compare(self, asked: Prepared, stored: Prepared, notes: "_Notes | None") -> Compared:
         if (rule := difference(asked.letters, stored.letters)) is not None:
-            return Compared(Finding.VETO if rule == "unit" else Finding.OPEN, rule)
+            return Compared(Finding.VETO if rule in {"unit", "symbol"} else Finding.OPEN, rule)
         if asked.key == stored.key:
-            if cases_differ(asked.tokens, stored.tokens):
-                return Compared(Finding.OPEN, "case")
+            pairs = zip(places(asked.tokens), places(stored.tokens), strict=True)
+            if (differs := cases_differ(pairs, asked.tokens)) is not None:
+                return Compared(Finding.OPEN, differs)
             return _COUNTS if counts_differ(zip(asked.tokens, stored.tokens, strict=True)) else _SAME
         if max(len(asked.tokens), len(stored.tokens)) > MOST_TOKENS:
             return _TOO_LONG

@@ -211,20 +211,24 @@ def _tokens(sentence: list[Word], notes: list[Used] | None, *, careful: bool, ex
     joined = _joined_phrases(pairs, notes)
     drop = EMPTY if careful else EMPTY | HEDGES
     tokens: list[Token] = []
-    the = False
+    article = ""
     for word, lemma, form in joined:
         if word.mark in _FRAME_KINDS or (lemma not in drop and word.mark is not Mark.COMMA):
             indirect = lemma == "if" and bool(tokens) and tokens[-1].lemma in _INDIRECT
-            token = _token(word, "whether" if indirect else lemma, form)
-            tokens.append(token._replace(the=True) if the else token)
-            the = False
-        else:
-            the = lemma == "the"
+            tokens.append(_token(word, "whether" if indirect else lemma, form)._replace(article=article))
+            article = ""
+            continue
+        if lemma == "'s" and tokens:
+            tokens[-1] = tokens[-1]._replace(owns=True)
+        article = _ARTICLES.get(lemma, "") if word.case is not Case.NAME or lemma != "the" else "The"
     before = " ".join(token.lemma for token in tokens) if notes is not None else ""
     tokens = rearranged(tokens)
     if notes is not None and before != (after := " ".join(token.lemma for token in tokens)):
         notes.append(Used(ORDERS, f"{before} => {after}"))
     return tokens
+
+
+_ARTICLES: Final = {"a": "a", "an": "a", "the": "the"}
 
 
 def _lemma(word: Word, before: str, after: Word | None) -> tuple[str, Form]:
@@ -366,4 +370,4 @@ def _token(word: Word, lemma: str, form: Form) -> Token:
     if kind is None:
         kind = Kind.CONTENT if word.mark is Mark.ACRONYM else _CLOSED_KINDS.get(lemma, Kind.CONTENT)
     name = word.mark in {Mark.NAME, Mark.ACRONYM} or (kind is Kind.CONTENT and word.text in NAMES)
-    return Token(lemma, kind, form, name, case=word.case)
+    return Token(lemma, kind, form, name, case=word.case, text=word.text)

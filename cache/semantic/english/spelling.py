@@ -7,7 +7,7 @@ from typing import Final
 from cache.semantic.english.lexicon import KNOWN, listed
 from cache.semantic.english.reading import Mark, Word
 
-__all__ = ["is_spelt", "one_spelling", "spelt_out"]
+__all__ = ["is_rewritten", "is_spelt", "one_spelling", "spelt_out"]
 
 POSSESSIVE: Final = "'s"
 
@@ -286,3 +286,8 @@ def _known_parts(text: str) -> bool:
     return (end == "t" and stem.removesuffix("n") in _NEGATED) or (
         "'" + end in _ENDINGS and (stem in KNOWN or not stem)
     )
+
+
+def is_rewritten(text: str) -> bool:
+    """A contraction or text-speak, for which other words stand."""
+    return text in _CONTRACTIONS

@@ -15,7 +15,7 @@ from cache.semantic.english.closed import (
 from cache.semantic.english.forms import Form
 from cache.semantic.english.lexicon import listed
 from cache.semantic.english.pair.align import Alignment
-from cache.semantic.english.pair.capitals import another_in_capitals
+from cache.semantic.english.pair.capitals import cases_differ, places
 from cache.semantic.english.pair.counts import counts_differ
 from cache.semantic.english.pair.order import MEASURES, reordered
 from cache.semantic.english.pair.synonyms import CONTRASTS, IMPLIED, opposite
@@ -32,7 +32,7 @@ _VETOES: Final = (
 """The gravest first."""
 _LICENCES: Final = ("case", "light", "frame", "spelling", "head", "preposition", "order", "typo", "synonym")
 """From the weakest to the strongest."""
-_REASONS: Final = ("same", "content", "exact", "off")
+_REASONS: Final = ("same", "content", "exact", "off", "plural", "article", "possessive")
 RULES: Final = frozenset((*_VETOES, *_LICENCES, *_REASONS))
 
 _LITERAL: Final = frozenset(
@@ -224,8 +224,8 @@ class _Leftover:
                     rest.append(tokens[at])
         if counts_differ(_matched(self.found)):
             return Compared(Finding.OPEN, "content")
-        if not rest and _cases_differ(self.found):
-            return Compared(Finding.OPEN, "case")
+        if not rest and (rule := _cases_differ(self.found)) is not None:
+            return Compared(Finding.OPEN, rule)
         if not rest and _tenses_differ(self.found):
             return Compared(Finding.OPEN, "tense")
         if not rest:
@@ -373,9 +373,9 @@ def _matched(found: Alignment) -> list[tuple[Token, Token]]:
     return [(found.left[at], found.right[to]) for at, to in enumerate(found.partner) if to >= 0]
 
 
-def _cases_differ(found: Alignment) -> bool:
-    pairs = _matched(found)
-    return any(one.lemma == other.lemma and another_in_capitals(one, other, found.left) for one, other in pairs)
+def _cases_differ(found: Alignment) -> str | None:
+    lefts, rights = places(found.left), places(found.right)
+    return cases_differ(((lefts[at], rights[to]) for at, to in enumerate(found.partner) if to >= 0), found.left)
 
 
 def _tenses_differ(found: Alignment) -> bool:
