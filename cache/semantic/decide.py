@@ -3,10 +3,9 @@
 Candidates come best first, one at a time, so that none is compared in vain and whoever asks may let others have the
 event loop between two. Requests and `askonce calibrate` decide by this code, and by nothing else.
 
-Three tiers let a candidate through: every difference is one that the language allows; one word more that restricts
-nothing; or a similarity that labels have shown to be enough. The last of them asks for one thing more, that no other
-answer is nearly as near: where two candidates lie side by side and are not known to say the same, similarity has not
-told them apart.
+Two tiers let a candidate through: every difference is one that the language allows; or a similarity that labels have
+shown to be enough. The latter asks for one thing more, that no other answer is nearly as near: where two candidates lie
+side by side and are not known to say the same, similarity has not told them apart.
 
 What differs in a way that changes the question is gray, however similar it is. That refuses long free text more often
 than it should, so a veto does not hold for ever: where several of the nearest questions are known by their labels to
@@ -89,8 +88,6 @@ class Tier(enum.Enum):
 
     LICENSED = "licensed"
     """Every difference is one that the language allows."""
-    ONE = "one"
-    """One word more or less, which restricts nothing."""
     CALIBRATED = "calibrated"
     """As similar as labels have shown to be enough."""
     VERIFIED = "verified"
@@ -103,7 +100,6 @@ class Settings:
     """Similarities are cosines. `audit` is the part of calibrated hits that is treated as a miss and labelled."""
 
     least: float = 0.60
-    one: float = 0.90
     audit: float = 0.02
     margin: float = 0.03
     """By which the calibrated tier wants its candidate to be nearer than any with another answer."""
@@ -227,11 +223,8 @@ class Deciding:
             self._near.append(_Near(self._at, candidate._replace(family=""), ""))
             return None
         finding, rule = compare()
-        match finding:
-            case Finding.SAME | Finding.LICENSED:
-                return self._hit(Tier.LICENSED, self._at, rule)
-            case Finding.ONE if candidate.similarity >= max(self._settings.one, candidate.min_similarity):
-                return self._hit(Tier.ONE, self._at, rule)
+        if finding is Finding.SAME or finding is Finding.LICENSED:
+            return self._hit(Tier.LICENSED, self._at, rule)
         self._near.append(_Near(self._at, candidate, rule if finding is Finding.VETO else ""))
         return None
 

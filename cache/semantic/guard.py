@@ -47,7 +47,7 @@ _COUNTS: Final = Compared(Finding.OPEN, "content")
 _SAME: Final = Compared(Finding.SAME, "same")
 _OFF: Final = Compared(Finding.OPEN, "off")
 """A rule had a part in it that is switched off here."""
-_THROUGH: Final = frozenset({Finding.SAME, Finding.LICENSED, Finding.ONE})
+_THROUGH: Final = frozenset({Finding.SAME, Finding.LICENSED})
 
 
 def named_rules() -> frozenset[str]:

@@ -127,5 +127,5 @@ def _owners_differ(one: Place, other: Place) -> bool:
     owner, bare = (one, other) if one.token.owns else (other, one)
     if bare.before is not None and bare.before.lemma == "of":
         return False
-    owned = owner.after is not None and owner.after.kind is Kind.CONTENT
+    owned = owner.after is not None and owner.after.kind in {Kind.CONTENT, Kind.NUMBER, Kind.COMPARATIVE}
     return not (owned and bare.token.case is Case.UNKNOWN)

@@ -7,7 +7,6 @@ from cache.semantic.english.closed import (
     ALWAYS_LIGHT,
     DEEDS,
     HEADS,
-    NOTHING_ADDED,
     PEOPLE,
     REDUNDANT,
     TIMES,
@@ -230,8 +229,6 @@ class _Leftover:
             return Compared(Finding.OPEN, "tense")
         if not rest:
             return Compared(Finding.LICENSED, max(licences or {"light"}, key=_LICENCES.index))
-        if len(rest) == 1 and rest[0].lemma in NOTHING_ADDED and not _tenses_differ(self.found):
-            return Compared(Finding.ONE, "content")
         return Compared(Finding.OPEN, "content")
 
     def _pointed_at(self, tokens: tuple[Token, ...], at: int) -> bool:
