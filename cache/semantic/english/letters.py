@@ -22,7 +22,7 @@ _LOANS: Final = listed(
     " decor debut pate matinee protege smorgasbord pinata voila uber seance soiree doppelganger risque creole a la"
 )
 """English words that are as often written without their accents."""
-_MILLI_OR_MEGA: Final = listed("mw mv mj ma t k m g mm mg")
+_MILLI_OR_MEGA: Final = listed("mw mv mj ma t k m mm mg")
 """Of these a capital makes another unit, whoever writes: a tablespoon, a kelvin, a megagram."""
 _LIST: Final = "french german spanish italian portuguese dutch chinese japanese korean russian arabic hindi latin greek"
 _ASKS_FOR_A_WORD: Final = re.compile(

@@ -207,7 +207,7 @@ class _Reader:
             return Case.CAPITALS
         if self.start:
             return Case.UNKNOWN
-        if text[0].isupper() and len(text) > 1:
+        if text[0].isupper() and len(text) > 1 and not text.startswith("I'"):
             return Case.NAME
         return Case.SMALL
 

@@ -30,9 +30,10 @@ _HEADS: Final = listed(
     "account app store card file document page sheet subscription membership ticket order site website server client"
     " container image cluster database table query function class method module package library script project"
     " user password login license phone laptop tablet watch device game console model course class exam test"
-    " form number code channel group meeting call message email address bank loan team bot key token"
+    " plan form number code channel group meeting call message email address bank loan team bot key token"
 )
 """Behind a name it is these that an article belongs to: *a Docker container*."""
+_THE_OR_NONE: Final = listed("earth internet web")
 _LITERAL: Final = frozenset(
     {Kind.NUMBER, Kind.DATE, Kind.TIME, Kind.UNIT, Kind.CODE, Kind.URL, Kind.QUOTED, Kind.SYMBOL, Kind.LIGHT}
 )
@@ -115,9 +116,9 @@ def _articles_differ(one: Place, other: Place) -> bool:
         return False
     if "a" in articles:
         return True
-    if all(each.after is not None and each.after.case is Case.NAME for each in (one, other)):
+    if all(each.after is not None and (each.after.case is Case.NAME or each.after.lemma == "of") for each in (one, other)):
         return "The" in {one.token.article, other.token.article}
-    return not (one.token.lemma in NAMES and not _is_common(one.token))
+    return one.token.lemma not in _THE_OR_NONE and not (one.token.lemma in NAMES and not _is_common(one.token))
 
 
 def _owners_differ(one: Place, other: Place) -> bool:
