@@ -48,8 +48,13 @@ def mentioned(text: str) -> frozenset[str]:
         return frozenset(_WORD.findall(text))
     parts = [_WORD.findall(found.group(1)) for pattern in (_BEFORE, _MEANT) for found in pattern.finditer(text)]
     used = [_WORD.findall(found.group(1)) for found in _USED.finditer(text)]
-    parts += [words for words in used if words and (words[0] in _FOLDED or is_rewritten(words[0]) or "'" in words[0])]
+    parts += [words for words in used if words and _is_no_thing(words[0])]
     return frozenset(word for words in parts for word in words)
+
+
+def _is_no_thing(word: str) -> bool:
+    """That one would use: it is used in a sentence, or in a spelling."""
+    return word in _FOLDED or is_rewritten(word) or "'" in word or one_spelling(word) != word
 
 
 def spelt_alike(words: Iterable[str], among: frozenset[str]) -> bool:

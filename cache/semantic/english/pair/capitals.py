@@ -37,6 +37,7 @@ _THE_OR_NONE: Final = listed("earth internet web")
 _LITERAL: Final = frozenset(
     {Kind.NUMBER, Kind.DATE, Kind.TIME, Kind.UNIT, Kind.CODE, Kind.URL, Kind.QUOTED, Kind.SYMBOL, Kind.LIGHT}
 )
+_OWNED: Final = frozenset({Kind.CONTENT, Kind.NUMBER, Kind.COMPARATIVE, Kind.MUST})
 _VOWELS: Final = frozenset("aeiouy")
 
 
@@ -128,5 +129,5 @@ def _owners_differ(one: Place, other: Place) -> bool:
     owner, bare = (one, other) if one.token.owns else (other, one)
     if bare.before is not None and bare.before.lemma == "of":
         return False
-    owned = owner.after is not None and owner.after.kind in {Kind.CONTENT, Kind.NUMBER, Kind.COMPARATIVE}
+    owned = owner.after is not None and owner.after.kind in _OWNED
     return not (owned and bare.token.case is Case.UNKNOWN)

@@ -21,7 +21,7 @@ _QUALIFYING: Final = listed(
 )
 """Adjectives that have synonyms."""
 _DOING: Final = listed(
-    "begin start commence depart leave arrive end finish stop happen occur work open close run last cost take go come"
+    "begin start commence depart leave arrive end finish stop happen occur work open close run last take go come"
     " live reside stay need require cause make mean want get have use buy purchase eat"
 )
 """Behind a noun these are what it does."""
