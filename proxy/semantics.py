@@ -41,7 +41,7 @@ from proxy.semantic.inquiry import Inquiries
 from proxy.semantic.judge import Judge
 from proxy.semantic.labelling import Labelling
 from proxy.semantic.learning import Learning, Pace
-from proxy.semantic.modes import USUAL, Modes, Never
+from proxy.semantic.modes import Modes, Never
 from proxy.telemetry.log import Log
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.semantic_metrics import SemanticStats
@@ -186,7 +186,7 @@ class Semantics:
             learning,
             self._tiers,
             modes,
-            Never([*(USUAL if semantic.never_usual else ()), *semantic.never]),
+            Never(semantic.never, usual=semantic.never_usual),
             self._metrics.semantic,
             version=semantic.version,
             deadline=semantic.deadline,

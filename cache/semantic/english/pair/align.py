@@ -32,6 +32,9 @@ class Alignment:
         self.partner[at] = to
         self.taken[to] = True
 
+    def matched(self) -> list[tuple[Token, Token]]:
+        return [(self.left[at], self.right[to]) for at, to in enumerate(self.partner) if to >= 0]
+
     def left_over(self) -> list[int]:
         return [at for at, to in enumerate(self.partner) if to < 0]
 

@@ -120,8 +120,9 @@ def judged(found: Alignment, *, exact: bool) -> Compared:
         return Compared(Finding.OPEN, "exact")
     if "synonym" in found.licences and _is_about_meaning(found.left):
         return Compared(Finding.OPEN, "exact")
-    licences = found.licences | ({licence} if licence else set())
-    return over.licensed(used, licences)
+    if licence:
+        found.licences.add(licence)
+    return over.licensed(used, found.licences)
 
 
 def _is_about_meaning(tokens: Sequence[Token]) -> bool:
@@ -221,7 +222,7 @@ class _Leftover:
                     licences.add(licence)
                 else:
                     rest.append(tokens[at])
-        if counts_differ(_matched(self.found)):
+        if counts_differ(self.found.matched()):
             return Compared(Finding.OPEN, "content")
         if not rest and (rule := _cases_differ(self.found)) is not None:
             return Compared(Finding.OPEN, rule)
@@ -364,10 +365,6 @@ def _same_place(found: Alignment, at: int, to: int) -> bool:
         or (at + 1 < len(partner) and partner[at + 1] == to + 2)
         or (at > 0 and partner[at - 1] == to - 1)
     )
-
-
-def _matched(found: Alignment) -> list[tuple[Token, Token]]:
-    return [(found.left[at], found.right[to]) for at, to in enumerate(found.partner) if to >= 0]
 
 
 def _cases_differ(found: Alignment) -> str | None:
