@@ -5,13 +5,15 @@ import hashlib
 from cache.entry import Entry, EntryKind
 from cache.semantic.lookup import Match
 from proxy.openai.said import said
+from proxy.semantic.refusing import is_refusal
 
 __all__ = ["digest_of", "is_answer", "text_of"]
 
 
 def text_of(entry: Entry) -> str | None:
     """None for what is no answer to another question: it calls, refuses, or was cut."""
-    return said(entry.endpoint, entry.frames, events=entry.kind is EntryKind.STREAM)
+    text = said(entry.endpoint, entry.frames, events=entry.kind is EntryKind.STREAM)
+    return None if text is None or is_refusal(text) else text
 
 
 def digest_of(text: str) -> bytes:

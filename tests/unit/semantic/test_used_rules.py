@@ -112,6 +112,24 @@ def test_the_command_tells_why(tmp_path: Path) -> None:
     assert "English alone" in foreign.output
 
 
+@pytest.mark.parametrize(
+    ("asked", "stored", "told"),
+    [
+        ("How do I track my parcel?", "How do I track my package?", 'never looked up      "my parcel"'),
+        ("What payment methods do you accept?", "How can I pay?", "nothing is served below 0.60"),
+        ("How do I mend the fence?", "how do i mend a fence", "article              both: another article, or none"),
+        ("How do I mend the fence?", "how do i mend the fence", "licensed/same"),
+    ],
+)
+def test_the_command_tells_what_no_rule_says(tmp_path: Path, asked: str, stored: str, told: str) -> None:
+    """What is never looked up, what is not alike enough, and what else differs; the rule as a hit's header has it."""
+    config = tmp_path / "config.toml"
+    config.write_text("", "utf-8")
+    shown = CliRunner().invoke(app, ["cache", "why", asked, stored, "--config", str(config)])
+    assert told in shown.output
+    assert max(map(len, shown.output.splitlines())) < 160
+
+
 def test_the_story_of_a_hit_tells_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Worked out from the two questions that are kept, where it is asked for."""
     asked, stored = BY["phrases"]
