@@ -203,7 +203,11 @@ def _sentences(words: Iterable[Word]) -> Iterator[list[Word]]:
 
 def _tokens(sentence: list[Word], notes: list[Used] | None, *, careful: bool, exact: bool) -> list[Token]:
     if exact:
-        return [_token(word, word.text, Form.PLAIN) for word in sentence if word.mark is not Mark.COMMA]
+        words = [word for word in sentence if word.mark is not Mark.COMMA]
+        afters = [*(word.text for word in words[1:]), ""]
+        # *into French* is *to French*
+        into = [word.text == "into" and after in _LANGUAGES for word, after in zip(words, afters, strict=True)]
+        return [_token(word, "to" if to else word.text, Form.PLAIN) for word, to in zip(words, into, strict=True)]
     words = _without_auxiliaries(sentence)
     afters: list[Word | None] = [*words[1:], None]
     befores = ["", *(word.text for word in words)]

@@ -71,6 +71,7 @@ _ALTERNATE_NEAR: Final[dict[frozenset[str], frozenset[str]]] = {
     frozenset({"on", "via"}): listed("phone app website whatsapp email"),
     frozenset({"to", "with"}): listed("speak talk connect chat sync pair link"),
     frozenset({"to", "into"}): listed("convert translate transfer move integrate change turn account money fund add"),
+    frozenset({"in", "with"}): listed("css"),
     frozenset({"in", "into"}): listed("convert translate put insert change turn"),
     frozenset({"in", "to"}): listed("convert translate"),
     frozenset({"from", "of"}): listed("rid copy cut"),
