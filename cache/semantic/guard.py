@@ -14,9 +14,9 @@ from typing import Final, NamedTuple, final
 from cache.semantic.english.frames import frame_rules
 from cache.semantic.english.letters import difference
 from cache.semantic.english.pair.align import aligned
-from cache.semantic.english.pair.folded import folded
 from cache.semantic.english.pair.capitals import cases_differ, places
 from cache.semantic.english.pair.counts import counts_differ
+from cache.semantic.english.pair.folded import folded
 from cache.semantic.english.pair.license import RULES, judged
 from cache.semantic.english.pair.repair import repaired
 from cache.semantic.english.pair.synonyms import Synonyms, class_rules

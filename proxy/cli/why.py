@@ -88,7 +88,10 @@ def as_rows(why: dict[str, Any]) -> Iterator[list[str]]:
     if not why["finding"]:
         yield ["", "there are rules of English alone"]
         return
-    yield ["by the rules" if why["never"] or why["similarity"] is not None else "now", f"{why['finding']}/{why['rule']}"]
+    yield [
+        "by the rules" if why["never"] or why["similarity"] is not None else "now",
+        f"{why['finding']}/{why['rule']}",
+    ]
     for side in ("asked", "stored"):
         yield [f"{side}, in one form", why[side]]
     for used in why["used"]:

@@ -19,7 +19,7 @@ _MAYBE_TOLD: Final = (
 )
 """Behind *am I* these ask for a rule."""
 _TRADED: Final = (
-    "bitcoin|btc|ethereum|eth|crypto|gold|silver|copper|oil|gas|petrol|diesel|fuel|gasoline|share|spot|electricity|house"
+    "bitcoin|btc|ethereum|eth|crypto|gold|silver|copper|oil|gas|petrol|diesel|fuel|gasoline|share|spot|house"
 )
 _OFFICES: Final = (
     "president|prime\\s+minister|chancellor|king|queen|pope|ceo|mayor|governor|champions?|leader|minister|price|rate|rates"
@@ -36,17 +36,23 @@ _PATTERNS: Final = (
     r"\b(?:did|have)\s+i\s+(?:just\s+)?(?:ask(?:ed)?|say|said|tell|told|mention(?:ed)?|wr[io]te|written)\b",
     r"\bdo\s+you\s+remember\b|\bmy\s+(?:last|previous|first|earlier)\s+(?:question|message)s?\b",
     r"\b(?:do\s+i\s+have|have\s+i\s+got|have\s+i|i\s+have)\s+left\b",
-    r"\bwhen\s+(?:does|do|is|are|will|did)\s+my\s+(?:\w+\s+){1,3}?(?:end|ends|expire|expires|due|start|begin|finish|arrive"
-    r"|run\s+out|renew|over)\b",
+    (
+        r"\bwhen\s+(?:does|do|is|are|will|did)\s+my\s+(?:\w+\s+){1,3}?(?:end|ends|expire|expires|due|start|begin"
+        r"|finish|arrive"
+        r"|run\s+out|renew|over)\b"
+    ),
     rf"\b(?:{_TRADED})\s+prices?\b|\bcurrent\s+(?:{_OFFICES})\b",
     r"\b(?:open|closed|available|live|playing|streaming|raining|snowing|happening|on)\s+now\b",
     r"\bwhat\s+(?:day|date|month|year|week)(?:\s+of\s+the\s+\w+)?\s+is\s+(?:it|this)\b",
     r"\bwhat(?:'s|\s+is)\s+the\s+(?:date|day|year|time|score)\W*\Z",
     rf"\bwho(?:'s|\s+is|\s+has)?\s+(?:won|winning)\s+the\s+(?:\w+\s+)?(?:{_CONTESTS})\b(?!.{{0,200}}\d)",
     r"\b(?:roll|throw|toss|flip)\s+(?:a|the|two|some)\s+(?:die|dice|coins?)\b",
-    r"\A\W*(?:(?:please|can\s+you|could\s+you|would\s+you|now|ok|okay)\W+){0,3}(?:generate|give|tell|show|pick|choose|create|make"
-    r"|suggest|name|think\s+of|write|send|do|draw|say)\s+(?:(?:me|us)\s+)?(?:(?:a|an|some|one)\s+)?(?:\w+\s+)?"
-    r"(?:random|another|more)\b",
+    (
+        r"\A\W*(?:(?:please|can\s+you|could\s+you|would\s+you|now|ok|okay)\W+){0,3}(?:generate|give|tell|show|pick"
+        r"|choose|create|make"
+        r"|suggest|name|think\s+of|write|send|do|draw|say)\s+(?:(?:me|us)\s+)?(?:(?:a|an|some|one)\s+)?(?:\w+\s+)?"
+        r"(?:random|another|more)\b"
+    ),
     r"\A\W*(?:another|one\s+more|once\s+more|again|more|continue|go\s+on|surprise\s+me|next)\b[^?]{0,20}\Z",
 )
 usual: Final = re.compile("|".join(f"(?:{pattern})" for pattern in _PATTERNS), re.IGNORECASE | re.DOTALL).search

@@ -8,7 +8,8 @@ __all__ = ["is_refusal"]
 LONGEST: Final = 600
 """Characters; who says more than that has said something."""
 _REFUSED: Final = re.compile(
-    r"\A\W{0,8}(?:(?:(?:i'm|i am)\s+(?:\w+\s+)?sorry|sorry|(?:i|we)\s+apologi[sz]e|my\s+apologies|unfortunately|regrettably"
+    r"\A\W{0,8}(?:(?:(?:i'm|i am)\s+(?:\w+\s+)?sorry|sorry|(?:i|we)\s+apologi[sz]e|my\s+apologies"
+    r"|unfortunately|regrettably"
     r"|thank\s+you[^.!]{0,80}|as\s+an?\s+(?:ai|artificial|language|large)[^,.]{0,80})[^\w']{1,4})?"
     r"(?:(?:but|however|for\s+(?:that|the\s+\w+)|about\s+that|though|as\s+an?\s+ai[^,.]{0,80})[^\w']{1,4}){0,3}"
     r"(?:i|we)(?:\s+(?:can't|cannot|can\s+not|won't|will\s+not|couldn't|must\s+decline|have\s+to\s+decline|decline"

@@ -1,4 +1,4 @@
-"""Marks that are asked about or are part of a command, and no punctuation: *ls /*, *$?*, *5!*, *6'2"*, *git checkout -*.
+"""Marks that are asked about or part of a command, and no punctuation: *ls /*, *$?*, *5!*, *6'2"*, *git checkout -*.
 
 Reading drops punctuation, and with it marks that look like it. What stands here has to be the same in two questions.
 """

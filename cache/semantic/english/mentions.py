@@ -14,7 +14,8 @@ __all__ = ["mentioned", "spelt_alike"]
 
 _FOLDED: Final = listed(
     "who whom whose which that have has had having going able want got need cannot not shall ought will must may might"
-    " could would should can with without by via per through till until upon onto toward towards although though because"
+    " could would should can with without by via per through till until upon onto toward towards although though"
+    " because"
     " since as like than then amid among amongst while whilst okay ok also too lot lots many much few less fewer"
 )
 """Words of closed classes that the tables write as another."""
@@ -23,19 +24,21 @@ _ASKING: Final = listed(
 )
 """Contractions that ask, and are not asked about."""
 _BEFORE: Final = re.compile(
-    r"\b(?:words?|contractions?|abbreviations?|pronouns?|spell(?:ed|ing|t)?|(?:count|how many) (?:the )?(?:letters|words"
-    r"|characters|vowels|syllables)(?: are| is)?(?: in)?|reverse|expand|translate|conjugate|capitali[sz]e|difference between|definition"
+    r"\b(?:words?|contractions?|abbreviations?|pronouns?|spell(?:ed|ing|t)?|(?:count|how many) (?:the )?(?:letters"
+    r"|words"
+    r"|characters|vowels|syllables)(?: are| is)?(?: in)?|reverse|expand|translate|conjugate|capitali[sz]e"
+    r"|difference between|definition"
     r" of|meaning of|define|(?:proper|correct|right|wrong|ok|okay) to (?:write|say)|(?:to|i|you) type)\b(.{1,400})"
 )
 _USED: Final = re.compile(
-    r"\b(?:when|how|where|why|should|can|do|to|i|we|people|you) (?:do |to |should |can |does )?(?:i |you |we |one |people )?"
+    r"\b(?:when|how|where|why|should|can|do|to|i|we|people|you) (?:do |to |should |can |does )?(?:i |you |we |one "
+    r"|people )?"
     r"(?:use|say|write)\b(.{1,400})"
 )
-_MEANT: Final = re.compile(
-    r"\bdo(?:es)? (?!it |that |this |you |he |she |they |i |we )(.{1,80}?) (?:mean|stand for)\b"
-)
+_MEANT: Final = re.compile(r"\bdo(?:es)? (?!it |that |this |you |he |she |they |i |we )(.{1,80}?) (?:mean|stand for)\b")
 _ALL: Final = re.compile(
-    r"\b(?:british|american|formal|informal|one word|two words|a (?:real )?word|an? (?:verb|noun|pronoun|contraction|preposition"
+    r"\b(?:british|american|formal|informal|one word|two words|a (?:real )?word|an? (?:verb|noun|pronoun|contraction"
+    r"|preposition"
     r"|conjunction)|the (?:object|subject)|hyphenated)\b(?! (?:citizen|airways|express|airlines|museum|passport|gas)s?)"
 )
 _WORD: Final = re.compile(r"[^\W\d_]{1,80}(?:'[^\W\d_]{1,8})?")

@@ -1,6 +1,7 @@
 """From text to tokens: read, spell, count, frame, lemmatise, join phrases, drop what says nothing."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
 from cache.semantic.english.closed import (
@@ -203,11 +204,10 @@ def _sentences(words: Iterable[Word]) -> Iterator[list[Word]]:
 
 def _tokens(sentence: list[Word], notes: list[Used] | None, *, careful: bool, exact: bool) -> list[Token]:
     if exact:
-        words = [word for word in sentence if word.mark is not Mark.COMMA]
-        afters = [*(word.text for word in words[1:]), ""]
+        said = [word for word in sentence if word.mark is not Mark.COMMA]
         # *into French* is *to French*
-        into = [word.text == "into" and after in _LANGUAGES for word, after in zip(words, afters, strict=True)]
-        return [_token(word, "to" if to else word.text, Form.PLAIN) for word, to in zip(words, into, strict=True)]
+        into = [word.text == "into" and after.text in _LANGUAGES for word, after in pairwise((*said, Word("")))]
+        return [_token(word, "to" if to else word.text, Form.PLAIN) for word, to in zip(said, into, strict=True)]
     words = _without_auxiliaries(sentence)
     afters: list[Word | None] = [*words[1:], None]
     befores = ["", *(word.text for word in words)]

@@ -203,7 +203,7 @@ class _Reader:
     def _case(self, text: str) -> Case:
         if self.caseless or self.titled:
             return Case.UNKNOWN
-        if text.isupper() and len(text) > 1 or (len(text) > 2 and text[-1] == "s" and text[:-1].isupper()):
+        if (text.isupper() and len(text) > 1) or (len(text) > 2 and text[-1] == "s" and text[:-1].isupper()):
             return Case.CAPITALS
         if self.start:
             return Case.UNKNOWN

@@ -8,7 +8,8 @@ from proxy.semantic.refusing import LONGEST, is_refusal
 USUAL = Never((), usual=True)
 PASSING = [
     "Is the museum open now?", "What is the gold price?", "What's the current price of copper?", "What day is it?",
-    "What's the date?", "Who won the match?", "Who has won the election?", "Who is the current prime minister of Japan?",
+    "What's the date?", "Who won the match?", "Who has won the election?",
+    "Who is the current prime minister of Japan?",
     "When does my contract end?", "When will my card arrive?", "How many days of leave do I have left?",
     "Am I pregnant?", "am i a narcissist", "Who am I?", "How old am I?", "What is my name?", "What did I ask before?",
     "Have I told you about my dog?", "Do you remember what I said?", "Give me another one", "Tell me one more",
@@ -17,13 +18,15 @@ PASSING = [
 ]  # fmt: skip
 LASTING = [
     "Am I allowed to keep a dog?", "Am I entitled to a refund?", "Am I covered for theft?", "How do I open an account?",
-    "What do I do now if I lost my card?", "Who won the 2018 World Cup?", "How do I generate a random number in Python?",
+    "What do I do now if I lost my card?",
+    "Who won the 2018 World Cup?", "How do I generate a random number in Python?",
     "How many days are in a leap year?", "What is the date format in Excel?", "How do I open a current account?",
     "Who won the Battle of Hastings?", "Can I get another card?", "What is the price elasticity of demand?",
     "How do I add another user?", "When is the deadline for applications?", "What time zone is Peru in?",
 ]  # fmt: skip
 REFUSALS = [
-    "I'm sorry, but I can't assist with that request.", "I’m sorry, but I can’t help with that.", "I cannot help with that.",
+    "I'm sorry, but I can't assist with that request.", "I’m sorry, but I can’t help with that.",
+    "I cannot help with that.",
     "Sorry, I'm not able to provide that.", "I'm unable to share personal data.", "I won't do that.", "I must decline.",
     "As an AI language model, I cannot give legal advice.", "Unfortunately, I am unable to answer this.",
     "I apologize, but I can not comply with this.", "I'm really sorry, but as an AI, I can't do this.",

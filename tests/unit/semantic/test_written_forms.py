@@ -35,7 +35,9 @@ def test_a_leading_point_is_never_dropped(number: int, question: str) -> None:
     assert served(zero, point)
 
 
-@given(st.sampled_from(["ls", "cp a", "git checkout", "cat"]), st.sampled_from(["", *MARKS]), st.sampled_from(["", *MARKS]))
+@given(
+    st.sampled_from(["ls", "cp a", "git checkout", "cat"]), st.sampled_from(["", *MARKS]), st.sampled_from(["", *MARKS])
+)
 def test_marks_of_a_command_have_to_match(command: str, one: str, other: str) -> None:
     """Two questions that differ in a mark that stands alone are two."""
     assume(one != other)
@@ -66,7 +68,9 @@ def test_a_name_stands_alike_in_both(title: str, question: str) -> None:
         assert not served(plain, question.format(other).lower())
 
 
-@given(st.sampled_from(["crown", "office", "thread", "car"]), st.sampled_from(["Where do I buy {}?", "What is {} for?"]))
+@given(
+    st.sampled_from(["crown", "office", "thread", "car"]), st.sampled_from(["Where do I buy {}?", "What is {} for?"])
+)
 def test_without_capitals_articles_tell_nothing(noun: str, question: str) -> None:
     """Who has written no name is asked for none."""
     one, *others = (question.format(text) for text in (f"a {noun}", f"the {noun}", noun, f"{noun}s"))

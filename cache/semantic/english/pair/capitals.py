@@ -105,7 +105,9 @@ def _numbers_differ(one: Token, other: Token) -> bool:
     """*Alien*, *Aliens*; but *newtons law* is carelessness."""
     if one.text == other.text:
         return False
-    return not any(a.owns and b.text == a.text + "s" and b.case is Case.UNKNOWN for a, b in ((one, other), (other, one)))
+    return not any(
+        a.owns and b.text == a.text + "s" and b.case is Case.UNKNOWN for a, b in ((one, other), (other, one))
+    )
 
 
 def _articles_differ(one: Place, other: Place) -> bool:
@@ -113,17 +115,21 @@ def _articles_differ(one: Place, other: Place) -> bool:
     articles = {one.token.article.lower(), other.token.article.lower()}
     if len(articles) == 1 or any(each.after is not None and each.after.lemma in _HEADS for each in (one, other)):
         return False
-    if any(each.before is not None and each.before.kind is Kind.PERSON and not each.token.article for each in (one, other)):
+    if any(
+        each.before is not None and each.before.kind is Kind.PERSON and not each.token.article for each in (one, other)
+    ):
         return False
     if "a" in articles:
         return True
-    if all(each.after is not None and (each.after.case is Case.NAME or each.after.lemma == "of") for each in (one, other)):
+    if all(
+        each.after is not None and (each.after.case is Case.NAME or each.after.lemma == "of") for each in (one, other)
+    ):
         return "The" in {one.token.article, other.token.article}
     return one.token.lemma not in _THE_OR_NONE and not (one.token.lemma in NAMES and not _is_common(one.token))
 
 
 def _owners_differ(one: Place, other: Place) -> bool:
-    """*Wendy's* is not *Wendy*; *France's capital* is *the capital of France*, and *frances capital* is carelessness."""
+    """*Wendy's* is not *Wendy*; *France's capital* is *the capital of France*, *frances capital* carelessness."""
     if one.token.owns is other.token.owns:
         return False
     owner, bare = (one, other) if one.token.owns else (other, one)

@@ -12,7 +12,8 @@ __all__ = ["in_compound"]
 _NAMING: Final = listed("what define explain describe")
 _ADJECTIVES: Final = listed(
     "good bad new old nice great cheap expensive free main average typical normal usual common big small large long"
-    " short high low right wrong real easy hard quick fast simple basic full local nearest next last first best mobile extra additional"
+    " short high low right wrong real easy hard quick fast simple basic full local nearest next last first best"
+    " mobile extra additional"
 )
 """Before a noun these make no other thing of it."""
 _QUALIFYING: Final = listed(

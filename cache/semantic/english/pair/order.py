@@ -17,8 +17,10 @@ _PRICED: Final = listed(
 _COMPOUNDING: Final = {
     "of": _PRICED
     | listed(
-        "capital population president ceo founder mayor color size weight height length width depth age area volume speed"
-        " temperature capacity language currency flag anthem surface symptom treatment cure diagnosis definition meaning"
+        "capital population president ceo founder mayor color size weight height length width depth age area volume"
+        " speed"
+        " temperature capacity language currency flag anthem surface symptom treatment cure diagnosis definition"
+        " meaning"
         " location duration validity status version expiry expiration cancellation renewal delivery registration"
         " installation activation verification author owner inventor salary requirement ingredient calorie density mass"
         " radius diameter lifespan murderer assassin"

@@ -5,8 +5,8 @@ from typing import Final, final
 
 from cache.semantic.english.forms import inflected
 from cache.semantic.english.lexicon import NAMES, joined_rows, rows
-from cache.semantic.english.reading import Case
 from cache.semantic.english.pair.compounds import in_compound
+from cache.semantic.english.reading import Case
 from cache.semantic.english.tokens import Token
 from cache.semantic.english.used import Used, used
 
