@@ -44,7 +44,7 @@ from proxy.semantic.inquiry import Inquiries
 from proxy.semantic.judge import Judge, Unasked
 from proxy.semantic.labelling import Labelling
 from proxy.semantic.learning import Learning, Pace
-from proxy.semantic.modes import USUAL, Modes, Never
+from proxy.semantic.modes import Modes, Never
 from proxy.semantic.notes import Notes
 from proxy.telemetry.log import Log
 from proxy.telemetry.metrics import Metrics
@@ -199,7 +199,7 @@ class Semantics:
             self._tiers,
             self._answers,
             modes,
-            Never([*(USUAL if semantic.never_usual else ()), *semantic.never]),
+            Never(semantic.never, usual=semantic.never_usual),
             self._metrics.semantic,
             version=semantic.version,
             deadline=semantic.deadline,

@@ -3,10 +3,9 @@
 Candidates come best first, one at a time, so that none is compared in vain and whoever asks may let others have the
 event loop between two. Requests and `askonce calibrate` decide by this code, and by nothing else.
 
-Three tiers let a candidate through: every difference is one that the language allows; one word more that restricts
-nothing; or a similarity that labels have shown to be enough. The last of them asks for one thing more, that no other
-answer is nearly as near: where two candidates lie side by side and are not known to say the same, similarity has not
-told them apart.
+Two tiers let a candidate through: every difference is one that the language allows; or a similarity that labels have
+shown to be enough. The latter asks for one thing more, that no other answer is nearly as near: where two candidates lie
+side by side and are not known to say the same, similarity has not told them apart.
 
 What differs in a way that changes the question is gray, however similar it is. That refuses long free text more often
 than it should, so a veto does not hold for ever: where several of the nearest questions are known by their labels to
@@ -50,7 +49,6 @@ __all__ = [
     "GRAY",
     "LICENSED_AUDIT",
     "NOTHING",
-    "ONE_AUDIT",
     "READ",
     "READ_AUDIT",
     "THRESHOLD",
@@ -80,7 +78,6 @@ VETOED: Final = "vetoed"
 NOTHING: Final = "nothing"
 """and nothing."""
 LICENSED_AUDIT: Final = "licensed-audit"
-ONE_AUDIT: Final = "one-audit"
 """What would have been a hit by the rules alone."""
 READ: Final = "read"
 """Beside that: what a verifier has read, and did not score high enough;"""
@@ -98,8 +95,6 @@ class Tier(enum.Enum):
 
     LICENSED = "licensed"
     """Every difference is one that the language allows."""
-    ONE = "one"
-    """One word more or less, which restricts nothing."""
     CALIBRATED = "calibrated"
     """As similar as labels have shown to be enough."""
     VERIFIED = "verified"
@@ -108,7 +103,6 @@ class Tier(enum.Enum):
 
 AUDITS: Final = {
     Tier.LICENSED: LICENSED_AUDIT,
-    Tier.ONE: ONE_AUDIT,
     Tier.CALIBRATED: AUDIT,
     Tier.VERIFIED: READ_AUDIT,
 }
@@ -123,7 +117,6 @@ class Settings:
     """
 
     least: float = 0.60
-    one: float = 0.90
     audit: float = 0.02
     audit_rules: float = 0.0
     margin: float = 0.03
@@ -248,11 +241,8 @@ class Deciding:
             self._near.append(_Near(self._at, candidate._replace(family=""), ""))
             return None
         finding, rule = compare()
-        match finding:
-            case Finding.SAME | Finding.LICENSED:
-                return self._ruled(Tier.LICENSED, rule)
-            case Finding.ONE if candidate.similarity >= max(self._settings.one, candidate.min_similarity):
-                return self._ruled(Tier.ONE, rule)
+        if finding is Finding.SAME or finding is Finding.LICENSED:
+            return self._ruled(Tier.LICENSED, rule)
         self._near.append(_Near(self._at, candidate, rule if finding is Finding.VETO else ""))
         return None
 

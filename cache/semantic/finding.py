@@ -12,8 +12,6 @@ class Finding(enum.Enum):
     """Equal once prepared."""
     LICENSED = "licensed"
     """Every difference is one that changes nothing."""
-    ONE = "one"
-    """All but one leftover word, which restricts nothing."""
     OPEN = "open"
     """The rules cannot tell."""
     VETO = "veto"

@@ -28,7 +28,7 @@ _CODE: Final = re.compile(
     r"|(?<!\w)\w{1,64}\(\)"
     r"|\b[A-Za-z]{1,32}(?:\+\+|\#)"
 )
-_NUMBER: Final = re.compile(r"[+<>=≤≥-]?\s?\d+(?:[.,:/-]\d+){0,16}\s?[%‰°€$£¥]?")
+_NUMBER: Final = re.compile(r"[+<>=≤≥-]?\s?(?:(?<![\w.])\.)?\d+(?:[.,:/-]\d+){0,16}\s?[%‰°€$£¥]?")
 _SPACE: Final = re.compile(r"\s+")
 _CHECKS: Final = (("url", _URL), ("quoted", _QUOTED), ("code", _CODE), ("number", _NUMBER))
 

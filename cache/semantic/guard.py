@@ -14,8 +14,9 @@ from typing import Final, NamedTuple, final
 from cache.semantic.english.frames import frame_rules
 from cache.semantic.english.letters import difference
 from cache.semantic.english.pair.align import aligned
-from cache.semantic.english.pair.capitals import articles_differ, cases_differ
+from cache.semantic.english.pair.capitals import articles_differ, cases_differ, places
 from cache.semantic.english.pair.counts import counts_differ
+from cache.semantic.english.pair.folded import folded
 from cache.semantic.english.pair.license import RULES, judged
 from cache.semantic.english.pair.repair import repaired
 from cache.semantic.english.pair.synonyms import Synonyms, class_rules
@@ -24,10 +25,11 @@ from cache.semantic.english.prepare import prepared
 from cache.semantic.english.reading import MAX_TEXT, Mark
 from cache.semantic.english.recast import recast_rules
 from cache.semantic.english.tokens import Prepared, Token
-from cache.semantic.english.used import ORDERS, Used
+from cache.semantic.english.used import CLASSES, ORDERS, Used
 from cache.semantic.finding import LESSER, Compared, Finding
 
 __all__ = [
+    "CLASSES",
     "LESSER",
     "MAX_TEXT",
     "RULES",
@@ -48,13 +50,13 @@ _SAME: Final = Compared(Finding.SAME, "same")
 _TYPO: Final = Compared(Finding.LICENSED, "typo")
 _OFF: Final = Compared(Finding.OPEN, "off")
 """A rule had a part in it that is switched off here."""
-_THROUGH: Final = frozenset({Finding.SAME, Finding.LICENSED, Finding.ONE})
+_THROUGH: Final = frozenset({Finding.SAME, Finding.LICENSED})
 
 
 def named_rules() -> frozenset[str]:
-    """All rules that there are."""
+    """All rules that there are, and classes of differences, which are switched off as rules are."""
     found = chain(recast_rules(), frame_rules(), phrase_rules(), class_rules())
-    return frozenset([ORDERS, *(rule.name for rule in found)])
+    return frozenset([*CLASSES, *(rule.name for rule in found)])
 
 
 def prepare(text: str) -> Prepared:
@@ -73,11 +75,13 @@ class Explained(NamedTuple):
     stored_by: tuple[Used, ...]
     synonyms: tuple[tuple[str, str, Used], ...]
     """Two words, and the class that both are of."""
+    classes: frozenset[str]
+    """Of differences that are no lines of a table."""
 
     @property
     def rules(self) -> frozenset[str]:
         synonyms = (rule for _, _, rule in self.synonyms)
-        return frozenset(rule.name for rule in (*self.asked_by, *self.stored_by, *synonyms))
+        return self.classes.union(rule.name for rule in (*self.asked_by, *self.stored_by, *synonyms))
 
 
 @final
@@ -107,26 +111,27 @@ class Guard:
     def compare(self, asked: Prepared, stored: Prepared) -> Compared:
         """Symmetric: the two are put in one order before they are looked at."""
         compared = self._compare(asked, stored, None)
-        if not self._off or compared.finding not in _THROUGH or _said(asked) == _said(stored):
+        if not self._off or compared.finding not in _THROUGH or asked.read.text == stored.read.text:
             return compared
-        return _OFF if self._off & self.explain(asked.read.text, stored.read.text).rules else compared
+        found = self.explain(asked.read.text, stored.read.text)
+        return _OFF if self._off & (found.classes if _said(asked) == _said(stored) else found.rules) else compared
 
     def explain(self, asked: str, stored: str) -> Explained:
         """As without anything switched off. Takes several times as long as comparing what is prepared."""
-        notes = _Notes([], [], [])
+        notes = _Notes([], [], [], set())
         one, other = prepared(asked, notes.asked), prepared(stored, notes.stored)
         compared = self._compare(one, other, notes)
         asked_by, stored_by = tuple(dict.fromkeys(notes.asked)), tuple(dict.fromkeys(notes.stored))
-        return Explained(compared, " ".join(one.key), " ".join(other.key), asked_by, stored_by, tuple(notes.synonyms))
+        forms = " ".join(one.key), " ".join(other.key)
+        return Explained(compared, *forms, asked_by, stored_by, tuple(notes.synonyms), frozenset(notes.classes))
 
     def _compare(self, asked: Prepared, stored: Prepared, notes: "_Notes | None") -> Compared:
         if (rule := difference(asked.letters, stored.letters)) is not None:
-            return Compared(Finding.VETO if rule == "unit" else Finding.OPEN, rule)
+            return Compared(Finding.VETO if rule in {"unit", "symbol"} else Finding.OPEN, rule)
         if asked.key == stored.key:
-            pairs = list(zip(asked.tokens, stored.tokens, strict=True))
-            if cases_differ(asked.tokens, stored.tokens) or articles_differ(pairs, asked.tokens):
-                return Compared(Finding.OPEN, "case")
-            return _COUNTS if counts_differ(pairs) else _SAME
+            if notes is not None:
+                notes.classes.update(folded(asked, stored, zip(asked.tokens, stored.tokens, strict=True)))
+            return _equal(asked.tokens, stored.tokens) or _SAME
         if max(len(asked.tokens), len(stored.tokens)) > MOST_TOKENS:
             return _TOO_LONG
         one, other = (asked, stored) if asked.key < stored.key else (stored, asked)
@@ -136,13 +141,18 @@ class Guard:
         typo = mended is not None or mended_other is not None
         one, other = mended or one, mended_other or other
         if one.key == other.key and typo:
-            pairs = list(zip(one.tokens, other.tokens, strict=True))
-            return Compared(Finding.OPEN, "case") if articles_differ(pairs, one.tokens) else _TYPO
+            if notes is not None:
+                notes.classes.update({"typo"}, folded(asked, stored, zip(one.tokens, other.tokens, strict=True)))
+            return _equal(one.tokens, other.tokens) or _TYPO
         same = self._synonyms.same if notes is None else partial(self._noting, notes)
         found = aligned(one.tokens, other.tokens, same, caseless=one.read.caseless or other.read.caseless)
         if typo:
             found.licences.add("typo")
-        return judged(found, exact=one.exact or other.exact)
+        compared = judged(found, exact=one.exact or other.exact)
+        if notes is not None:
+            notes.classes.update(folded(asked, stored, found.matched()), found.licences.intersection(CLASSES))
+            notes.classes.update(name for licence, name in _CLASS_OF.items() if licence in found.licences)
+        return compared
 
     def _noting(self, notes: "_Notes", left: Sequence[Token], at: int, right: Sequence[Token], to: int) -> bool:
         rule = self._synonyms.rule(left, at, right, to)
@@ -151,11 +161,25 @@ class Guard:
         return rule is not None
 
 
+def _equal(one: Sequence[Token], other: Sequence[Token]) -> Compared | None:
+    """Of two with one form: what preparing dropped, and tells them apart all the same; None for nothing."""
+    if (differs := cases_differ(zip(places(one), places(other), strict=True), one)) is not None:
+        return Compared(Finding.OPEN, differs)
+    if articles_differ(list(zip(one, other, strict=True)), one):
+        return Compared(Finding.OPEN, "article")
+    return _COUNTS if counts_differ(zip(one, other, strict=True)) else None
+
+
 def _said(question: Prepared) -> list[str]:
     return [word.text for word in question.read.words if word.mark not in {Mark.STOP, Mark.COMMA}]
+
+
+_CLASS_OF: Final = {"order": ORDERS, "case": "capital"}
+"""Licences that have another name where they are switched off."""
 
 
 class _Notes(NamedTuple):
     asked: list[Used]
     stored: list[Used]
     synonyms: list[tuple[str, str, Used]]
+    classes: set[str]

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Final
 
+from cache.semantic.english.forms import inflected
 from cache.semantic.english.lexicon import WORDS
 
 __all__ = ["language"]
@@ -20,7 +21,7 @@ _FUNCTION_WORDS: Final[Mapping[str, str]] = {
     "en": (
         "the a an is are was were do does did i my me you your he she it its we our they their this that these those"
         " what how when where who why which can could would should will of to in on for with from at by about and or"
-        " not if there have has had be been am any some please im whats dont cant than into between after before"
+        " not if there have has had be been am any some please im whats dont cant than into between after before vs"
     ),
     "de": (
         "der die das ein eine einen einem einer ist sind war wie was wo wer wann warum welche welcher welches kann"
@@ -109,4 +110,8 @@ def _latin(head: str) -> str:
     best = max(scores, key=lambda name: (scores[name], name == "en"))
     if scores[best] > 0:
         return best
-    return "en" if words and 2 * sum(word in WORDS for word in words) > len(words) else "und"
+    return "en" if words and 2 * sum(map(_is_english, words)) > len(words) else "und"
+
+
+def _is_english(word: str) -> bool:
+    return word in WORDS or inflected(word).lemma in WORDS

@@ -93,9 +93,13 @@ def why(
     config: ConfigFile = None, *, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Which rules make two questions one, or what keeps them apart; asks no gateway."""
+    from cache.semantic.embedders.network import ModelError
     from proxy.cli.why import as_rows, explained
 
-    found = explained(asked, stored, config)
+    try:
+        found = explained(asked, stored, config, measured=True)
+    except ModelError as error:
+        fail(str(error))
     show(found, [*as_rows(found)], as_json=as_json)
 
 

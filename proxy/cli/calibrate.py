@@ -55,7 +55,7 @@ def calibrate(
     from proxy.cli.calibration.report import report
     from proxy.cli.calibration.vectors import files_of, similarities
     from proxy.semantic.guarding import guard_of
-    from proxy.semantic.modes import USUAL, Never
+    from proxy.semantic.modes import Never
 
     semantic = configuration.load(configuration.find(config)).semantic
     if embedder is None and semantic.embedder.kind == "upstream":
@@ -63,7 +63,7 @@ def calibrate(
     if embedder is None and semantic.embedder.kind == "onnx":
         embedder = Path(semantic.embedder.folder)
     try:
-        pairs = read_pairs(file, Never((*(USUAL if semantic.never_usual else ()), *semantic.never)))
+        pairs = read_pairs(file, Never(semantic.never, usual=semantic.never_usual))
         judged = judge(pairs, similarities(pairs, files_of(embedder)), guard_of(semantic))
         rate, reads = max_error_rate or semantic.max_error_rate, semantic.verifier
         settings = Settings(audit=0.0)

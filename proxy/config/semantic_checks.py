@@ -20,7 +20,10 @@ MAX_PHRASE: Final = 64
 MAX_PHRASES: Final = 200
 LEAST_SCORE: Final = 0.5
 """No lower one is counted: labels could not disprove what it lets through."""
-RULE: Final = re.compile("(?:wordings|recasts|frames|phrases|synonyms)/[0-9a-f]{8}|orders").fullmatch
+RULE: Final = re.compile(
+    "(?:wordings|recasts|frames|phrases|synonyms)/[0-9a-f]{8}"
+    "|plural|article|possessive|capital|marks|light|frame|spelling|head|preposition|typo|orders"
+).fullmatch
 """As `askonce cache why` names them. What is none any more is told by `askonce check`, and stops no gateway."""
 FILES: Final = ("model.onnx", "tokenizer.json")
 

@@ -13,6 +13,7 @@ from cache.entry import Entry, EntryKind
 from cache.semantic.lookup import Match
 from proxy.caching.beside import done_beside
 from proxy.openai.said import said
+from proxy.semantic.refusing import is_refusal
 
 __all__ = ["Answers", "Said", "digest_of", "text_of"]
 
@@ -70,7 +71,9 @@ class Answers:
 
 
 def text_of(entry: Entry) -> str | None:
-    return said(entry.endpoint, entry.frames, events=entry.kind is EntryKind.STREAM)
+    """None for what is no answer to another question: it calls, refuses, or was cut."""
+    text = said(entry.endpoint, entry.frames, events=entry.kind is EntryKind.STREAM)
+    return None if text is None or is_refusal(text) else text
 
 
 def digest_of(text: str) -> bytes:

@@ -4,17 +4,11 @@ import enum
 import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
-from typing import Final, Self, final
+from typing import Self, final
 
-__all__ = ["USUAL", "Mode", "Modes", "Never"]
+from proxy.semantic.passing import USUAL, usual
 
-USUAL: Final = (
-    *("my order", "my parcel", "my delivery", "my booking", "my flight", "my balance", "my appointment"),
-    *("my results", "my password is", "my name is", "today", "tonight", "tomorrow", "yesterday", "right now"),
-    *("at the moment", "currently", "this week", "this month", "this year", "latest", "breaking", "price of"),
-    *("stock price", "exchange rate", "weather", "forecast", "what time is it", "news"),
-)
-"""What is of one person, or does not hold for long."""
+__all__ = ["Mode", "Modes", "Never"]
 
 
 @final
@@ -61,15 +55,24 @@ def _ruled(rule: str) -> tuple[str, Mode]:
 
 @final
 class Never:
-    """Phrases that make a question one of a person or of a moment. Words count whole, in any case."""
+    """Phrases that make a question one of a person or of a moment, words counting whole and in any case; with `usual`,
+    those that everybody has, and questions of their kind.
+    """
 
-    def __init__(self, phrases: Iterable[str]) -> None:
-        parts = [r"\s+".join(map(re.escape, phrase.split())) for phrase in phrases]
+    def __init__(self, phrases: Iterable[str], *, usual: bool = False) -> None:
+        parts = [r"\s+".join(map(re.escape, phrase.split())) for phrase in (*(USUAL if usual else ()), *phrases)]
         # Alternatives of plain words: linear in the text.
         self._found = re.compile(rf"(?<!\w)(?:{'|'.join(parts)})(?!\w)", re.IGNORECASE).search if parts else None
+        self._usual = usual
 
     def __repr__(self) -> str:
         return "<Never>"
 
+    def phrase(self, text: str) -> str:
+        """The first that it holds, as it stands there; "" for none."""
+        text = text.replace("’", "'")
+        found = (self._found(text) if self._found is not None else None) or (usual(text) if self._usual else None)
+        return "" if found is None else " ".join(found.group().split())
+
     def holds(self, text: str) -> bool:
-        return self._found is not None and self._found(text.replace("’", "'")) is not None
+        return self.phrase(text) != ""

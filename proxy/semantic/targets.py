@@ -10,10 +10,8 @@ from typing import Final, NamedTuple
 
 from cache.semantic.decide import (
     AUDIT,
-    AUDITS,
     GRAY,
     LICENSED_AUDIT,
-    ONE_AUDIT,
     READ,
     READ_AUDIT,
     VETOED,
@@ -29,7 +27,6 @@ __all__ = ["Standing", "Target", "targets"]
 
 COUNTED: Final = frozenset([GRAY, AUDIT, VETOED])
 """Rules of decisions whose labels say something to a threshold, or of the guard."""
-RULED: Final = (Tier.LICENSED, Tier.ONE)
 SERVED: Final = "served"
 """Would have been, had it not been in the shadow."""
 
@@ -80,9 +77,9 @@ def targets(sought: Sought, verifier: str, *, shadow: bool) -> Iterator[Target]:
 def _counted(decision: Decision, match: Match, *, drawn: bool, shadow: bool) -> Iterator[Standing]:
     """What the label of the decision's own candidate stands for."""
     rule, similarity = decision.rule, match.similarity
-    if decision.tier in RULED:
-        yield Standing(AUDITS[decision.tier], similarity, drawn=False)
-    elif rule in (LICENSED_AUDIT, ONE_AUDIT):
+    if decision.tier is Tier.LICENSED:
+        yield Standing(LICENSED_AUDIT, similarity, drawn=False)
+    elif rule == LICENSED_AUDIT:
         yield Standing(rule, similarity, drawn=not shadow)
     elif rule in COUNTED:
         yield Standing(rule, similarity, decision.audited or drawn)

@@ -21,7 +21,8 @@ IO = names(
 SANS_IO = names(
     "proxy.exchange proxy.talk proxy.errors proxy.openai"
     " proxy.http1.messages proxy.http1.readers proxy.http1.frames proxy.http1.screen proxy.http1.peers"
-    " proxy.caching.pieces proxy.semantic.modes proxy.semantic.parties proxy.semantic.hidden"
+    " proxy.caching.pieces proxy.semantic.modes proxy.semantic.passing"
+    " proxy.semantic.refusing proxy.semantic.parties proxy.semantic.hidden"
     " proxy.redis_link.breaker proxy.redis_link.url proxy.redis_link.troubles"
     " proxy.redis_link.errors proxy.redis_link.events"
     " cache.fingerprint cache.directives cache.policy cache.freshness"

@@ -74,6 +74,19 @@ async def test_json(run: Run) -> None:
     assert alone[0] > 0 == found["thresholds"][0]["with_vetoes"]["traps_wrong"]["share"]
 
 
+async def test_what_was_answered_wrongly(run: Run) -> None:
+    """Pair by pair, with what let it through."""
+    wrong = {"a": "How do I mend a fence?", "b": "How do I repair a fence?", "same_answer": False, "category": "trap"}
+    found = json.loads((await run([*PAIRS, wrong], "--json")).out)["answered_wrongly"]
+    assert [(pair["a"], pair["b"], pair["tier"], pair["rule"]) for pair in found] == [
+        (wrong["a"], wrong["b"], "licensed", "synonym")
+    ]
+    printed = (await run([*PAIRS, *[wrong] * 25])).out
+    assert printed.count("How do I repair a fence?") == 20
+    assert "and 5 more: --json" in printed
+    assert "Answered wrongly" not in (await run([*PAIRS])).out
+
+
 def test_a_picture(tmp_path: Path) -> None:
     """A PNG; fonts stay open, as matplotlib has it."""
     ways = [Way(threshold, FEW, FEW, FEW) for threshold in (0.7, 0.9)]

@@ -6,7 +6,7 @@ from cache.semantic.english.lexicon import listed
 
 __all__ = [
     "ALWAYS_LIGHT", "COMPARATIVE", "DEEDS", "EMPTY", "FIRST", "HEADS", "HEDGES", "MODALS", "MUST", "NEGATIONS",
-    "NOTHING_ADDED", "PEOPLE", "PERSONS", "PREPOSITIONS", "REDUNDANT", "SECOND", "THIRD", "TIMES", "WH",
+    "PEOPLE", "PERSONS", "PREPOSITIONS", "REDUNDANT", "SECOND", "THIRD", "TIMES", "WH",
 ]  # fmt: skip
 
 EMPTY: Final = listed("a an the some is are am be been being there . , s 's")
@@ -78,12 +78,8 @@ THIRD: Final = listed(
 )
 PERSONS: Final = FIRST | SECOND | THIRD
 
-ALWAYS_LIGHT: Final = listed("'s so then perf")
+ALWAYS_LIGHT: Final = listed("'s perf")
 """On one side only, changes nothing."""
-NOTHING_ADDED: Final = listed(
-    "generally normally typically usually personally successfully properly correctly actually really currently"
-)
-"""The one leftover word that restricts nothing."""
 
 
 def _bigrams(text: str) -> frozenset[tuple[str, str]]:

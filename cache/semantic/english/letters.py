@@ -6,6 +6,8 @@ from typing import Final, NamedTuple, final
 
 from cache.semantic.english.closed import EMPTY, HEDGES, MODALS, PERSONS, WH
 from cache.semantic.english.lexicon import KNOWN, NAMES, listed
+from cache.semantic.english.marks import marks
+from cache.semantic.english.mentions import mentioned, spelt_alike
 from cache.semantic.english.reading import Read
 
 __all__ = ["Letters", "difference", "letters"]
@@ -20,7 +22,8 @@ _LOANS: Final = listed(
     " decor debut pate matinee protege smorgasbord pinata voila uber seance soiree doppelganger risque creole a la"
 )
 """English words that are as often written without their accents."""
-_MILLI_OR_MEGA: Final = listed("mw mv mj ma")
+_MILLI_OR_MEGA: Final = listed("mw mv mj ma t k m mm mg")
+"""Of these a capital makes another unit, whoever writes: a tablespoon, a kelvin, a megagram."""
 _LIST: Final = "french german spanish italian portuguese dutch chinese japanese korean russian arabic hindi latin greek"
 _ASKS_FOR_A_WORD: Final = re.compile(
     r"\b(?:how many (?:letters|vowels|consonants|syllables|characters)|(?:another|other|different|better) words? for"
@@ -48,6 +51,10 @@ class Letters(NamedTuple):
     """Of these the ones with a capital: Zürich is Zurich."""
     asks_for_a_word: bool
     careless: bool
+    marks: tuple[str, ...]
+    """That are no punctuation, in their order."""
+    mentioned: frozenset[str]
+    """Words that are spoken of, as they are written."""
 
 
 def letters(read: Read) -> Letters:
@@ -59,7 +66,8 @@ def letters(read: Read) -> Letters:
     accents = frozenset(word for word in words if not word.isascii() and _bare(word) != word)
     names = frozenset(word for word in accents if word.capitalize() in text)
     asks = _ASKS_FOR_A_WORD.search(text.lower()) is not None
-    return Letters(units, accents, words, names, asks, text[:1].islower())
+    low = text.lower()
+    return Letters(units, accents, words, names, asks, text[:1].islower(), marks(text), mentioned(low))
 
 
 def _bare(word: str) -> str:
@@ -70,6 +78,10 @@ def difference(one: Letters, other: Letters) -> str | None:
     """The rule by which their letters alone tell the two questions apart."""
     if any(_other_units(a, b) for a in one.units for b in other.units):
         return "unit"
+    if one.marks != other.marks:
+        return "symbol"
+    if spelt_alike((one.words ^ other.words) & (one.mentioned | other.mentioned), one.words | other.words):
+        return "exact"
     if one.accents != other.accents and (_accented(one, other) or _accented(other, one)):
         return "exact"
     asks = one.asks_for_a_word or other.asks_for_a_word

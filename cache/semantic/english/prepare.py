@@ -1,6 +1,7 @@
 """From text to tokens: read, spell, count, frame, lemmatise, join phrases, drop what says nothing."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
 from cache.semantic.english.closed import (
@@ -203,7 +204,10 @@ def _sentences(words: Iterable[Word]) -> Iterator[list[Word]]:
 
 def _tokens(sentence: list[Word], notes: list[Used] | None, *, careful: bool, exact: bool) -> list[Token]:
     if exact:
-        return [_token(word, word.text, Form.PLAIN) for word in sentence if word.mark is not Mark.COMMA]
+        said = [word for word in sentence if word.mark is not Mark.COMMA]
+        # *into French* is *to French*
+        into = [word.text == "into" and after.text in _LANGUAGES for word, after in pairwise((*said, Word("")))]
+        return [_token(word, "to" if to else word.text, Form.PLAIN) for word, to in zip(said, into, strict=True)]
     words = _without_auxiliaries(sentence)
     afters: list[Word | None] = [*words[1:], None]
     befores = ["", *(word.text for word in words)]
@@ -215,11 +219,12 @@ def _tokens(sentence: list[Word], notes: list[Used] | None, *, careful: bool, ex
     for word, lemma, form in joined:
         if word.mark in _FRAME_KINDS or (lemma not in drop and word.mark is not Mark.COMMA):
             indirect = lemma == "if" and bool(tokens) and tokens[-1].lemma in _INDIRECT
-            token = _token(word, "whether" if indirect else lemma, form)
-            tokens.append(token._replace(the=article == "the", a=article in _A) if article else token)
+            tokens.append(_token(word, "whether" if indirect else lemma, form)._replace(article=article))
             article = ""
-        else:
-            article = lemma
+            continue
+        if lemma == "'s" and tokens:
+            tokens[-1] = tokens[-1]._replace(owns=True)
+        article = _ARTICLES.get(lemma, "") if word.case is not Case.NAME or lemma != "the" else "The"
     before = " ".join(token.lemma for token in tokens) if notes is not None else ""
     tokens = rearranged(tokens)
     if notes is not None and before != (after := " ".join(token.lemma for token in tokens)):
@@ -227,7 +232,7 @@ def _tokens(sentence: list[Word], notes: list[Used] | None, *, careful: bool, ex
     return tokens
 
 
-_A: Final = frozenset({"a", "an"})
+_ARTICLES: Final = {"a": "a", "an": "a", "the": "the"}
 
 
 def _lemma(word: Word, before: str, after: Word | None) -> tuple[str, Form]:
@@ -373,4 +378,4 @@ def _token(word: Word, lemma: str, form: Form) -> Token:
     if kind is None:
         kind = Kind.CONTENT if word.mark is Mark.ACRONYM else _CLOSED_KINDS.get(lemma, Kind.CONTENT)
     name = word.mark in {Mark.NAME, Mark.ACRONYM} or (kind is Kind.CONTENT and word.text in NAMES)
-    return Token(lemma, kind, form, name, case=word.case)
+    return Token(lemma, kind, form, name, case=word.case, text=word.text)

@@ -81,8 +81,9 @@ _TOKEN: Final = re.compile(
 | (?P<date> \b\d{4}-\d{1,2}-\d{1,2}\b | \b\d{1,2}[/.]\d{1,2}[/.]\d{2,4}\b )
 | (?P<time> \b\d{1,2}(?:[:.]\d{2})?\s?(?:[ap]\.m\.|[ap]m\b) | \b\d{1,2}:\d{2}(?::\d{2})?\b )
 | (?P<number> \d{1,3}(?:,\d{3}){1,6}(?:\.\d{1,20})?(?!\w) | \d{1,40}(?:\.\d{1,20}){1,5}(?![\w])
-          | (?<![A-Za-z])\d{1,40}(?!\w) )
-| (?P<amount> (?<![A-Za-z])(?P<digits>\d{1,3}(?:,\d{3}){1,6}(?:\.\d{1,20})?|\d{1,40}(?:\.\d{1,20})?)
+          | (?<![A-Za-z])\d{1,40}(?!\w|\.\d) | (?<![\w.])\.\d{1,20}(?!\.?\w) )
+| (?P<amount> (?<![A-Za-z])(?P<digits>\d{1,3}(?:,\d{3}){1,6}(?:\.\d{1,20})?|\d{1,40}(?:\.\d{1,20})?
+          |(?<![\w.])\.\d{1,20})
           (?P<suffix>[A-Za-zµ]{1,12})(?![\w]) )
 | (?P<mixed> \b(?=[A-Za-z-]{0,30}\d)[A-Za-z0-9]{1,30}(?:[-.][A-Za-z0-9]{1,20}){0,4}(?<=[A-Za-z0-9]) )
 | (?P<dots> \b(?:[A-Za-z]\.){2,6} )
@@ -116,6 +117,7 @@ _ACRONYMS: Final = frozenset({"us", "it", "who", "aids", "sat", "act", "mit"})
 _SENTENCE_WORDS: Final = listed(
     "how what can is are do does thanks thank please cheers where when who why which i we my the also and"
 )
+_SMALL_IN_TITLES: Final = listed("a an the and or but nor of in on at to for with from by as vs via")
 _MATHS: Final = frozenset("+*=<>^%±×÷√∞≤≥≠∑∫/")
 
 
@@ -139,9 +141,9 @@ def read(text: str) -> Read:
 
 
 def _titled(text: str) -> bool:
-    """Nearly every word has a capital, so a capital says nothing."""
+    """Every word has a capital, but for those that have none in titles, so a capital says nothing."""
     words = [word for word in text.split() if word[0].isalpha()]
-    return len(words) > 3 and sum(word[0].isupper() for word in words) >= 0.75 * len(words)
+    return len(words) > 3 and all(word[0].isupper() or word in _SMALL_IN_TITLES for word in words[1:])
 
 
 class _Reader:
@@ -201,11 +203,11 @@ class _Reader:
     def _case(self, text: str) -> Case:
         if self.caseless or self.titled:
             return Case.UNKNOWN
-        if text.isupper() and len(text) > 1:
+        if (text.isupper() and len(text) > 1) or (len(text) > 2 and text[-1] == "s" and text[:-1].isupper()):
             return Case.CAPITALS
         if self.start:
             return Case.UNKNOWN
-        if text[0].isupper() and len(text) > 1:
+        if text[0].isupper() and len(text) > 1 and not text.startswith("I'"):
             return Case.NAME
         return Case.SMALL
 
@@ -246,7 +248,7 @@ class _Reader:
     def _amount(self, digits: str, suffix: str, text: str) -> None:
         """10GB, 5k, 3rd, 2kg; what has no unit for a suffix is a name: 3D, 2FA."""
         low = suffix.lower()
-        number = digits.replace(",", "")
+        number = _number(digits)
         if low in {"st", "nd", "rd", "th"}:
             self.words.append(Word(number + "th", Mark.NUMBER))
         elif low == "k" and suffix == "k":
@@ -295,7 +297,7 @@ def _literal(kind: str, text: str) -> Iterator[Word]:
         case "time":
             yield Word(_minutes(text.lower()), Mark.TIME)
         case "number":
-            yield Word(text.replace(",", ""), Mark.NUMBER)
+            yield Word(_number(text), Mark.NUMBER)
         case "mixed":
             yield Word(text.lower().replace("-", ""), Mark.CODE)
         case "dots":
@@ -340,6 +342,11 @@ def _folded(text: str) -> str:
 
 def _inner_capital(text: str) -> bool:
     return not text.isupper() and any(c.isupper() for c in text[1:]) and any(c.islower() for c in text)
+
+
+def _number(text: str) -> str:
+    """Without commas between thousands; *.5* is 0.5."""
+    return ("0" if text.startswith(".") else "") + text.replace(",", "")
 
 
 def _minutes(text: str) -> str:

@@ -40,7 +40,7 @@ def rearranged(tokens: list[Token]) -> list[Token]:
             tokens[at], tokens[at + 1] = tokens[at + 1], tokens[at]
     if not tokens:
         return tokens
-    tokens = _manner_last(tokens)
+    tokens = _coded(_manner_last(tokens))
     tokens = _between(_supposed(_purposed(generally(tokens))))
     head = tokens[0].lemma
     if [token.lemma for token in tokens[::2]] == ["exist", "delivery"] and len(tokens) == 3:
@@ -63,6 +63,27 @@ def rearranged(tokens: list[Token]) -> list[Token]:
     if head in {"what", "which"}:
         return _measured(tokens)
     return tokens
+
+
+def _coded(tokens: list[Token]) -> list[Token]:
+    """*a 404 error* is *error 404*, and three errors are none of that kind; *how far away* is *how far*."""
+    out: list[Token] = []
+    for token in tokens:
+        before = out[-1] if out else None
+        if before is not None and before.lemma == "far" and token.lemma == "away":
+            continue
+        if (
+            before is not None
+            and before.kind is Kind.NUMBER
+            and len(before.lemma) == 3
+            and before.lemma.isdigit()
+            and token.lemma == "error"
+            and token.form is not Form.S
+        ):
+            out[-1:] = [token, before]
+        else:
+            out.append(token)
+    return out
 
 
 def _supposed(tokens: list[Token]) -> list[Token]:

@@ -7,7 +7,7 @@ from typing import Final
 from cache.semantic.english.lexicon import KNOWN, NAMES, listed
 from cache.semantic.english.reading import Mark, Word
 
-__all__ = ["is_spelt", "one_spelling", "spelt_out"]
+__all__ = ["is_rewritten", "is_spelt", "one_spelling", "spelt_out"]
 
 POSSESSIVE: Final = "'s"
 
@@ -27,8 +27,8 @@ _CONTRACTIONS: Final[Mapping[str, str]] = {
     "plss": "please", "thx": "thanks", "thnx": "thanks", "tnx": "thanks", "thankyou": "thanks", "tysm": "thanks",
     "b4": "before", "cuz": "because", "coz": "because", "cos": "because", "bcoz": "because", "bcz": "because",
     "tho": "though", "thru": "through", "abt": "about", "acct": "account", "acc": "account", "appt": "appointment",
-    "appts": "appointments", "msg": "message", "msgs": "messages", "ppl": "people", "pic": "picture",
-    "pics": "pictures", "photo": "picture", "photos": "pictures", "photograph": "picture", "tmrw": "tomorrow",
+    "appts": "appointments", "msg": "message", "msgs": "messages", "ppl": "people", "pic": "photo",
+    "pics": "photos", "photograph": "photo", "photographs": "photos", "tmrw": "tomorrow",
     "tmr": "tomorrow", "2day": "today", "2moro": "tomorrow", "wat": "what", "wht": "what", "wats": "what is",
     "hv": "have", "shud": "should", "cud": "could", "wud": "would", "gr8": "great", "bday": "birthday",
     "info": "information", "govt": "government", "dept": "department", "mins": "minutes", "hrs": "hours",
@@ -288,3 +288,8 @@ def _known_parts(text: str) -> bool:
     return (end == "t" and stem.removesuffix("n") in _NEGATED) or (
         "'" + end in _ENDINGS and (stem in KNOWN or not stem)
     )
+
+
+def is_rewritten(text: str) -> bool:
+    """A contraction or text-speak, for which other words stand."""
+    return text in _CONTRACTIONS

@@ -40,11 +40,21 @@ class Token(NamedTuple):
     form: Form
     name: bool
     """Written as a name, or only a name can be meant."""
-    the: bool = False
-    """An article, dropped, stood before it."""
-    a: bool = False
-    """The other one did."""
+    article: str = ""
+    """The one that stood before it and was dropped: a, the, or The with a capital that only a title has."""
     case: Case = Case.UNKNOWN
+    text: str = ""
+    """With its ending."""
+    owns: bool = False
+    """An 's, dropped, stood behind it."""
+
+    @property
+    def the(self) -> bool:
+        return self.article.lower() == "the"
+
+    @property
+    def a(self) -> bool:
+        return self.article == "a"
 
 
 @final

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Protocol, final
 import msgspec
 
 from cache.select import Selector
-from cache.semantic.decide import AUDIT, LICENSED_AUDIT, ONE_AUDIT, READ, READ_AUDIT, VETOED
+from cache.semantic.decide import AUDIT, LICENSED_AUDIT, READ, READ_AUDIT, VETOED
 from cache.semantic.learning.evidence import NOBODY, Party, Seen
 from cache.semantic.store.origin import Origin, is_meant
 
@@ -33,7 +33,7 @@ __all__ = [
 
 RIVAL: Final = "rival"
 """The standing of what was compared because another was not right: for all to see, and for no threshold."""
-APART: Final = frozenset([RIVAL, LICENSED_AUDIT, ONE_AUDIT])
+APART: Final = frozenset([RIVAL, LICENSED_AUDIT])
 """Standings that no threshold is made of."""
 MAX_TEXT: Final = 2_000
 MAX_NAME: Final = 256

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from math import inf, isinf
-from typing import Any, NamedTuple, final
+from typing import Any, Final, NamedTuple, final
 
 from cache.semantic.decide import Settings, Tier
 from cache.semantic.learning import calibrate
@@ -14,6 +14,8 @@ from proxy.cli.calibration.reading import by_score, learned_score
 __all__ = ["Report", "report"]
 
 Rows = list[list[str]]
+MOST_SHOWN: Final = 20
+"""Of the pairs that were answered wrongly."""
 
 
 @final
@@ -49,6 +51,7 @@ class Report(NamedTuple):
             "as_set": _document(self._as_set()),
             "tiers": {name: _document(found) for name, found in self._tiers()},
             "categories": {name: _document(found) for name, found in self._categories()},
+            "answered_wrongly": [*self._answered_wrongly()],
             "thresholds": [_of_way(way) for way in self.ways],
             "hindsight": None if self.hindsight is None else _of_way(self.hindsight),
             "learned": self._learned(self.learned),
@@ -76,6 +79,8 @@ class Report(NamedTuple):
                 *(_row(name, found) for name, found in self._categories()),
             ],
         )
+        if wrong := [*self._answered_wrongly()]:
+            yield "Answered wrongly", [*_rows_of(wrong)]
         yield (
             "By threshold of the calibrated tier",
             [
@@ -115,6 +120,20 @@ class Report(NamedTuple):
         proven = f"at most {found.at_most:.2%} would be wrong, as {found.labels:,} labels prove"
         return f"{found.threshold:g}: {proven}"
 
+    def _answered_wrongly(self) -> Iterator[dict[str, Any]]:
+        """As it is set."""
+        for each in self.judged:
+            decision = None if each.pair.same else each.decision(self.settings, self.threshold, self.verified)
+            if decision is not None and decision.tier is not None:
+                yield {
+                    "a": each.pair.stored,
+                    "b": each.pair.asked,
+                    "category": each.pair.category,
+                    "similarity": round(each.similarity, 4),
+                    "tier": decision.tier.value,
+                    "rule": decision.rule,
+                }
+
     def _as_set(self) -> Shares:
         return self._shares(self.judged)
 
@@ -152,6 +171,14 @@ def report(
 def _row(name: str, found: Shares) -> list[str]:
     counts = f"{found.served.trials + found.traps.trials:,.0f}"
     return [name, counts, _share(found.served), _share(found.traps), f"{found.hits:,}", _share(found.wrong)]
+
+
+def _rows_of(wrong: Sequence[dict[str, Any]]) -> Iterator[list[str]]:
+    yield ["", "similarity", "answered", "asked"]
+    for pair in wrong[:MOST_SHOWN]:
+        yield [f"{pair['tier']}/{pair['rule']}", f"{pair['similarity']:.4f}", pair["a"], pair["b"]]
+    if len(wrong) > MOST_SHOWN:
+        yield [f"and {len(wrong) - MOST_SHOWN:,} more: --json"]
 
 
 def _pair(found: Shares) -> list[str]:

@@ -15,7 +15,6 @@ from cache.semantic.decide import (
     GRAY,
     LICENSED_AUDIT,
     NOTHING,
-    ONE_AUDIT,
     THRESHOLD,
     VERIFIER,
     VETOED,
@@ -34,7 +33,6 @@ from cache.semantic.guard import LESSER, RULES, Compared, Finding
 OPEN = Compared(Finding.OPEN, "content")
 VETO = Compared(Finding.VETO, "number")
 LESSER_VETO = Compared(Finding.VETO, "modal")
-ONE = Compared(Finding.ONE, "content")
 LICENSED = Compared(Finding.LICENSED, "synonym")
 SAME = Compared(Finding.SAME, "same")
 GREATER = [
@@ -60,10 +58,8 @@ def at(similarity: float, compared: Compared = OPEN, **learned: Any) -> Near:
     [
         (at(0.60, LICENSED), Tier.LICENSED, "synonym"),
         (at(0.60, SAME), Tier.LICENSED, "same"),
-        (at(0.90, ONE), Tier.ONE, "content"),
         (at(0.92), Tier.CALIBRATED, THRESHOLD),
         (at(0.59, LICENSED), None, NOTHING),
-        (at(0.89, ONE), None, GRAY),
         (at(0.91), None, GRAY),
         (at(0.99, VETO), None, VETOED),
         (at(0.99, LESSER_VETO), None, VETOED),
@@ -107,22 +103,19 @@ def test_compared_only_where_it_matters() -> None:
 def test_what_labels_taught_of_one(learned: dict[str, Any], served: int) -> None:
     """An answer that was wrong takes a higher similarity from then on, or its own question."""
     assert made(at(0.95, **learned), threshold=0.9).served == served
-    assert made(at(0.95, ONE, **learned)).served == served
 
 
-@pytest.mark.parametrize(
-    ("near", "rule", "hit"), [(at(0.9, SAME), LICENSED_AUDIT, "same"), (at(0.9, ONE), ONE_AUDIT, "content")]
-)
-def test_what_the_rules_serve_may_be_audited(near: Near, rule: str, hit: str) -> None:
+def test_what_the_rules_serve_may_be_audited() -> None:
     """A part of it, and none where nobody compares; it is compared with what would have been served."""
+    near = at(0.9, SAME)
 
     def drawn(draw: float, audit_rules: float = 0.0) -> Decision:
         deciding = Deciding(Settings(audit_rules=audit_rules), Thresholds(), lambda: draw)
         return decide(deciding, [near[0]], lambda _: near[1])
 
     audited = drawn(0.01, audit_rules=0.02)
-    assert (audited.tier, audited.rule, audited.gray, audited.audited) == (None, rule, 0, True)
-    assert drawn(0.03, audit_rules=0.02).rule == drawn(0.0).rule == hit
+    assert (audited.tier, audited.rule, audited.gray, audited.audited) == (None, LICENSED_AUDIT, 0, True)
+    assert drawn(0.03, audit_rules=0.02).rule == drawn(0.0).rule == "same"
 
 
 def test_what_is_barred_lets_others_through() -> None:
@@ -239,7 +232,7 @@ def test_what_changes_a_question_in_any_language(one: str, other: str, rule: str
     assert foreign.compare(one, one.replace("?", " ?")).finding is Finding.OPEN
 
 
-FINDINGS = st.sampled_from([OPEN, VETO, LESSER_VETO, ONE, LICENSED, SAME])
+FINDINGS = st.sampled_from([OPEN, VETO, LESSER_VETO, LICENSED, SAME])
 NEAR = st.lists(
     st.tuples(
         st.builds(Candidate, st.floats(0.5, 1.0), st.floats(0.0, 1.0), st.booleans(), st.sampled_from(["", "a", "b"])),
@@ -309,7 +302,7 @@ def read(*near: Near, scores: Sequence[float | None], verified: float = 0.9, **h
 def test_a_verifier_reads_the_best_that_no_veto_met() -> None:
     """Nor their own labels bar; and serves the one that it scores highest."""
     barred, quarantined = at(0.97, min_similarity=0.98), at(0.96, exact_only=True)
-    near = at(0.99, VETO), at(0.98, LESSER_VETO), barred, quarantined, at(0.89, ONE), at(0.88), at(0.8), at(0.7)
+    near = at(0.99, VETO), at(0.98, LESSER_VETO), barred, quarantined, at(0.89), at(0.88), at(0.8), at(0.7)
     decision = read(*near, scores=[0.2, None, 0.95])
     assert (decision.tier, decision.served, decision.rule) == (Tier.VERIFIED, 6, VERIFIER)
     assert decision.reading == Reading(6, 0.95, enough=True)
@@ -352,7 +345,7 @@ def test_where_no_guard_knows_the_language_a_verifier_reads_what_is_very_near() 
 
 
 @given(
-    st.lists(st.tuples(st.floats(0.6, 1), st.sampled_from([OPEN, ONE, VETO, LESSER_VETO])), max_size=8),
+    st.lists(st.tuples(st.floats(0.6, 1), st.sampled_from([OPEN, VETO, LESSER_VETO])), max_size=8),
     st.lists(st.none() | st.floats(0, 1), min_size=3, max_size=3),
 )
 def test_a_verifier_never_serves_what_was_vetoed(

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from cache.select import Selector
-from cache.semantic.decide import AUDIT, GRAY, LICENSED_AUDIT, ONE_AUDIT, READ_AUDIT, Thresholds, Tier
+from cache.semantic.decide import AUDIT, GRAY, LICENSED_AUDIT, READ_AUDIT, Thresholds, Tier
 from cache.semantic.learning.calibrate import Calibration, Settings
 from cache.semantic.learning.evidence import NOBODY, Party
 from cache.semantic.learning.label_log import PAGE, BadLabel, Label, LabelLog, Position, bare, pack, unpack
@@ -398,15 +398,15 @@ async def test_audits_of_the_rules_open_nothing(opened: Open) -> None:
     learner = Learner(await opened(days=3_000.0), Settings(), clock=Clock())
     for number in range(600):
         learner.add(label(number, similarity=0.95, standing=LICENSED_AUDIT, right=number % 6 > 0))
-    for standing, right in ((ONE_AUDIT, False), (AUDIT, True), (f"{READ_AUDIT}:v", True), (GRAY, False)):
+    for standing, right in ((AUDIT, True), (f"{READ_AUDIT}:v", True), (GRAY, False)):
         learner.add(label(similarity=0.95, standing=standing, right=right))
     while learner._waiting:
         await learner.turn()
     told = learner.audited()
-    assert [told[tier].labels for tier in Tier] == [600, 1, 1, 1]
+    assert [told[tier].labels for tier in Tier] == [600, 1, 1]
     assert told[Tier.LICENSED].wrong == pytest.approx(1 / 6, abs=0.01)
     assert told[Tier.LICENSED].wrong < told[Tier.LICENSED].at_most < 0.22
-    assert [told[tier].wrong for tier in (Tier.ONE, Tier.CALIBRATED, Tier.VERIFIED)] == [1.0, 0.0, 0.0]
+    assert [told[tier].wrong for tier in (Tier.CALIBRATED, Tier.VERIFIED)] == [0.0, 0.0]
     assert known(learner).estimate("gpt", NOBODY).labels == 2
 
 

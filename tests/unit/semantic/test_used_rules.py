@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cache.semantic.guard import Compared, Finding, Guard, named_rules
+from cache.semantic.guard import CLASSES, Compared, Finding, Guard, named_rules
 from proxy.cli import app
 from proxy.cli.check_models import Models
 from proxy.cli.explain_semantic import explain_semantic
 from proxy.config import Config
 from proxy.config.semantic import Semantic
+from proxy.config.semantic_checks import RULE
 
 GUARD = Guard()
 KEY = "a" * 64
@@ -25,6 +26,20 @@ BY = {
     "phrases": ("How do I get in touch with Anna?", "How do I contact Anna?"),
     "synonyms": ("How do I mend the fence?", "How do I repair the fence?"),
     "orders": ("How do I permanently erase a disk?", "How do I erase a disk permanently?"),
+}
+
+
+CLASS = {
+    "plural": ("How do I clean a heat pump?", "How do I clean heat pumps?"),
+    "article": ("How do I clean the heat pump?", "How do I clean a heat pump?"),
+    "possessive": ("What is Newton's first law?", "whats newtons first law"),
+    "capital": ("How do I reach Paris?", "how do i reach paris"),
+    "marks": ("How do I clean a heat pump, an old one?", "How do I clean a heat pump - an old one?"),
+    "light": ("How do I cancel a booking?", "How do I cancel my booking?"),
+    "typo": ("How do I clean a refrigerator?", "How do I clean a refrigertor?"),
+    "orders": ("What is the colour of copper sulfate?", "What is copper sulfate's colour?"),
+    "preposition": ("Is a limit set for transfers within the app?", "Is a limit set for transfers in the app?"),
+    "spelling": ("How do I make a flow chart?", "How do I make a flowchart?"),
 }
 
 
@@ -44,6 +59,22 @@ def test_a_rule_that_let_it_through_is_named_and_can_be_switched_off(table: str)
         assert compared(Guard(off=[name]), stored, asked) == OFF
 
 
+@pytest.mark.parametrize("name", CLASS)
+def test_a_class_of_differences_is_named_and_can_be_switched_off(name: str) -> None:
+    """That is no line of a table; and what is the same to the letter is let through."""
+    asked, stored = CLASS[name]
+    assert compared(GUARD, asked, stored).finding in {Finding.SAME, Finding.LICENSED}
+    assert name in GUARD.explain(asked, stored).rules
+    assert compared(Guard(off=[name]), asked, stored) == OFF
+    assert compared(Guard(off=[name]), asked, asked).finding is Finding.SAME
+    others = CLASSES.keys() - GUARD.explain(asked, stored).rules
+    assert compared(Guard(off=others), asked, stored) == compared(GUARD, asked, stored)
+
+
+def test_every_class_may_stand_in_the_configuration() -> None:
+    assert all(RULE(name) for name in CLASSES)
+
+
 def test_what_needs_no_such_rule_is_let_through() -> None:
     """And what is the same word for word, whatever is switched off."""
     everything = Guard(off=named_rules())
@@ -61,7 +92,7 @@ def test_every_rule_that_is_named_is_known() -> None:
     """So that `askonce check` can tell which is none any more."""
     found = {name for pair in BY.values() for name in GUARD.explain(*pair).rules}
     assert found <= named_rules()
-    assert all(re.fullmatch("[a-z]+/[0-9a-f]{8}|orders", name) for name in named_rules())
+    assert all(name in CLASSES or re.fullmatch("[a-z]+/[0-9a-f]{8}", name) for name in named_rules())
 
 
 def test_the_command_tells_why(tmp_path: Path) -> None:
@@ -79,6 +110,24 @@ def test_the_command_tells_why(tmp_path: Path) -> None:
     assert f"{name} (off)" in shown.output
     foreign = CliRunner().invoke(app, ["cache", "why", "wie alt bist du", "wer ist das", "--config", str(config)])
     assert "English alone" in foreign.output
+
+
+@pytest.mark.parametrize(
+    ("asked", "stored", "told"),
+    [
+        ("How do I track my parcel?", "How do I track my package?", 'never looked up      "my parcel"'),
+        ("What payment methods do you accept?", "How can I pay?", "nothing is served below 0.60"),
+        ("How do I mend the fence?", "how do i mend a fence", "article              both: another article, or none"),
+        ("How do I mend the fence?", "how do i mend the fence", "licensed/same"),
+    ],
+)
+def test_the_command_tells_what_no_rule_says(tmp_path: Path, asked: str, stored: str, told: str) -> None:
+    """What is never looked up, what is not alike enough, and what else differs; the rule as a hit's header has it."""
+    config = tmp_path / "config.toml"
+    config.write_text("", "utf-8")
+    shown = CliRunner().invoke(app, ["cache", "why", asked, stored, "--config", str(config)])
+    assert told in shown.output
+    assert max(map(len, shown.output.splitlines())) < 160
 
 
 def test_the_story_of_a_hit_tells_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -32,6 +32,9 @@ class Alignment:
         self.partner[at] = to
         self.taken[to] = True
 
+    def matched(self) -> list[tuple[Token, Token]]:
+        return [(self.left[at], self.right[to]) for at, to in enumerate(self.partner) if to >= 0]
+
     def left_over(self) -> list[int]:
         return [at for at, to in enumerate(self.partner) if to < 0]
 
@@ -118,7 +121,9 @@ def _is_term(token: Token) -> bool:
 def _by_joining(found: Alignment, lefts: Sequence[int], rights: Sequence[int]) -> None:
     """*web site* and *website*."""
     for at, to in ((at, to) for at in lefts for to in rights):
-        if found.partner[at] >= 0 or found.taken[to]:
+        if found.partner[at] >= 0 or found.taken[to] or found.left[at].kind is not found.right[to].kind:
+            continue
+        if found.left[at].kind is Kind.SYMBOL:
             continue
         one, other = found.left[at].lemma, found.right[to].lemma
         if to + 1 in rights and one == other + found.right[to + 1].lemma and not found.taken[to + 1]:

@@ -7,7 +7,6 @@ from cache.semantic.english.closed import (
     ALWAYS_LIGHT,
     DEEDS,
     HEADS,
-    NOTHING_ADDED,
     PEOPLE,
     REDUNDANT,
     TIMES,
@@ -15,7 +14,7 @@ from cache.semantic.english.closed import (
 from cache.semantic.english.forms import Form
 from cache.semantic.english.lexicon import listed
 from cache.semantic.english.pair.align import Alignment
-from cache.semantic.english.pair.capitals import another_in_capitals, articles_differ, part_of_a_name
+from cache.semantic.english.pair.capitals import articles_differ, cases_differ, part_of_a_name, places
 from cache.semantic.english.pair.counts import counts_differ
 from cache.semantic.english.pair.order import MEASURES, reordered
 from cache.semantic.english.pair.synonyms import CONTRASTS, IMPLIED, opposite
@@ -32,7 +31,7 @@ _VETOES: Final = (
 """The gravest first."""
 _LICENCES: Final = ("case", "light", "frame", "spelling", "head", "preposition", "order", "typo", "synonym")
 """From the weakest to the strongest."""
-_REASONS: Final = ("same", "content", "exact", "off")
+_REASONS: Final = ("same", "content", "exact", "off", "plural", "article", "possessive")
 RULES: Final = frozenset((*_VETOES, *_LICENCES, *_REASONS))
 
 _LITERAL: Final = frozenset(
@@ -74,6 +73,7 @@ _ALTERNATE_NEAR: Final[dict[frozenset[str], frozenset[str]]] = {
     frozenset({"on", "via"}): listed("phone app website whatsapp email"),
     frozenset({"to", "with"}): listed("speak talk connect chat sync pair link"),
     frozenset({"to", "into"}): listed("convert translate transfer move integrate change turn account money fund add"),
+    frozenset({"in", "with"}): listed("css"),
     frozenset({"in", "into"}): listed("convert translate put insert change turn"),
     frozenset({"in", "to"}): listed("convert translate"),
     frozenset({"from", "of"}): listed("rid copy cut"),
@@ -125,8 +125,9 @@ def judged(found: Alignment, *, exact: bool) -> Compared:
         return Compared(Finding.OPEN, "exact")
     if "synonym" in found.licences and _is_about_meaning(found.left):
         return Compared(Finding.OPEN, "exact")
-    licences = found.licences | ({licence} if licence else set())
-    return over.licensed(used, licences)
+    if licence:
+        found.licences.add(licence)
+    return over.licensed(used, found.licences)
 
 
 def _is_about_meaning(tokens: Sequence[Token]) -> bool:
@@ -231,16 +232,16 @@ class _Leftover:
                     licences.add(licence)
                 else:
                     rest.append(tokens[at])
-        if counts_differ(_matched(self.found)):
+        if counts_differ(self.found.matched()):
             return Compared(Finding.OPEN, "content")
-        if not rest and (_cases_differ(self.found) or articles_differ(_matched(self.found), self.found.left)):
-            return Compared(Finding.OPEN, "case")
+        if not rest and (rule := _cases_differ(self.found)) is not None:
+            return Compared(Finding.OPEN, rule)
+        if not rest and articles_differ(self.found.matched(), self.found.left):
+            return Compared(Finding.OPEN, "article")
         if not rest and _tenses_differ(self.found):
             return Compared(Finding.OPEN, "tense")
         if not rest:
             return Compared(Finding.LICENSED, max(licences or {"light"}, key=_LICENCES.index))
-        if len(rest) == 1 and rest[0].lemma in NOTHING_ADDED and not _tenses_differ(self.found):
-            return Compared(Finding.ONE, "content")
         return Compared(Finding.OPEN, "content")
 
     def _pointed_at(self, tokens: tuple[Token, ...], at: int) -> bool:
@@ -378,13 +379,9 @@ def _same_place(found: Alignment, at: int, to: int) -> bool:
     )
 
 
-def _matched(found: Alignment) -> list[tuple[Token, Token]]:
-    return [(found.left[at], found.right[to]) for at, to in enumerate(found.partner) if to >= 0]
-
-
-def _cases_differ(found: Alignment) -> bool:
-    pairs = _matched(found)
-    return any(one.lemma == other.lemma and another_in_capitals(one, other, found.left) for one, other in pairs)
+def _cases_differ(found: Alignment) -> str | None:
+    lefts, rights = places(found.left), places(found.right)
+    return cases_differ(((lefts[at], rights[to]) for at, to in enumerate(found.partner) if to >= 0), found.left)
 
 
 def _tenses_differ(found: Alignment) -> bool:

@@ -15,7 +15,16 @@ _PRICED: Final = listed(
     " deadline password code policy requirement"
 )
 _COMPOUNDING: Final = {
-    "of": frozenset[str](),
+    "of": _PRICED
+    | listed(
+        "capital population president ceo founder mayor color size weight height length width depth age area volume"
+        " speed"
+        " temperature capacity language currency flag anthem surface symptom treatment cure diagnosis definition"
+        " meaning"
+        " location duration validity status version expiry expiration cancellation renewal delivery registration"
+        " installation activation verification author owner inventor salary requirement ingredient calorie density mass"
+        " radius diameter lifespan murderer assassin"
+    ),
     "for": _PRICED
     | listed(
         "charge insurance form recipe charger battery appointment application license permit subscription membership"
@@ -26,7 +35,8 @@ _COMPOUNDING: Final = {
     "on": _PRICED,
 }
 """Heads that a preposition may follow where a compound has them last: the fee for delivery is the delivery fee, but a
-ticket for parking no parking ticket. Behind *of* any may stand but for `_NO_HEADS`.
+ticket for parking no parking ticket. Behind *of* each is what the other has, and not what is done to it or told of it:
+fear of God is not God's fear, nor a change of heart a heart change.
 """
 _OWNERS: Final = listed("my your our his her their")
 _SYMMETRIC: Final = listed("difference similarity distinction relationship comparison connection distance far")

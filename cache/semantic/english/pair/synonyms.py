@@ -5,6 +5,7 @@ from typing import Final, final
 
 from cache.semantic.english.forms import inflected
 from cache.semantic.english.lexicon import NAMES, joined_rows, rows
+from cache.semantic.english.pair.compounds import in_compound
 from cache.semantic.english.reading import Case
 from cache.semantic.english.tokens import Token
 from cache.semantic.english.used import Used, used
@@ -73,7 +74,7 @@ def _apart() -> dict[frozenset[str], frozenset[str]]:
     table: dict[frozenset[str], frozenset[str]] = {}
     for sides, words in _beside("apart.txt"):
         ones, _, others = sides.partition(" | ")
-        pairs = (frozenset({one, other}) for one in ones.split() for other in others.split())
+        pairs = (frozenset({_lemma(one), _lemma(other)}) for one in ones.split() for other in others.split())
         table |= {pair: words | table.get(pair, frozenset()) for pair in pairs}
     return table
 
@@ -142,6 +143,8 @@ class Synonyms:
         for number in self._classes.get(other, ()):
             if number in mine:
                 context = self._contexts[number]
+                if number < len(_LINES) and (in_compound(left, at) or in_compound(right, to)):
+                    return -1
                 if not context or (_near(context, left, at) and _near(context, right, to)):
                     apart = APART.get(frozenset({one, other}), frozenset())
                     return -1 if any(token.lemma in apart for token in (*left, *right)) else number
