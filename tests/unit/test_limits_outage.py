@@ -270,6 +270,8 @@ async def test_the_living_speak_first_when_redis_is_back(redis_server: RedisServ
             await until(lambda: clock() > ends and answers[-1:] == [False])
         await until(lambda: answers[-1])
         grant.began = -1e9  # type: ignore[attr-defined]
+        # What it had asked meanwhile was not answered either, and it asks no more for a while.
+        await until(lambda: one.store is Store.UP)
         await one._leases.renew()
         assert (other._leases.buried, one.given_up) == (0, 0)
         one._leases.end(grant)  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ make one of the other depends on X, so it may only where X is of a closed list.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import pytest
@@ -14,11 +14,11 @@ from tests.unit.semantic import mutations
 from tests.unit.semantic.rules import Rule, example, is_kept_group, may_be_empty, parsed, rules
 
 RULES: Final = list(rules())
-FILLERS: Final = [word for kind in ("nouns", "persons", "things", "masses") for word in mutations.vocabulary(kind)[:8]]
+FILLERS: Final = [word for kind in ("nouns", "persons", "things", "masses") for word in mutations.vocabulary(kind)[:2]]
 OPEN: Final = 0.5
 """A place that takes half of arbitrary nouns takes anything."""
 LEAST_OPEN: Final = 200
-CHOICES: Final = 4
+CHOICES: Final = 2
 """So many alternatives of what a rule lets fall are looked at."""
 
 APART: Final = {
@@ -72,11 +72,11 @@ def fitted(rule: Rule) -> Iterator[str]:
                 yield found[0].strip()
 
 
-def changes(rule: Rule) -> list[str]:
+def changes(rule: Rule, texts: Iterable[str]) -> list[str]:
     instead = re.sub(r"[\\~%]\d", "thing", rule.instead)
     return [
         name
-        for text in fitted(rule)
+        for text in texts
         for name, (before, after) in APART.items()
         if re.match(before, text) and re.match(after, instead) and not re.match(after, text)
     ]
@@ -84,9 +84,10 @@ def changes(rule: Rule) -> list[str]:
 
 def test_no_rule_changes_the_kind_of_a_question_about_anything() -> None:
     """Whatever fills its open place, the answer that is asked for stays of its kind."""
-    assert sum(any(fitted(rule)) for rule in RULES) > LEAST_OPEN
-    anything = [rule for rule in RULES if not any(verbs in rule.source for verbs in DEEDS_AT_HOME)]
-    wrong = {rule.source: found for rule in anything if (found := changes(rule))}
+    fits = [(rule, texts) for rule in RULES if (texts := [*fitted(rule)])]
+    assert len(fits) > LEAST_OPEN
+    anything = [(rule, texts) for rule, texts in fits if not any(verbs in rule.source for verbs in DEEDS_AT_HOME)]
+    wrong = {rule.source: found for rule, texts in anything if (found := changes(rule, texts))}
     assert not wrong
 
 
@@ -117,4 +118,5 @@ def test_no_rule_changes_the_kind_of_a_question_about_anything() -> None:
 )
 def test_a_rule_that_does_is_found(broken: str) -> None:
     pattern, _, instead = broken.rpartition(" => ")
-    assert changes(Rule(parsed(pattern), instead, broken))
+    rule = Rule(parsed(pattern), instead, broken)
+    assert changes(rule, fitted(rule))

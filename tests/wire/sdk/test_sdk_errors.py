@@ -152,7 +152,7 @@ async def test_timeout(pair: Pair, kind: str, way: str) -> None:
     tag = f"timeout-{kind}-{way}"
     headers = {"x-demo-latency-ms": "30000", "x-demo-tag": tag}
     async with entered(client_of(kind, getattr(pair, way), "sk-timeouts")) as client:
-        error = await raised(lambda: client.chat.completions.create(**ASK, extra_headers=headers, timeout=0.2))
+        error = await raised(lambda: client.chat.completions.create(**ASK, extra_headers=headers, timeout=0.5))
     assert isinstance(error, openai.APITimeoutError)
     await aborted(pair, tag)
 
