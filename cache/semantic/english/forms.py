@@ -22,6 +22,9 @@ class Form(enum.Enum):
     ING = "ing"
     PAST = "past"
 
+    # By identity; an enum's own is a call of Python, and a question takes hundreds of them.
+    __hash__ = object.__hash__
+
 
 class Inflected(NamedTuple):
     lemma: str

@@ -36,6 +36,9 @@ class Mark(enum.Enum):
     FRAME = enum.auto()
     """Put there by a rule of the language, in place of a longer form."""
 
+    # By identity; an enum's own is a call of Python, and a question takes hundreds of them.
+    __hash__ = object.__hash__
+
 
 class Case(enum.Enum):
     UNKNOWN = enum.auto()
@@ -44,6 +47,9 @@ class Case(enum.Enum):
     NAME = enum.auto()
     """One capital, inside a sentence."""
     CAPITALS = enum.auto()
+
+    # By identity; an enum's own is a call of Python, and a question takes hundreds of them.
+    __hash__ = object.__hash__
 
 
 class Word(NamedTuple):

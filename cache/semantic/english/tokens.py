@@ -33,6 +33,9 @@ class Kind(enum.Enum):
     PREPOSITION = "preposition"
     LIGHT = "light"
 
+    # By identity; an enum's own is a call of Python, and a question takes hundreds of them.
+    __hash__ = object.__hash__
+
 
 class Token(NamedTuple):
     lemma: str
