@@ -24,10 +24,15 @@ requests are under way at once, none of which leaves it anything: what they make
 """
 
 
-def run(config: Config, path: Path | None, *, listening: Callable[[], None] = lambda: None) -> int:
+Address = tuple[str, int]
+
+
+def run(
+    config: Config, path: Path | None, *, listening: Callable[[Address, Address], None] = lambda _, __: None
+) -> int:
     """Serves until a signal has drained the process; the exit code. Raises ConfigError, ListenError.
 
-    `listening` is called once, when both listeners are open.
+    `listening` is called once, when both listeners are open, with the addresses of the gateway and of the admin's.
     """
     _raise_file_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -36,7 +41,13 @@ def run(config: Config, path: Path | None, *, listening: Callable[[], None] = la
 
 @final
 class _Process:
-    def __init__(self, config: Config, path: Path | None, worker: Worker | None, listening: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        path: Path | None,
+        worker: Worker | None,
+        listening: Callable[[Address, Address], None],
+    ) -> None:
         self._listening = listening
         self._path = path
         self._worker = worker
@@ -51,7 +62,7 @@ class _Process:
         for signum, react in self._reactions().items():
             loop.add_signal_handler(signum, react)
         await app.start()
-        self._listening()
+        self._listening(app.address, app.admin_address)
         if self._worker is not None:
             loop.add_reader(self._worker.parent, self._orphaned)
         # What is alive now lives as long as the process: the collector need never look at it. It has been off so far,

@@ -141,16 +141,12 @@ def demo(
 ) -> None:
     """Serve a built-in fake upstream and the gateway in front of it, with lines to try."""
     from proxy import config, server
-    from proxy.demo.background import HOST, free_ports, running
+    from proxy.demo.background import HOST, running
+    from proxy.workers import ListenError
 
     if keys and fallback:
         print("askonce: --keys and --fallback are two demos; choose one", file=sys.stderr)
         raise typer.Exit(2)
-    try:
-        port, admin_port = free_ports(port, admin_port)
-    except OSError as error:
-        print(f"askonce: {error.strerror}", file=sys.stderr)
-        raise typer.Exit(1) from None
     with ExitStack() as stack:
         names = ("first", "second") if fallback else ("demo",)
         upstreams = {
@@ -158,21 +154,36 @@ def demo(
         }
         upstream = upstreams[names[0]]
         _configure(upstreams, HOST, port, admin_port)
-        gateway, admin = f"http://{HOST}:{port}", f"http://{HOST}:{admin_port}"
-        welcome = _WELCOME.format(gateway=gateway, admin=admin, upstream=upstream)
+        welcome, variables = _WELCOME, ""
         if fallback:
-            origin = upstream.removesuffix("/v1")
-            welcome = _WELCOME_FALLBACK.format(gateway=gateway, admin=admin, first_origin=origin, **upstreams)
+            welcome = _WELCOME_FALLBACK
         if keys:
+            welcome = _WELCOME_TEAM
             variables = _let_in_by_key(Path(stack.enter_context(TemporaryDirectory(prefix="askonce-demo-"))))
-            variables += f"{_ADMIN_PORT}={admin_port}"
-            welcome = _WELCOME_TEAM.format(
-                gateway=gateway, admin=admin, upstream=upstream, variables=variables, askonce=_command()
+
+        def listening(gateway: tuple[str, int], admin: tuple[str, int]) -> None:
+            # Not sooner: whoever pastes a line at once finds somebody who listens.
+            said = welcome.format(
+                gateway=_origin(gateway),
+                admin=_origin(admin),
+                upstream=upstream,
+                variables=f"{variables}{_ADMIN_PORT}={admin[1]}",
+                askonce=_command(),
+                first_origin=upstream.removesuffix("/v1"),
+                **upstreams,
             )
-        loaded = config.load(None)
-        # Whoever pastes a line at once finds somebody who listens.
-        code = server.run(loaded, None, listening=lambda: print(welcome, flush=True))
+            print(said, flush=True)
+
+        try:
+            code = server.run(config.load(None), None, listening=listening)
+        except ListenError as error:
+            print(f"askonce: {error}; try --port and --admin-port", file=sys.stderr)
+            code = 1
     raise typer.Exit(code)
+
+
+def _origin(address: tuple[str, int]) -> str:
+    return f"http://{address[0]}:{address[1]}"
 
 
 def _let_in_by_key(folder: Path) -> str:

@@ -1,17 +1,14 @@
 """The demo upstream in a thread, for as long as a block runs."""
 
 import asyncio
-import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import AsyncExitStack, contextmanager
-
-from aiohttp import web
+from contextlib import contextmanager
 
 from proxy.demo.app import application, start
 
-__all__ = ["HOST", "free_ports", "running"]
+__all__ = ["HOST", "running"]
 
 HOST = "127.0.0.1"
 
@@ -49,25 +46,3 @@ async def _serve(
         await stop.wait()
     finally:
         await runner.cleanup()
-
-
-def free_ports(*ports: int) -> list[int]:
-    """The ports, picked where they are 0. Raises OSError that names the one in use."""
-    return asyncio.run(_tried(ports))
-
-
-async def _tried(ports: Sequence[int]) -> list[int]:
-    async with AsyncExitStack() as held:
-        return [await _bound(port, held) for port in ports]
-
-
-async def _bound(port: int, held: AsyncExitStack) -> int:
-    """Holds the port until the stack lets go of it."""
-    try:
-        runner, _ = await start(web.Application(), HOST, port)
-    except OSError as error:
-        reason = os.strerror(error.errno or 0)
-        message = f"cannot listen on {HOST}:{port}: {reason}; try --port and --admin-port"
-        raise OSError(error.errno, message) from None
-    held.push_async_callback(runner.cleanup)
-    return int(runner.addresses[0][1])

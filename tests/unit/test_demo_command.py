@@ -66,7 +66,9 @@ async def line_with(process: asyncio.subprocess.Process, text: str) -> list[str]
             lines.append(line.rstrip("\n"))
             if text in line:
                 return lines
-    raise AssertionError(f"{text!r} was not printed: {lines}")
+        assert process.stderr is not None
+        told = (await process.stderr.read()).decode()
+    raise AssertionError(f"{text!r} was not printed: {lines}, {told}")
 
 
 async def ended(process: asyncio.subprocess.Process) -> int:
@@ -210,7 +212,7 @@ def test_port_in_use() -> None:
         ended = CliRunner().invoke(app, ["demo"], env=ports)
     assert (ended.exit_code, ended.stdout) == (1, "")
     assert ended.stderr.splitlines() == [
-        f"askonce: cannot listen on 127.0.0.1:{port}: Address already in use; try --port and --admin-port"
+        f"askonce: cannot listen on 127.0.0.1 port {port}: Address already in use; try --port and --admin-port"
     ]
 
 
