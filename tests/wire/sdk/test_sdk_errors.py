@@ -151,7 +151,7 @@ async def test_timeout(pair: Pair, kind: str, way: str) -> None:
     """The SDK's own time-out is raised as such, and the upstream's work ends with it."""
     tag = f"timeout-{kind}-{way}"
     # The gateway is told of a longer one: it would answer at the moment at which the SDK gives up.
-    headers = {"x-demo-latency-ms": "30000", "x-demo-tag": tag, "x-stainless-timeout": "30"}
+    headers = {"x-demo-latency-ms": "30000", "x-demo-tag": tag, "x-stainless-read-timeout": "30"}
     async with entered(client_of(kind, getattr(pair, way), "sk-timeouts")) as client:
         error = await raised(lambda: client.chat.completions.create(**ASK, extra_headers=headers, timeout=0.5))
     assert isinstance(error, openai.APITimeoutError)
@@ -162,7 +162,7 @@ async def test_timeout(pair: Pair, kind: str, way: str) -> None:
 async def test_timeout_in_a_stream(pair: Pair, kind: str, way: str) -> None:
     """A stream that stalls runs into the SDK's time-out after what came, and the upstream's work ends."""
     tag = f"stall-{kind}-{way}"
-    headers = {"x-demo-fault": "stall", "x-demo-after": "3", "x-demo-tag": tag, "x-stainless-timeout": "30"}
+    headers = {"x-demo-fault": "stall", "x-demo-after": "3", "x-demo-tag": tag, "x-stainless-read-timeout": "30"}
     async with entered(client_of(kind, getattr(pair, way), "sk-timeouts")) as client:
         stream = await done(client.chat.completions.create(**ASK, stream=True, extra_headers=headers, timeout=0.3))
         read: list[Any] = []
