@@ -186,10 +186,10 @@ class Register:
 
     async def _has_team(self, fields: Mapping[str, Any]) -> bool:
         """A name that nobody knows would be a team without limits."""
-        if (team := fields.get("team")) and self._table.team(team) is None:
-            await self._sync.look()
-            return self._table.team(team) is not None
-        return True
+        if not (team := fields.get("team")):
+            return True
+        await self._sync.look()
+        return self._table.team(team) is not None
 
     def _teamed(self, key: VirtualKey | Undone) -> VirtualKey | Undone:
         """A team may have gone while a key of it had expired: without it the key would come back without limits."""
@@ -206,18 +206,15 @@ class Register:
 
     async def _edit(self, find: Callable[[str], R | None], name: str, edit: Callable[[R], R | Undone]) -> R | Undone:
         """What `edit` makes of the record as it is in the store, whoever else changes it at the same time."""
-        for attempt in range(ATTEMPTS):
+        for _ in range(ATTEMPTS):
+            # Others may have changed it, or its team, a moment ago.
+            await self._sync.look()
             known = find(name)
-            if known is None or attempt:
-                await self._sync.look()
-                known = find(name)
             if known is None:
                 return Undone.NOT_FOUND
             if known.source == "config":
                 return Undone.DECLARED
             edited = edit(known)
-            if edited is Undone.NO_TEAM and not attempt:
-                continue
             if isinstance(edited, Undone):
                 return edited
             done = await self._sync.put(edited, known.revision)
