@@ -9,7 +9,7 @@ the output is what the request allows, or else what its model's answers have com
 import enum
 from collections.abc import Mapping
 from math import ceil, isfinite
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -100,6 +100,10 @@ class Estimate(NamedTuple):
     """It is made in the background, whoever leaves."""
 
 
+_Bound: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=MOST)]
+_Answers: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=MAX_ANSWERS)]
+
+
 class _Body(msgspec.Struct, gc=False):
     messages: Any = None
     input: Any = None
@@ -124,20 +128,22 @@ class _Body(msgspec.Struct, gc=False):
 
 
 class _Words(msgspec.Struct, gc=False):
+    """What is None may not be there, nor anything of another type."""
+
     messages: msgspec.Raw = _NOTHING
     input: msgspec.Raw = _NOTHING
     instructions: msgspec.Raw = _NOTHING
-    service_tier: Any = None
-    previous_response_id: Any = None
-    conversation: Any = None
-    prompt: Any = None
-    background: Any = None
-    modalities: Any = None
-    web_search_options: Any = None
-    max_completion_tokens: Any = None
-    max_output_tokens: Any = None
-    max_tokens: Any = None
-    n: Any = None
+    service_tier: str | None = None
+    max_completion_tokens: _Bound | None = None
+    max_output_tokens: _Bound | None = None
+    max_tokens: _Bound | None = None
+    n: _Answers | None = None
+    previous_response_id: None = None
+    conversation: None = None
+    prompt: None = None
+    background: None = None
+    modalities: None = None
+    web_search_options: None = None
 
 
 class _Content:
@@ -194,17 +200,14 @@ def estimate_words(route: str, body: bytes, expected: int) -> Estimate | None:
         asked = _words(body)
     except _NOT_JSON:
         return None
-    if not asked.previous_response_id is asked.conversation is asked.prompt is asked.background is None:
-        return None
-    if not asked.modalities is asked.web_search_options is None:
-        return None
     said = len(asked.messages) + len(asked.input) + len(asked.instructions)
-    cap = _cap(route, asked)
-    answers = 1 if asked.n is None else min(max(_amount(asked.n), 1), MAX_ANSWERS)
-    output, tier = min((cap or expected) * answers, MOST), asked.service_tier
-    if tier is None:
-        return Estimate(-(-said // BYTES), output, cap > 0, _BYTES, _NO_UNITS, answers)
-    return Estimate(-(-said // BYTES), output, cap > 0, _BYTES, _NO_UNITS, answers, tier=_name(tier))
+    if route == "chat/completions":
+        cap = max(asked.max_completion_tokens or 0, asked.max_tokens or 0)
+    else:
+        cap = 0 if route == "responses/compact" else asked.max_output_tokens or 0
+    answers, tier = asked.n or 1, asked.service_tier or ""
+    output = (cap or expected) * answers
+    return Estimate(-(-said // BYTES), output if output < MOST else MOST, cap > 0, _BYTES, _NO_UNITS, answers, 0, tier)
 
 
 def estimate(route: str, body: bytes, count: Counter | None, expected: int) -> Estimate:
@@ -339,7 +342,7 @@ def _output(route: str, asked: _Body, expected: int) -> tuple[int, bool, int]:
     return min((cap or expected) * answers, MOST), bool(cap), answers
 
 
-def _cap(route: str, asked: "_Body | _Words") -> int:
+def _cap(route: str, asked: _Body) -> int:
     """The most that any upstream may take for the bound of one answer, by the names that this route has for it; 0 where
     there is none.
     """

@@ -53,11 +53,17 @@ class Asked(NamedTuple):
     stream: bool
 
 
+class _Usual(msgspec.Struct, gc=False):
+    model: str
+    stream: bool = False
+
+
 class _Body(msgspec.Struct, gc=False):
     model: msgspec.Raw = msgspec.Raw(b"null")
     stream: msgspec.Raw = msgspec.Raw(b"null")
 
 
+_usual = msgspec.json.Decoder(_Usual).decode
 _decode = msgspec.json.Decoder(_Body).decode
 _decode_string = msgspec.json.Decoder(str).decode
 _decode_strings = msgspec.json.Decoder(list[str]).decode
@@ -66,6 +72,12 @@ _MODEL_PART = re.compile(rb'content-disposition:[^\r\n]*[; ]name="?model"?[ ;\r]
 
 def read_json(body: bytes) -> Asked:
     """Checks the syntax of the whole and builds nothing of it but two fields. Raises InvalidJson."""
+    try:
+        usual = _usual(body)
+        return Asked(usual.model[:MAX_MODEL], usual.stream)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # Not JSON, or something else stands there, which is for the upstream to refuse.
+        pass
     try:
         found = _decode(body)
         model = bytes(found.model)
