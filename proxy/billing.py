@@ -18,7 +18,7 @@ from proxy.limiting.orders import BLIND, NAMING, makes
 from proxy.limiting.stage import Limits
 from proxy.openai.answered import is_pending, output_cut, output_in, output_streamed
 from proxy.openai.tokens import tokens_of, used_of
-from proxy.openai.usage import Report, report_of, told, usage_of
+from proxy.openai.usage import Report, plain_report_of, report_of, told, usage_of
 from proxy.routes import HEALTH, Route
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.prices import Prices, Tier, tier_of
@@ -128,17 +128,21 @@ class Bills:
         return worth
 
     def _read(self, report: Report, model: str, upstream: str, units: Mapping[str, int] = NOTHING) -> Worth:
-        usage = report.usage
-        told, cost = used_of(usage)
+        told, cost = used_of(report.usage)
         used = {**units, **told} if units else told
         if cost is None and used:
-            tier = tier_of(report.tier)
-            name = self._priced(model, report.model, upstream)
-            cost = self.price(name, upstream, used, tier)
-            other = report.model if name == model else model
-            if cost is None and other and other != name:
-                cost = self.price(other, upstream, used, tier)
+            cost = self._cost(used, model, report.model, upstream, report.tier)
         return Worth(used, cost, report.model)
+
+    def _cost(self, used: Mapping[str, int], model: str, served: str, upstream: str, told: str) -> int | None:
+        """By the model that was asked for, or that answered, in the tier that was told."""
+        tier = tier_of(told)
+        name = self._priced(model, served, upstream)
+        cost = self.price(name, upstream, used, tier)
+        other = served if name == model else model
+        if cost is None and other and other != name:
+            cost = self.price(other, upstream, used, tier)
+        return cost
 
     def _priced(self, model: str, served: str, upstream: str) -> str:
         """Who served is who is paid, if that has a price, unless the operator has set one for what was asked."""
@@ -225,14 +229,19 @@ class Bills:
         if not exchange.attempts or not _makes(exchange):
             bill.used = NOTHING
             return
-        report = report_of(exchange.usage_text) if exchange.usage_text else None
+        said, units = exchange.usage_text, bill.estimate.units if bill.estimate is not None else NOTHING
+        plain = plain_report_of(said) if said and not units else None
+        if plain is not None:
+            bill.used, bill.served, tier = plain
+            bill.cost = self._cost(bill.used, _asked(exchange), bill.served, exchange.upstream, tier)
+            return
+        report = report_of(said) if said else None
         if report is not None:
             if report.begun:
                 # The end did not come.
                 made = output_streamed(exchange.upstream_bytes, exchange.tail)
                 report.usage["output_tokens"] = max(made, tokens_of(report.usage).get("output", 0))
                 bill.estimated = True
-            units = bill.estimate.units if bill.estimate is not None else NOTHING
             worth = self._read(report, _asked(exchange), exchange.upstream, units)
             if worth.used or worth.cost is not None:
                 bill.used, bill.cost, bill.served = worth

@@ -26,7 +26,7 @@ from math import isfinite
 from types import MappingProxyType
 from typing import Final
 
-__all__ = ["PARTS", "TOKENS", "UNITS", "reported_cost", "sum_usages", "tokens_of", "units_of", "used_of"]
+__all__ = ["MAX_COUNT", "PARTS", "TOKENS", "UNITS", "reported_cost", "sum_usages", "tokens_of", "units_of", "used_of"]
 
 PARTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({
     "cached_input": ("input",),

@@ -8,16 +8,17 @@ understand is no usage and no error, never an exception.
 """
 
 import re
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
 from proxy.openai.ends import TAIL, members_at
 from proxy.openai.sse import EventReader
-from proxy.openai.tokens import tokens_of
+from proxy.openai.tokens import MAX_COUNT, tokens_of
 
 __all__ = [
     "BEGINS",
+    "PlainReport",
     "Report",
     "at_ends",
     "brief",
@@ -25,6 +26,7 @@ __all__ = [
     "error_of",
     "last_told",
     "merged",
+    "plain_report_of",
     "report_of",
     "tokens_of",
     "told",
@@ -58,6 +60,41 @@ class _Served(msgspec.Struct, gc=False):
     x_groq: msgspec.Raw = _NULL
 
 
+_Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=MAX_COUNT)]
+_Nought: TypeAlias = Literal[0] | None
+
+
+class _Into(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    cached_tokens: _Nought = None
+    audio_tokens: _Nought = None
+    text_tokens: _Nought = None
+    image_tokens: _Nought = None
+
+
+class _OutOf(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    reasoning_tokens: _Nought = None
+    audio_tokens: _Nought = None
+    text_tokens: _Nought = None
+    image_tokens: _Nought = None
+    accepted_prediction_tokens: _Nought = None
+    rejected_prediction_tokens: _Nought = None
+
+
+class _Wholes(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    prompt_tokens: _Count
+    completion_tokens: _Count
+    total_tokens: int
+    prompt_tokens_details: _Into | None = None
+    completion_tokens_details: _OutOf | None = None
+
+
+class _Plain(msgspec.Struct, gc=False):
+    usage: _Wholes
+    model: str = ""
+    service_tier: str | None = None
+    type: None = None
+
+
 class _Error(msgspec.Struct):
     error: msgspec.Raw = _NULL
     type: msgspec.Raw = _NULL
@@ -65,6 +102,7 @@ class _Error(msgspec.Struct):
 
 _usages = msgspec.json.Decoder(_Usage)
 _served = msgspec.json.Decoder(_Served)
+_plain = msgspec.json.Decoder(_Plain)
 _errors = msgspec.json.Decoder(_Error)
 _encode = msgspec.json.encode
 
@@ -82,6 +120,13 @@ class Report(NamedTuple):
     """OpenAI's `service_tier`, "" where it is not named; "fast" where Anthropic's speed is."""
     begun: bool = False
     """It is that of a first event, which does not know what will come out."""
+
+
+class PlainReport(NamedTuple):
+    used: dict[str, int]
+    """Tokens by kind, as `used_of` says it."""
+    model: str
+    tier: str
 
 
 def usage_of(message: bytes) -> dict[str, object] | None:
@@ -118,6 +163,21 @@ def report_of(message: bytes) -> Report | None:
     tier = _name(found.service_tier) or _name(top.service_tier) or _name(usage.get("service_tier"))
     tier = "fast" if usage.get("speed") == "fast" else tier
     return Report(usage, _name(found.model) or _name(top.model), tier, top.type == BEGINS)
+
+
+def plain_report_of(message: bytes) -> PlainReport | None:
+    """Of an answer that reports what nearly all do: two wholes that add up, and nothing beside them but noughts. It
+    takes a fourth of the time. None where there is more to it, or nothing.
+    """
+    try:
+        found = _plain.decode(message)
+    except _NOT_JSON:
+        return None
+    usage = found.usage
+    asked, made = usage.prompt_tokens, usage.completion_tokens
+    if usage.total_tokens != asked + made:
+        return None
+    return PlainReport({"input": asked, "output": made}, found.model[:MAX_NAME], (found.service_tier or "")[:MAX_NAME])
 
 
 def _inside(found: _Usage | _Served) -> msgspec.Raw:

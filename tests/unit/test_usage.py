@@ -6,6 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.openai.ends import HEAD, TAIL
+from proxy.openai.tokens import used_of
 from proxy.openai.usage import (
     Report,
     at_ends,
@@ -14,6 +15,7 @@ from proxy.openai.usage import (
     error_of,
     last_told,
     merged,
+    plain_report_of,
     report_of,
     tokens_of,
     told,
@@ -280,3 +282,53 @@ def test_what_a_message_begins_with_alone() -> None:
 def test_tokens_have_one_name_each(usage: dict[str, object], tokens: dict[str, int]) -> None:
     """Both vocabularies become input and output; nonsense is left out."""
     assert tokens_of(usage) == tokens
+
+
+COUNTS = st.integers(-1, 3) | st.none() | st.sampled_from([1 << 36, 1 << 37, 2.0, True, "3"])
+DETAILS = st.none() | st.dictionaries(
+    st.sampled_from(["cached_tokens", "audio_tokens", "reasoning_tokens", "citation_tokens"]), COUNTS, max_size=2
+)
+USAGES = st.fixed_dictionaries(
+    {"prompt_tokens": COUNTS, "completion_tokens": COUNTS},
+    optional={
+        "total_tokens": st.integers(0, 6),
+        "prompt_tokens_details": DETAILS,
+        "completion_tokens_details": DETAILS,
+        "service_tier": st.sampled_from(["priority", None]),
+        "speed": st.just("fast"),
+        "cost": st.just(0.5),
+        "reasoning_tokens": COUNTS,
+        "seconds": st.just(2),
+    },
+)
+ANSWERS = st.fixed_dictionaries(
+    {"usage": USAGES},
+    optional={
+        "model": st.sampled_from(["gpt-x", "", None, 3, "x" * 300]),
+        "service_tier": st.sampled_from(["flex", "", None, 3]),
+        "type": st.sampled_from(["message_start", None, "message"]),
+        "response": st.fixed_dictionaries({"usage": USAGES}),
+    },
+)
+
+
+def said_of(answer: bytes) -> tuple[object, ...] | None:
+    report = report_of(answer)
+    return None if report is None or report.begun else (*used_of(report.usage), report.model, report.tier)
+
+
+@given(ANSWERS.map(msgspec.json.encode))
+def test_a_plain_report_says_what_the_whole_one_does(answer: bytes) -> None:
+    """Or nothing, where there is more to it than it can say."""
+    plain = plain_report_of(answer)
+    assert plain is None or (plain.used, None, plain.model, plain.tier) == said_of(answer)
+
+
+@pytest.mark.parametrize("details", [{}, {"prompt_tokens_details": {"cached_tokens": 0}}, {"total_tokens": 3}])
+def test_what_nearly_all_answers_report_is_plain(details: dict[str, object]) -> None:
+    """With noughts beside the two wholes or without."""
+    usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3, **details}
+    answer = {"id": "x", "model": "m", "choices": [{"index": 0}], "usage": usage, "service_tier": "flex"}
+    assert plain_report_of(msgspec.json.encode(answer)) == ({"input": 1, "output": 2}, "m", "flex")
+    assert plain_report_of(msgspec.json.encode({**answer, "usage": {**usage, "total_tokens": 4}})) is None
+    assert plain_report_of(b"no") is None
