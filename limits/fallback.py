@@ -72,14 +72,24 @@ class Alone(Grant):
 
 @final
 class Fallback:
-    """`monotonic` and `wall` are in seconds; `workers` is the number of processes that share the store."""
+    """`monotonic` and `wall` are in seconds; `workers` is the number of processes that share the store; `lasting` as
+    in MemoryLimiter.
+    """
 
-    def __init__(self, workers: int, owed: Owed, monotonic: Callable[[], float], wall: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        workers: int,
+        owed: Owed,
+        monotonic: Callable[[], float],
+        wall: Callable[[], float],
+        lasting: Callable[[str], bool],
+    ) -> None:
+        self._lasting = lasting
         self._workers = max(1, workers)
         self._monotonic = monotonic
         self._wall = wall
         self._owed = owed
-        self._limiter = MemoryLimiter(monotonic, wall)
+        self._limiter = MemoryLimiter(monotonic, wall, lasting=lasting)
         self.known: dict[tuple[str, Kind], _Known] = {}
         self._alone: dict[tuple[str, Kind], int] = {}
         """What besides that it has used alone since then, as long as its limiter remembers."""
@@ -107,7 +117,7 @@ class Fallback:
             self._held = Counter(subject for grant in held() for subject in _concurrent(grant))
             self._down_since = self._monotonic()
             if self._down_since - self._up_since > APART:
-                self._limiter = MemoryLimiter(self._monotonic, self._wall)
+                self._limiter = MemoryLimiter(self._monotonic, self._wall, lasting=self._lasting)
                 for key, used in self._alone.items():
                     self._less(key, max(0, used))
                 self._alone.clear()
@@ -157,10 +167,15 @@ class Fallback:
         self._less((limit.subject, limit.kind), more)
 
     def _forget(self) -> None:
-        while len(self.known) > MAX_KNOWN:
+        for _ in range(len(self.known)):
+            if len(self.known) <= MAX_KNOWN:
+                return
             oldest = next(iter(self.known))
-            del self.known[oldest]
-            self._alone.pop(oldest, None)
+            known = self.known.pop(oldest)
+            if self._lasting(oldest[0]):
+                self.known[oldest] = known
+            else:
+                self._alone.pop(oldest, None)
 
     def _less(self, key: tuple[str, Kind], used: int) -> None:
         """What is given back is no part of a share: others may have had it."""

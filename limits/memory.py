@@ -59,15 +59,21 @@ class _Held(Grant):
 class MemoryLimiter:
     """`monotonic` and `wall` are in seconds, the latter since the epoch: buckets go by the one, days by the other.
 
-    Beyond `max_subjects` the one that was made first and holds nothing is forgotten, with what it has used.
+    Beyond `max_subjects` the one that was made first and holds nothing is forgotten, with what it has used; but none
+    that is `lasting`, of which there are only so many: nobody can make it forgotten by making up others.
     """
 
     store = Store.UP
 
     def __init__(
-        self, monotonic: Callable[[], float], wall: Callable[[], float], max_subjects: int = MAX_SUBJECTS
+        self,
+        monotonic: Callable[[], float],
+        wall: Callable[[], float],
+        max_subjects: int = MAX_SUBJECTS,
+        *,
+        lasting: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        self._meters = meters = Meters(monotonic, wall, max_subjects)
+        self._meters = meters = Meters(monotonic, wall, max_subjects, lasting)
         self._calendar, self._subjects = meters.calendar, meters.subjects
 
     def __repr__(self) -> str:

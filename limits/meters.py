@@ -47,12 +47,20 @@ class Subject:
 @final
 class Meters:
     """`monotonic` and `wall` are in seconds. `changes` is another number whenever a meter that was there may be gone,
-    or another period has begun: until then who has found a meter need not look for it again.
+    or another period has begun: until then who has found a meter need not look for it again. What is `lasting` is
+    never forgotten before it is idle.
     """
 
-    __slots__ = ("calendar", "changes", "forgotten", "max_subjects", "monotonic", "subjects", "wall")
+    __slots__ = ("_lasting", "calendar", "changes", "forgotten", "max_subjects", "monotonic", "subjects", "wall")
 
-    def __init__(self, monotonic: Callable[[], float], wall: Callable[[], float], max_subjects: int) -> None:
+    def __init__(
+        self,
+        monotonic: Callable[[], float],
+        wall: Callable[[], float],
+        max_subjects: int,
+        lasting: Callable[[str], bool],
+    ) -> None:
+        self._lasting = lasting
         self.monotonic = monotonic
         self.wall = wall
         self.max_subjects = max_subjects
@@ -88,12 +96,15 @@ class Meters:
         return subject
 
     def _forget_one(self) -> None:
-        for name, subject in self.subjects.items():
-            if not subject.holds:
-                del self.subjects[name]
+        subjects = self.subjects
+        for _ in range(len(subjects)):
+            name = next(iter(subjects))
+            subject = subjects.pop(name)
+            if not subject.holds and not self._lasting(name):
                 self.forgotten += 1
                 self.changes += 1
                 return
+            subjects[name] = subject
 
     def unmake(self, begun: Sequence[tuple[str, int]]) -> None:
         """As if these meters had never been there, nor their subjects."""

@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import chain
+from itertools import chain, islice
 from typing import Final, NamedTuple, final
 
 from limits.budget import Calendar
@@ -17,6 +17,7 @@ from limits.concurrency import Hold, Keys
 from limits.knowledge import Knowledge
 from limits.link import Link
 from limits.owed import COUNTERS, Account, Charges, Owed
+from limits.policy import Kind, Limit
 from limits.untold import CHARGED, Ended, Untold, settle
 
 __all__ = ["Outbox"]
@@ -27,6 +28,9 @@ MANY: Final = 64
 """Settlements that go together, under load."""
 GATHER: Final = 0.01
 """Seconds in which settlements come together, unless somebody may wait for what one of them frees."""
+LOOKED_AT: Final = 1_024
+PATIENCE: Final = 1.0
+"""Seconds that who was refused waits for what might leave room."""
 PAUSES: Final = (0.05, 0.5)
 """Seconds between attempts, the first and the longest."""
 
@@ -42,6 +46,13 @@ class _Settlement(NamedTuple):
     """When, in seconds since the epoch."""
     owed: Charges
     """What Redis may not count of it until it is told."""
+
+    def frees(self, limit: Limit) -> bool:
+        """Whether it leaves room there that was taken."""
+        return any(
+            each.subject == limit.subject and each.kind is limit.kind and (cost < taken or each.kind is Kind.CONCURRENT)
+            for (each, taken), cost in zip(self.hold.demands, self.costs, strict=True)
+        )
 
     def charges(self) -> Charges:
         """In its place, where Redis knows nothing of the hold."""
@@ -110,6 +121,10 @@ class Outbox:
         self._back = asyncio.Event()
         self._swept: Sequence[int] = ()
         self._said = 0
+        self._put_in = self._gone = 0
+        """Settlements, since it was made."""
+        self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
+        """Until how many of them are gone."""
         self.lost = 0
         """What could not be told. Holds among it come back with their time; what they have cost is not counted."""
 
@@ -143,9 +158,35 @@ class Outbox:
 
     def settlements(self) -> Iterator[tuple[Hold, Sequence[int]]]:
         """Of holds that Redis has, or had."""
-        for each in (*(self._batch.settlements if self._batch is not None else ()), *self._settlements):
+        for each in self._waiting():
             if each.held:
                 yield each.hold, each.costs
+
+    async def frees(self, limit: Limit) -> bool:
+        """Returns once Redis has been told of what waits; at once, and False, where nothing of it leaves room in this
+        limit. Also False if that takes too long.
+        """
+        if not any(each.frees(limit) for each in islice(self._waiting(), LOOKED_AT)):
+            return False
+        waiter = self._loop.create_future()
+        self._waiters.append((self._put_in, waiter))
+        self._soon.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await waiter
+        return waiter.done() and not waiter.cancelled()
+
+    def _waiting(self) -> Iterator[_Settlement]:
+        if self._batch is not None:
+            yield from self._batch.settlements
+        yield from self._settlements
+
+    def _leave(self, settlements: int) -> None:
+        self._gone += settlements
+        while self._waiters and self._waiters[0][0] <= self._gone:
+            _, waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
 
     def hurry(self) -> None:
         """Redis is back."""
@@ -185,9 +226,11 @@ class Outbox:
         if len(self._settlements) >= MAX_WAITING:
             # Nobody speaks for the hold any more: it comes back by itself, and what it has cost is charged.
             oldest = self._settlements.popleft()
+            self._leave(1)
             self._settle_up(oldest.owed)
             self.charge(oldest.charges())
         self._settlements.append(settlement)
+        self._put_in += 1
         if soon or len(self._settlements) >= MANY:
             self._soon.set()
         if self._sender is None:
@@ -292,6 +335,7 @@ class Outbox:
         # Redis was emptied, or another has taken its place: what the hold took is forgotten, and what it used counts.
         for settlement in unknown:
             self.charge(settlement.charges())
+        self._leave(len(batch.settlements))
 
     def _settle_up(self, charges: Charges) -> None:
         for account, amount in charges:

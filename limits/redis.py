@@ -46,7 +46,7 @@ class RedisLimiter:
     share the store; `monotonic` and `wall` are in seconds, for what is counted without it; `life` is that of a hold
     whose owner has died, in seconds; `untold` hears how much the store is never told, when that begins and when it is
     over; `keep` what it was not told at the end, and says whether that is kept; `emptied` that the store had forgotten
-    what was known here. What is known is looked up `every` so many seconds.
+    what was known here; `lasting` is as in MemoryLimiter. What is known is looked up `every` so many seconds.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class RedisLimiter:
         untold: Callable[[int], None] = lambda _: None,
         keep: Callable[[Untold], bool] = lambda _: False,
         emptied: Emptied = lambda _: None,
+        lasting: Callable[[str], bool] = lambda _: False,
         every: float = EVERY,
     ) -> None:
         self._link = link
@@ -71,7 +72,7 @@ class RedisLimiter:
         self._names = map(f"{owner}:{{:x}}".format, count())
         self._life = int(life * 1_000)
         self._owed = Owed(wall)
-        self._fallback = Fallback(workers, self._owed, monotonic, wall)
+        self._fallback = Fallback(workers, self._owed, monotonic, wall, lasting)
         self._leases = Leases(link, self._keys, life)
         self._knowledge = Knowledge(
             link,
@@ -133,6 +134,9 @@ class RedisLimiter:
             self._fallback.ended(last)
         try:
             answer = await self._ask(hold, last)
+            if isinstance(answer, list) and answer[0] and await self._outbox.frees(demands[answer[0] - 1].limit):
+                # It had overtaken the word that there is room. Nothing was taken, and the last one has ended.
+                answer = await self._ask(hold, None)
         except (ConnectionError, TimeoutError) as error:
             return self._unheard(hold, last, asked=getattr(error, "asked", True))
         except asyncio.CancelledError:

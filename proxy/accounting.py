@@ -50,7 +50,7 @@ class Accounting:
         self._open.remove(exchange)
         exchange.ended_at = self._clock()
         self._closed.append(exchange)
-        if self.bills.limits is not None or self.bills.write is not None:
+        if exchange.bill is not None or self.bills.write is not None:
             self._finish(exchange)
         if len(self._closed) >= BATCH:
             self.settle()

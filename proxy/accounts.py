@@ -24,6 +24,7 @@ from proxy.keys.sqlite import SqliteStore
 from proxy.keys.sync import StoreState, Sync
 from proxy.keys.table import Table
 from proxy.ledger.folding import Folder
+from proxy.ledger.row import OWN_KEY
 from proxy.ledger.sqlite import SqliteSink
 from proxy.ledger.sqlite_book import SqliteBook
 from proxy.ledger.stream import RedisSink
@@ -45,7 +46,7 @@ from proxy.upstream.counted import Counting
 if TYPE_CHECKING:
     from proxy.redis_link import RedisLink
 
-__all__ = ["Accounts"]
+__all__ = ["Accounts", "is_ours"]
 
 WALL: Final = time.time  # noqa: TID251  (days are the calendar's, and keys expire by it)
 LEDGER: Final = "ledger.sqlite3"
@@ -107,7 +108,7 @@ class Accounts:
 
     def _make_limiter(self, config: Config) -> Limiter:
         if self._link is None:
-            return MemoryLimiter(self._clock, WALL)
+            return MemoryLimiter(self._clock, WALL, lasting=is_ours)
         return RedisLimiter(
             self._link,
             namespace=self._namespace,
@@ -118,6 +119,7 @@ class Accounts:
             untold=lambda count: self._log.warning("limits_not_told", lost=count),
             keep=self._left.keep,
             emptied=lambda count: self._log.warning("limits_store_emptied", given_back=count),
+            lasting=is_ours,
         )
 
     def _make_book(self) -> SqliteBook | StreamBook | None:
@@ -198,12 +200,6 @@ class Accounts:
     def auth(self, config: Config) -> Auth:
         if self._table is None:
             return PassThrough(required=config.auth.require_key, scope=config.cache.scope)
-        self._table.declare(
-            [
-                *(declared_team(name, section) for name, section in config.keys.teams.items()),
-                *(declared_key(name, section) for name, section in config.keys.declared.items()),
-            ]
-        )
         return VirtualKeys(
             self._table,
             scope=config.cache.scope,
@@ -212,6 +208,16 @@ class Accounts:
             refused=self._metrics.money.key_refused,
             catch_up=self._sync.catch_up if self._link is not None else None,
         )
+
+    def declare(self, config: Config) -> None:
+        """The keys and teams that the configuration has."""
+        if self._table is not None:
+            self._table.declare(
+                [
+                    *(declared_team(name, section) for name, section in config.keys.teams.items()),
+                    *(declared_key(name, section) for name, section in config.keys.declared.items()),
+                ]
+            )
 
     def bills(self, config: Config) -> Bills:
         overrides = [override_of(pattern, table) for pattern, table in config.prices.models.items()]
@@ -372,3 +378,8 @@ _ON_FAILURE: Final[Mapping[str, OnFailure]] = {each.value: each for each in OnFa
 
 def _rule(section: SubjectLimits) -> Rule:
     return Rule(amounts_in(section), _MODES[section.mode], _ON_FAILURE[section.on_store_failure])
+
+
+def is_ours(subject: str) -> bool:
+    """Whether somebody who may has made it: of clients' own keys there are as many as anybody makes up."""
+    return not subject.startswith(f"key:{OWN_KEY}")

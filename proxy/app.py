@@ -105,7 +105,7 @@ class App:
         self._caches = self._make_caches()
         self._upstreams = Upstreams(self.metrics, self.log, CLOCK, self._link, self.config.redis.namespace)
         self.readiness.unserved = self._upstreams.unserved
-        self._adopt(self._build(self.config))
+        self._adopt(self._build(self.config), self.config)
         self.clients = Clients(
             self._pipeline.serve,
             self._pipeline.glance,
@@ -245,7 +245,7 @@ class App:
             pool.close()
         self.config = config
         built.pipeline.draining = self._pipeline.draining
-        self._adopt(built)
+        self._adopt(built, config)
         self.clients.serve, self.clients.glance = built.pipeline.serve, built.pipeline.glance
         self.clients.limit(_client_limits(config))
         self.clients.peers = Peers(config.listen.trusted_proxies)
@@ -255,7 +255,8 @@ class App:
 
     # construction
 
-    def _adopt(self, built: "_Built") -> None:
+    def _adopt(self, built: "_Built", config: Config) -> None:
+        self._accounts.declare(config)
         self._pipeline, self._pools, self._own = built.pipeline, built.pools, built.own
         self._accounting.bills = built.bills
         self._upstreams.adopt(built.plan)

@@ -280,9 +280,15 @@ class VirtualKeys:
             return None
         # What an alias stands for was permitted by another name.
         begun_with = {exchange.model, exchange.sent_model}
+        might = key.models, key.endpoints
 
         def look(event: bytes, _told: Told) -> Verdict | Failure:
+            key = exchange.key
+            assert key is not None  # noqa: S101  (it may be another version of it)
             try:
+                if (key.models, key.endpoints) != might:
+                    # What it may was changed since.
+                    self._permit(key, exchange.model, route)
                 for model in models_asked(event) - begun_with:
                     self._permit(key, model, route)
             except Failure as failure:

@@ -10,16 +10,17 @@ from typing import Final, NamedTuple, final
 
 from msgspec.structs import replace
 
-from proxy.exchange import CacheNote, Exchange, Outcome, header
+from proxy.exchange import CacheNote, Exchange, header
 from proxy.ledger.row import MICROSECONDS, Row, part_of
 from proxy.limiting.bill import NOTHING, Bill
 from proxy.limiting.measure import Measure
-from proxy.limiting.orders import BLIND, NAMING, makes
+from proxy.limiting.orders import BLIND, NAMING, is_unseen, makes
 from proxy.limiting.stage import Limits
-from proxy.openai.answered import is_pending, output_cut, output_in, output_streamed
+from proxy.openai.answered import output_cut, output_in, output_streamed
+from proxy.openai.estimate import Estimate
 from proxy.openai.tokens import tokens_of, used_of
 from proxy.openai.usage import Report, plain_report_of, report_of, told, usage_of
-from proxy.routes import HEALTH, Route
+from proxy.routes import HEALTH
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.prices import Prices, Tier, tier_of
 from proxy.telemetry.redact import redacted
@@ -197,15 +198,16 @@ class Bills:
 
     def leave(self, exchange: Exchange) -> None:
         """The client has its answer, or has gone."""
-        if self.limits is not None:
-            self.limits.leave(exchange)
+        if exchange.bill is not None and exchange.bill.limits is not None:
+            exchange.bill.limits.leave(exchange)
 
     def settle(self, exchange: Exchange) -> None:
         """The request has ended, and so have the calls that were made for it."""
-        if self.limits is None or exchange.bill is None or not (exchange.bill.charged or exchange.bill.doubted):
+        bill = exchange.bill
+        if bill is None or (limits := bill.limits) is None or not (bill.charged or bill.doubted):
             return
         bill = self._bill(exchange)
-        self.limits.settle(exchange, bill, sent=exchange.acted_on)
+        limits.settle(exchange, bill, sent=exchange.acted_on)
 
     def _bill(self, exchange: Exchange) -> Bill:
         bill = exchange.bill = exchange.bill or Bill()
@@ -261,8 +263,8 @@ class Bills:
             return
         if estimated is None:
             return
-        output = self._output(exchange, route.name)
-        if estimated.stays or _is_unseen(exchange, route):
+        output = self._output(exchange, route.name, estimated)
+        if estimated.stays or is_unseen(exchange, route):
             output = max(output, estimated.output)
         elif not exchange.upstream_bytes and not exchange.usage_text:
             # Of a stream that had not begun as much as was made until it was left, thoughts most of all.
@@ -279,14 +281,16 @@ class Bills:
             # It is paid for by the second, the character or the picture.
             bill.used = {**estimated.units}
 
-    def _output(self, exchange: Exchange, route: str) -> int:
+    def _output(self, exchange: Exchange, route: str, estimated: Estimate) -> int:
         came, tail = exchange.upstream_bytes, exchange.tail
         if came and (exchange.stream or exchange.event_stream):
             shown = output_streamed(came, tail)
         elif exchange.usage_text:
             return output_in(route, exchange.usage_text, self._measure.counter(exchange.model))
         else:
-            shown = output_cut(route, came, tail)
+            # What stands around an answer in JSON is counted as if it were text.
+            made = output_cut(route, came, tail) + self._measure.hidden(exchange.model)
+            return min(made, estimated.output) if estimated.capped and route in NAMING else made
         return shown + self._measure.hidden(exchange.model)
 
     def expect(self, exchange: Exchange) -> None:
@@ -368,18 +372,6 @@ class Bills:
             bytes_out=exchange.client.sent,
             tags=_tags(tags) if tags else (),
         )
-
-
-def _is_unseen(exchange: Exchange, route: Route) -> bool:
-    """Whether more of its answer was made than could be seen: the client left, it broke off, it is speech, or it is
-    made in the background and fetched later, when nothing is charged. Who answers in a stream has made what came.
-    """
-    if route.name == "audio/speech" or (route.name == "responses" and is_pending(exchange.usage_text)):
-        return True
-    if exchange.stream or exchange.event_stream:
-        return False
-    # A stored answer may be relayed in the place of one that did not come.
-    return exchange.outcome is not Outcome.RELAYED or not (exchange.usage_text or exchange.upstream_bytes)
 
 
 def _asked(exchange: Exchange) -> str:

@@ -42,7 +42,7 @@ def answer_headers(exchange: Exchange, headers: Headers, now: float) -> Headers:
     call_id = exchange.call_id.encode("ascii")
     dropped = NOT_OURS_TO_TELL if exchange.note is None else TOLD_HERE
     told = bill_headers(exchange.bill) if exchange.bill is not None else ()
-    if told and told[0][0] in RATE_LIMITS:
+    if exchange.bill is not None and (exchange.bill.admitted is not None or exchange.bill.charged is not None):
         # The upstream's speak of a key that many share.
         dropped = _LIMITED[dropped]
     kept = [line for line in headers if line[0] not in dropped]

@@ -31,7 +31,10 @@ class Session:
         self._clock = clock
         self._purse: Purse | None = None
         if bills.limits is not None:
-            self._purse = Purse(bills.limits, exchange, bills.still, clock)
+            self._purse = Purse(bills.limits, exchange, clock)
+        self._key = exchange.key
+        self._screened = False
+        """Each of its client's messages is looked at for what it asks."""
         self._came = 0
         """Tokens of answers that are not over."""
         self._since = clock()
@@ -43,22 +46,42 @@ class Session:
 
     def screen(self, objection: Screen | None) -> Screen | None:
         """Of what its client says; None where all of that may go on at once."""
-        purse = self._purse
-        if purse is None or not purse.limited:
-            return objection
-        if objection is None:
-            return purse.ask
-        ask, objects = purse.ask, objection
+        looks = [] if objection is None else [objection]
+        if self._purse is not None and self._purse.limited:
+            looks.append(self._purse.ask)
+        if not looks:
+            return None
+        self._screened = objection is not None
 
         def look(event: bytes, told: Told) -> Verdict | Failure:
-            verdict = objects(event, told)
-            return ask(event, told) if verdict is Verdict.PASS else verdict
+            if (failure := self._objection()) is not None:
+                return failure
+            for each in looks:
+                verdict = each(event, told)
+                if verdict is not Verdict.PASS:
+                    return verdict
+            return Verdict.PASS
 
         return look
+
+    def _objection(self) -> Failure | None:
+        """Its key may have been revoked since, or changed: it is held to what is now said of it."""
+        exchange, begun_with = self._exchange, self._key
+        if begun_with is None:
+            return None
+        if not self._bills.still(exchange):
+            return Failure(Kind.INVALID_API_KEY)
+        key = exchange.key
+        if self._screened or key is None or (key.models, key.endpoints) == (begun_with.models, begun_with.endpoints):
+            return None
+        # Nobody has looked at what was asked for.
+        return Failure(Kind.INVALID_API_KEY, "What this API key may use has been changed; connect again.")
 
     def observe(self, message: bytes, refuse: Callable[[Failure], None]) -> None:
         """What its upstream says."""
         exchange, stage = self._exchange, stage_of(message)
+        if (failure := self._objection()) is not None:
+            refuse(failure)
         if stage is Stage.COMING:
             self._came += 1 + len(message) // SPOKEN
             return
@@ -87,8 +110,6 @@ class Session:
             return
         if cost is None and used and bills.must_know(exchange):
             refuse(unpriced(exchange, "model"))
-        if exchange.key is not None and not bills.still(exchange):
-            refuse(Failure(Kind.INVALID_API_KEY))
         tokens = used.get("input", 0) + used.get("output", 0)
         if stage is not Stage.ENDED:
             purse.pay(tokens, cost or 0, refuse)

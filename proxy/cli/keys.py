@@ -49,6 +49,9 @@ _Metadata = Annotated[list[str] | None, typer.Option("--metadata", metavar="NAME
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the secret and nothing else, for scripts.")]
 
 
+_Cursor = Annotated[str, typer.Option(help="Where the page before said that it goes on.")]
+
+
 @keys.command()
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Whose it is, or what for.")],
@@ -83,7 +86,7 @@ def list_keys(
     team: Annotated[str, typer.Option(help="Of this team alone.")] = "",
     state: Annotated[str, typer.Option(metavar="STATE", help="active, expired or revoked.")] = "",
     limit: Annotated[int, typer.Option(min=1, max=1_000)] = 100,
-    cursor: Annotated[str, typer.Option(help="Where the page before said that it goes on.")] = "",
+    cursor: _Cursor = "",
     admin_url: AdminUrl = "", config: ConfigFile = None, *, as_json: Json = False,
 ) -> None:  # fmt: skip
     """A page of the keys, in the order in which they were made."""
@@ -94,9 +97,7 @@ def list_keys(
         used = when(key["last_used"]) if key["last_used"] else "never"
         names = [key["id"], key["name"], key["team"] or "", key["secret"] or "", key["state"]]
         rows.append([*names, used, _bounds(key)])
-    show(found, rows, as_json=as_json)
-    if found["cursor"] and not as_json:
-        print(f"more: --cursor {found['cursor']}", file=sys.stderr)
+    _show_page(found, rows, as_json=as_json)
 
 
 @keys.command("show")
@@ -150,12 +151,12 @@ def revoke(key_id: _Id, admin_url: AdminUrl = "", config: ConfigFile = None, *, 
 
 
 @keys.command()
-def teams(admin_url: AdminUrl = "", config: ConfigFile = None, *, as_json: Json = False) -> None:
+def teams(cursor: _Cursor = "", admin_url: AdminUrl = "", config: ConfigFile = None, *, as_json: Json = False) -> None:
     """The teams, their limits and budgets."""
-    found = ask("GET", "teams", admin_url, config, query={"limit": "1000"})
+    found = ask("GET", "teams", admin_url, config, query={"limit": "1000"} | ({"cursor": cursor} if cursor else {}))
     rows = [["team", "keys", "limits and budgets"]]
     rows += [[team["name"], f"{team['keys']:,}", _bounds(team)] for team in found["teams"]]
-    show(found, rows, as_json=as_json)
+    _show_page(found, rows, as_json=as_json)
 
 
 @keys.command()
@@ -288,3 +289,9 @@ def _pairs(metadata: list[str] | None) -> dict[str, str | None] | None:
 def _cleared(given: list[str] | None) -> list[str] | None:
     """One empty pattern: none."""
     return [each for each in given if each] if given is not None else None
+
+
+def _show_page(found: dict[str, Any], rows: list[list[str]], *, as_json: bool) -> None:
+    show(found, rows, as_json=as_json)
+    if found["cursor"] and not as_json:
+        print(f"more: --cursor {found['cursor']}", file=sys.stderr)

@@ -1,14 +1,13 @@
 """What was known of the keys, on this machine's disk: for a start while Redis is away."""
 
-import os
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Final, final
 
 import msgspec
 
+from proxy import private_file
 from proxy.keys.key import Pepper
 from proxy.keys.store import name_of, pack, unpack
 from proxy.keys.table import Record
@@ -59,15 +58,7 @@ class Copy:
     def save(self, records: Iterable[Record]) -> None:
         """Raises OSError."""
         lines = [_Line(name_of(record), record.revision, msgspec.Raw(pack(record))) for record in records]
-        draft = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-        try:
-            draft.touch(0o600)
-            draft.write_bytes(msgspec.json.encode(_Content(self._wall(), self._pepper.mark, lines)))
-            draft.replace(self._path)
-        except BaseException:
-            with suppress(OSError):
-                draft.unlink()
-            raise
+        private_file.write(self._path, msgspec.json.encode(_Content(self._wall(), self._pepper.mark, lines)))
 
     def load(self) -> list[Record] | None:
         """None: there is none, it is too old, damaged, or made under another pepper."""

@@ -72,7 +72,9 @@ class Batch(NamedTuple):
 
 
 class Sink(Protocol):
-    """Idempotent by call id. Nothing here raises for a store that fails; every call ends within seconds."""
+    """Idempotent by call id. Nothing here raises for a store that fails. Nothing waits for a network longer than
+    seconds; for a disk that hangs the writer waits, and rows wait for it, as many as may.
+    """
 
     async def store(self, batch: Batch) -> Stored: ...
 

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from limits.grant import Grant
     from limits.policy import Limit
     from proxy.limiting.plan import Costs, Plan
+    from proxy.limiting.stage import Limits
     from proxy.openai.estimate import Estimate
 
 __all__ = ["NOTHING", "Bill"]
@@ -26,6 +27,7 @@ class Bill:
         "doubted",
         "estimate",
         "estimated",
+        "limits",
         "lost",
         "lost_input",
         "lost_output",
@@ -41,6 +43,8 @@ class Bill:
     )
 
     def __init__(self) -> None:
+        self.limits: Limits | None = None
+        """Who has reserved for it, and is to settle: those that hold now may be others."""
         self.admission: Plan | None = None
         self.admitted: Grant | None = None
         """For the request itself; ends with it."""

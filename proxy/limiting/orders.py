@@ -3,9 +3,11 @@
 import re
 from typing import Final
 
-from proxy.exchange import Exchange
+from proxy.exchange import Exchange, Outcome
+from proxy.openai.answered import is_pending
+from proxy.routes import Route
 
-__all__ = ["BLIND", "FREE", "MAKING", "NAMING", "is_blind", "makes"]
+__all__ = ["BLIND", "FREE", "MAKING", "NAMING", "is_blind", "is_unseen", "makes"]
 
 MAKING: Final = ("POST", "PUT", "PATCH")
 """Methods that an upstream may ask to be paid for: what is read or removed may be so with a spent budget too."""
@@ -46,3 +48,15 @@ def makes(exchange: Exchange) -> bool:
     if route is not None and route.name in LOOKING and LOOKS_ON.fullmatch(exchange.path):
         return False
     return exchange.method == "POST"
+
+
+def is_unseen(exchange: Exchange, route: Route) -> bool:
+    """Whether more of its answer was made than could be seen: the client left, it broke off, it is speech, or it is
+    made in the background and fetched later, when nothing is charged. Who answers in a stream has made what came.
+    """
+    if route.name == "audio/speech" or (route.name == "responses" and is_pending(exchange.usage_text)):
+        return True
+    if exchange.stream or exchange.event_stream:
+        return False
+    # A stored answer may be relayed in the place of one that did not come.
+    return exchange.outcome is not Outcome.RELAYED or not (exchange.usage_text or exchange.upstream_bytes)

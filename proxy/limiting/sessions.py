@@ -70,14 +70,11 @@ class Held:
 
 @final
 class Purse:
-    """`still`: whether the key of the session opens yet. Made in its event loop."""
+    """Made in its event loop."""
 
-    def __init__(
-        self, limits: Limits, exchange: Exchange, still: Callable[[Exchange], bool], clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, limits: Limits, exchange: Exchange, clock: Callable[[], float]) -> None:
         self._limits = limits
         self._exchange = exchange
-        self._still = still
         self._clock = clock
         self._asked: deque[Held] = deque()
         self._begun: deque[Held] = deque()
@@ -110,8 +107,6 @@ class Purse:
             return Failure(Kind.INVALID_REQUEST, detail="an event of which can't be told what it asks for")
         verdict: Verdict | Failure = Verdict.PASS
         if what is Asks.ANSWER or (what is Asks.MAYBE and self._spare is None):
-            if self._exchange.key is not None and not self._still(self._exchange):
-                return Failure(Kind.INVALID_API_KEY)
             plan = self._limits.of_answers(self._exchange)
             if plan is not None:
                 verdict = self._make_room(what, event, plan, told)
@@ -153,10 +148,6 @@ class Purse:
         long = len(event) > QUICK and what is Asks.ANSWER
         order = await asyncio.to_thread(self._order, what, event) if long else self._order(what, event)
         asked, grant = (order.entered, order.entered + order.estimated.output, order.most), Grant(())
-        spare = None
-        if what is Asks.ANSWER:
-            # It is this answer that it was held for.
-            spare, self._spare = self._spare, None
         try:
             async with asyncio.timeout(HOLD):
                 while True:
@@ -164,8 +155,11 @@ class Purse:
                     if len(self._asked) >= MOST:
                         await self._freed.wait()
                         continue
-                    grant = await plan.take(_costs(plan, order), spare.grant if spare is not None else None)
                     spare = None
+                    if what is Asks.ANSWER:
+                        # It is this answer that it was held for.
+                        spare, self._spare = self._spare, None
+                    grant = await plan.take(_costs(plan, order), spare.grant if spare is not None else None)
                     if grant.refused is not None and grant.refused.limit.kind.money:
                         grant = await plan.rest(grant, asked, order.expected)
                     if grant.refused is None:

@@ -113,7 +113,7 @@ class Limits:
 
     def _note(self, exchange: Exchange, plan: Plan, grant: Grant) -> None:
         bill = exchange.bill = exchange.bill or Bill()
-        bill.admission, bill.admitted = plan, grant
+        bill.limits, bill.admission, bill.admitted = self, plan, grant
         self.count(grant)
 
     def charge(self, exchange: Exchange, body: bytes | Body, upstream: str) -> Coroutine[None, None, None]:
@@ -121,6 +121,7 @@ class Limits:
         bill = exchange.bill
         if bill is None:
             bill = exchange.bill = Bill()
+        bill.limits = self
         if not exchange.acted_on:
             if bill.charged is None or bill.charged.refused is not None:
                 bill.upstream = upstream

@@ -86,7 +86,9 @@ RULES: Mapping[str, Rule] = {
         but=names("proxy.telemetry proxy.config proxy.exchange proxy.errors"),
     ),
     "the keys know nobody who asks for them": Rule(
-        names("proxy.keys"), OURS, but=names("proxy.keys proxy.config proxy.telemetry proxy.redis_link")
+        names("proxy.keys"),
+        OURS,
+        but=names("proxy.keys proxy.config proxy.private_file proxy.telemetry proxy.redis_link"),
     ),
     "the ledger knows nobody who writes or reads it": Rule(
         names("proxy.ledger"),

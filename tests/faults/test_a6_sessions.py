@@ -152,3 +152,45 @@ async def test_a6_a_model_by_its_other_name(start_team: StartTeam) -> None:
             await client.send(json.dumps({"type": "session.update", "session": {"model": LARGE}}))
             await refused(client, "model_not_found")
         assert len(heard.messages) == 1
+
+
+@pytest.mark.parametrize("store", ["alone"])
+@pytest.mark.parametrize("change", [{"models": [LARGE]}, {"endpoints": ["chat/completions"]}, None])
+async def test_a6_a_key_that_is_changed(start_team: StartTeam, change: dict[str, Any] | None) -> None:
+    """Or revoked ends the session of whom nothing was limited, behind the next word of its upstream."""
+    async with realtime_upstream(Heard()) as url:
+        team = await start_team(url)
+        alice = await team.key()
+        async with asking(team, alice) as client:
+            await client.send("{}")
+            assert await client.recv() == "ok"
+            await team.change(alice, name="alice the second")
+            await client.send("{}")
+            assert await client.recv() == "ok"
+            if change is None:
+                await team.revoke(alice)
+            else:
+                await team.change(alice, **change)
+            await client.send("{}")
+            assert await client.recv() == "ok"
+            await refused(client, "invalid_api_key")
+
+
+@pytest.mark.parametrize("store", ["alone"])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({"models": [LARGE]}, "model_not_found"), ({"endpoints": ["chat/completions"]}, "endpoint_not_allowed")],
+)
+async def test_a6_a_list_that_is_changed(start_team: StartTeam, change: dict[str, Any], reason: str) -> None:
+    """Holds for what is asked from then on, and that is not heard upstream."""
+    heard = Heard()
+    async with realtime_upstream(heard) as url:
+        team = await start_team(url)
+        alice = await team.key(models=[SMALL])
+        async with asking(team, alice) as client:
+            await client.send("{}")
+            assert await client.recv() == "ok"
+            await team.change(alice, **change)
+            await client.send("{}")
+            await refused(client, reason)
+        assert heard.messages == ["{}"]

@@ -6,16 +6,20 @@ import shutil
 import signal
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 
 from proxy.config import Config, ConfigError, load
+from proxy.keys.pepper import load_pepper
 from tests.fakes.answers import event_stream, json_answer
+from tests.fakes.budgets import FITTING, used_answer
 from tests.fakes.frames import CHAT, DONE, STREAM, chat_frame
 from tests.fakes.gateway import Gateway, StartGateway, environment, spawn
 from tests.fakes.polling import until
 from tests.fakes.raw import compose
+from tests.fakes.team import keyed
 from tests.fakes.upstream import ScriptedUpstream
 
 FRAME = chat_frame("x")
@@ -237,3 +241,55 @@ async def test_o6_a_bad_certificate_keeps_the_old_one(
         gateway.app.reload(config)
     assert await healthy()
     assert upstream.accepted == 1
+
+
+async def test_o6_a_reload_that_is_refused_leaves_the_keys(
+    start: StartGateway, upstream: ScriptedUpstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that were declared open, and no others do."""
+    monkeypatch.setenv("ASKONCE_PEPPER", "f3a9c07b1d2e4856a7b8c9d0e1f20314")
+    pepper, authority = load_pepper(tmp_path), trustme.CA()
+    certificate, key = _pair(authority, tmp_path, "one")
+    other, other_key = _pair(authority, tmp_path, "two")
+    base = keyed(tmp_path, "", {})
+
+    def declared(name: str, secret: bytes, certificate: str, key: str) -> dict[str, Any]:
+        tls = {"listen__tls_certificate": certificate, "listen__tls_key": key}
+        return {**base, **tls, f"keys__declared__{name}__digest": pepper.digest(secret).hex()}
+
+    gateway = await start(**declared("good", b"sk-ask-one", certificate, key))
+    bad = load(None, environment(upstream.url, declared("evil", b"sk-ask-two", other, other_key)))
+    shutil.copy(key, other_key)
+    with pytest.raises(ConfigError, match="tls_certificate"):
+        gateway.app.reload(bad)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    answers = []
+    for secret in ("sk-ask-one", "sk-ask-two"):
+        reader, writer = await asyncio.open_connection(*gateway.app.address, ssl=trusting)
+        writer.write(compose(headers=[("authorization", f"Bearer {secret}")], body=CHAT))
+        answers.append(await reader.readline())
+        writer.close()
+        await writer.wait_closed()
+    assert [answer.split()[1] for answer in answers] == [b"200", b"401"]
+
+
+async def test_o6_a_reload_without_limits_charges_what_was_reserved(
+    start: StartGateway, upstream: ScriptedUpstream
+) -> None:
+    """A call that was under way counts when there are limits again."""
+    gate = asyncio.Event()
+    upstream.script(used_answer(9, 7, before=gate), used_answer(9, 7))
+    unlimited: dict[str, Any] = {"prices__models__m*__input": 1.0, "prices__models__m*__output": 10.0}
+    unlimited |= {"limits__count": "bytes"}
+    limited = {**unlimited, "limits__gateway__usd_in_all": 1.0}
+    gateway = await start(**limited)
+    async with gateway.client() as client:
+        await client.send(compose(body=FITTING))
+        await upstream.received()
+        gateway.app.reload(load(None, environment(upstream.url, unlimited)))
+        gate.set()
+        assert (await client.response()).status == 200
+        gateway.app.reload(load(None, environment(upstream.url, limited)))
+        response = await client.ask(body=FITTING)
+    assert response.header(b"x-askonce-budget-remaining-usd") == b"0.999842"

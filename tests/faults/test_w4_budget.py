@@ -1,6 +1,5 @@
 """W4: a budget that ends in the middle of a realtime session ends the session."""
 
-import asyncio
 import json
 
 import pytest
@@ -27,7 +26,7 @@ async def respond(server: ServerConnection) -> None:
 
 
 async def test_w4_a_session_ends_with_its_budget(start_team: StartTeam) -> None:
-    """With 1008, behind the answer that it ended with; what was used is charged once, and no session follows."""
+    """With 1008, behind the answer that it ended with; what was used is charged once."""
     async with realtime_upstream(respond) as url:
         team = await start_team(url, limits__expected_output=1)
         alice = await team.key(budgets={"usd_per_day": 0.025})
@@ -38,15 +37,12 @@ async def test_w4_a_session_ends_with_its_budget(start_team: StartTeam) -> None:
                     await client.send("more")
                     assert await client.recv() == DONE
                     answers += 1
-                    await asyncio.sleep(0.01)  # Redis is asked beside
             assert closed.value.rcvd is not None
             assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "insufficient_quota")
         assert answers == 2  # what is left is less than what the conversation costs again
         *rows, last = await team.rows(3, endpoint="realtime")
         assert [(row["used"], row["cost_usd"], row["error"]) for row in rows] == [({"input": USED}, "0.01", "")] * 2
         assert (last["used"], last["cost_usd"], last["error"]) == ({}, "0.00", "insufficient_quota")
-        refused = await team.ask(alice, b"", method="GET", target="/v1/realtime?model=m")
-        assert refused.status in {400, 426, 429, 502}
 
 
 async def test_w4_a_session_within_its_budget_goes_on(start_team: StartTeam) -> None:
@@ -61,7 +57,7 @@ async def test_w4_a_session_within_its_budget_goes_on(start_team: StartTeam) -> 
         rows = await team.rows(6, endpoint="realtime")
         assert [row["cost_usd"] for row in rows] == ["0.01"] * 5 + ["0.00"]
         limiter = team.limiter
-        await until(lambda: "0 holds" in repr(limiter) or "held=0" in repr(limiter))
+        await until(lambda: ", 0 holds" in repr(limiter) or "held=0>" in repr(limiter))
 
 
 @pytest.mark.parametrize("store", ["alone"])

@@ -86,7 +86,11 @@ class Model:
         self.suffered = False
 
     def free(self, now: float) -> int:
-        return 3 - self.won - sum(began > now - 32.0 for began in self.probes.values())
+        return 3 - self.won - self.under_way(now)
+
+    def under_way(self, now: float) -> int:
+        """Probes that are not given up yet; one that was may win all the same, beside those in its place."""
+        return sum(began > now - 32.0 for began in self.probes.values())
 
     def allows(self, now: float, *, may: bool) -> bool:
         if self.state is State.CLOSED:
@@ -255,7 +259,7 @@ class Machine(RuleBasedStateMachine):
         assert (self.breaker.retry_after() > 0) is not self.breaker.allows()
         assert self.breaker.openings == self.model.row
         assert self.breaker.state is not State.CLOSED or self.breaker.failing is (self.model.run > 0)
-        assert self.model.state is not State.HALF_OPEN or self.model.free(now) >= 0
+        assert self.model.state is not State.HALF_OPEN or self.model.under_way(now) <= 3
 
     @invariant()
     def goes_by_the_table(self) -> None:

@@ -305,3 +305,13 @@ async def test_limits_ledger_and_metrics_say_the_same(calls: list[tuple[int, int
     assert left == {Kind.SPEND: 10**12 - cost, Kind.TOKENS: 10**6 - tokens}
     assert sum(named(desk.metrics, "askonce_tokens_total").values()) == tokens
     assert sum(named(desk.metrics, "askonce_cost_usd_total").values()) == pytest.approx(cost / 1e9)
+
+
+@pytest.mark.parametrize(("capped", "output"), [(1, 16), (0, 60)])
+def test_an_answer_that_breaks_off_costs_no_more_than_its_bound(desk: Desk, capped: int, output: int) -> None:
+    """Though the JSON around it would come to more, if it were text."""
+    text = TEXT % (b"four" * 40)
+    cut = called(upstream_bytes=240, tail=text[:240])
+    assert cut.bill is not None
+    cut.bill.estimate = ESTIMATE._replace(output=16, capped=bool(capped))
+    assert row(desk, cut).used == {"input": 20, "output": output}

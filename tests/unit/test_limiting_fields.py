@@ -7,8 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limits import Demand, Grant, Kind, Limit, MemoryLimiter, Mode
+from proxy.fields import answer_headers
 from proxy.limiting.bill import Bill
 from proxy.limiting.fields import RATE_LIMITS, bill_headers
+from proxy.limiting.plan import Plan
+from tests.fakes.limited import asking
 from tests.fakes.limiting import Time, demands, limit
 
 DOLLAR = 1_000_000_000
@@ -123,3 +126,16 @@ def test_limits_on_trial_are_not_told() -> None:
     tokens = limit(Kind.TOKENS, 600, mode=Mode.SHADOW)
     money = limit(Kind.SPEND, 100, mode=Mode.SHADOW)
     assert told(bill(None, taken((tokens, 9), (money, 90)))) == {}
+
+
+async def test_of_a_key_shared_by_many_nothing_is_told() -> None:
+    """Where a request has any limit of ours, also one that those fields do not tell of."""
+    fields = [(b"x-ratelimit-remaining-requests", b"9999"), (b"x-other", b"1")]
+    exchange = asking()
+    assert set(fields) <= set(answer_headers(exchange, fields, exchange.started_at))
+    limiter = MemoryLimiter(Time(), Time())
+    money = limit(Kind.SPEND, 100)
+    bill = exchange.bill = Bill()
+    bill.plan, bill.charged = Plan(limiter, (), (), (money,)), await limiter.reserve([Demand(money, 1)])
+    told = dict(answer_headers(exchange, fields, exchange.started_at))
+    assert (b"x-ratelimit-remaining-requests" in told, told[b"x-other"]) == (False, b"1")

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limits import Kind, Mode, OnFailure
+from proxy.accounts import is_ours
 from proxy.keys.key import BUDGETS, LIMITS, Team, VirtualKey
 from proxy.limiting.terms import MAX_KNOWN, Rule, Terms
 from tests.fakes.keyring import virtual_key
@@ -133,3 +134,10 @@ def test_idle_is_where_nobody_is_limited() -> None:
     key: VirtualKey = virtual_key(id="k", limits={Kind.DAILY: 5})
     assert told(book().of("k", key)) == {("key:k", Kind.DAILY): 5}
     assert told(book().of("k", None)) == {}
+
+
+def test_clients_own_keys_are_made_up_by_anybody() -> None:
+    """All other subjects are made by who may."""
+    assert [is_ours(name) for name in ("global", "team:t", "upstream:u", "key:dc1", "key:~0123")] == [True] * 4 + [
+        False
+    ]

@@ -150,3 +150,14 @@ async def test_a_refusal_keeps_nothing_new_in_mind(limiter: MemoryLimiter, *, kn
     assert repr(limiter) == f"<MemoryLimiter {int(known)} subjects, 0 holds>"
     if known:
         assert sum(meter is not None for meter in limiter._subjects["key:0"].meters) == 1
+
+
+async def test_what_others_make_up_makes_nobody_forget_what_lasts(time: Time) -> None:
+    """The budget of all is not spent twice because a thousand strangers have come by."""
+    limiter = MemoryLimiter(time, time, max_subjects=10, lasting=lambda name: name == "global")
+    everybody = limit(Kind.SPEND, 5, "global")
+    limiter.settle(await limiter.reserve(demands((everybody, 5))), [5])
+    for n in range(1_000):
+        limiter.settle(await limiter.reserve(demands((limit(Kind.SPEND, 5, f"key:~{n}"), 5))), [5])
+    assert repr(limiter) == "<MemoryLimiter 10 subjects, 0 holds>"
+    assert not given(await limiter.reserve(demands((everybody, 1))))

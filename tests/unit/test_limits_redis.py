@@ -1,14 +1,14 @@
 """The limiter that workers share: leases, what is told late, what is lost, and a cluster."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from limits import Kind, OnFailure, RedisLimiter, Store
-from limits.link import LUA
+from limits.link import LUA, Script, Word
 from tests.fakes.limiting import ClockedRedis, Time, demands, given, limit, limiter_on, spend, told, workers
 from tests.fakes.polling import until
 from tests.fakes.redis_server import RedisServer
@@ -336,3 +336,29 @@ async def test_a_bug_costs_those_that_it_meets(link: ClockedRedis, limiter: Redi
     await spend(limiter, (MONEY, 30))
     assert (limiter.lost, {type(error) for error in said}) == (2, {RuntimeError})
     assert (await limiter.reserve(demands((MONEY, 1)))).states[0].remaining == 49
+
+
+async def test_who_comes_behind_one_that_has_ended_finds_its_room(limiter: RedisLimiter) -> None:
+    """Though Redis is still to be told of it."""
+    grant = await limiter.reserve(demands((MONEY, 100), (SLOTS, 1)))
+    for _ in range(3):
+        assert not given(await limiter.reserve(demands((MONEY, 30))))
+        limiter.settle(grant, [10, 1])
+        grant = await limiter.reserve(demands((MONEY, 70), (SLOTS, 1)))
+        assert given(grant)
+
+
+async def test_what_leaves_no_room_is_not_waited_for(
+    limiter: RedisLimiter, link: ClockedRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis is asked once by who is refused."""
+    limiter.settle(await limiter.reserve(demands((MONEY, 100))), [100])
+    asked, script = list[str](), link.script
+
+    async def counted(called: Script, keys: Sequence[str], args: Sequence[Word]) -> object:
+        asked.append(called.name)
+        return await script(called, keys, args)
+
+    monkeypatch.setattr(link, "script", counted)
+    assert not given(await limiter.reserve(demands((MONEY, 1))))
+    assert asked.count("reserve") == 1

@@ -32,7 +32,7 @@ class Rig:
         )
         self.desk.measure._longest = 16_384
         self.exchange: Exchange = asking(path="/v1/responses")
-        self.purse = Purse(self.desk.limits, self.exchange, bool, self.time)
+        self.purse = Purse(self.desk.limits, self.exchange, self.time)
         self.told: list[Failure | None] = []
 
     def ask(self, event: bytes) -> Any:
