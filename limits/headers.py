@@ -42,16 +42,12 @@ def tightest(one: Left, other: Left) -> Left:
     return one
 
 
-def rate_limit(requests: Left | None, tokens: Left | None) -> Headers:
-    """Three headers for requests and three for tokens."""
-    told = [] if requests is None else _told(_REQUESTS, requests)
-    return told if tokens is None else told + _told(_TOKENS, tokens)
-
-
-def _told(names: tuple[bytes, bytes, bytes], left: Left) -> Headers:
-    amount, rest, until = names
-    limit, remaining, reset = left
-    return [(amount, b"%d" % limit.amount), (rest, b"%d" % remaining), (until, _duration(reset))]
+def rate_limit(headers: Headers, requests: Left | None, tokens: Left | None) -> None:
+    """Three headers more for requests and three for tokens."""
+    for (amount, rest, until), left in ((_REQUESTS, requests), (_TOKENS, tokens)):
+        if left is not None:
+            limit, remaining, reset = left
+            headers += (amount, b"%d" % limit.amount), (rest, b"%d" % remaining), (until, _duration(reset))
 
 
 def retry_after(ms: int) -> Headers:

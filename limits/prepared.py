@@ -64,22 +64,20 @@ class Taken(Grant):
         slots, holds, monotonic = found
         now = 0
         for (meter, _, full, code, where), taken, used in zip(slots, self._costs, costs, strict=True):
-            more = (used if used > 0 and code else 0) - taken
-            if not more:
+            if used == taken and code:
                 continue
-            if full:
-                now = now or round(monotonic() * 1_000)
-                # As `refill` and `add` do.
-                elapsed = now - meter.at
-                meter.at = now
-                meter.rate = where
-                missing = meter.missing
-                if elapsed > 0 and missing:
-                    missing = missing - elapsed * where if missing > elapsed * where else 0
-                missing += more * UNIT
-                meter.missing = 0 if missing < 0 else min(LARGEST, missing)
-            else:
+            more = (used if used > 0 and code else 0) - taken
+            if not full:
                 meter.add(more, where)
+                continue
+            now = now or round(monotonic() * 1_000)
+            # As `refill` and `add` do.
+            missing = meter.missing
+            if missing and (elapsed := now - meter.at) > 0:
+                missing = missing - elapsed * where if missing > elapsed * where else 0
+            meter.at, meter.rate = now, where
+            missing += more * UNIT
+            meter.missing = 0 if missing < 0 else min(LARGEST, missing)
         for subject, count in holds:
             subject.holds -= count
 
@@ -117,12 +115,10 @@ class Prepared:
         for (meter, amount, full, code, _), cost in zip(found.slots, costs, strict=True):
             if full:
                 missing = meter.missing
-                elapsed = now - meter.at
-                meter.at = now
-                meter.rate = amount
-                if missing and elapsed > 0:
+                if missing and (elapsed := now - meter.at) > 0:
                     missing -= elapsed * amount
-                    meter.missing = missing = max(0, missing)
+                    missing = max(missing, 0)
+                meter.at, meter.rate, meter.missing = now, amount, missing
                 if missing + (cost or 1) * UNIT > full:
                     self._give_back(found, costs, figures)
                     return None

@@ -318,8 +318,7 @@ class Bills:
             # Nobody asks for more than tokens.
             usage = usage_of(exchange.usage_text) if exchange.usage_text else None
             if usage is not None and exchange.attempts and _makes(exchange):
-                for kind, amount in tokens_of(usage).items():
-                    metrics.tokens(model, kind, amount)
+                metrics.tokens(model, tokens_of(usage))
             return
         if not exchange.attempts and exchange.note is None and exchange.bill is None:
             return
@@ -332,8 +331,8 @@ class Bills:
 
     def _count_used(self, model: str, bill: Bill, route: str) -> None:
         metrics = self._metrics
-        for kind, amount in (bill.used or NOTHING).items():
-            metrics.tokens(model, kind, amount)
+        if bill.used:
+            metrics.tokens(model, bill.used)
         if self._prices is None:
             return
         if bill.cost:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, final
 
+import msgspec
+
 if TYPE_CHECKING:
     from limits.grant import Grant
     from limits.policy import Limit
@@ -16,65 +18,43 @@ NOTHING: Final[Mapping[str, int]] = {}
 
 
 @final
-class Bill:
+class Bill(msgspec.Struct, eq=False):
     """Money in nano-dollars; None where no price is known."""
 
-    __slots__ = (
-        "admission",
-        "admitted",
-        "charged",
-        "cost",
-        "doubted",
-        "estimate",
-        "estimated",
-        "limits",
-        "lost",
-        "lost_input",
-        "lost_output",
-        "paid",
-        "paid_tokens",
-        "plan",
-        "reserved",
-        "saved",
-        "served",
-        "upstream",
-        "used",
-        "warned",
-    )
-
-    def __init__(self) -> None:
-        self.limits: Limits | None = None
-        """Who has reserved for it, and is to settle: those that hold now may be others."""
-        self.admission: Plan | None = None
-        self.admitted: Grant | None = None
-        """For the request itself; ends with it."""
-        self.plan: Plan | None = None
-        self.charged: Grant | None = None
-        """For its call upstream, which may outlast it."""
-        self.doubted: list[tuple[Grant, Costs]] = []
-        """For calls that were given up and may have been acted on, and what is taken for them to have cost: they hold
-        it until the end, with what the request itself holds.
-        """
-        self.lost = 0
-        """What calls may have cost that were given up for another; part of the cost, as their tokens are of `used`."""
-        self.lost_input = self.lost_output = 0
-        self.upstream = ""
-        """Whose call was charged for."""
-        self.estimate: Estimate | None = None
-        self.reserved: int | None = 0
-        """What the estimate comes to."""
-        self.used: Mapping[str, int] | None = None
-        """Tokens and other units by kind, once it is known what the upstream was asked for."""
-        self.cost: int | None = 0
-        self.saved: int | None = 0
-        self.served = ""
-        """The model that the answer names."""
-        self.estimated = False
-        """The upstream did not tell what it used: it was counted here."""
-        self.paid = self.paid_tokens = 0
-        """What was charged of it elsewhere; below nothing what is to be charged beside it."""
-        self.warned: Sequence[Limit] = ()
-        """Budgets whose soft threshold its client was told that it has passed."""
+    limits: "Limits | None" = None
+    """Who has reserved for it, and is to settle: those that hold now may be others."""
+    admission: "Plan | None" = None
+    admitted: "Grant | None" = None
+    """For the request itself; ends with it."""
+    plan: "Plan | None" = None
+    charged: "Grant | None" = None
+    """For its call upstream, which may outlast it."""
+    doubted: "list[tuple[Grant, Costs]]" = msgspec.field(default_factory=list)
+    """For calls that were given up and may have been acted on, and what is taken for them to have cost: they hold it
+    until the end, with what the request itself holds.
+    """
+    lost: int = 0
+    """What calls may have cost that were given up for another; part of the cost, as their tokens are of `used`."""
+    lost_input: int = 0
+    lost_output: int = 0
+    upstream: str = ""
+    """Whose call was charged for."""
+    estimate: "Estimate | None" = None
+    reserved: int | None = 0
+    """What the estimate comes to."""
+    used: Mapping[str, int] | None = None
+    """Tokens and other units by kind, once it is known what the upstream was asked for."""
+    cost: int | None = 0
+    saved: int | None = 0
+    served: str = ""
+    """The model that the answer names."""
+    estimated: bool = False
+    """The upstream did not tell what it used: it was counted here."""
+    paid: int = 0
+    paid_tokens: int = 0
+    """What was charged of it elsewhere; below nothing what is to be charged beside it."""
+    warned: "Sequence[Limit]" = ()
+    """Budgets whose soft threshold its client was told that it has passed."""
 
     @property
     def granted(self) -> bool:

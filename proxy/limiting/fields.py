@@ -11,7 +11,6 @@ from proxy.limiting.bill import Bill
 __all__ = ["RATE_LIMITS", "Layout", "bill_headers"]
 
 _REQUESTS: Final = (Kind.REQUESTS, Kind.DAILY)
-_COUNTED: Final = ("input", "output")
 _NANO: Final = 1_000_000_000
 _POINT: Final = ord(".")
 RATE_LIMITS: Final = frozenset(
@@ -75,7 +74,7 @@ def _tell_limits(bill: Bill, headers: Headers) -> None:
                 least = remaining
             if 0 < limit.soft <= limit.amount - remaining:
                 warned.append(limit)
-    headers += rate_limit(requests, tokens)
+    rate_limit(headers, requests, tokens)
     if least >= 0:
         headers.append((b"x-askonce-budget-remaining-usd", _usd(least)))
     if warned:
@@ -87,10 +86,7 @@ def _tell_limits(bill: Bill, headers: Headers) -> None:
 def _settled(limit: Limit, left: int, used: Mapping[str, int]) -> Left:
     """Once so much was used of what was left."""
     _, _, amount, burst, _, _, _ = limit
-    missing = burst - left
-    for kind in _COUNTED:
-        if kind in used:
-            missing += used[kind]
+    missing = burst - left + used.get("input", 0) + used.get("output", 0)
     if missing <= 0:
         return limit, burst, 0
     return limit, burst - missing if missing < burst else 0, -(-missing * 60_000 // amount) if amount else 0

@@ -17,7 +17,7 @@ from proxy.errors import Kind as Error
 from proxy.exchange import Body, Exchange, Outcome
 from proxy.limiting.bill import NOTHING, Bill
 from proxy.limiting.measure import Measure, asked_of
-from proxy.limiting.orders import FREE, MAKING, is_blind
+from proxy.limiting.orders import FREE, MAKING, NAMING, is_blind
 from proxy.limiting.plan import Plan
 from proxy.limiting.refusals import refusal, unpriced
 from proxy.limiting.terms import Terms, TermsBook
@@ -167,11 +167,13 @@ class Limits:
         which = upstream, bill.admitted is None and not bill.doubted, makes
         plan = terms.plans.get(which) or self._call(terms, which)
         entered = tokens = most = 0
-        if plan.spending or (exchange.key is not None and exchange.key.max_tokens is not None):
+        bounded = exchange.key is not None and exchange.key.max_tokens is not None
+        if plan.spending or bounded:
             estimated = self.measure.at_once(exchange, body) or await self.measure.of(exchange, body)
             bill.estimate, entered, tokens = estimated, estimated.input, estimated.input + estimated.output
             most = self._ask(exchange, bill, estimated, upstream)
-            self._refuse_what_cannot_be_counted(exchange, bill, terms)
+            if bounded or bill.reserved is None or exchange.route is None or exchange.route.name not in NAMING:
+                self._refuse_what_cannot_be_counted(exchange, bill, terms)
         elif self._measuring:
             bill.estimate = self.measure.at_once(exchange, body) or self.measure.roughly(exchange, body)
         if not plan.limits:

@@ -13,7 +13,7 @@ worker is scraped adds everybody's up.
 import functools
 import os
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from typing import Final, final
 
@@ -233,15 +233,19 @@ class Metrics:
             note = self._first_tokens[key] = self._due.noting(self._first_token.labels(*key), _DURATIONS)
         note(seconds)
 
-    def tokens(self, model: str, kind: str, amount: int) -> None:
-        count = self._tokens.get((model, kind))
+    def tokens(self, model: str, used: Mapping[str, int]) -> None:
+        """By kind."""
+        counts, known = self._counts, self._tokens
+        for kind, amount in used.items():
+            counts[known.get((model, kind)) or self._tokens_of(model, kind)] += amount
+
+    def _tokens_of(self, model: str, kind: str) -> Counter:
+        # A name that is no label yet may become one.
+        key = (self.model_label(model), kind)
+        count = self._tokens.get(key)
         if count is None:
-            # A name that is no label yet may become one.
-            key = (self.model_label(model), kind)
-            count = self._tokens.get(key)
-            if count is None:
-                count = self._tokens[key] = self._model_tokens.labels(*key)
-        self._counts[count] += amount
+            count = self._tokens[key] = self._model_tokens.labels(*key)
+        return count
 
     def connects(self, upstream: str) -> Connects:
         return Connects(self._counts, self._opened.labels(upstream), self._reused.labels(upstream))

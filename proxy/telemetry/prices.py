@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from math import inf
+from operator import mul
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol, final
 
@@ -172,13 +173,14 @@ class Prices:
             for above, dearer in steps:
                 if taken > above:
                     amounts = dearer
-        total = 0
+        total: int
         try:
-            for kind, amount in used.items():
-                if amount:
-                    total += amount * amounts[kind]
+            total = sum(map(mul, used.values(), map(amounts.__getitem__, used)))
         except KeyError:
-            return None
+            # A kind that has no price; which is no matter, if there is none of it.
+            if any(amount and kind not in amounts for kind, amount in used.items()):
+                return None
+            total = sum(amount * amounts[kind] for kind, amount in used.items() if amount)
         # Nothing, or less: it is free, or it is not known what was used.
         if total <= 0 and (total < 0 or listed.isdisjoint(used)):
             return None

@@ -96,7 +96,7 @@ def test_junk_names_are_one_label() -> None:
     metrics = Metrics()
     for number in range(10_000):
         metrics.first_token("chat/completions", f"junk-{number}", 0.1)
-        metrics.tokens(f"junk-{number}", "input", 1)
+        metrics.tokens(f"junk-{number}", {"input": 1})
     assert named(metrics, "askonce_tokens_total") == {'askonce_tokens_total{kind="input",model="other"}': 10_000}
     assert not any("junk" in sample for sample in samples(metrics))
 

@@ -21,7 +21,7 @@ for _ in range({requests}):
     metrics.request_finished("embeddings", "POST", 200, "relayed", stream=False, seconds=0.2)
 for model in {models!r}:
     metrics.model_answered(model)
-    metrics.tokens(model, "input", 10)
+    metrics.tokens(model, {{"input": 10}})
 metrics.in_flight = {in_flight}
 metrics.bytes_received += 100
 metrics.publish()
