@@ -1,6 +1,7 @@
 """The last stage of every exchange: what it was goes into the metrics and the log, exactly once."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, final
 
 from proxy.billing import Bills
@@ -31,6 +32,7 @@ class Accounting:
         self._clock = clock
         self._open: set[Exchange] = set()
         self._closed: list[Exchange] = []
+        self._lines: list[bytes] = []
         metrics.before_publish = self.settle
 
     def __repr__(self) -> str:
@@ -121,6 +123,8 @@ class Accounting:
                 self._record(exchange)
             except Exception as error:  # noqa: BLE001  (the last stage: nobody is left to tell but the log)
                 self._log.failure("accounting_failed", error, call_id=exchange.call_id)
+        lines, self._lines = self._lines, []
+        self._log.put(lines)
 
     def _record(self, exchange: Exchange) -> None:
         now = exchange.ended_at
@@ -177,7 +181,7 @@ class Accounting:
             request_id=_label(exchange.upstream_id.decode("latin-1")),
             route=route,
             method=exchange.method,
-            model=_label(exchange.model),
+            model=_known_label(exchange.model),
             status=status,
             outcome=exchange.outcome._value_,
             error=kind.value if kind else None,
@@ -194,7 +198,7 @@ class Accounting:
             key=exchange.account,
             peer=exchange.peer,
         )
-        self._log.request(line, self._clock() - now)
+        self._lines.append(self._log.rendered(line, self._clock() - now))
 
 
 def _status(exchange: Exchange) -> int:
@@ -232,3 +236,7 @@ def _label(text: str) -> str:
     if len(text) <= MAX_LABEL and text.isascii() and text.isprintable() and "sk-" not in text:
         return text
     return redacted(text, MAX_LABEL)
+
+
+_known_label = lru_cache(maxsize=1_024)(_label)
+"""Of names that come again."""

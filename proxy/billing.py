@@ -316,9 +316,11 @@ class Bills:
         metrics, model = self._metrics, exchange.model
         if self._prices is None and exchange.bill is None:
             # Nobody asks for more than tokens.
-            usage = usage_of(exchange.usage_text) if exchange.usage_text else None
-            if usage is not None and exchange.attempts and _makes(exchange):
-                metrics.tokens(model, tokens_of(usage))
+            said = exchange.usage_text
+            if said and exchange.attempts and _makes(exchange):
+                plain = plain_report_of(said)
+                usage = usage_of(said) if plain is None else None
+                metrics.tokens(model, plain.used if plain is not None else tokens_of(usage or {}))
             return
         if not exchange.attempts and exchange.note is None and exchange.bill is None:
             return

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from cache.policy import NoCacheReason
 from cache.status import CacheStatus, Handling
 
@@ -224,8 +226,7 @@ class LiveReply(Reply, Protocol):
         """`came` is called with the first bytes of the body that come after the head; for whoever attaches later."""
 
 
-@dataclass(slots=True)
-class Ask:
+class Ask(msgspec.Struct):
     """One HTTP request to an upstream."""
 
     method: str
@@ -285,98 +286,64 @@ class CacheNote:
     """What will do now that the upstream has failed (RFC 5861 §4)."""
 
 
-class Exchange:
+class Exchange(msgspec.Struct, kw_only=True, eq=False):
     """One request and its answer. Times are in seconds of a monotonic clock."""
 
-    __slots__ = (
-        *(
-            "account",
-            "acted_on",
-            "attempts",
-            "bill",
-            "body",
-            "bytes_in",
-            "call_id",
-            "calls",
-            "client",
-            "credential",
-            "cut_by",
-        ),
-        *("ended_at", "event_stream", "failure", "first_byte_at", "form", "headers", "identified_at", "key"),
-        *("method", "model", "note", "outcome", "path", "peer", "query", "reached", "received_at", "refusals", "route"),
-        *("scope", "sent_model", "started_at", "status", "stream", "tail", "upgrade", "upstream", "upstream_bytes"),
-        *("upstream_ended_at", "upstream_id", "upstream_started_at", "upstream_status", "usage_text"),
-    )
-
-    def __init__(
-        self,
-        *,
-        method: str,
-        path: str,
-        query: bytes,
-        headers: Headers,
-        body: Body,
-        client: Client,
-        peer: str,
-        call_id: str,
-        started_at: float,
-        upgrade: bytes = b"",
-    ) -> None:
-        self.method = method
-        self.path = path
-        self.query = query
-        self.headers = headers
-        self.body = body
-        self.client = client
-        self.peer = peer
-        self.call_id = call_id
-        self.started_at = started_at
-        self.upgrade = upgrade
-        self.route: Route | None = None
-        self.model = ""
-        self.stream = False
-        self.form: Form | None = None
-        """What an upload asks that is held whole."""
-        self.credential = b""
-        self.scope = b""
-        """Digest of who may share its answer."""
-        self.account = ""
-        """Who is counted: the id of a virtual key, or a digest of the client's own."""
-        self.key: VirtualKey | None = None
-        self.bill: Bill | None = None
-        self.note: CacheNote | None = None
-        self.upstream = ""
-        self.sent_model = ""
-        """The model that the upstream was asked for, by the name that it is known and priced by."""
-        self.upstream_id = b""
-        self.attempts = 0
-        self.calls = 0
-        """Calls upstream that are made for it in tasks of their own, and are not over."""
-        self.reached = False
-        """An upstream may have acted on it."""
-        self.acted_on = False
-        """The one that was asked last may have, and what that has cost is not settled."""
-        self.refusals: tuple[Refusal, ...] = ()
-        """That it met with keys of the gateway's own."""
-        self.upstream_status = 0
-        """Of the last answer; 0 where there is none."""
-        self.upstream_bytes = 0
-        self.tail = b""
-        """How much came of a stream, or of a large answer that does not say what it used, and its end."""
-        self.identified_at = 0.0
-        self.received_at = 0.0
-        """When the body was here, or began to stream through."""
-        self.upstream_started_at = 0.0
-        self.first_byte_at = 0.0
-        self.upstream_ended_at = 0.0
-        self.ended_at = 0.0
-        self.status = 0
-        self.event_stream = False
-        self.usage_text = b""
-        """The answer's JSON, or what of it `proxy.openai.usage` has found that reports; not read yet."""
-        self.outcome = Outcome.FAILED
-        self.failure: Failure | None = None
-        self.cut_by: Failure | None = None
+    method: str
+    path: str
+    query: bytes
+    headers: Headers
+    body: Body
+    client: Client
+    peer: str
+    call_id: str
+    started_at: float
+    upgrade: bytes = b""
+    route: "Route | None" = None
+    model: str = ""
+    stream: bool = False
+    form: "Form | None" = None
+    """What an upload asks that is held whole."""
+    credential: bytes = b""
+    scope: bytes = b""
+    """Digest of who may share its answer."""
+    account: str = ""
+    """Who is counted: the id of a virtual key, or a digest of the client's own."""
+    key: "VirtualKey | None" = None
+    bill: "Bill | None" = None
+    note: CacheNote | None = None
+    upstream: str = ""
+    sent_model: str = ""
+    """The model that the upstream was asked for, by the name that it is known and priced by."""
+    upstream_id: bytes = b""
+    attempts: int = 0
+    calls: int = 0
+    """Calls upstream that are made for it in tasks of their own, and are not over."""
+    reached: bool = False
+    """An upstream may have acted on it."""
+    acted_on: bool = False
+    """The one that was asked last may have, and what that has cost is not settled."""
+    refusals: "tuple[Refusal, ...]" = ()
+    """That it met with keys of the gateway's own."""
+    upstream_status: int = 0
+    """Of the last answer; 0 where there is none."""
+    upstream_bytes: int = 0
+    tail: bytes = b""
+    """How much came of a stream, or of a large answer that does not say what it used, and its end."""
+    identified_at: float = 0.0
+    received_at: float = 0.0
+    """When the body was here, or began to stream through."""
+    upstream_started_at: float = 0.0
+    first_byte_at: float = 0.0
+    upstream_ended_at: float = 0.0
+    ended_at: float = 0.0
+    status: int = 0
+    event_stream: bool = False
+    usage_text: bytes = b""
+    """The answer's JSON, or what of it `proxy.openai.usage` has found that reports; not read yet."""
+    outcome: Outcome = Outcome.FAILED
+    failure: "Failure | None" = None
+    cut_by: "Failure | None" = None
 
     def forget(self) -> None:
         """What was taken over from a request that was the same."""

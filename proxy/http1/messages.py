@@ -10,6 +10,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
+import msgspec
+
 from proxy.exchange import Headers
 
 __all__ = [
@@ -134,8 +136,7 @@ class Known:
             self._size -= HEAD_COST + 3 * len(gone)
 
 
-@dataclass(slots=True)
-class ResponseHead:
+class ResponseHead(msgspec.Struct):
     status: int
     headers: Headers
     """End-to-end fields; those named by Connection are gone."""

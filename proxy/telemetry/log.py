@@ -6,7 +6,7 @@ output: lines are handed to a bounded `Writer`.
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final, Literal, final
 
@@ -82,15 +82,23 @@ class Log:
     def __repr__(self) -> str:
         return f"<Log {'text' if self._terminal else 'json'} {self._writer!r}>"
 
-    def request(self, line: RequestLine, ago: float = 0.0) -> None:
-        """`ago` is how long the request has been over, in seconds."""
+    def request(self, line: RequestLine) -> None:
+        self.put([self.rendered(line)])
+
+    def rendered(self, line: RequestLine, ago: float = 0.0) -> bytes:
+        """To be put; empty if it is of no level that is logged. `ago` is how long the request has been over, in
+        seconds.
+        """
         if _RANKS[line.level] < self._rank:
-            return
+            return b""
         line.time = self._stamp(ago)
         if self._terminal is None:
-            self._writer.put(self._encode(line) + b"\n")
-        else:
-            self._writer.put(self._terminal.render(msgspec.structs.asdict(line)))
+            return self._encode(line) + b"\n"
+        return self._terminal.render(msgspec.structs.asdict(line))
+
+    def put(self, lines: Sequence[bytes]) -> None:
+        """As they were rendered."""
+        self._writer.put_all([line for line in lines if line])
 
     def debug(self, event: str, **fields: object) -> None:
         self._event("debug", event, fields)

@@ -4,7 +4,7 @@ import os
 import select
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, final
 
 __all__ = ["Writer"]
@@ -52,6 +52,20 @@ class Writer:
         if not fits:
             self._lose(1)
         elif not self._wanted.is_set():
+            self._rouse()
+
+    def put_all(self, lines: Sequence[bytes]) -> None:
+        """As `put` would one by one."""
+        size = sum(map(len, lines))
+        with self._lock:
+            fits = self._held + size <= self._limit and not self._closing.is_set()
+            if fits:
+                self._lines += lines
+                self._held += size
+        if not fits:
+            for line in lines:
+                self.put(line)
+        elif lines and not self._wanted.is_set():
             self._rouse()
 
     def close(self, timeout: float) -> bool:
