@@ -118,7 +118,8 @@ class Counter:
         if period > self.period:
             self.begin(period)
         if period == self.period:
-            self.used = max(0, self.used + cost)
+            used = self.used + cost
+            self.used = used if used > 0 else 0
         elif period == self.period_before:
             self.used_before = max(0, self.used_before + cost)
 

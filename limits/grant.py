@@ -15,10 +15,12 @@ class Grant:
     `over` are demands on limits in shadow mode that would have been refused; of those nothing was taken either.
     """
 
-    __slots__ = ("_demands", "figures", "over", "refused", "retry_after_ms", "store")
+    __slots__ = ("_demands", "costs", "figures", "over", "refused", "retry_after_ms", "store")
 
     def __init__(self, demands: Sequence[Demand]) -> None:
         self._demands = demands
+        self.costs: Sequence[int] = [cost for _, cost in demands]
+        """Of the demands."""
         self.refused: Demand | None = None
         self.retry_after_ms = 0
         """Until all demands have room if nobody else asks; NEVER if they never do."""
@@ -35,11 +37,6 @@ class Grant:
     @property
     def demands(self) -> Sequence[Demand]:
         return self._demands
-
-    @property
-    def costs(self) -> Sequence[int]:
-        """Of the demands."""
-        return [cost for _, cost in self.demands]
 
     @property
     def states(self) -> tuple[State, ...]:

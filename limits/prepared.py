@@ -35,7 +35,7 @@ class _Found(NamedTuple):
 class Taken(Grant):
     """Gives back what it holds when nobody holds it any more."""
 
-    __slots__ = ("_costs", "_found", "_limits")
+    __slots__ = ("_found", "_limits")
 
     refused: Demand | None = None
     retry_after_ms = 0
@@ -45,16 +45,12 @@ class Taken(Grant):
     def __init__(self, limits: Sequence[Limit], found: _Found, costs: Sequence[int], figures: Sequence[int]) -> None:
         self._limits = limits
         self._found: _Found | None = found
-        self._costs = costs
+        self.costs = costs
         self.figures = figures
 
     @property
     def demands(self) -> Sequence[Demand]:
-        return tuple(map(Demand, self._limits, self._costs))
-
-    @property
-    def costs(self) -> Sequence[int]:
-        return self._costs
+        return tuple(map(Demand, self._limits, self.costs))
 
     def settle(self, costs: Sequence[int]) -> None:
         """As `Limiter.settle`."""
@@ -63,7 +59,7 @@ class Taken(Grant):
             return
         slots, holds, monotonic = found
         now = 0
-        for (meter, _, full, code, where), taken, used in zip(slots, self._costs, costs, strict=True):
+        for (meter, _, full, code, where), taken, used in zip(slots, self.costs, costs, strict=True):
             if used == taken and code:
                 continue
             more = (used if used > 0 and code else 0) - taken
@@ -77,13 +73,13 @@ class Taken(Grant):
                 missing = missing - elapsed * where if missing > elapsed * where else 0
             meter.at, meter.rate = now, where
             missing += more * UNIT
-            meter.missing = 0 if missing < 0 else min(LARGEST, missing)
+            meter.missing = 0 if missing < 0 else missing if missing < LARGEST else LARGEST
         for subject, count in holds:
             subject.holds -= count
 
     def __del__(self) -> None:
         if self._found is not None:
-            self.settle((0,) * len(self._costs))
+            self.settle((0,) * len(self.costs))
 
 
 @final
@@ -116,8 +112,7 @@ class Prepared:
             if full:
                 missing = meter.missing
                 if missing and (elapsed := now - meter.at) > 0:
-                    missing -= elapsed * amount
-                    missing = max(missing, 0)
+                    missing = missing - elapsed * amount if missing > elapsed * amount else 0
                 meter.at, meter.rate, meter.missing = now, amount, missing
                 if missing + (cost or 1) * UNIT > full:
                     self._give_back(found, costs, figures)

@@ -4,6 +4,7 @@ for each leg:  understood by the cache → admitted → stored? shared? → sent
 an upstream failed, or had no room, and no other helped: a stored answer that is past its time, if there is one
 """
 
+from collections.abc import Awaitable
 from functools import partial
 from typing import NamedTuple, final
 
@@ -51,18 +52,24 @@ class Answering:
     def __repr__(self) -> str:
         return f"<Answering {self._cache!r} {self._metering!r}>"
 
-    async def answer(
+    def answer(
         self, exchange: Exchange, route: Route, body: bytes | Body, model_route: ModelRoute
-    ) -> Reply | Given:
+    ) -> Awaitable[Reply | Given]:
         """Raises Failure."""
-        if self._cache is None or exchange.upgrade:
-            # Nearly nobody names one, and to wait for nothing costs as well.
-            plain = await without_alias(route.name, body) if isinstance(body, bytes) and ALIAS in body else body
-            if len(model_route.legs) == 1:
-                leg = model_route.legs[0]
-                return await (leg.send(exchange, plain) if self._metering is None else self._send(exchange, plain, leg))
-            return await model_route.in_turn(exchange, plain, partial(self._send, exchange, plain))
-        recall, _ = self._cache
+        if self._cache is not None and not exchange.upgrade:
+            return self._looked_up(exchange, route, body, model_route, self._cache[0])
+        if len(model_route.legs) > 1 or (isinstance(body, bytes) and ALIAS in body):
+            return self._uncached(exchange, route, body, model_route)
+        # Here most requests come by: to wait for what is not needed costs as well.
+        return self._send(exchange, body, model_route.legs[0])
+
+    async def _uncached(self, exchange: Exchange, route: Route, body: bytes | Body, model_route: ModelRoute) -> Reply:
+        plain = await without_alias(route.name, body) if isinstance(body, bytes) and ALIAS in body else body
+        return await model_route.in_turn(exchange, plain, partial(self._send, exchange, plain))
+
+    async def _looked_up(
+        self, exchange: Exchange, route: Route, body: bytes | Body, model_route: ModelRoute, recall: Recall
+    ) -> Reply | Given:
         if not isinstance(body, bytes):
             recall.pass_by(exchange, route)
             return await model_route.in_turn(exchange, body, partial(self._send, exchange, body))
@@ -143,11 +150,11 @@ class Answering:
             exchange.note = None
             raise
 
-    async def _send(self, exchange: Exchange, body: bytes | Body, call: Call) -> Reply:
+    def _send(self, exchange: Exchange, body: bytes | Body, call: Call) -> Awaitable[Reply]:
         """What the cache has no part in. Raises Failure."""
         if self._metering is None or not exchange.stream or not isinstance(body, bytes):
-            return await call.send(exchange, body)
-        return await self._metering.send(exchange, body, call)
+            return call.send(exchange, body)
+        return self._metering.send(exchange, body, call)
 
 
 def _is_upstreams(failure: Failure) -> bool:

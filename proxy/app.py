@@ -8,7 +8,7 @@ import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 from aiohttp import web
 
@@ -185,9 +185,10 @@ class App:
         self.clients.draining = True
         waiting = asyncio.ensure_future(hurry.wait())  # noqa: TID251  (cancelled below)
         end = self._loop.time() + self.config.server.drain_timeout
-        while self.clients.exchanges and not hurry.is_set() and (left := end - self._loop.time()) > 0:
-            tasks = [*self.clients.exchanges, waiting]
-            await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        serving = self.clients.crew.serving
+        while serving and not hurry.is_set() and (left := end - self._loop.time()) > 0:
+            ends: list[asyncio.Future[Any]] = [self.clients.crew.over(), waiting]
+            await asyncio.wait(ends, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
         while not self._accounts.told and not hurry.is_set() and self._loop.time() < end:
             await _wait(hurry.wait(), AGAIN)
@@ -199,12 +200,10 @@ class App:
         self.clients.draining = True
         self._server.close()
         # Whoever is still being served is told so, in its stream.
-        tasks = list(self.clients.exchanges)
         self.clients.cut(Failure(Kind.DRAINING))
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=CUT_GRACE)
-            for task in late:  # sessions that wait for a close frame in return
-                task.cancel()
+        await asyncio.wait([self.clients.crew.over()], timeout=CUT_GRACE)
+        for task in self.clients.crew.serving.values():  # sessions that wait for a close frame in return
+            task.cancel()
         self.clients.close()
         await self._flushed()
         await self._caches.stop()

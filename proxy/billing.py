@@ -325,7 +325,7 @@ class Bills:
         if not exchange.attempts and exchange.note is None and exchange.bill is None:
             return
         bill = self._known(exchange)
-        if bill.granted:
+        if bill.granted():
             metrics.money.granted()
         for limit in bill.warned:
             metrics.money.warned(limit.subject, limit.kind)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from math import inf
-from types import TracebackType
 from typing import Final, Protocol, final
 
 from proxy.exchange import Exchange, Headers
@@ -28,7 +27,8 @@ class Boundary(Protocol):
 
 @final
 class Heartbeat:
-    """For one exchange that asked for a stream: after `seconds` of silence at most a comment goes to the client.
+    """For one exchange that asked for a stream, from `begin` to `end`: after `seconds` of silence at most a comment
+    goes to the client.
 
     Before the upstream has answered, the first comment commits the answer to a 200: from then on a
     refusal of the upstream reaches the client as an error frame.
@@ -54,15 +54,12 @@ class Heartbeat:
         """When the silence began, or the look before, if something came after that."""
         self.deadline = inf
 
-    def __enter__(self) -> "Heartbeat":
+    def begin(self) -> None:
         self._since = self._clock()
         self._look_again(self._since)
         self._watch.watch(self)
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def end(self) -> None:
         self._watch.forget(self)
 
     def follow(self, stream: Boundary) -> None:
@@ -108,13 +105,11 @@ class Heartbeat:
 class Silence:
     """In place of a heartbeat where no stream was asked for: comments would be a surprise."""
 
-    def __enter__(self) -> "Silence":
-        return self
+    def begin(self) -> None:
+        """There is nothing to watch."""
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """There is nothing to stop."""
+    def end(self) -> None:
+        """There is nothing to forget."""
 
     def follow(self, stream: Boundary) -> None:
         """There is nothing to say."""

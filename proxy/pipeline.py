@@ -129,11 +129,16 @@ class Pipeline:
             return
         if self.draining:
             raise Failure(Kind.DRAINING, unprocessed=True, retry_after=1)
-        await self._identify(exchange)
+        try:
+            self._auth.identify(exchange)
+        except Failure as failure:
+            await self._identify_newcomer(exchange, failure)
         if self._shedding is not None and self._shedding.strained:
             self._shedding.check(priority_of(exchange))
         exchange.identified_at = self._clock()
-        body = await self._understand.body(exchange, route)
+        body: bytes | Body | None = self._understand.at_once(exchange, route)
+        if body is None:
+            body = await self._understand.body(exchange, route)
         exchange.received_at = self._clock()
         model = self._router.resolve(exchange.model)
         if model == exchange.model:
@@ -143,7 +148,9 @@ class Pipeline:
         model_route = self._router.pick(exchange.model)
         if route.name in LISTS:
             listed(exchange, exchange.key, self._router.aliases)
-        with self._heartbeat(exchange) as heartbeat:
+        heartbeat = self._heartbeat(exchange) if exchange.stream else SILENCE
+        heartbeat.begin()
+        try:
             answer = await self._answering.answer(exchange, route, body, model_route)
             if isinstance(answer, Given):
                 await self._give(exchange, answer, heartbeat)
@@ -155,21 +162,20 @@ class Pipeline:
                     await self._cache[0].changed(exchange, route, model_route.identities)
                 if answer.status == 101:
                     await self._switch(exchange, answer)
-                else:
+                elif not self._tee.relay_at_once(exchange, answer):
                     await self._tee.relay(exchange, answer, heartbeat)
             finally:
                 answer.abort()
+        finally:
+            heartbeat.end()
 
-    async def _identify(self, exchange: Exchange) -> None:
+    async def _identify_newcomer(self, exchange: Exchange, refused: Failure) -> None:
         """Raises Failure."""
-        try:
-            self._auth.identify(exchange)
-        except Failure:
-            newcomer = self._auth.newcomer(exchange)
-            if newcomer is None:
-                raise
-            await newcomer
-            self._auth.identify(exchange)
+        newcomer = self._auth.newcomer(exchange)
+        if newcomer is None:
+            raise refused
+        await newcomer
+        self._auth.identify(exchange)
 
     async def _rename(self, exchange: Exchange, route: Route, body: bytes | Body, model: str) -> bytes | Body:
         """An alias becomes the model that it stands for. Raises Failure."""
@@ -189,8 +195,6 @@ class Pipeline:
         await self._cache[1].serve(exchange, given.entry, given.form, heartbeat)
 
     def _heartbeat(self, exchange: Exchange) -> Heartbeat | Silence:
-        if not exchange.stream:
-            return SILENCE
         return Heartbeat(exchange, self._comment_after, self._watch, self._clock, answer_headers)
 
     async def _switch(self, exchange: Exchange, reply: Reply) -> None:

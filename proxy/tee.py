@@ -36,6 +36,8 @@ SEEN: Final = 4_096
 to be read."""
 MAX_KEPT_EVENT: Final = 4_096
 """Bytes of an event that may wait to be looked through for its usage."""
+# A member of an enum takes ten times as long to find.
+RELAYED: Final = Outcome.RELAYED
 MAX_LATE_BODY: Final = 1 << 20
 MAX_HELD: Final = 1 << 20
 """Bytes of JSON that are held until they are whole; a longer answer passes as it comes."""
@@ -49,6 +51,14 @@ class Tee:
         self._bills = bills
         self._clock = clock
 
+    def relay_at_once(self, exchange: Exchange, reply: Reply) -> bool:
+        """An answer that is all here, to who waits for it as a whole; False: it is to be relayed. Raises as `relay`."""
+        if exchange.stream or exchange.client.started or is_event_stream(reply) or (body := reply.whole()) is None:
+            return False
+        exchange.first_byte_at = now = self._clock()
+        self._give(exchange, reply, body, now)
+        return True
+
     async def relay(self, exchange: Exchange, reply: Reply, heartbeat: Heartbeat | Silence) -> None:
         """Returns when the client has been given all of it. Sets the outcome. Raises Failure only before the head."""
         events = is_event_stream(reply)
@@ -61,26 +71,32 @@ class Tee:
         if exchange.client.started and not (events and reply.status == 200):
             await self._too_late_for_a_status(exchange, reply)
             return
-        exchange.status = reply.status
-        exchange.outcome = Outcome.RELAYED
         if body is not None:
-            exchange.upstream_ended_at = now
-            look_through(exchange, body, reply.headers)
-            self._bills.tell(exchange)
-            headers = answer_headers(exchange, reply.headers, now)
-            if exchange.method == "HEAD":
-                # What a GET would be told, which may be no length at all.
-                exchange.client.start(reply.status, headers, reply.length)
-                exchange.client.finish()
-            else:
-                exchange.client.respond(reply.status, headers, body)
+            self._give(exchange, reply, body, now)
             return
+        exchange.status = reply.status
+        exchange.outcome = RELAYED
         if not exchange.client.started:
             exchange.event_stream = events
             # Without a length a stream can still end in an error frame.
             length = None if events else reply.length
             exchange.client.start(reply.status, answer_headers(exchange, reply.headers, now), length)
         await self._push(exchange, reply, heartbeat)
+
+    def _give(self, exchange: Exchange, reply: Reply, body: bytes, now: float) -> None:
+        """A whole answer."""
+        exchange.status = reply.status
+        exchange.outcome = RELAYED
+        exchange.upstream_ended_at = now
+        look_through(exchange, body, reply.headers)
+        self._bills.tell(exchange)
+        headers = answer_headers(exchange, reply.headers, now)
+        if exchange.method == "HEAD":
+            # What a GET would be told, which may be no length at all.
+            exchange.client.start(reply.status, headers, reply.length)
+            exchange.client.finish()
+        else:
+            exchange.client.respond(reply.status, headers, body)
 
     async def _push(self, exchange: Exchange, reply: Reply, heartbeat: Heartbeat | Silence) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

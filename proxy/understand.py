@@ -56,6 +56,16 @@ class Understand:
             return self._json(exchange, route)
         return self._other(exchange, route)
 
+    def at_once(self, exchange: Exchange, route: Route) -> bytes | None:
+        """The body to send, if it is JSON that is here and may be looked at as it stands. Raises Failure."""
+        if exchange.method != "POST" or not route.json_body or (exchange.key is not None and exchange.key.models):
+            return None
+        body = exchange.body.whole()
+        if body is None or len(body) > self._json_limit or header(exchange.headers, b"content-encoding"):
+            return None
+        _read(exchange, route, body)
+        return body
+
     async def _other(self, exchange: Exchange, route: Route) -> bytes | Body:
         if exchange.upgrade or route.name == "realtime":
             exchange.model = _query_model(exchange.query)
@@ -81,11 +91,7 @@ class Understand:
         if coding and coding != b"identity":
             body = await self._inflate(coding, body)
             exchange.headers = [line for line in exchange.headers if line[0] != b"content-encoding"]
-        try:
-            exchange.model, stream = read_json(body)
-            exchange.stream = stream and route.streams
-        except InvalidJson:
-            raise Failure(Kind.INVALID_JSON) from None
+        _read(exchange, route, body)
         if exchange.key is not None and exchange.key.models:
             await self._check_models(exchange, exchange.key, route, body)
         return body
@@ -149,6 +155,15 @@ class Understand:
             return body
         exchange.model = exchange.form.model
         return body
+
+
+def _read(exchange: Exchange, route: Route, body: bytes) -> None:
+    """Raises Failure."""
+    try:
+        exchange.model, stream = read_json(body)
+    except InvalidJson:
+        raise Failure(Kind.INVALID_JSON) from None
+    exchange.stream = stream and route.streams
 
 
 def _is_json(exchange: Exchange) -> bool:

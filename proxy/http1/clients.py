@@ -1,13 +1,14 @@
 """All client connections of one listener, and what they share."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
 from proxy.errors import Failure
 from proxy.exchange import Exchange
 from proxy.http1.cork import Cork
+from proxy.http1.crew import Crew, Serve
 from proxy.http1.downstream import ClientConnection
 from proxy.http1.flow import Deadlines
 from proxy.http1.messages import Caps, Known
@@ -37,7 +38,7 @@ class Clients:
 
     def __init__(
         self,
-        serve: Callable[[Exchange], Coroutine[None, None, None]],
+        serve: Serve,
         glance: Callable[[Exchange], bool],
         limits: ClientLimits,
         peers: Peers,
@@ -65,10 +66,10 @@ class Clients:
         self.draining = False
         self.closed = False
         self.connections: set[ClientConnection] = set()
-        self.exchanges: dict[asyncio.Task[None], Exchange] = {}
+        self.crew = Crew(loop)
 
     def __repr__(self) -> str:
-        return f"<Clients {len(self.connections)} connections, {len(self.exchanges)} exchanges>"
+        return f"<Clients {len(self.connections)} connections, {self.crew!r}>"
 
     def limit(self, limits: ClientLimits) -> None:
         """Caps hold for connections from now on, all else at once."""
@@ -80,23 +81,14 @@ class Clients:
     def protocol(self) -> "ClientConnection":
         return ClientConnection(self)
 
-    def start(self, exchange: Exchange) -> asyncio.Task[None]:
-        task = self.loop.create_task(self.serve(exchange))
-        self.exchanges[task] = exchange
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        del self.exchanges[task]
-
     def cut(self, failure: Failure) -> None:
         """Ends every exchange with `failure`: the last step of a drain."""
-        for task, exchange in list(self.exchanges.items()):
-            exchange.cut_by = failure
-            task.cancel()
+        for exchange in list(self.crew.serving):
+            self.crew.cut(exchange, failure)
 
     def close(self) -> None:
         """Ends every connection, within LINGER seconds."""
         self.closed = True
+        self.crew.dismiss()
         for connection in list(self.connections):
             connection.shut()

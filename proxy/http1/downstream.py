@@ -51,7 +51,7 @@ class ClientConnection(asyncio.Protocol):
         self._trusted = False
         self._receiving: RequestBody | None = None
         self._current: Answer | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._served: Exchange | None = None
         self._begun: Exchange | None = None
         self._reading = False
         self._queue: deque[tuple[Exchange, Answer]] = deque()
@@ -96,9 +96,8 @@ class ClientConnection(asyncio.Protocol):
             self._current.gone = True
         if self._tunnel is not None:
             self._tunnel.lost()
-        elif self._task is not None and not self._task.done():
-            self.clients.exchanges[self._task].cut_by = Failure(Kind.CLIENT_CLOSED)
-            self._task.cancel()
+        elif self._served is not None:
+            self.clients.crew.cut(self._served, Failure(Kind.CLIENT_CLOSED))
         self._queue.clear()
         del self._reader
 
@@ -174,7 +173,9 @@ class ClientConnection(asyncio.Protocol):
             self.deadline = min(self.deadline, now + limits.head)
         else:
             self.deadline = now + limits.keepalive
-        self.deadline = min(self.deadline, self._flush.deadline)
+        flush = self._flush.deadline
+        if flush < self.deadline:
+            self.deadline = flush
 
     def expire(self, now: float) -> None:
         if self._closing:
@@ -226,7 +227,7 @@ class ClientConnection(asyncio.Protocol):
             upgrade=head.upgrade,
         )
         self._queue.append((exchange, answer))
-        if self._current is None and not self.write_paused:
+        if self._current is None and self._flush.deadline == inf:
             self._begin()
 
     def request_body(self, chunk: bytes) -> None:
@@ -255,11 +256,12 @@ class ClientConnection(asyncio.Protocol):
         self._reading = False
         exchange, self._begun = self._begun, None
         if exchange is not None and not (exchange.body.whole() is not None and self.clients.glance(exchange)):
-            self._task = self.clients.start(exchange)
+            self._served = exchange
+            self.clients.crew.start(exchange, self.clients.serve)
 
     def answered(self, answer: Answer) -> None:
         """The current answer is complete: on to the next request, or to the end of the connection."""
-        self._current = self._task = None
+        self._current = self._served = None
         if self._closing:
             return
         if answer.keep_alive:
@@ -283,7 +285,7 @@ class ClientConnection(asyncio.Protocol):
 
     def broken(self, *, reset: bool) -> None:
         """The current answer ends here, short of its framing."""
-        self._current = self._task = None
+        self._current = self._served = None
         self.uncork()
         if reset:
             reset_connection(self.transport)

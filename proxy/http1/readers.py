@@ -91,7 +91,7 @@ class RequestReader:
                 data = self._go_on(data)
                 continue
             end = 0
-            if not self.mid_message and self._persists:
+            if self._persists and not self._begun and not self._raw:
                 end = data.find(BLANK, 0, KNOWN_HEAD) + len(BLANK)
                 head = self._known.find(data[:end])
                 if head is not None:

@@ -22,7 +22,6 @@ class UpstreamReply:
         "_at_fault",
         "_came",
         "_chunks",
-        "_ended",
         "_express",
         "_failure",
         "_sink",
@@ -31,6 +30,7 @@ class UpstreamReply:
         "framed",
         "headers",
         "length",
+        "over",
         "status",
         "upgrade",
     )
@@ -46,14 +46,14 @@ class UpstreamReply:
         self._express: Express | None = None
         self._chunks: list[bytes] = []
         self._size = 0
-        self._ended = False
+        self.over = False
         self._failure: Failure | None = None
         self._at_end: Callable[[], object] | None = None
         self._at_fault: Callable[[Failure | None], object] | None = None
         self._came: Callable[[], object] | None = None
 
     def __repr__(self) -> str:
-        state = "ended" if self._ended else "failed" if self._failure else "open"
+        state = "ended" if self.over else "failed" if self._failure else "open"
         return f"<UpstreamReply {self.status} {state}>"
 
     # the pipeline's side
@@ -62,7 +62,7 @@ class UpstreamReply:
         """Raises Failure if the answer has broken off already."""
         if self._failure is not None:
             raise self._failure
-        if not self._ended:
+        if not self.over:
             return None
         return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
 
@@ -74,7 +74,7 @@ class UpstreamReply:
         for chunk in self._chunks:
             sink.data(chunk)
         self._chunks.clear()
-        if self._ended:
+        if self.over:
             sink.end()
         elif self._failure is not None:
             sink.fail(self._failure)
@@ -96,10 +96,6 @@ class UpstreamReply:
                 self.connection.pour(self._sink.data, self._express)
             self._sink.data(chunk)
 
-    @property
-    def over(self) -> bool:
-        return self._ended
-
     def at_end(self, ended: Callable[[], object]) -> None:
         if self._failure is not None:
             ended()
@@ -118,7 +114,7 @@ class UpstreamReply:
             found(failure)
 
     def at_first(self, came: Callable[[], object]) -> None:
-        if self._chunks or self._ended:
+        if self._chunks or self.over:
             came()
         else:
             self._came = came
@@ -151,7 +147,7 @@ class UpstreamReply:
             self.pause()
 
     def finish(self) -> None:
-        self._ended = True
+        self.over = True
         self._over()
         sink = self._let_go()
         if sink is not None:

@@ -149,12 +149,15 @@ class UpstreamConnection(asyncio.Protocol):
             self._phase = "upload"
         elif self._head is not None:
             self._phase = "first byte"
-            seconds = min(self._timeouts.first_byte, self._head_deadline - now)
+            seconds, left = self._timeouts.first_byte, self._head_deadline - now
+            if left < seconds:
+                seconds = left
         elif self._paused:
             self._phase = "held back"
         else:
             self._phase, seconds = IDLE, self._idle_timeout
-        self.deadline = min(self._hard_deadline, now + seconds)
+        deadline = now + seconds
+        self.deadline = deadline if deadline < self._hard_deadline else self._hard_deadline
 
     def pause_writing(self) -> None:
         self._gate.close()

@@ -56,7 +56,6 @@ class Bill(msgspec.Struct, eq=False):
     warned: "Sequence[Limit]" = ()
     """Budgets whose soft threshold its client was told that it has passed."""
 
-    @property
     def granted(self) -> bool:
         """Limits had a say, and let it pass."""
         admitted, charged = self.admitted, self.charged

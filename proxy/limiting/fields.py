@@ -69,7 +69,8 @@ def _tell_limits(bill: Bill, headers: Headers) -> None:
         for limit, at, place in layout.money:
             remaining = figures[at]
             if used is not None and bill.cost is not None:
-                remaining = min(limit.amount, max(0, remaining + costs[place] - bill.cost))
+                remaining += costs[place] - bill.cost
+                remaining = 0 if remaining < 0 else remaining if remaining < limit.amount else limit.amount
             if remaining < least or least < 0:
                 least = remaining
             if 0 < limit.soft <= limit.amount - remaining:

@@ -9,7 +9,7 @@ What is refused takes nothing, and gives back what an earlier stage has taken.
 """
 
 from collections.abc import Callable, Coroutine
-from typing import Final, final
+from typing import Final, TypeAlias, final
 
 from limits.grant import Grant, Limiter
 from proxy.errors import Failure
@@ -27,9 +27,11 @@ from proxy.telemetry.prices import Tier, tier_of
 
 __all__ = ["Limits"]
 
-Refuse = Callable[[Failure], None]
+Asked: TypeAlias = tuple[int, int, int]
+"""Tokens that enter, all of them, and the most money."""
 Priced = Callable[[str, str, dict[str, int], Tier], int | None]
 
+NOTHING_ASKED: Final = (0, 0, 0)
 PROBE: Final = {"input": 1}
 REFUSED: Final = Outcome.REFUSED
 STANDARD: Final = Tier.STANDARD
@@ -116,8 +118,11 @@ class Limits:
         bill.limits, bill.admission, bill.admitted = self, plan, grant
         self.count(grant)
 
-    def charge(self, exchange: Exchange, body: bytes | Body, upstream: str) -> Coroutine[None, None, None]:
-        """Before a call. A call that is made again is not charged again, but of another upstream. Raises Failure."""
+    def charge(self, exchange: Exchange, body: bytes | Body, upstream: str) -> Coroutine[None, None, None] | None:
+        """Before a call: what is to be waited for, if anything. Raises Failure, here or there.
+
+        A call that is made again is not charged again, but of another upstream.
+        """
         bill = exchange.bill
         if bill is None:
             bill = exchange.bill = Bill()
@@ -127,7 +132,7 @@ class Limits:
                 bill.upstream = upstream
                 return self._charge(exchange, bill, body, None)
             if bill.upstream == upstream:
-                return _nothing()
+                return None
         return self._move(exchange, bill, body, upstream)
 
     async def _move(self, exchange: Exchange, bill: Bill, body: bytes | Body, upstream: str) -> None:
@@ -136,11 +141,15 @@ class Limits:
         if exchange.acted_on or last is None:
             # Nobody will tell what it has cost: that is what was expected.
             self._lose(exchange, bill, last)
-            await self._charge(exchange, bill, body, None)
+            waits = self._charge(exchange, bill, body, None)
+            if waits is not None:
+                await waits
             return
         # What the last one did not do is given back; prices and limits of this one are its own.
         try:
-            await self._charge(exchange, bill, body, last)
+            waits = self._charge(exchange, bill, body, last)
+            if waits is not None:
+                await waits
         finally:
             self._limiter.settle(last, (0,) * len(last.demands))
 
@@ -159,35 +168,70 @@ class Limits:
         if bill.plan is not None and last is not None:
             bill.doubted.append((last, bill.plan.costs((1, 1, tokens, cost))))
 
-    async def _charge(self, exchange: Exchange, bill: Bill, body: bytes | Body, last: Grant | None) -> None:
-        upstream = bill.upstream
+    def _charge(
+        self, exchange: Exchange, bill: Bill, body: bytes | Body, last: Grant | None
+    ) -> Coroutine[None, None, None] | None:
+        """None: it is charged. Raises Failure."""
         terms = self._terms.of(exchange.account, exchange.key)
         makes = exchange.method in MAKING or bool(exchange.upgrade)
         # Who could not be answered from the cache was not admitted: all of it is taken at once.
-        which = upstream, bill.admitted is None and not bill.doubted, makes
+        which = bill.upstream, bill.admitted is None and not bill.doubted, makes
         plan = terms.plans.get(which) or self._call(terms, which)
-        entered = tokens = most = 0
-        bounded = exchange.key is not None and exchange.key.max_tokens is not None
-        if plan.spending or bounded:
-            estimated = self.measure.at_once(exchange, body) or await self.measure.of(exchange, body)
-            bill.estimate, entered, tokens = estimated, estimated.input, estimated.input + estimated.output
-            most = self._ask(exchange, bill, estimated, upstream)
-            if bounded or bill.reserved is None or exchange.route is None or exchange.route.name not in NAMING:
-                self._refuse_what_cannot_be_counted(exchange, bill, terms)
+        asked = NOTHING_ASKED
+        if plan.spending or (exchange.key is not None and exchange.key.max_tokens is not None):
+            estimated = self.measure.at_once(exchange, body)
+            if estimated is None:
+                return self._charge_measured(exchange, bill, body, terms, plan, last)
+            asked = self._asked(exchange, bill, estimated, terms)
         elif self._measuring:
             bill.estimate = self.measure.at_once(exchange, body) or self.measure.roughly(exchange, body)
-        if not plan.limits:
-            return
-        costs = plan.taking(entered, tokens, most)
+        return self._demand(exchange, bill, plan, asked, last) if plan.limits else None
+
+    async def _charge_measured(
+        self, exchange: Exchange, bill: Bill, body: bytes | Body, terms: Terms, plan: Plan, last: Grant | None
+    ) -> None:
+        """What takes long to measure."""
+        asked = self._asked(exchange, bill, await self.measure.of(exchange, body), terms)
+        waits = self._demand(exchange, bill, plan, asked, last) if plan.limits else None
+        if waits is not None:
+            await waits
+
+    def _demand(
+        self, exchange: Exchange, bill: Bill, plan: Plan, asked: Asked, last: Grant | None
+    ) -> Coroutine[None, None, None] | None:
+        """None: it is there. Raises Failure."""
         # Its own hold for the last one is no reason to refuse it, in whatever store: the one ends as the other begins.
-        grant = (plan.take_now(costs) if last is None else None) or await plan.take(costs, last)
+        grant = plan.take_now(plan.taking(*asked)) if last is None else None
+        if grant is None or (grant.refused is not None and grant.refused.limit.kind.money):
+            return self._wait(exchange, bill, plan, asked, last, grant)
+        self._hold(exchange, bill, plan, grant)
+        return None
+
+    async def _wait(
+        self, exchange: Exchange, bill: Bill, plan: Plan, asked: Asked, last: Grant | None, grant: Grant | None
+    ) -> None:
+        if grant is None:
+            grant = await plan.take(plan.taking(*asked), last)
         if grant.refused is not None and grant.refused.limit.kind.money:
-            grant = await plan.rest(grant, (entered, tokens, most), bill.reserved or 0)
+            grant = await plan.rest(grant, asked, bill.reserved or 0)
+        self._hold(exchange, bill, plan, grant)
+
+    def _hold(self, exchange: Exchange, bill: Bill, plan: Plan, grant: Grant) -> None:
         bill.plan, bill.charged = plan, grant
         if grant.over or grant.refused is not None:
             self.count(grant)
         if grant.refused is not None:
             raise refusal(exchange, grant, grant.refused)
+
+    def _asked(self, exchange: Exchange, bill: Bill, estimated: Estimate, terms: Terms) -> Asked:
+        """Raises Failure."""
+        bill.estimate = estimated
+        most = self._ask(exchange, bill, estimated, bill.upstream)
+        route = exchange.route
+        bounded = exchange.key is not None and exchange.key.max_tokens is not None
+        if bounded or bill.reserved is None or route is None or route.name not in NAMING:
+            self._refuse_what_cannot_be_counted(exchange, bill, terms)
+        return estimated.input, estimated.input + estimated.output, most
 
     def _call(self, terms: Terms, which: tuple[str, bool, bool]) -> Plan:
         """The plan of a call: to which upstream, whether the request itself still counts, and if it is paid."""
@@ -288,11 +332,9 @@ class Limits:
         # Where no price is known but for what was reserved, that is what it has cost.
         cost = (bill.reserved or 0 if sent else 0) if bill.cost is None else bill.cost - bill.lost
         tokens = used.get("input", 0) + used.get("output", 0) - bill.lost_input - bill.lost_output - bill.paid_tokens
-        counts = int(exchange.outcome is not REFUSED)
-        self._limiter.settle(grant, bill.plan.costs((counts, int(sent), max(0, tokens), max(0, cost - bill.paid))))
+        cost -= bill.paid
+        counts, was_sent = 0 if exchange.outcome is REFUSED else 1, 1 if sent else 0
+        costs = counts, was_sent, tokens if tokens > 0 else 0, cost if cost > 0 else 0
+        self._limiter.settle(grant, bill.plan.costs(costs))
         if sent and not bill.estimated and not bill.lost:
             self.measure.learn(exchange.model, used, bill.estimate)
-
-
-async def _nothing() -> None:
-    pass

@@ -202,12 +202,13 @@ def estimate_words(route: str, body: bytes, expected: int) -> Estimate | None:
         return None
     said = len(asked.messages) + len(asked.input) + len(asked.instructions)
     if route == "chat/completions":
-        cap = max(asked.max_completion_tokens or 0, asked.max_tokens or 0)
+        cap, older = asked.max_completion_tokens or 0, asked.max_tokens or 0
+        cap = cap if cap > older else older
     else:
         cap = 0 if route == "responses/compact" else asked.max_output_tokens or 0
     answers, tier = asked.n or 1, asked.service_tier or ""
     output = (cap or expected) * answers
-    return Estimate(-(-said // BYTES), min(MOST, output), cap > 0, _BYTES, _NO_UNITS, answers, 0, tier)
+    return Estimate(-(-said // BYTES), output if output < MOST else MOST, cap > 0, _BYTES, _NO_UNITS, answers, 0, tier)
 
 
 def estimate(route: str, body: bytes, count: Counter | None, expected: int) -> Estimate:

@@ -27,7 +27,8 @@ class Outputs:
         if learned is None:
             return self._first
         mean, deviation = learned
-        return max(int(mean + 2 * deviation + 0.5), 1)
+        expected = int(mean + 2 * deviation + 0.5)
+        return expected if expected > 1 else 1
 
     def knows(self, model: str) -> bool:
         return model in self._learned

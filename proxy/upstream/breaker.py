@@ -63,6 +63,10 @@ class Result(enum.Enum):
     """It says nothing about the upstream: the client left, or a limit of ours refused."""
 
 
+# To find a member of an enum takes ten times as long.
+SUCCEEDED: Final = Result.SUCCEEDED
+
+
 @final
 class Reason(enum.StrEnum):
     """Of a transition. The values are those of a metric's label."""
@@ -185,7 +189,7 @@ class Breaker:
         """
         if permit != self._calm:
             self._left(permit, result, began, request=request)
-        elif result is Result.SUCCEEDED:
+        elif result is SUCCEEDED:
             if not request:
                 return self._recovered() if self.failing and not self.suffered else 0
             self._window.succeeded()

@@ -264,7 +264,9 @@ class RetryBudget:
 
     def deposit(self) -> None:
         """Once a request."""
-        self._units = min(self._units + self._share, self._most)
+        # Here and wherever every request comes by: `min` and `max` take ten times as long as a comparison.
+        units = self._units + self._share
+        self._units = units if units < self._most else self._most
 
     def take(self, *, owing: bool = False) -> bool:
         """Once before each further try: False if there may be none now. `owing`: there may, and it is a debt."""

@@ -103,6 +103,12 @@ class Desk:
         )
         self.metering = Metering(self.limits, Counting(clock))
 
+    async def charge(self, exchange: Exchange, body: bytes, upstream: str = "test") -> None:
+        """As a member of a route has it done."""
+        waits = self.limits.charge(exchange, body, upstream)
+        if waits is not None:
+            await waits
+
 
 def asking(
     body: bytes = b'{"model":"m","max_tokens":3}',

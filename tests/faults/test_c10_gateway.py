@@ -196,6 +196,6 @@ async def test_c10_a_herd_before_an_upstream_that_fails(kept: Gateway, upstream:
 
 async def _waiting_together(gateway: Gateway, gate: asyncio.Event) -> list[Response]:
     waiting = asyncio.Task(herd(gateway, HERD))
-    await until(lambda: len(gateway.app.clients.exchanges) == HERD)
+    await until(lambda: len(gateway.app.clients.crew.serving) == HERD)
     gate.set()
     return await waiting

@@ -24,7 +24,7 @@ async def test_c19_nobody_joins_what_was_asked_before_a_purge(start: StartGatewa
         await upstream.received()
         await Operator(gateway).purge(all=True)
         waiting = asyncio.Task(herd(gateway, 5, STREAM))
-        await until(lambda: len(gateway.app.clients.exchanges) == 6 and len(upstream.requests) == 2)
+        await until(lambda: len(gateway.app.clients.crew.serving) == 6 and len(upstream.requests) == 2)
         gate.set()
         before = await client.response()
         after = await waiting

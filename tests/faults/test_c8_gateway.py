@@ -116,7 +116,7 @@ async def test_t9_the_frame_is_hidden_however_it_is_cut(upstream: ScriptedUpstre
     upstream.script(event_stream([FRAME, gate, end[: cut - len(end)], 0.002, end[cut - len(end) :]]))
     leader, follower = asyncio.Task(herd(kept, 1, STREAM)), asyncio.Task(herd(kept, 1, STREAM))
     await upstream.received()
-    while len(kept.app.clients.exchanges) < 2:
+    while len(kept.app.clients.crew.serving) < 2:
         await asyncio.sleep(0.001)
     gate.set()
     assert {response.body for response in [*await leader, *await follower]} == {FRAME + chunk({}, "stop") + DONE}

@@ -74,11 +74,11 @@ async def test_d2_leaving_in_the_middle_of_a_body(
     gateway = await start()
     async with gateway.client() as client:
         await client.send(compose("POST", target, b"{", [("content-length", "1000")]))
-        await until(lambda: bool(gateway.app.clients.exchanges))
+        await until(lambda: bool(gateway.app.clients.crew.serving))
         if target == "/v1/files":
             await until(lambda: bool(upstream.requests))
         getattr(client, leave)()
-        await until(lambda: not gateway.app.clients.exchanges, 1.0)
+        await until(lambda: not gateway.app.clients.crew.serving, 1.0)
     await until(lambda: not upstream.connections or not upstream.requests, 1.0)
     assert not [request for request in upstream.requests if request.complete]
 
@@ -100,9 +100,9 @@ async def test_d2_leaving_while_the_upstream_is_connected(start: StartGateway) -
         gateway = await start(f"http://{host}:{port}/v1", timeouts__connect=30)
         async with gateway.client() as client:
             await client.send(compose(body=STREAM))
-            await until(lambda: bool(gateway.app.clients.exchanges))
+            await until(lambda: bool(gateway.app.clients.crew.serving))
             client.reset()
-            await until(lambda: not gateway.app.clients.exchanges, 1.0)
+            await until(lambda: not gateway.app.clients.crew.serving, 1.0)
 
 
 async def test_d2_resets_at_every_stage_leave_nothing(start: StartGateway, upstream: ScriptedUpstream) -> None:
@@ -117,7 +117,7 @@ async def test_d2_resets_at_every_stage_leave_nothing(start: StartGateway, upstr
                 await client.start()
                 await client.read(count - len(data))
             client.reset() if count % 2 else client.close()
-    await until(lambda: not gateway.app.clients.exchanges and not gateway.app.clients.connections)
+    await until(lambda: not gateway.app.clients.crew.serving and not gateway.app.clients.connections)
     async with gateway.client() as client:
         assert (await client.ask("GET", "/v1/models")).status == 200
 

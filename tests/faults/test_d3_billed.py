@@ -46,11 +46,11 @@ async def test_d3_the_leader_leaves(
         await upstream.received()
         followers = asyncio.Task(herd(kept, 2 if follows else 0, body))
         if follows:
-            await until(lambda: len(kept.app.clients.exchanges) == 3)
+            await until(lambda: len(kept.app.clients.crew.serving) == 3)
         elif stream:
             await leader.chunk(await leader.start())
             await leader.read()
-    await until(lambda: len(kept.app.clients.exchanges) == 2 * follows)
+    await until(lambda: len(kept.app.clients.crew.serving) == 2 * follows)
     gate.set()
     await followers
     assert await output_tokens(kept) == (0 if not follows and not stream else 7)

@@ -41,7 +41,7 @@ async def leave_after(team: Team[Any], member: Member, body: object, frames: int
             while response.body.count(b"\n\n") < frames:
                 assert await client.chunk(response)
         else:
-            await until(lambda: team.gateway.app.clients.exchanges)
+            await until(lambda: team.gateway.app.clients.crew.serving)
 
 
 @CACHE
@@ -97,8 +97,8 @@ async def test_d3_who_leaves_before_anything_was_sent_pays_nothing(
         alice = await team.key(budgets={"usd_in_all": 1})
         async with team.gateway.client() as client:
             await client.send(compose(body=CHAT, headers=alice.headers))
-            exchanges = team.gateway.app.clients.exchanges
-            await until(lambda: any(exchange.attempts for exchange in exchanges.values()))
+            exchanges = team.gateway.app.clients.crew.serving
+            await until(lambda: any(exchange.attempts for exchange in exchanges))
         (row,) = await team.rows(1)
     assert (row["status"], row["error"], row["attempts"]) == (499, "client_closed_request", 1)
     assert (row["used"], row["cost_usd"], row["estimated"]) == ({}, "0.00", False)
@@ -118,8 +118,8 @@ async def test_d3_the_leader_pays_once(
         await leader.send(compose(body=body, headers=alice.headers))
         await upstream.received()
         followers = asyncio.Task(herd(team.gateway, 3, body, bob.headers))
-        await until(lambda: len(team.gateway.app.clients.exchanges) == 4)
-    await until(lambda: len(team.gateway.app.clients.exchanges) == 3)
+        await until(lambda: len(team.gateway.app.clients.crew.serving) == 4)
+    await until(lambda: len(team.gateway.app.clients.crew.serving) == 3)
     gate.set()
     assert {response.status for response in await followers} == {200}
     rows = await team.rows(4)

@@ -138,7 +138,7 @@ async def test_d3_a_leader_that_left_pays_for_what_is_not_kept(
     upstream.script(Answer(200, JSON, [body[:5], gate, body[5:]], Framing.CLOSE))
     team = await start_team(cache__enabled=True)
     alice = await team.key()
-    clients = team.gateway.app.clients.exchanges
+    clients = team.gateway.app.clients.crew.serving
     async with team.gateway.client() as leader:
         await leader.send(compose(body=CHAT, headers=alice.headers))
         await upstream.received()
@@ -230,7 +230,7 @@ async def test_d3_who_shares_a_call_saves_its_price(
     team = await start_team(cache__enabled=True)
     alice = await team.key()
     both = [asyncio.Task(team.ask(alice, asked)) for _ in range(2)]
-    await until(lambda: len(team.gateway.app.clients.exchanges) == 2)
+    await until(lambda: len(team.gateway.app.clients.crew.serving) == 2)
     await upstream.received()
     gate.set()
     await asyncio.gather(*both)

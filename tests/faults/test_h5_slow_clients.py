@@ -156,7 +156,7 @@ async def test_h6_a_body_is_not_late_while_we_do_not_read_it(start: StartGateway
             filling = asyncio.Task(client.send(compose("POST", "/v1/files", b"x" * 12_000_000)))
             for _ in range(10):
                 await asyncio.sleep(0.04)
-            assert gateway.app.clients.exchanges
+            assert gateway.app.clients.crew.serving
             gate.set()
             assert (await client.response()).status == 200
             await asyncio.gather(filling, return_exceptions=True)

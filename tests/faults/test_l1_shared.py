@@ -40,7 +40,7 @@ async def test_l1_a_hundred_with_a_budget_for_one(
     member = await team.key(budgets={"usd_in_all": usd(spent)}, limits={"requests_per_day": 1_000})
     body = (STREAM if stream else {}) | FITTING
     asked = asyncio.Task(herd(team.gateway, MANY, body, member.headers))
-    await until(lambda: len(team.gateway.app.clients.exchanges) == MANY)
+    await until(lambda: len(team.gateway.app.clients.crew.serving) == MANY)
     gate.set()
     responses = await asked
     assert Counter(response.status for response in responses) == {200: MANY}
@@ -75,7 +75,7 @@ async def test_l1_a_leader_who_is_refused_fails_nobody_else(
     herds = []
     for number, member in enumerate(members):
         herds.append(asyncio.Task(herd(team.gateway, 3, body, member.headers)))
-        await until(lambda there=3 * number + 3: len(team.gateway.app.clients.exchanges) == there)  # type: ignore[misc]
+        await until(lambda there=3 * number + 3: len(team.gateway.app.clients.crew.serving) == there)  # type: ignore[misc]
     all_here.set()
     statuses = [[response.status for response in await each] for each in herds]
     assert statuses == [[429] * 3, [200] * 3, [200] * 3]

@@ -40,8 +40,8 @@ async def test_o1_flights_land_while_draining(upstream: ScriptedUpstream, redis_
             await upstream.received()
             followers = asyncio.Task(herd(gateway, 3, COUNTED))
             others = asyncio.Task(herd(gateway, 3, CHAT | {"seed": 1}))
-            await until(lambda: len(gateway.app.clients.exchanges) == 7)
-        await until(lambda: len(gateway.app.clients.exchanges) == 6)
+            await until(lambda: len(gateway.app.clients.crew.serving) == 7)
+        await until(lambda: len(gateway.app.clients.crew.serving) == 6)
         draining = asyncio.Task(gateway.app.drain(asyncio.Event()))
         await until(lambda: gateway.app.clients.draining)
         gate.set()
@@ -142,7 +142,7 @@ async def test_o6_a_reload_keeps_what_is_kept(upstream: ScriptedUpstream, tmp_pa
     async with in_process(upstream.url, **settings) as gateway:
         await ask(gateway)
         waiting = asyncio.Task(herd(gateway, 3, CHAT | {"seed": 1}))
-        await until(lambda: len(gateway.app.clients.exchanges) == 3)
+        await until(lambda: len(gateway.app.clients.crew.serving) == 3)
         gateway.app.reload(load(None, environment(upstream.url, settings | {"cache__ttl__chat_completions": 0})))
         assert status_of(await ask(gateway)) == "BYPASS"
         gateway.app.reload(load(None, environment(upstream.url, settings)))

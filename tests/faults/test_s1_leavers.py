@@ -20,7 +20,7 @@ EVENTS = [("content-type", "text/event-stream")]
 
 
 async def _waiting(gateway: Gateway, count: int) -> None:
-    await until(lambda: len(gateway.app.clients.exchanges) == count, 5.0, f"{count} requests wait")
+    await until(lambda: len(gateway.app.clients.crew.serving) == count, 5.0, f"{count} requests wait")
 
 
 @pytest.mark.parametrize("leave", ["close", "reset", "half_close"])

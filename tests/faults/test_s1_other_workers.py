@@ -67,7 +67,7 @@ async def waits_on(redis: RedisServer) -> None:
 
 
 async def gone(gateway: Gateway) -> None:
-    await until(lambda: not gateway.app.clients.exchanges, 5.0, "nobody asks here")
+    await until(lambda: not gateway.app.clients.crew.serving, 5.0, "nobody asks here")
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "plain"])

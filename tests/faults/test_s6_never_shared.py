@@ -63,7 +63,7 @@ async def test_s6_cookies_and_limits_are_the_leaders(start: StartGateway, upstre
         await client.send(compose(body=STREAM, headers=[KEY]))
         await upstream.received()
         waiting = asyncio.Task(herd(gateway, 3, STREAM))
-        await until(lambda: len(gateway.app.clients.exchanges) == 4)
+        await until(lambda: len(gateway.app.clients.crew.serving) == 4)
         gate.set()
         led, followed = await client.response(), await waiting
     told = [[bool(response.header(name.encode())) for name, _ in fields] for response in [led, *followed]]

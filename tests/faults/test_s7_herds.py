@@ -21,7 +21,7 @@ async def _asked_at_once(
     gateway = await start(cache__enabled=True)
     upstream.script(answer, completion_answer("a second call"))
     waiting = asyncio.Task(herd(gateway, THOUSAND, body))
-    await until(lambda: len(gateway.app.clients.exchanges) == THOUSAND, 15.0, "all are waiting")
+    await until(lambda: len(gateway.app.clients.crew.serving) == THOUSAND, 15.0, "all are waiting")
     gate.set()
     responses = await waiting
     assert {(response.status, response.whole) for response in responses} == {(200, True)}
@@ -58,7 +58,7 @@ async def test_s7_streams_and_whole_answers_together(
     gate = asyncio.Event()
     upstream.script(completion_answer(before=gate), completion_answer("a second call"))
     plain, streams = (asyncio.Task(herd(gateway, count, body)) for body in (CHAT, STREAM))
-    await until(lambda: len(gateway.app.clients.exchanges) == 2 * count, 5.0, "all are waiting")
+    await until(lambda: len(gateway.app.clients.crew.serving) == 2 * count, 5.0, "all are waiting")
     gate.set()
     assert len({response.body for response in await plain}) == 1
     (stream,) = {response.body for response in await streams}

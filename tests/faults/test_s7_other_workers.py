@@ -28,7 +28,7 @@ async def _two(start: StartGateway, redis_server: RedisServer) -> list[Gateway]:
 
 async def _waiting(gateways: list[Gateway], tasks: list["asyncio.Task[list[Response]]"]) -> None:
     """All requests are there, and the worker who does not lead knows that the other does."""
-    await until(lambda: all(len(gateway.app.clients.exchanges) == MANY for gateway in gateways), 5.0, "all wait")
+    await until(lambda: all(len(gateway.app.clients.crew.serving) == MANY for gateway in gateways), 5.0, "all wait")
     assert not any(task.done() for task in tasks)
 
 

@@ -18,7 +18,7 @@ async def test_s7_a_purge_meanwhile_is_one_call_more(start: StartGateway, upstre
     upstream.script(completion_answer("old", before=gate), completion_answer("new"))
     gateway = await start(cache__enabled=True, admin__token=TOKEN)
     waiting = asyncio.Task(herd(gateway, HERD, CHAT))
-    await until(lambda: len(gateway.app.clients.exchanges) == HERD, 5.0, "all are waiting")
+    await until(lambda: len(gateway.app.clients.crew.serving) == HERD, 5.0, "all are waiting")
     await Operator(gateway).purge(all=True)
     gate.set()
     responses = await waiting

@@ -27,7 +27,7 @@ YOUNG = (KEY, ("cache-control", "max-age=0"))
 
 
 async def _all_wait(gateway: Gateway, count: int) -> None:
-    await until(lambda: len(gateway.app.clients.exchanges) == count, 5.0, "all are waiting")
+    await until(lambda: len(gateway.app.clients.crew.serving) == count, 5.0, "all are waiting")
 
 
 async def test_s7_an_answer_that_has_no_such_form(start: StartGateway, upstream: ScriptedUpstream) -> None:

@@ -72,7 +72,7 @@ async def test_u16_an_encoded_stream_is_replayed(upstream: ScriptedUpstream, kep
     gate = asyncio.Event()
     upstream.script(event_stream(FRAMES, encoding=encoding, before=gate))
     waiting = asyncio.Task(herd(kept, 3, COUNTED))
-    await until(lambda: len(kept.app.clients.exchanges) == 3)
+    await until(lambda: len(kept.app.clients.crew.serving) == 3)
     gate.set()
     whole = b"".join(FRAMES)
     assert [decoded(response) for response in await waiting] == [whole] * 3

@@ -148,7 +148,7 @@ async def test_w1_who_leaves_while_it_goes_up(upstream: ScriptedUpstream, start:
     async with gateway.client() as client:
         await client.send(compose("POST", TRANSCRIPTIONS, b"", [*HEADERS, ("content-length", "5000")]))
         await client.send(b"--" + BOUNDARY)
-        await until(lambda: len(gateway.app.clients.exchanges))
+        await until(lambda: len(gateway.app.clients.crew.serving))
     await gateway.settled()
     assert upstream.requests == []
 

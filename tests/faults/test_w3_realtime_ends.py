@@ -19,7 +19,7 @@ CLOSES = [(1000, ""), (1008, "policy"), (1011, "out of order"), (4001, "ünicode
 async def gone(gateway: Gateway) -> None:
     """Neither half of any session is left."""
     clients = gateway.app.clients
-    await until(lambda: not clients.exchanges and not clients.connections, 1.0, "both halves are torn down")
+    await until(lambda: not clients.crew.serving and not clients.connections, 1.0, "both halves are torn down")
 
 
 @pytest.mark.parametrize(("code", "reason"), CLOSES)

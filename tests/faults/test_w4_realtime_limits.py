@@ -68,7 +68,7 @@ class Listener:
 async def ended(gateway: Gateway, outcome: str) -> None:
     """The one session is over, and how."""
     clients = gateway.app.clients
-    await until(lambda: not clients.exchanges and not clients.connections, 5.0, "both halves are torn down")
+    await until(lambda: not clients.crew.serving and not clients.connections, 5.0, "both halves are torn down")
     await gateway.settled()
     assert await gateway.sample("askonce_requests_total", outcome=outcome) == 1
 

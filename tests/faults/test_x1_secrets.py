@@ -191,7 +191,7 @@ async def test_x1_no_repr_shows_a_key(start: StartGateway, upstream: ScriptedUps
         await streaming.send(compose(body={"model": "m", "stream": True}, headers=PLACES[2]))
         await streaming.start()
         await sending.send(compose("POST", "/v1/files", b"x", [*PLACES[3], ("content-length", "9")]))
-        await until(lambda: len(gateway.app.clients.exchanges) == 3)
+        await until(lambda: len(gateway.app.clients.crew.serving) == 3)
         await asyncio.sleep(0.02)
         gc.collect()  # of what other tests have left there is much
         ours = [thing for thing in gc.get_objects() if str(type(thing).__module__).startswith("proxy.")]

@@ -293,7 +293,7 @@ async def test_limits_ledger_and_metrics_say_the_same(calls: list[tuple[int, int
             text = TEXT % (b"four" * answered) if sort == "guessed" else msgspec.json.encode(usage)
             exchange = called(usage_text=text)
             exchange.acted_on = False
-            await desk.limits.charge(exchange, b"x" * 80, "test")
+            await desk.charge(exchange, b"x" * 80, "test")
             exchange.acted_on = True
         desk.bills.settle(exchange)
         row(desk, exchange)

@@ -53,7 +53,7 @@ async def admitted(of: Desk, exchange: Exchange | None = None) -> Exchange:
 
 async def charged(of: Desk, exchange: Exchange | None = None, body: bytes = BODY) -> Exchange:
     exchange = exchange or asking()
-    await of.limits.charge(exchange, body, "test")
+    await of.charge(exchange, body, "test")
     return exchange
 
 
@@ -261,7 +261,7 @@ async def test_a_call_of_another_upstream_takes_the_place_of_the_last(time: Time
     """A key with room for one is charged for one, by the limits of whom it is made to."""
     of = desk(time, key={Kind.TOKENS: 20}, upstreams={"test": {Kind.DAILY: 5}, "b": {Kind.DAILY: 5}})
     exchange = await charged(of)
-    await of.limits.charge(exchange, BODY, "b")
+    await of.charge(exchange, BODY, "b")
     assert left(of) == {("key:a", Kind.TOKENS): 20 - TOKENS, ("upstream:test", Kind.DAILY): 5}
     assert of.limits._terms.of_upstream("b").requests[0].limit in {state.limit for state in charged_states(exchange)}
 
@@ -272,7 +272,7 @@ async def test_what_another_upstream_may_not_be_asked_takes_nothing(time: Time) 
     exchange = await charged(of)
     exchange.sent_model = "unheard-of"
     with pytest.raises(Failure, match="price of this model is not known") as refused:
-        await of.limits.charge(exchange, BODY, "b")
+        await of.charge(exchange, BODY, "b")
     assert left(of) == {("key:a", Kind.SPEND): 10**9}
     assert refused.value.kind is Error.INSUFFICIENT_QUOTA
 

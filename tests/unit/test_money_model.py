@@ -181,7 +181,7 @@ class Machine(RuleBasedStateMachine):
         self.accounting.open(exchange)
         try:
             await self.desk.limits.admit(exchange)
-            await self.desk.limits.charge(exchange, exchange.body.whole() or b"", "test")
+            await self.desk.charge(exchange, exchange.body.whole() or b"", "test")
         except Failure as failure:
             exchange.failure, exchange.outcome = failure, Outcome.REFUSED
             await self.closed(exchange)

@@ -181,7 +181,7 @@ async def test_a_client_that_left_is_missed_while_its_upload_waits(start: StartG
             await asyncio.sleep(0.05)
             filling.cancel()
             await asyncio.gather(filling, return_exceptions=True)
-            assert gateway.app.clients.exchanges
+            assert gateway.app.clients.crew.serving
             client.reset()
             await until(lambda: not gateway.app.clients.connections, 1.2)
         await gateway.settled()

@@ -183,7 +183,7 @@ async def test_a_herd_of_uploads_is_heard_once(upstream: ScriptedUpstream, kept:
     gate, body = asyncio.Event(), upload(("model", "m"), ("stream", "true"))
     upstream.script(event_stream([HEARD[0], gate, *HEARD[1:]]))
     waiting = asyncio.Task(herd(kept, 5, body, HEADERS, TRANSCRIPTIONS))
-    await until(lambda: len(kept.app.clients.exchanges) == 5)
+    await until(lambda: len(kept.app.clients.crew.serving) == 5)
     async with kept.client() as client:
         await client.send(compose("POST", TRANSCRIPTIONS, body, [*HEADERS]))
         late = await client.start()

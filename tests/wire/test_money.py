@@ -125,7 +125,7 @@ async def test_one_row_for_each_of_those_who_share_a_call(start_team: StartTeam,
     team = await start_team(cache__enabled=True)
     alice = await team.key()
     together = asyncio.Task(herd(team.gateway, 5, CHAT, alice.headers))
-    await until(lambda: len(team.gateway.app.clients.exchanges) == 5)
+    await until(lambda: len(team.gateway.app.clients.crew.serving) == 5)
     gate.set()
     ids = [call_id(response) for response in await together]
     rows = await team.rows(5)
@@ -213,7 +213,7 @@ class Load:
                 while response.body.count(b"word") < 5:
                     await client.chunk(response)
             elif kind == "left early":
-                await until(lambda: team.gateway.app.clients.exchanges)
+                await until(lambda: team.gateway.app.clients.crew.serving)
             else:
                 await client.response()
 

@@ -229,5 +229,5 @@ async def test_sessions_leave_nothing_behind(start: StartGateway) -> None:
             for number in range(200):
                 group.create_task(live(gateway, number))
         clients = gateway.app.clients
-        await until(lambda: not clients.exchanges and not clients.connections, why="all sessions end")
+        await until(lambda: not clients.crew.serving and not clients.connections, why="all sessions end")
         await gateway.settled()
