@@ -3,19 +3,14 @@
 https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers
 """
 
-from typing import Final, TypeAlias
-
-from limits.policy import Limit
+from typing import TypeAlias
 
 __all__ = ["Left", "duration", "rate_limit", "retry_after", "tightest"]
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
-Left: TypeAlias = tuple[Limit, int, int]
-"""A limit, what remains of it, and the milliseconds until all of it is there again."""
-
-_REQUESTS: Final = (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests")
-_TOKENS: Final = (b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens")
+Left: TypeAlias = tuple[int, int, int]
+"""The amount of a limit, what remains of it, and the milliseconds until all of it is there again."""
 
 
 def _duration(ms: int) -> bytes:
@@ -44,10 +39,20 @@ def tightest(one: Left, other: Left) -> Left:
 
 def rate_limit(headers: Headers, requests: Left | None, tokens: Left | None) -> None:
     """Three headers more for requests and three for tokens."""
-    for (amount, rest, until), left in ((_REQUESTS, requests), (_TOKENS, tokens)):
-        if left is not None:
-            limit, remaining, reset = left
-            headers += (amount, b"%d" % limit.amount), (rest, b"%d" % remaining), (until, _duration(reset))
+    if requests is not None:
+        amount, remaining, reset = requests
+        headers += (
+            (b"x-ratelimit-limit-requests", b"%d" % amount),
+            (b"x-ratelimit-remaining-requests", b"%d" % remaining),
+            (b"x-ratelimit-reset-requests", _duration(reset)),
+        )
+    if tokens is not None:
+        amount, remaining, reset = tokens
+        headers += (
+            (b"x-ratelimit-limit-tokens", b"%d" % amount),
+            (b"x-ratelimit-remaining-tokens", b"%d" % remaining),
+            (b"x-ratelimit-reset-tokens", _duration(reset)),
+        )
 
 
 def retry_after(ms: int) -> Headers:

@@ -5,7 +5,9 @@ one in shadow mode, a meter that is not there yet, a counter of another period.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, TypeAlias, final
+from typing import Any, Final, TypeAlias, final
+
+import msgspec
 
 from limits.bucket import LARGEST, UNIT
 from limits.budget import HELD
@@ -22,7 +24,7 @@ _Slot: TypeAlias = tuple[Any, int, int, int, int]
 HELD; by what it is settled, which is the rate of a bucket and the period of a counter."""
 
 
-class _Found(NamedTuple):
+class _Found(msgspec.Struct, frozen=True):
     """The meters as they were looked up."""
 
     slots: tuple[_Slot, ...]
@@ -37,12 +39,12 @@ class Taken(Grant):
 
     __slots__ = ("_found", "_limits")
 
-    refused: Demand | None = None
     retry_after_ms = 0
-    over: tuple[Demand, ...] = ()
     store = Store.UP
 
     def __init__(self, limits: Sequence[Limit], found: _Found, costs: Sequence[int], figures: Sequence[int]) -> None:
+        self.refused: Demand | None = None
+        self.over: tuple[Demand, ...] = ()
         self._limits = limits
         self._found: _Found | None = found
         self.costs = costs
@@ -57,16 +59,17 @@ class Taken(Grant):
         found, self._found = self._found, None
         if found is None:
             return
-        slots, holds, monotonic = found
         now = 0
-        for (meter, _, full, code, where), taken, used in zip(slots, self.costs, costs, strict=True):
+        for (meter, _, full, code, where), taken, used in zip(found.slots, self.costs, costs, strict=True):
             if used == taken and code:
                 continue
             more = (used if used > 0 and code else 0) - taken
             if not full:
                 meter.add(more, where)
                 continue
-            now = now or round(monotonic() * 1_000)
+            if not now:
+                monotonic = found.monotonic
+                now = round(monotonic() * 1_000)
             # As `refill` and `add` do.
             missing = meter.missing
             if missing and (elapsed := now - meter.at) > 0:
@@ -74,7 +77,7 @@ class Taken(Grant):
             meter.at, meter.rate = now, where
             missing += more * UNIT
             meter.missing = 0 if missing < 0 else missing if missing < LARGEST else LARGEST
-        for subject, count in holds:
+        for subject, count in found.holds:
             subject.holds -= count
 
     def __del__(self) -> None:

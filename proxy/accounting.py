@@ -50,7 +50,8 @@ class Accounting:
         if exchange not in self._open:
             return
         self._open.remove(exchange)
-        exchange.ended_at = self._clock()
+        clock = self._clock
+        exchange.ended_at = clock()
         self._closed.append(exchange)
         if exchange.bill is not None or self.bills.write is not None:
             self._finish(exchange)

@@ -4,8 +4,11 @@ import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
-from typing import Final, Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar, assert_never, final
+from typing import Final, Generic, Literal, Protocol, TypeAlias, TypeVar, assert_never, final
 from urllib.parse import unquote_to_bytes
+
+import msgspec
+from msgspec.structs import replace
 
 from cache.fingerprint import QUALIFYING, scope_of
 from proxy.errors import Failure, Kind
@@ -141,7 +144,7 @@ class PassThrough:
         return known
 
 
-class _Holder(NamedTuple):
+class _Holder(msgspec.Struct, frozen=True):
     """Who has sent a head, as far as that follows from it."""
 
     credential: bytes
@@ -187,11 +190,12 @@ class VirtualKeys:
         if holder is None:
             holder = self._heads.put(headers, self._holder(headers))
         else:
-            found = self._table.opened(holder.digest, self._wall())
+            wall = self._wall
+            found = self._table.opened(holder.digest, wall())
             if found is not holder.key:
                 key = self._admitted(found)
                 scope = self._scope_of(key, holder.others)
-                holder = self._heads.put(headers, holder._replace(key=key, scope=scope))
+                holder = self._heads.put(headers, replace(holder, key=key, scope=scope))
         exchange.credential, exchange.key, exchange.scope = holder.credential, holder.key, holder.scope
         exchange.account = holder.key.id
         asked = len(exchange.path) + len(exchange.query)

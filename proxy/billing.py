@@ -88,7 +88,8 @@ class Bills:
         prices = self._own.get(upstream, self._prices) if self._own else self._prices
         if prices is None:
             return None
-        return prices.cost(model, self._providers.get(upstream, ""), used, tier, self._wall())
+        wall = self._wall
+        return prices.cost(model, self._providers.get(upstream, ""), used, tier, wall())
 
     # while it is answered
 
@@ -347,12 +348,12 @@ class Bills:
             metrics.money.estimated(model)
 
     def _row(self, exchange: Exchange, bill: Bill, route: str, status: int, error: str) -> Row:
-        started = exchange.started_at
+        wall, clock, started = self._wall, self._clock, exchange.started_at
         streamed = exchange.event_stream and exchange.first_byte_at
         tags = header(exchange.headers, b"x-askonce-cache-tags")
         return Row(
             call_id=exchange.call_id,
-            time=self._wall() - (self._clock() - exchange.ended_at),
+            time=wall() - (clock() - exchange.ended_at),
             key=exchange.account,
             team=exchange.key.team if exchange.key is not None else "",
             endpoint=route,

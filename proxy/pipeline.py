@@ -135,11 +135,12 @@ class Pipeline:
             await self._identify_newcomer(exchange, failure)
         if self._shedding is not None and self._shedding.strained:
             self._shedding.check(priority_of(exchange))
-        exchange.identified_at = self._clock()
+        clock = self._clock
+        exchange.identified_at = clock()
         body: bytes | Body | None = self._understand.at_once(exchange, route)
         if body is None:
             body = await self._understand.body(exchange, route)
-        exchange.received_at = self._clock()
+        exchange.received_at = clock()
         model = self._router.resolve(exchange.model)
         if model == exchange.model:
             self._auth.permit(exchange, route)

@@ -55,7 +55,8 @@ class Tee:
         """An answer that is all here, to who waits for it as a whole; False: it is to be relayed. Raises as `relay`."""
         if exchange.stream or exchange.client.started or is_event_stream(reply) or (body := reply.whole()) is None:
             return False
-        exchange.first_byte_at = now = self._clock()
+        clock = self._clock
+        exchange.first_byte_at = now = clock()
         self._give(exchange, reply, body, now)
         return True
 

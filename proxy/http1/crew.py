@@ -84,7 +84,8 @@ class Crew:
 
     async def _work(self, hand: _Hand) -> None:
         while hand.exchange is not None:
-            await hand.serve(hand.exchange)
+            serve = hand.serve
+            await serve(hand.exchange)
             self._done(hand)
             # Who was told to stop might be told so again, or take it for a time-out.
             if hand.task.cancelling() or len(self._idle) >= self._spare:

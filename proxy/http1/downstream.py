@@ -214,6 +214,7 @@ class ClientConnection(asyncio.Protocol):
         if self._trusted:
             headers = head.headers
             peer = clients.peers.client(peer, headers)
+        call_id, clock = clients.call_ids, clients.clock
         exchange = Exchange(
             method=head.method,
             path=head.path,
@@ -222,8 +223,8 @@ class ClientConnection(asyncio.Protocol):
             body=body,
             client=answer,
             peer=peer,
-            call_id=clients.call_ids(),
-            started_at=clients.clock(),
+            call_id=call_id(),
+            started_at=clock(),
             upgrade=head.upgrade,
         )
         self._queue.append((exchange, answer))

@@ -8,7 +8,7 @@ import enum
 import http
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import NamedTuple, final
+from typing import final
 
 import msgspec
 
@@ -81,7 +81,7 @@ class Caps:
     headers: int = 128
 
 
-class RequestHead(NamedTuple):
+class RequestHead(msgspec.Struct, frozen=True):
     """Shared by all requests that begin with the same bytes; so are the lists of its headers."""
 
     method: str
@@ -112,6 +112,8 @@ class Known:
 
     def __init__(self, limit: int = 1 << 20) -> None:
         self._heads: OrderedDict[bytes, RequestHead] = OrderedDict()
+        self._get = self._heads.get
+        self._newest: RequestHead | None = None
         self._limit = limit
         self._size = 0
 
@@ -119,9 +121,11 @@ class Known:
         return f"<Known {len(self._heads)} heads, {self._size} bytes>"
 
     def find(self, head: bytes) -> RequestHead | None:
-        found = self._heads.get(head)
-        if found is not None:
+        get = self._get
+        found = get(head)
+        if found is not None and found is not self._newest:
             self._heads.move_to_end(head)
+            self._newest = found
         return found
 
     def keep(self, raw: bytes, head: RequestHead) -> None:
@@ -129,7 +133,7 @@ class Known:
         plain = head.length is not None and head.chunks_allowed and head.keep_alive
         if not plain or head.expect_continue or head.upgrade or raw in self._heads:
             return
-        self._heads[raw] = head
+        self._heads[raw] = self._newest = head
         self._size += HEAD_COST + 3 * len(raw)
         while self._size > self._limit:
             gone, _ = self._heads.popitem(last=False)

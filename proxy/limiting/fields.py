@@ -38,9 +38,9 @@ class Layout:
 
     def __init__(self, limits: Iterable[Limit]) -> None:
         told = [(limit, 2 * at, at) for at, limit in enumerate(limits) if limit.mode is not Mode.SHADOW]
-        self.requests = [place for place in told if place[0].kind in _REQUESTS]
-        self.tokens = [place for place in told if place[0].kind is Kind.TOKENS]
-        self.money = [place for place in told if place[0].kind.money]
+        self.requests = [(limit.amount, at) for limit, at, _ in told if limit.kind in _REQUESTS]
+        self.tokens = [(limit.amount, limit.burst, at, place) for limit, at, place in told if limit.kind is Kind.TOKENS]
+        self.money = [(limit, limit.amount, limit.soft, at, place) for limit, at, place in told if limit.kind.money]
 
     def __repr__(self) -> str:
         return f"<Layout of {len(self.requests)} + {len(self.tokens)} + {len(self.money)} limits>"
@@ -48,32 +48,32 @@ class Layout:
 
 def _tell_limits(bill: Bill, headers: Headers) -> None:
     """Of each limit what is left, and its reset; once it is known what was used, as when that is settled."""
+    admitted, charged, used, cost = bill.admitted, bill.charged, bill.used, bill.cost
     requests: Left | None = None
     tokens: Left | None = None
     least, warned = -1, []
-    for grant, plan in ((bill.admitted, bill.admission), (bill.charged, bill.plan)):
+    for grant, plan in ((admitted, bill.admission), (charged, bill.plan)):
         if grant is None or not (figures := grant.figures):
             continue
-        used = bill.used if grant is bill.charged and grant.refused is None else None
-        costs = () if used is None else grant.costs
         layout = plan.layout if plan is not None else Layout(limit for limit, _ in grant.demands)
-        for limit, at, _ in layout.requests:
-            left = limit, figures[at], figures[at + 1]
+        settled = used is not None and grant is charged and grant.refused is None
+        costs = grant.costs
+        for amount, at in layout.requests:
+            left = amount, figures[at], figures[at + 1]
             requests = left if requests is None else tightest(requests, left)
-        for limit, at, place in layout.tokens:
-            if used is None:
-                left = limit, figures[at], figures[at + 1]
-            else:
-                left = _settled(limit, figures[at] + costs[place], used)
+        for amount, burst, at, place in layout.tokens:
+            left = amount, figures[at], figures[at + 1]
+            if settled:
+                left = _settled(amount, burst, figures[at] + costs[place], used)
             tokens = left if tokens is None else tightest(tokens, left)
-        for limit, at, place in layout.money:
+        for limit, amount, soft, at, place in layout.money:
             remaining = figures[at]
-            if used is not None and bill.cost is not None:
-                remaining += costs[place] - bill.cost
-                remaining = 0 if remaining < 0 else remaining if remaining < limit.amount else limit.amount
+            if settled and cost is not None:
+                remaining += costs[place] - cost
+                remaining = 0 if remaining < 0 else remaining if remaining < amount else amount
             if remaining < least or least < 0:
                 least = remaining
-            if 0 < limit.soft <= limit.amount - remaining:
+            if 0 < soft <= amount - remaining:
                 warned.append(limit)
     rate_limit(headers, requests, tokens)
     if least >= 0:
@@ -84,13 +84,13 @@ def _tell_limits(bill: Bill, headers: Headers) -> None:
         headers.append((b"x-askonce-budget-warning", ", ".join(said).encode()))
 
 
-def _settled(limit: Limit, left: int, used: Mapping[str, int]) -> Left:
+def _settled(amount: int, burst: int, left: int, used: Mapping[str, int] | None) -> Left:
     """Once so much was used of what was left."""
-    _, _, amount, burst, _, _, _ = limit
-    missing = burst - left + used.get("input", 0) + used.get("output", 0)
-    if missing <= 0:
-        return limit, burst, 0
-    return limit, burst - missing if missing < burst else 0, -(-missing * 60_000 // amount) if amount else 0
+    if used:
+        left -= used.get("input", 0) + used.get("output", 0)
+    if left >= burst:
+        return amount, burst, 0
+    return amount, left if left > 0 else 0, -((left - burst) * 60_000 // amount) if amount else 0
 
 
 def _usd(nano: int) -> bytes:

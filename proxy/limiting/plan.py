@@ -44,7 +44,8 @@ class Plan:
 
     def taking(self, entered: int = 0, tokens: int = 0, money: int = 0) -> Costs:
         """One each, and as many tokens, some of which are in the request itself, and as much money."""
-        costs = self.costs((1, 1, tokens, money))
+        pick = self.costs
+        costs = pick((1, 1, tokens, money))
         return costs if tokens <= self._least else self._bounded(costs, entered)
 
     def take_now(self, costs: Costs) -> Grant | None:

@@ -335,6 +335,7 @@ class Limits:
         cost -= bill.paid
         counts, was_sent = 0 if exchange.outcome is REFUSED else 1, 1 if sent else 0
         costs = counts, was_sent, tokens if tokens > 0 else 0, cost if cost > 0 else 0
-        self._limiter.settle(grant, bill.plan.costs(costs))
+        pick = bill.plan.costs
+        self._limiter.settle(grant, pick(costs))
         if sent and not bill.estimated and not bill.lost:
             self.measure.learn(exchange.model, used, bill.estimate)

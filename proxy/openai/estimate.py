@@ -9,7 +9,7 @@ the output is what the request allows, or else what its model's answers have com
 import enum
 from collections.abc import Mapping
 from math import ceil, isfinite
-from typing import Annotated, Any, Final, NamedTuple, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 
@@ -79,7 +79,7 @@ class Method(enum.Enum):
 _BYTES: Final = Method.BYTES
 
 
-class Estimate(NamedTuple):
+class Estimate(msgspec.Struct, frozen=True, gc=False):
     input: int
     output: int
     """Of all answers together."""

@@ -93,7 +93,8 @@ class Log:
             return b""
         line.time = self._stamp(ago)
         if self._terminal is None:
-            return self._encode(line) + b"\n"
+            encode = self._encode
+            return encode(line) + b"\n"
         return self._terminal.render(msgspec.structs.asdict(line))
 
     def put(self, lines: Sequence[bytes]) -> None:
@@ -136,7 +137,8 @@ class Log:
 
     def _stamp(self, ago: float = 0.0) -> str:
         """RFC 3339, UTC, milliseconds. Only the last change of second is formatted anew."""
-        second, rest = divmod(self._wall_ns() - int(ago * 1e9), 1_000_000_000)
+        wall_ns = self._wall_ns
+        second, rest = divmod(wall_ns() - int(ago * 1e9), 1_000_000_000)
         known, prefix = self._second
         if second != known:
             prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")

@@ -21,6 +21,8 @@ from operator import mul
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol, final
 
+import msgspec
+
 __all__ = ["KINDS", "NAMES", "Listing", "Override", "PriceSource", "Prices", "Tier", "override_of", "tier_of"]
 
 NANO: Final = 1_000_000_000
@@ -107,7 +109,7 @@ class Override(NamedTuple):
     tiers: Mapping[Tier, Usd]
 
 
-class _Table(NamedTuple):
+class _Table(msgspec.Struct, frozen=True):
     steps: tuple[tuple[int, Mapping[str, int]], ...]
     listed: frozenset[str]
     """Kinds with a price of their own, 0 included."""
@@ -167,7 +169,7 @@ class Prices:
         table = self._memo.get(key)
         if table is None or not table.start <= at < table.end:
             table = self._remember(key, at)
-        steps, listed, fixed, _, _ = table
+        steps = table.steps
         if not steps:
             return None
         amounts = steps[0][1]
@@ -185,9 +187,9 @@ class Prices:
                 return None
             total = sum(amount * amounts[kind] for kind, amount in used.items() if amount)
         # Nothing, or less: it is free, or it is not known what was used.
-        if total <= 0 and (total < 0 or listed.isdisjoint(used)):
+        if total <= 0 and (total < 0 or table.listed.isdisjoint(used)):
             return None
-        return (total + fixed + HALF) // SCALE
+        return (total + table.fixed + HALF) // SCALE
 
     def _remember(self, key: tuple[str, str, Tier], at: float) -> _Table:
         self._memo.pop(key, None)

@@ -128,10 +128,12 @@ class UpstreamCall:
     async def send(self, exchange: Exchange, body: bytes | Body, timeouts: CallTimeouts, key: bytes = b"") -> LiveReply:
         """Sends once. Without a `key` the client's own goes, unless none may. Raises Failure."""
         exchange.upstream = self.name
-        if not exchange.attempts and self._expect is not None:
-            self._expect()
+        # What is called is looked for as a method first, unless it has a name here.
+        expect, clock, path_of = self._expect, self._clock, self._path
+        if expect is not None and not exchange.attempts:
+            expect()
         exchange.attempts += 1
-        exchange.upstream_started_at = now = self._clock()
+        exchange.upstream_started_at = now = clock()
         sent, query = exchange.model, exchange.query
         if self._names and sent in self._names:
             sent = self._names[sent]
@@ -142,7 +144,7 @@ class UpstreamCall:
         if self._in_path and not sent and _names_model(exchange):
             raise Failure(Kind.INVALID_REQUEST, "You must provide a model parameter.", param="model")
         streams = exchange.stream or exchange.route is None or not exchange.route.json_body
-        path = self._path(sent) + exchange.path[3:].encode("latin-1")
+        path = path_of(sent) + exchange.path[3:].encode("latin-1")
         ask = Ask(
             method=exchange.method,
             target=path + b"?" + query if query else path,

@@ -164,7 +164,8 @@ class Member:
                 self._failed(exchange, failure, result)
         if keys is None and reply.over and reply.status < 400 and not exchange.stream:
             # Here most answers come and go: of these nothing is left to be found out.
-            taken = self._clock() - exchange.upstream_started_at
+            clock = self._clock
+            taken = clock() - exchange.upstream_started_at
             if not endpoint.proven:
                 endpoint.succeeded()
             gate.leave(taken)

@@ -26,7 +26,8 @@ class Window:
         return f"<Window {bad}/{good + bad}>"
 
     def succeeded(self) -> None:
-        if self._clock() >= self._ends:
+        clock = self._clock
+        if clock() >= self._ends:
             self._turn()
         self._good += 1
 

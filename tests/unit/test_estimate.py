@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from proxy.openai.encodings import Encodings, Family
 from proxy.openai.estimate import QUICK, SHORT, Estimate, Method, estimate, estimate_words, quick_to_estimate
@@ -273,7 +274,7 @@ def test_plain_words_are_measured_without_reading_them(texts: list[str], cap: in
     if quick is None:
         assert len(body) > SHORT or b"\\u" in body
         return
-    assert quick[1:] == whole[1:]
+    assert replace(quick, input=0) == replace(whole, input=0)
     escapes = body.count(b"\\")
     assert abs(quick.input - whole.input) <= 4 + 3 * len(texts) + 2 * escapes
 

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from limits import Demand, Kind, MemoryLimiter
 from proxy import billing
@@ -313,5 +314,5 @@ def test_an_answer_that_breaks_off_costs_no_more_than_its_bound(desk: Desk, capp
     text = TEXT % (b"four" * 40)
     cut = called(upstream_bytes=240, tail=text[:240])
     assert cut.bill is not None
-    cut.bill.estimate = ESTIMATE._replace(output=16, capped=bool(capped))
+    cut.bill.estimate = replace(ESTIMATE, output=16, capped=bool(capped))
     assert row(desk, cut).used == {"input": 20, "output": output}

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limits import NEVER, Kind
+from limits import NEVER
 from limits.headers import duration, rate_limit, retry_after, tightest
-from tests.fakes.limiting import limit
 
 
 @pytest.mark.parametrize(
@@ -35,7 +34,7 @@ def test_durations_are_written_as_openai_writes_them(ms: int, text: str) -> None
 def test_six_headers_tell_of_two_limits() -> None:
     """Of requests and of tokens."""
     headers: list[tuple[bytes, bytes]] = []
-    rate_limit(headers, (limit(Kind.DAILY, 100), 7, 360_000), (limit(Kind.TOKENS, 150_000), 149_984, 6))
+    rate_limit(headers, (100, 7, 360_000), (150_000, 149_984, 6))
     rate_limit(headers, None, None)
     assert headers == [
         (b"x-ratelimit-limit-requests", b"100"),
@@ -49,8 +48,7 @@ def test_six_headers_tell_of_two_limits() -> None:
 
 def test_the_tightest_is_told() -> None:
     """The one with fewer left; of two that are as tight the slower."""
-    daily, minute, other = limit(Kind.DAILY, 5), limit(Kind.REQUESTS, 9), limit(Kind.REQUESTS, 9, "team:t")
-    slow, quick, wide = (daily, 1, 5_000), (minute, 1, 10), (other, 7, 90_000)
+    slow, quick, wide = (5, 1, 5_000), (9, 1, 10), (9, 7, 90_000)
     for order in permutations([slow, quick, wide]):
         assert reduce(tightest, order) == slow
 
