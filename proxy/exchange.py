@@ -286,7 +286,8 @@ class CacheNote:
     """What will do now that the upstream has failed (RFC 5861 §4)."""
 
 
-class Exchange(msgspec.Struct, kw_only=True, eq=False):
+@dataclass(slots=True, eq=False, repr=False)
+class Exchange:
     """One request and its answer. Times are in seconds of a monotonic clock."""
 
     method: str

@@ -215,17 +215,9 @@ class ClientConnection(asyncio.Protocol):
             headers = head.headers
             peer = clients.peers.client(peer, headers)
         call_id, clock = clients.call_ids, clients.clock
+        # By place: names would be looked for.
         exchange = Exchange(
-            method=head.method,
-            path=head.path,
-            query=head.query,
-            headers=headers,
-            body=body,
-            client=answer,
-            peer=peer,
-            call_id=call_id(),
-            started_at=clock(),
-            upgrade=head.upgrade,
+            head.method, head.path, head.query, headers, body, answer, peer, call_id(), clock(), head.upgrade
         )
         self._queue.append((exchange, answer))
         if self._current is None and self._flush.deadline == inf:

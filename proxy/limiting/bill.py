@@ -1,9 +1,8 @@
 """What one request has reserved, used and costs. Sans-IO."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, final
-
-import msgspec
 
 if TYPE_CHECKING:
     from limits.grant import Grant
@@ -18,7 +17,8 @@ NOTHING: Final[Mapping[str, int]] = {}
 
 
 @final
-class Bill(msgspec.Struct, eq=False):
+@dataclass(slots=True, eq=False, repr=False)
+class Bill:
     """Money in nano-dollars; None where no price is known."""
 
     limits: "Limits | None" = None
@@ -29,7 +29,7 @@ class Bill(msgspec.Struct, eq=False):
     plan: "Plan | None" = None
     charged: "Grant | None" = None
     """For its call upstream, which may outlast it."""
-    doubted: "list[tuple[Grant, Costs]]" = msgspec.field(default_factory=list)
+    doubted: "Sequence[tuple[Grant, Costs]]" = ()
     """For calls that were given up and may have been acted on, and what is taken for them to have cost: they hold it
     until the end, with what the request itself holds.
     """

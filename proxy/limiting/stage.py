@@ -166,7 +166,7 @@ class Limits:
                 cost = self.price(model, exchange.upstream, asked_of(estimated), tier) or 0
         bill.lost += cost
         if bill.plan is not None and last is not None:
-            bill.doubted.append((last, bill.plan.costs((1, 1, tokens, cost))))
+            bill.doubted = (*bill.doubted, (last, bill.plan.costs((1, 1, tokens, cost))))
 
     def _charge(
         self, exchange: Exchange, bill: Bill, body: bytes | Body, last: Grant | None
