@@ -76,9 +76,9 @@ class Meters:
     def turn(self) -> int:
         """Milliseconds of the monotonic clock; from here on the calendar is right."""
         wall, monotonic = self.wall, self.monotonic
-        if self.calendar.turn(round(wall() * 1_000)):
+        if self.calendar.turn(int(wall() * 1_000)):
             self.changes += 1
-        return round(monotonic() * 1_000)
+        return int(monotonic() * 1_000)
 
     def met(self, name: str, now: int) -> Subject:
         """A new one takes the place of those that are idle, as far as it looks."""

@@ -69,7 +69,7 @@ class Taken(Grant):
                 continue
             if not now:
                 monotonic = found.monotonic
-                now = round(monotonic() * 1_000)
+                now = int(monotonic() * 1_000)
             # As `refill` and `add` do.
             missing = meter.missing
             if missing and (elapsed := now - meter.at) > 0:

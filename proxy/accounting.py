@@ -70,8 +70,9 @@ class Accounting:
             self.bills.settle(exchange)
             self.bills.expect(exchange)
             if exchange not in self._closed:
-                self._account(exchange)
-                self.bills.count(exchange, exchange.route.name if exchange.route else UNROUTED)
+                route, status, kind = _ended(exchange)
+                self.bills.account(exchange, route, status, kind.value if kind else "")
+                self.bills.count(exchange, route)
         except Exception as error:  # noqa: BLE001  (as in `settle`)
             self._log.failure("accounting_failed", error, call_id=exchange.call_id)
 
@@ -129,28 +130,13 @@ class Accounting:
 
     def _record(self, exchange: Exchange) -> None:
         now = exchange.ended_at
-        route = exchange.route.name if exchange.route else UNROUTED
-        outcome = exchange.outcome
-        if outcome is RELAYED:
-            status, kind = exchange.status, None
-            level: Level = "info"
-        else:
-            status, kind = _status(exchange), _error_kind(exchange)
-            level = _level(outcome, kind)
+        route, status, kind = _ended(exchange)
+        level: Level = "info" if exchange.outcome is RELAYED else _level(exchange.outcome, kind)
         self._count(exchange, route, status, now - exchange.started_at)
         self._write(exchange, route, status, kind, level, now)
         if not exchange.calls:
-            if self.bills.write is not None:
-                self._account(exchange)
+            self.bills.account(exchange, route, status, kind.value if kind else "")
             self.bills.count(exchange, route)
-
-    def _account(self, exchange: Exchange) -> None:
-        """Once it is known what it used."""
-        relayed = exchange.outcome is RELAYED
-        kind = None if relayed else _error_kind(exchange)
-        route = exchange.route.name if exchange.route else UNROUTED
-        status = exchange.status if relayed else _status(exchange)
-        self.bills.account(exchange, route, status, kind.value if kind else "")
 
     def _count(self, exchange: Exchange, route: str, status: int, duration: float) -> None:
         metrics = self._metrics
@@ -201,6 +187,14 @@ class Accounting:
             peer=exchange.peer,
         )
         self._lines.append(self._log.rendered(line, self._clock() - now))
+
+
+def _ended(exchange: Exchange) -> tuple[str, int, Kind | None]:
+    """The name of its route, its status, and what went wrong."""
+    route = exchange.route.name if exchange.route else UNROUTED
+    if exchange.outcome is RELAYED:
+        return route, exchange.status, None
+    return route, _status(exchange), _error_kind(exchange)
 
 
 def _status(exchange: Exchange) -> int:

@@ -5,6 +5,7 @@ row says so.
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, NamedTuple, final
 
@@ -357,8 +358,8 @@ class Bills:
             key=exchange.account,
             team=exchange.key.team if exchange.key is not None else "",
             endpoint=route,
-            model=_without_secrets(exchange.model),
-            served=_without_secrets(bill.served),
+            model=_known(exchange.model),
+            served=_known(bill.served),
             upstream=exchange.upstream,
             cache=exchange.note.status._value_ if exchange.note is not None else "",
             used=dict(bill.used or NOTHING),
@@ -389,6 +390,10 @@ def _makes(exchange: Exchange) -> bool:
 def _without_secrets(text: str) -> str:
     """A client's own words may hold its key."""
     return redacted(text) if "sk-" in text else text
+
+
+_known = lru_cache(maxsize=MAX_NAMED)(_without_secrets)
+"""Of names that come again."""
 
 
 def _tags(value: bytes) -> tuple[str, ...]:

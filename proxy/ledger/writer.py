@@ -8,10 +8,8 @@ that calls under way would have had.
 
 import asyncio
 import enum
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol, final
 
@@ -132,8 +130,8 @@ class Ledger:
         self._max_bytes = max_bytes
         self._every = every
         self._ready = ready
-        self._held: deque[Row] = deque()
-        self._weights: deque[int] = deque()
+        self._held: list[Row] = []
+        self._weights: list[int] = []
         """Of the rows that are held."""
         self._bytes = 0
         self._due = 0
@@ -314,16 +312,16 @@ class Ledger:
         self._events.stored(outcome, len(rows), clock() - began)
         if outcome is Stored.STORED:
             self._unsure = None
-            for _ in rows:
-                self._held.popleft()
-                self._bytes -= self._weights.popleft()
-            self._stored += len(rows)
+            stored = len(rows)
+            self._bytes -= sum(self._weights[:stored])
+            del self._held[:stored], self._weights[:stored]
+            self._stored += stored
             self._lost_told = batch.lost
         self._tell(outcome)
         return outcome is Stored.STORED
 
     def _next(self) -> Batch:
-        rows = [*islice(self._held, BATCH)]
+        rows = self._held[:BATCH]
         return Batch(self._run, rows, self._stored + len(rows) + self._lost, self._lost)
 
     def _tell(self, outcome: Stored) -> None:
