@@ -68,7 +68,7 @@ class Answer:
     @staticmethod
     def refuse(conn: "ClientConnection", status: int, headers: Headers, body: bytes) -> None:
         """An answer to bytes that are no request; the connection ends with it."""
-        framing = b"date: %b\r\ncontent-length: %d\r\nconnection: close\r\n" % (_date(), len(body))
+        framing = b"%bcontent-length: %d\r\nconnection: close\r\n" % (_date(), len(body))
         conn.uncork()
         conn.transport.write(response_head_bytes(status, headers, framing) + body)
 
@@ -161,7 +161,7 @@ class Answer:
             if name == b"date":
                 break
         else:
-            framing += b"date: %b\r\n" % _date()
+            framing += _date()
         return response_head_bytes(status, headers, framing)
 
     async def tunnel(self, reply: Reply, headers: Headers, observe: Observe, screen: Screen | None) -> None:
@@ -182,10 +182,10 @@ class Answer:
 
 
 def _date() -> bytes:
-    """Formatted once a second, as a Date field needs no more."""
+    """A field line, formatted once a second, as a Date field needs no more."""
     return _date_of(int(time.time()))  # noqa: TID251  (the one field that tells the wall clock)
 
 
 @lru_cache(maxsize=1)
 def _date_of(second: int) -> bytes:
-    return formatdate(second, usegmt=True).encode("ascii")
+    return b"date: %b\r\n" % formatdate(second, usegmt=True).encode("ascii")

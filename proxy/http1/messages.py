@@ -287,4 +287,5 @@ def response_head_bytes(status: int, headers: Headers, framing: bytes) -> bytes:
 
 def request_head_bytes(method: str, target: bytes, host: bytes, lines: bytes, framing: bytes) -> bytes:
     """`lines` and `framing` are each zero or more whole field lines."""
-    return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b\r\n" % (method.encode("ascii"), target, host, lines, framing)
+    parts = method.encode("ascii"), b" ", target, b" HTTP/1.1\r\nhost: ", host, b"\r\n", lines, framing, b"\r\n"
+    return b"".join(parts)

@@ -4,7 +4,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any, Final, NamedTuple, final
+from typing import Any, Final, TypeAlias, final
 
 import msgspec
 
@@ -47,10 +47,8 @@ class Ambiguous(ValueError):
     """JSON whose model is not the same to all who read it."""
 
 
-class Asked(NamedTuple):
-    model: str
-    """"" where none is named, or not by a string."""
-    stream: bool
+Asked: TypeAlias = tuple[str, bool]
+"""The model, "" where none is named, or not by a string; and whether a stream is wanted."""
 
 
 class _Usual(msgspec.Struct, gc=False):
@@ -74,14 +72,14 @@ def read_json(body: bytes) -> Asked:
     """Checks the syntax of the whole and builds nothing of it but two fields. Raises InvalidJson."""
     try:
         usual = _usual(body)
-        return Asked(usual.model[:MAX_MODEL], usual.stream)
+        return usual.model[:MAX_MODEL], usual.stream
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # Not JSON, or something else stands there, which is for the upstream to refuse.
         pass
     try:
         found = _decode(body)
         model = bytes(found.model)
-        return Asked(_decode_string(model)[:MAX_MODEL] if model[:1] == b'"' else "", bytes(found.stream) == b"true")
+        return _decode_string(model)[:MAX_MODEL] if model[:1] == b'"' else "", bytes(found.stream) == b"true"
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidJson(str(error)) from None
 

@@ -122,11 +122,8 @@ class Report(NamedTuple):
     """It is that of a first event, which does not know what will come out."""
 
 
-class PlainReport(NamedTuple):
-    used: dict[str, int]
-    """Tokens by kind, as `used_of` says it."""
-    model: str
-    tier: str
+PlainReport: TypeAlias = tuple[dict[str, int], str, str]
+"""Tokens by kind, as `used_of` says it; the model, and the tier."""
 
 
 def usage_of(message: bytes) -> dict[str, object] | None:
@@ -177,7 +174,7 @@ def plain_report_of(message: bytes) -> PlainReport | None:
     asked, made = usage.prompt_tokens, usage.completion_tokens
     if usage.total_tokens != asked + made:
         return None
-    return PlainReport({"input": asked, "output": made}, found.model[:MAX_NAME], (found.service_tier or "")[:MAX_NAME])
+    return {"input": asked, "output": made}, found.model[:MAX_NAME], (found.service_tier or "")[:MAX_NAME]
 
 
 def _inside(found: _Usage | _Served) -> msgspec.Raw:

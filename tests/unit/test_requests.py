@@ -13,15 +13,15 @@ from proxy.openai.requests import Asked, Inflated, InvalidJson, form_model, infl
 @pytest.mark.parametrize(
     ("body", "asked"),
     [
-        (b'{"model":"m"}', Asked("m", stream=False)),
-        (b' {"stream" : true , "model":"a/b:c"}\n', Asked("a/b:c", stream=True)),
-        (b'{"model":"\\u00fc\\n"}', Asked("ü\n", stream=False)),
-        (b'{"model":null,"stream":false}', Asked("", stream=False)),
-        (b'{"model":7,"stream":1}', Asked("", stream=False)),
-        (b'{"model":["m"],"stream":"true"}', Asked("", stream=False)),
-        (b"{}", Asked("", stream=False)),
-        (b'{"messages":[{"model":"inner","stream":true}]}', Asked("", stream=False)),
-        (b'{"model":"' + b"m" * 1_000 + b'"}', Asked("m" * 256, stream=False)),
+        (b'{"model":"m"}', ("m", False)),
+        (b' {"stream" : true , "model":"a/b:c"}\n', ("a/b:c", True)),
+        (b'{"model":"\\u00fc\\n"}', ("ü\n", False)),
+        (b'{"model":null,"stream":false}', ("", False)),
+        (b'{"model":7,"stream":1}', ("", False)),
+        (b'{"model":["m"],"stream":"true"}', ("", False)),
+        (b"{}", ("", False)),
+        (b'{"messages":[{"model":"inner","stream":true}]}', ("", False)),
+        (b'{"model":"' + b"m" * 1_000 + b'"}', ("m" * 256, False)),
     ],
 )  # fmt: skip
 def test_model_and_stream(body: bytes, asked: Asked) -> None:
