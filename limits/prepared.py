@@ -60,7 +60,8 @@ class Taken(Grant):
         if found is None:
             return
         now = 0
-        for (meter, _, full, code, where), taken, used in zip(found.slots, self.costs, costs, strict=True):
+        # (They are as many: to have that checked costs as much as the sums.)
+        for (meter, _, full, code, where), taken, used in zip(found.slots, self.costs, costs):  # noqa: B905
             if used == taken and code:
                 continue
             more = (used if used > 0 and code else 0) - taken
@@ -111,7 +112,7 @@ class Prepared:
             return None
         left = meters.calendar.left
         figures: list[int] = []
-        for (meter, amount, full, code, _), cost in zip(found.slots, costs, strict=True):
+        for (meter, amount, full, code, _), cost in zip(found.slots, costs):  # noqa: B905
             if full:
                 missing = meter.missing
                 if missing and (elapsed := now - meter.at) > 0:

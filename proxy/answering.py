@@ -58,7 +58,8 @@ class Answering:
         """Raises Failure."""
         if self._cache is not None and not exchange.upgrade:
             return self._looked_up(exchange, route, body, model_route, self._cache[0])
-        if len(model_route.legs) > 1 or (isinstance(body, bytes) and ALIAS in body):
+        # (`in` tries first whether the name is a number, which costs more than to look for it.)
+        if len(model_route.legs) > 1 or (isinstance(body, bytes) and body.find(ALIAS) >= 0):
             return self._uncached(exchange, route, body, model_route)
         # Here most requests come by: to wait for what is not needed costs as well.
         return self._send(exchange, body, model_route.legs[0])

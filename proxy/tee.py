@@ -224,7 +224,7 @@ class _Stream:
         if whole:
             # What the usage is, and whether the stream has ended, its last frames tell: they are looked at then.
             self._recent.append(chunk)
-        if not whole or ERROR in chunk:
+        if not whole or chunk.find(ERROR) >= 0:
             self._catch_up()
             if not whole:
                 self._seen = (self._seen + chunk)[-SEEN:]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, final
 from proxy.errors import Failure, Kind
 from proxy.exchange import Flow, Headers, Reply
 from proxy.http1.express import ShortWay
-from proxy.http1.flow import RequestBody
+from proxy.http1.flow import RequestBody, WholeBody
 from proxy.http1.messages import RequestHead, response_head_bytes
 from proxy.http1.reply import UpstreamReply
 from proxy.http1.tunnel import run_tunnel
@@ -45,7 +45,7 @@ class Answer:
         "started",
     )
 
-    def __init__(self, conn: "ClientConnection", body: RequestBody, head: RequestHead) -> None:
+    def __init__(self, conn: "ClientConnection", body: RequestBody | WholeBody, head: RequestHead) -> None:
         self._conn = conn
         self.body = body
         self.keep_alive = head.keep_alive

@@ -15,7 +15,7 @@ from proxy.errors import Failure, Kind
 from proxy.exchange import Exchange, Headers
 from proxy.http1.answer import Answer
 from proxy.http1.cork import CORKED
-from proxy.http1.flow import Flush, RequestBody, has_left, reset_connection
+from proxy.http1.flow import Flush, RequestBody, WholeBody, has_left, reset_connection
 from proxy.http1.messages import BadMessage, Defect, RequestHead
 from proxy.http1.pipe import Pipe
 from proxy.http1.readers import RequestReader
@@ -161,6 +161,9 @@ class ClientConnection(asyncio.Protocol):
 
     def _arm(self) -> None:
         """Sets the deadline for what is being waited for now."""
+        if self._receiving is None and self._current is not None and not self._read_paused:
+            self.deadline = self._flush.deadline
+            return
         now, limits = self.clients.loop.time(), self.clients.limits
         if self._receiving is not None and not self._read_paused:
             if self._receiving.received >= self._goal:
@@ -202,13 +205,23 @@ class ClientConnection(asyncio.Protocol):
     # the reader's events
 
     def request_head(self, head: RequestHead) -> None:
+        if not self._is_full():
+            self._receiving = body = RequestBody(head.length, self)
+            self._goal = 0
+            self._take(head, body)
+
+    def request_whole(self, head: RequestHead, body: bytes) -> None:
+        """That has come with all of its body."""
+        if not self._is_full():
+            self._take(head, WholeBody(head.length, len(body), body))
+
+    def _is_full(self) -> bool:
+        """As many wait as may; nothing that comes behind them will be an exchange."""
+        self._refusing = self._refusing or len(self._queue) >= self.clients.limits.pipelined
+        return self._refusing
+
+    def _take(self, head: RequestHead, body: RequestBody | WholeBody) -> None:
         clients = self.clients
-        if self._refusing or len(self._queue) >= clients.limits.pipelined:
-            self._refusing = True
-            return
-        body = RequestBody(head.length, self)
-        self._receiving = body
-        self._goal = 0
         answer = Answer(self, body, head)
         headers, peer = head.unforwarded, self._address
         if self._trusted:

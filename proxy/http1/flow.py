@@ -13,9 +13,21 @@ from collections import deque
 from math import inf
 from typing import Protocol, final
 
+import msgspec
+
 from proxy.errors import Failure, Kind
 
-__all__ = ["HIGH_WATER", "TICK", "Deadlines", "Flush", "Gate", "RequestBody", "has_left", "reset_connection"]
+__all__ = [
+    "HIGH_WATER",
+    "TICK",
+    "Deadlines",
+    "Flush",
+    "Gate",
+    "RequestBody",
+    "WholeBody",
+    "has_left",
+    "reset_connection",
+]
 
 HIGH_WATER = 65_536
 WRITE_HIGH_WATER = 4 * HIGH_WATER
@@ -305,3 +317,34 @@ class RequestBody:
     async def _wait(self) -> None:
         self._waiter = asyncio.get_running_loop().create_future()
         await self._waiter
+
+
+@final
+class WholeBody(msgspec.Struct, eq=False):
+    """A request body that came along with its head, all of it: nobody waits for it, and it holds nobody up."""
+
+    length: int | None
+    received: int
+    data: bytes
+    ended: bool = True
+
+    def __repr__(self) -> str:
+        return f"<WholeBody {self.received}>"
+
+    def whole(self) -> bytes | None:
+        return self.data
+
+    async def read(self, limit: int) -> bytes:
+        data = await self.peek(0, limit)
+        self.data = b""
+        return data
+
+    chunk = read
+
+    async def peek(self, size: int, limit: int) -> bytes:
+        if self.received > limit:
+            raise Failure(Kind.REQUEST_TOO_LARGE)
+        return self.data
+
+    async def gather(self, size: int, limit: int) -> bytes | None:
+        return await self.read(limit) if len(await self.peek(size, limit)) <= size else None

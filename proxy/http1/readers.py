@@ -40,6 +40,7 @@ class RequestEvents(Protocol):
     def request_head(self, head: RequestHead) -> None: ...
     def request_body(self, chunk: bytes) -> None: ...
     def request_end(self) -> None: ...
+    def request_whole(self, head: RequestHead, body: bytes) -> None: ...
     def tunnel_data(self, data: bytes) -> None: ...
 
 
@@ -64,9 +65,7 @@ class RequestReader:
         self.on_header = self._fields.add
         self._target = b""
         self._switch: bytes | None = None
-        self._muted = False
-        self._tunnel = False
-        self._begun = False
+        self._muted = self._tunnel = self._begun = False
         self._raw = self._body = self._dry = 0
         self._known = known
         self._left = 0
@@ -117,12 +116,13 @@ class RequestReader:
 
     def _recognised(self, head: RequestHead, rest: bytes) -> bytes:
         """Returns what lies behind the message."""
+        length = head.length or 0
+        if length <= len(rest):
+            self._events.request_whole(head, rest[:length])
+            return rest[length:]
         self._events.request_head(head)
-        self._left = head.length or 0
-        if self._left:
-            return self._go_on(rest) if rest else rest
-        self._events.request_end()
-        return rest
+        self._left = length
+        return self._go_on(rest) if rest else rest
 
     def _go_on(self, data: bytes) -> bytes:
         """The body of a message whose head was known; returns what lies behind it."""

@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from math import inf
-from operator import mul
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol, final
 
@@ -178,14 +177,13 @@ class Prices:
             for above, dearer in steps:
                 if taken > above:
                     amounts = dearer
-        total: int
-        try:
-            total = sum(map(mul, used.values(), map(amounts.__getitem__, used)))
-        except KeyError:
-            # A kind that has no price; which is no matter, if there is none of it.
-            if any(amount and kind not in amounts for kind, amount in used.items()):
-                return None
-            total = sum(amount * amounts[kind] for kind, amount in used.items() if amount)
+        total = 0
+        for kind, amount in used.items():
+            if amount:
+                price = amounts.get(kind)
+                if price is None:
+                    return None
+                total += amount * price
         # Nothing, or less: it is free, or it is not known what was used.
         if total <= 0 and (total < 0 or table.listed.isdisjoint(used)):
             return None

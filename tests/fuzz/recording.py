@@ -62,6 +62,12 @@ class Recorder:
 
     request_end = response_end = _end
 
+    def request_whole(self, head: RequestHead, body: bytes) -> None:
+        self.request_head(head)
+        if body:
+            self._body(body)
+        self._end()
+
     def tunnel_data(self, data: bytes) -> None:
         assert data
         assert any(event[0] == "head" and event[-1] for event in self.events), "a tunnel that nobody asked for"

@@ -155,6 +155,7 @@ def test_an_invitation_goes_out_once() -> None:
     late.invite()
     assert b"100 Continue" not in connection.written
     sending, connection = asked(expect_continue=True, ended=False)
+    assert isinstance(sending.body, RequestBody)
     sending.body.feed(b"x")
     sending.invite()
     assert connection.written == b""

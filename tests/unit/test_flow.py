@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from math import inf
 from typing import Any
 
@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.errors import Failure, Kind
-from proxy.http1.flow import HIGH_WATER, SCRAP, TICK, Deadlines, Flush, Gate, RequestBody, has_left
+from proxy.http1.flow import HIGH_WATER, SCRAP, TICK, Deadlines, Flush, Gate, RequestBody, WholeBody, has_left
 from tests.fakes.polling import until
+
+WAYS = ["whole", "read", "chunk", "peek", "gather"]
 
 
 class Source:
@@ -118,6 +120,39 @@ def test_a_body_is_gathered_or_untouched(pieces: list[bytes], size: int, known: 
         return await gathering, await body.read(1_000)
 
     assert asyncio.run(receive()) == ((sent, b"") if len(sent) <= size else (None, sent))
+
+
+@given(sent=st.binary(max_size=40), size=st.integers(0, 50), limit=st.integers(0, 50), way=st.sampled_from(WAYS))
+@settings(deadline=None)
+def test_a_body_that_came_with_its_head_is_one_like_any_other(sent: bytes, size: int, limit: int, way: str) -> None:
+    """However it is read, and whatever is asked of it after that."""
+
+    async def asked(body: RequestBody | WholeBody) -> list[object]:
+        said: list[object] = [body.length, body.received, body.ended]
+        asks: dict[str, Callable[[], Any]] = {
+            "whole": body.whole,
+            "read": lambda: body.read(limit),
+            "chunk": lambda: body.chunk(limit),
+            "peek": lambda: body.peek(size, limit),
+            "gather": lambda: body.gather(size, limit),
+        }
+        for name in (way, "whole", "chunk", "chunk"):
+            try:
+                found = asks[name]()
+                said.append(found if found is None or isinstance(found, bytes) else await found)
+            except Failure as failure:
+                said.append(failure.kind)
+        return said
+
+    async def both() -> tuple[list[object], list[object]]:
+        arrived = RequestBody(len(sent), Source())
+        if sent:
+            arrived.feed(sent)
+        arrived.end()
+        return await asked(arrived), await asked(WholeBody(len(sent), len(sent), sent))
+
+    piecewise, whole = asyncio.run(both())
+    assert piecewise == whole
 
 
 async def test_what_is_too_large_to_gather_is_told_at_once() -> None:

@@ -183,7 +183,7 @@ def test_what_never_ends_is_refused(case: str) -> None:
     """A request without end, wherever: before it fills memory."""
 
     class Nobody:
-        request_head = request_body = request_end = tunnel_data = staticmethod(lambda *_: None)
+        request_head = request_body = request_end = request_whole = tunnel_data = staticmethod(lambda *_: None)
 
     start, more = ENDLESS[case]
     reader = RequestReader(Nobody(), Caps(), Known())
@@ -249,6 +249,10 @@ class Heads:
 
     def request_end(self) -> None:
         self.bodies.append(b"end")
+
+    def request_whole(self, head: RequestHead, body: bytes) -> None:
+        self.heads.append(head)
+        self.bodies += [body, b"end"] if body else [b"end"]
 
     def tunnel_data(self, data: bytes) -> None:
         raise AssertionError(data)
