@@ -9,7 +9,8 @@
                             then more is missing than the bucket holds, and whoever comes next waits longer.
 
 Whatever the clock does, a bucket that is full gains nothing: a leap forward is worth one `burst` at most. Where the
-clock goes back, time counts from there on: nothing is given twice, and nobody waits for the clock to catch up.
+clock goes back, time counts from there on: nothing is given twice, and nobody waits for the clock to catch up. All who
+come to a bucket must read one clock in one way (`policy.milliseconds`), or it would go back with each of them.
 
 What is given back because it was not used counts at once, as if the refill of the meantime had gone to others: what
 was taken less what was given back is at most `burst` plus the refill, over any span of time.

@@ -7,7 +7,7 @@ from limits.bucket import Bucket
 from limits.budget import Counter
 from limits.grant import Grant
 from limits.meters import Meter, Meters, Subject
-from limits.policy import NEVER, Demand, Kind, Limit, Mode, Store
+from limits.policy import NEVER, Demand, Kind, Limit, Mode, Store, milliseconds
 from limits.prepared import Prepared, Taken
 
 __all__ = ["MemoryLimiter"]
@@ -34,7 +34,7 @@ class _Held(Grant):
         """As `Limiter.settle`."""
         if not self.taken:
             return
-        now = round(self.monotonic() * 1_000)
+        now = milliseconds(self.monotonic())
         taken, self.taken = self.taken, []
         for (subject, meter, where, cost), (limit, _), used in zip(taken, self.demands, costs, strict=True):
             subject.holds -= 1

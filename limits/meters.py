@@ -5,7 +5,7 @@ from typing import Any, Final, TypeAlias, final
 
 from limits.bucket import Bucket
 from limits.budget import Calendar, Counter
-from limits.policy import Kind
+from limits.policy import Kind, milliseconds
 
 __all__ = ["Meter", "Meters", "Subject"]
 
@@ -76,9 +76,9 @@ class Meters:
     def turn(self) -> int:
         """Milliseconds of the monotonic clock; from here on the calendar is right."""
         wall, monotonic = self.wall, self.monotonic
-        if self.calendar.turn(int(wall() * 1_000)):
+        if self.calendar.turn(milliseconds(wall())):
             self.changes += 1
-        return int(monotonic() * 1_000)
+        return milliseconds(monotonic())
 
     def met(self, name: str, now: int) -> Subject:
         """A new one takes the place of those that are idle, as far as it looks."""

@@ -17,7 +17,7 @@ from limits.concurrency import Hold, Keys
 from limits.knowledge import Knowledge
 from limits.link import Link
 from limits.owed import COUNTERS, Account, Charges, Owed
-from limits.policy import Kind, Limit
+from limits.policy import Kind, Limit, milliseconds
 from limits.untold import CHARGED, Ended, Untold, settle
 
 __all__ = ["Outbox"]
@@ -59,7 +59,7 @@ class _Settlement(NamedTuple):
         if not self.held:
             return ()
         calendar = Calendar()
-        calendar.turn(round(self.at * 1_000))
+        calendar.turn(milliseconds(self.at))
         return [
             ((limit.subject, limit.kind.code, calendar.period[limit.kind.code]), cost)
             for (limit, _), cost in zip(self.hold.demands, self.costs, strict=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeAlias, final
 
 from limits.budget import Calendar
-from limits.policy import Kind
+from limits.policy import Kind, milliseconds
 
 __all__ = ["COUNTERS", "Account", "Charges", "Owed"]
 
@@ -41,7 +41,7 @@ class Owed:
 
     def periods(self) -> Sequence[int]:
         """The present ones, by the code of a kind."""
-        self._calendar.turn(round(self._wall() * 1_000))
+        self._calendar.turn(milliseconds(self._wall()))
         return self._calendar.period
 
     def left(self, kind: Kind) -> int:

@@ -6,7 +6,19 @@ Amounts and costs are whole requests, tokens or nano-dollars; times are whole mi
 import enum
 from typing import Final, NamedTuple, final
 
-__all__ = ["MAX_BUCKET", "MAX_COUNTER", "NEVER", "Demand", "Kind", "Limit", "Mode", "OnFailure", "State", "Store"]
+__all__ = [
+    "MAX_BUCKET",
+    "MAX_COUNTER",
+    "NEVER",
+    "Demand",
+    "Kind",
+    "Limit",
+    "Mode",
+    "OnFailure",
+    "State",
+    "Store",
+    "milliseconds",
+]
 
 NEVER: Final = -1
 """In place of milliseconds: it does not help to wait."""
@@ -14,6 +26,13 @@ MAX_BUCKET: Final = 10**11
 """Requests or tokens; beyond it Lua's numbers, which are doubles, would not be exact."""
 MAX_COUNTER: Final = 9 * 10**15
 """Requests or nano-dollars (nine million dollars), for the same reason."""
+
+
+def milliseconds(seconds: float) -> int:
+    """Those that are over. Whoever reads a clock reads it so: of two who read it otherwise one would be ahead of the
+    other, and a bucket would give the time between them to each in turn.
+    """
+    return int(seconds * 1_000)
 
 
 @final

@@ -13,7 +13,7 @@ from limits.bucket import LARGEST, UNIT
 from limits.budget import HELD
 from limits.grant import Grant
 from limits.meters import Meters, Subject
-from limits.policy import MAX_BUCKET, Demand, Kind, Limit, Store
+from limits.policy import MAX_BUCKET, Demand, Kind, Limit, Store, milliseconds
 
 __all__ = ["Prepared", "Taken"]
 
@@ -70,7 +70,7 @@ class Taken(Grant):
                 continue
             if not now:
                 monotonic = found.monotonic
-                now = int(monotonic() * 1_000)
+                now = milliseconds(monotonic())
             # As `refill` and `add` do.
             missing = meter.missing
             if missing and (elapsed := now - meter.at) > 0:

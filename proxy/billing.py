@@ -358,8 +358,8 @@ class Bills:
             key=exchange.account,
             team=exchange.key.team if exchange.key is not None else "",
             endpoint=route,
-            model=_known(exchange.model),
-            served=_known(bill.served),
+            model=_clean(exchange.model),
+            served=_clean(bill.served),
             upstream=exchange.upstream,
             cache=exchange.note.status._value_ if exchange.note is not None else "",
             used=dict(bill.used or NOTHING),
@@ -392,7 +392,7 @@ def _without_secrets(text: str) -> str:
     return redacted(text) if "sk-" in text else text
 
 
-_known = lru_cache(maxsize=MAX_NAMED)(_without_secrets)
+_clean = lru_cache(maxsize=MAX_NAMED)(_without_secrets)
 """Of names that come again."""
 
 

@@ -17,7 +17,11 @@ SPARE: Final = 256
 """Tasks that wait for more to do, at most; others end."""
 
 Serve: TypeAlias = Callable[[Exchange], Coroutine[None, None, None]]
-"""Raises nothing, also when it is cancelled."""
+"""Raises nothing, also when it is cancelled; if it does, the task that serves ends with it."""
+
+
+async def _nothing(_: Exchange) -> None:
+    pass
 
 
 @final
@@ -84,8 +88,7 @@ class Crew:
 
     async def _work(self, hand: _Hand) -> None:
         while hand.exchange is not None:
-            serve = hand.serve
-            await serve(hand.exchange)
+            await hand.serve(hand.exchange)
             self._done(hand)
             # Who was told to stop might be told so again, or take it for a time-out.
             if hand.task.cancelling() or len(self._idle) >= self._spare:
@@ -95,7 +98,8 @@ class Crew:
             await hand.called
 
     def _done(self, hand: _Hand) -> None:
-        exchange, hand.exchange = hand.exchange, None
+        # Who waits holds on to nothing: settings may change before it is called again.
+        exchange, hand.exchange, hand.serve = hand.exchange, None, _nothing
         if exchange is not None:
             del self.serving[exchange]
             if self._over is not None and not self.serving and not self._over.done():

@@ -194,7 +194,7 @@ def estimate_words(route: str, body: bytes, expected: int) -> Estimate | None:
     """
     if len(body) > SHORT or route not in CONVERSATIONS or not body.isascii():
         return None
-    # A name may be written with escapes. (To look for one byte is a fifth of the work of looking for two; and `in` tries
+    # A name may be written with escapes. (To look for one byte is a fifth of the work of looking for two, and `in` asks
     # first whether what it looks for is a number.)
     if body.find(b'"type"') >= 0 or (BACKSLASH in body and body.find(b"\\u") >= 0):
         return None

@@ -1,6 +1,7 @@
 """Tasks that serve one exchange after another."""
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator
 
 import pytest
@@ -145,3 +146,15 @@ async def test_as_many_wait_as_may(served: Served, monkeypatch: pytest.MonkeyPat
     await until(lambda: sum(task.done() for task in tasks) == 3)
     served.crew.dismiss()
     await until(lambda: all(task.done() for task in tasks))
+
+
+async def test_who_waits_holds_on_to_nothing(served: Served) -> None:
+    """Neither to what was served, nor to who served it: settings may have changed since."""
+    other = Served()
+    other.go_on.set()
+    exchange = asked()
+    served.crew.start(exchange, other.serve)
+    await served.rest()
+    server, client = weakref.ref(other), weakref.ref(exchange.client)
+    del other, exchange
+    await until(lambda: server() is None and client() is None)

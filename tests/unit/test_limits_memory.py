@@ -161,3 +161,15 @@ async def test_what_others_make_up_makes_nobody_forget_what_lasts(time: Time) ->
         limiter.settle(await limiter.reserve(demands((limit(Kind.SPEND, 5, f"key:~{n}"), 5))), [5])
     assert repr(limiter) == "<MemoryLimiter 10 subjects, 0 holds>"
     assert not given(await limiter.reserve(demands((everybody, 1))))
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.25, 0.5, 0.75])
+def test_refusals_give_nothing_to_others(fraction: float) -> None:
+    """Wherever in a millisecond the clock stands: what one limit refuses, no other is refilled by."""
+    limiter = MemoryLimiter(lambda: 1_000.0 + fraction / 1_000, Time())
+    everybody, own = limit(Kind.TOKENS, 60_000, "global", burst=100), limit(Kind.TOKENS, 1, burst=1)
+    for used in ((own, 1), (everybody, 95)):
+        limiter.settle(limiter.take(demands(used)), [used[1]])
+    for _ in range(20):
+        assert limiter.take(demands((everybody, 1), (own, 1))).refused == Demand(own, 1)
+    assert limiter.take(demands((everybody, 0))).states[0].remaining == 5
