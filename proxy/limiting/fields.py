@@ -32,8 +32,8 @@ def bill_headers(bill: Bill) -> Headers:
 
 @final
 class Layout:
-    """Where among the figures of a grant (`at`, and the reset behind it), and among its costs (`place`), there is what a
-    client is told. Limits on trial are not.
+    """Where among the figures of a grant (`at`, with the reset behind it), and among its costs (`place`), there is what
+    a client is told. Limits on trial are not.
     """
 
     __slots__ = ("money", "requests", "tokens")
