@@ -20,7 +20,7 @@ from proxy.limiting.stage import Limits
 from proxy.openai.answered import output_cut, output_in, output_streamed
 from proxy.openai.estimate import Estimate
 from proxy.openai.tokens import tokens_of, used_of
-from proxy.openai.usage import Report, plain_report_of, report_of, told, usage_of
+from proxy.openai.usage import Report, broken_report_of, plain_report_of, report_of, told, usage_of
 from proxy.routes import HEALTH
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.prices import Prices, Tier, tier_of
@@ -239,7 +239,7 @@ class Bills:
             bill.used, bill.served, tier = plain
             bill.cost = self._cost(bill.used, _asked(exchange), bill.served, exchange.upstream, tier)
             return
-        report = report_of(said) if said else None
+        report = (report_of(said) or broken_report_of(said)) if said else None
         if report is not None:
             if report.begun:
                 # The end did not come.
@@ -286,14 +286,14 @@ class Bills:
     def _output(self, exchange: Exchange, route: str, estimated: Estimate) -> int:
         came, tail = exchange.upstream_bytes, exchange.tail
         if came and (exchange.stream or exchange.event_stream):
-            shown = output_streamed(came, tail)
-        elif exchange.usage_text:
-            return output_in(route, exchange.usage_text, self._measure.counter(exchange.model))
-        else:
-            # What stands around an answer in JSON is counted as if it were text.
-            made = output_cut(route, came, tail) + self._measure.hidden(exchange.model)
-            return min(made, estimated.output) if estimated.capped and route in NAMING else made
-        return shown + self._measure.hidden(exchange.model)
+            return output_streamed(came, tail) + self._measure.hidden(exchange.model)
+        if said := exchange.usage_text:
+            if (read := output_in(route, said, self._measure.counter(exchange.model))) is not None:
+                return read
+            came, tail = len(said), said
+        # What stands around an answer in JSON is counted as if it were text.
+        made = output_cut(route, came, tail) + self._measure.hidden(exchange.model)
+        return min(made, estimated.output) if estimated.capped and route in NAMING else made
 
     def expect(self, exchange: Exchange) -> None:
         """It has ended, and will be written down; what was sent is expected already."""
@@ -378,7 +378,6 @@ class Bills:
 
 
 def _asked(exchange: Exchange) -> str:
-    """The model that its price goes by."""
     return exchange.sent_model or exchange.model
 
 

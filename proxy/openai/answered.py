@@ -99,8 +99,9 @@ def is_pending(body: bytes) -> bool:
         return False
 
 
-def output_in(route: str, body: bytes, count: Counter | None) -> int:
-    """Tokens that a model wrote in a JSON answer, by its bytes where `count` is None; 0 for what is no text.
+def output_in(route: str, body: bytes, count: Counter | None) -> int | None:
+    """Tokens that a model wrote in a JSON answer, by its bytes where `count` is None; 0 for what is no text, None for
+    what can't be read.
 
     Takes as long as the estimate of a request of the same size: see `proxy.openai.estimate.quick_to_estimate`.
     """
@@ -111,7 +112,7 @@ def output_in(route: str, body: bytes, count: Counter | None) -> int:
     try:
         _walk(getattr(_answers.decode(body), root), written)
     except _NOT_JSON:
-        return 0
+        return None
     text = "\n".join(written.texts)
     tokens = -(-_size(text) // BYTES) if count is None else count(text)
     return min(tokens + written.opaque // BYTES, MOST)

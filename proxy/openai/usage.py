@@ -22,6 +22,7 @@ __all__ = [
     "Report",
     "at_ends",
     "brief",
+    "broken_report_of",
     "cut_told",
     "error_of",
     "last_told",
@@ -160,6 +161,21 @@ def report_of(message: bytes) -> Report | None:
     tier = _name(found.service_tier) or _name(top.service_tier) or _name(usage.get("service_tier"))
     tier = "fast" if usage.get("speed") == "fast" else tier
     return Report(usage, _name(found.model) or _name(top.model), tier, top.type == BEGINS)
+
+
+def broken_report_of(message: bytes) -> Report | None:
+    """Of an answer that is no JSON, as with an `Infinity` or a byte order mark in it, and that its client may take all
+    the same: as its end tells. None where it is JSON, or does not tell.
+    """
+    last = message.rfind(b'"usage"')
+    if last < 1:
+        return None
+    try:
+        _served.decode(message)
+    except _NOT_JSON:
+        # What can't be read stands before it.
+        return report_of(at_ends(b"", message[last - 1 :].rstrip()))
+    return None
 
 
 def plain_report_of(message: bytes) -> PlainReport | None:

@@ -96,6 +96,23 @@ def test_an_answer_that_tells_nothing_is_counted_here(desk: Desk) -> None:
     assert list(named(desk.metrics, "askonce_estimated_requests_total").values()) == [1.0]
 
 
+BROKEN = {
+    "infinity": b'{"choices":[{"logprobs":-Infinity,"message":{"content":"%b"}}]%b}',
+    "mark": b'\xef\xbb\xbf{"choices":[{"message":{"content":"%b"}}]%b}',
+    "tab": b'{"choices":[{"message":{"content":"\t%b"}}]%b}\n',
+}
+
+
+@pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN)
+def test_what_is_no_json_to_us_is_paid_for(desk: Desk, answer: bytes) -> None:
+    """Its client may well read it: by the usage at its end, and without one by what came."""
+    told = row(desk, called(usage_text=answer % (b"four", b',"usage":{"prompt_tokens":8,"completion_tokens":400}')))
+    assert (told.used, told.cost, told.estimated) == ({"input": 8, "output": 400}, 8 * IN + 400 * OUT, False)
+    untold = answer % (b"four" * 40, b"")
+    guessed = row(desk, called(usage_text=untold))
+    assert (guessed.used, guessed.estimated) == ({"input": 20, "output": len(untold) // 4}, True)
+
+
 @pytest.mark.parametrize("usage", [b"{}", b'{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}'])
 def test_noughts_tell_nothing(desk: Desk, usage: bytes) -> None:
     """From an upstream that does not count: ledger and limits go by what is counted here."""
