@@ -36,6 +36,8 @@ LIFE: Final = 10.0
 RESTORED: Final = 256
 """Counters that are restored at once."""
 CONCURRENT: Final = Kind.CONCURRENT
+UP: Final = Store.UP
+SHADOW: Final = Mode.SHADOW
 FORGOTTEN: Final = -1
 """In place of a demand that is refused: Redis has forgotten what we know."""
 
@@ -162,7 +164,7 @@ class RedisLimiter:
             number = numbers.setdefault(subject, len(numbers) + 1)
             code = kind.code
             room = burst if kind.bucket else 0 if periods is None else owed.of((subject, code, periods[code]))
-            words += (number, code, amount, room, cost, 1 if mode is Mode.SHADOW else 0)
+            words += (number, code, amount, room, cost, 1 if mode is SHADOW else 0)
         hold.subjects = [*numbers]
         words[2] = _encode(hold.subjects)
         if last is None:
@@ -207,7 +209,7 @@ class RedisLimiter:
 
     def _settle(self, hold: Hold, costs: Sequence[int]) -> None:
         # Of a store that is away nobody knows whether it still has the hold when it is back.
-        there = self._fallback.store is Store.UP
+        there = self._fallback.store is UP
         used: list[int] = []
         freed, more = not there, not there
         for (limit, taken), cost in zip(hold.demands, costs, strict=True):

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 from typing import Final, final
 
-__all__ = ["Breaker", "State"]
+__all__ = ["CLOSED", "Breaker", "State"]
 
 COOL_DOWN: Final = (0.3, 0.7)
 """Seconds, drawn anew for each probe: workers that lost the same server do not come back at the same moment,
@@ -27,6 +27,10 @@ class State(enum.Enum):
     HALF_OPEN = "half_open"
 
 
+# To find a member of an enum takes ten times as long.
+CLOSED: Final = State.CLOSED
+
+
 @final
 class Breaker:
     """`clock` is monotonic, in seconds; `draw` is uniform in [0, 1)."""
@@ -38,7 +42,7 @@ class Breaker:
         self._draw = draw
         self._threshold = threshold
         self._failures = 0
-        self.state = State.CLOSED
+        self.state = CLOSED
         self.due = math.inf
         """When the next probe may begin."""
 
@@ -47,12 +51,12 @@ class Breaker:
         return f"<Breaker {self.state.value} failures={self._failures}/{self._threshold}{left}>"
 
     def succeeded(self) -> None:
-        if self.state is State.CLOSED:
+        if self.state is CLOSED:
             self._failures = 0
 
     def failed(self) -> bool:
         """True if this was the failure that opened it."""
-        if self.state is not State.CLOSED:
+        if self.state is not CLOSED:
             return False
         self._failures += 1
         if self._failures < self._threshold:
@@ -72,7 +76,7 @@ class Breaker:
         if self.state is not State.HALF_OPEN:
             raise RuntimeError("a probe without a permit")
         if answered:
-            self.state = State.CLOSED
+            self.state = CLOSED
             self._failures = 0
         else:
             self._open()

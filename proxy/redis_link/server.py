@@ -21,7 +21,7 @@ from typing import Final, final
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
-from proxy.redis_link.breaker import Breaker, State
+from proxy.redis_link.breaker import CLOSED, Breaker
 from proxy.redis_link.dial import Dial
 from proxy.redis_link.errors import DEAF, Fault, LinkDown, LinkFault, LinkRefused, Refusal, fault_of
 from proxy.redis_link.events import LinkEvents, LinkState
@@ -97,7 +97,7 @@ class Server:
 
     @property
     def up(self) -> bool:
-        return self._breaker.state is State.CLOSED and not self._closed
+        return self._breaker.state is CLOSED and not self._closed
 
     @property
     def answers(self) -> bool:
@@ -152,7 +152,7 @@ class Server:
 
     def _queued(self, ask: Ask) -> LinkFault | None:
         """Why not, if not."""
-        if self._breaker.state is not State.CLOSED:
+        if self._breaker.state is not CLOSED:
             return LinkFault.OPEN
         if self._closed:
             return LinkFault.CLOSED
@@ -287,7 +287,7 @@ class Server:
 
     async def _probe_until_up(self, fault: Fault) -> None:
         first = fault
-        while self._breaker.state is not State.CLOSED:
+        while self._breaker.state is not CLOSED:
             await asyncio.sleep(max(0.0, self._breaker.due - self._loop.time()))
             if not self._breaker.permit():
                 continue
