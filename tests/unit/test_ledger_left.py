@@ -1,5 +1,6 @@
 """Rows that a process could not store before it ended are stored by the next one, each once."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path

@@ -32,7 +32,7 @@ class Worker:
         self.gaps += 1
 
     async def hears(self, number: int) -> None:
-        await until(lambda: len(self.heard) >= number)
+        await until(lambda: len(self.heard) >= number, 10.0, f"{number} are heard")
 
     @property
     def tags(self) -> list[str | None]:
