@@ -92,14 +92,18 @@ class Running:
             if sample.partition("{")[0] == name and all(label in sample for label in wanted)
         )
 
-    async def settled(self, timeout: float = 2.0) -> None:
-        """Until no request is in flight."""
+    async def comes_to(self, total: float, name: str, timeout: float = 2.0, **labels: str) -> None:
+        """Until the sum of these samples is `total`: workers tell one another what they have counted on a beat."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
-        while (left := await self.sample("askonce_in_flight")) != 0:
+        while (seen := await self.sample(name, **labels)) != total:
             if loop.time() > deadline:
-                raise AssertionError(f"{left:.0f} requests are still in flight")
+                raise AssertionError(f"{name} {labels} is {seen}, not {total}")
             await asyncio.sleep(0.01)
+
+    async def settled(self, timeout: float = 2.0) -> None:
+        """Until no request is in flight."""
+        await self.comes_to(0, "askonce_in_flight", timeout)
 
 
 @final

@@ -100,13 +100,7 @@ async def test_counters_of_a_killed_worker_are_kept(start_process: StartProcess)
     gateway = await start_process("", "serve", "--workers", "2")
     await all_up(gateway, 2)
     await asyncio.gather(*(asked(gateway) for _ in range(8)))
-
-    async def counted() -> float:
-        return await gateway.sample("askonce_requests_total", route="chat/completions")
-
-    async with asyncio.timeout(5):
-        while await counted() != 8:
-            await asyncio.sleep(0.02)
+    await gateway.comes_to(8, "askonce_requests_total", 5.0, route="chat/completions")
     os.kill(gateway.children()[0], signal.SIGKILL)
     await gateway.logged(event="listening", count=3, timeout=20)
-    assert await counted() == 8
+    assert await gateway.sample("askonce_requests_total", route="chat/completions") == 8
