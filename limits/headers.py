@@ -3,7 +3,7 @@
 https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers
 """
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 __all__ = ["Left", "duration", "rate_limit", "retry_after", "tightest"]
 
@@ -37,22 +37,17 @@ def tightest(one: Left, other: Left) -> Left:
     return one
 
 
-def rate_limit(headers: Headers, requests: Left | None, tokens: Left | None) -> None:
-    """Three headers more for requests and three for tokens."""
-    if requests is not None:
-        amount, remaining, reset = requests
-        headers += (
-            (b"x-ratelimit-limit-requests", b"%d" % amount),
-            (b"x-ratelimit-remaining-requests", b"%d" % remaining),
-            (b"x-ratelimit-reset-requests", _duration(reset)),
-        )
+_FIELDS: Final = b"x-ratelimit-limit-%b: %%d\r\nx-ratelimit-remaining-%b: %%d\r\nx-ratelimit-reset-%b: %%b\r\n"
+_OF_REQUESTS: Final = _FIELDS % (b"requests", b"requests", b"requests")
+_OF_TOKENS: Final = _FIELDS % (b"tokens", b"tokens", b"tokens")
+
+
+def rate_limit(requests: Left | None, tokens: Left | None) -> bytes:
+    """Three field lines for requests and three for tokens."""
+    lines = b"" if requests is None else _OF_REQUESTS % (requests[0], requests[1], _duration(requests[2]))
     if tokens is not None:
-        amount, remaining, reset = tokens
-        headers += (
-            (b"x-ratelimit-limit-tokens", b"%d" % amount),
-            (b"x-ratelimit-remaining-tokens", b"%d" % remaining),
-            (b"x-ratelimit-reset-tokens", _duration(reset)),
-        )
+        lines += _OF_TOKENS % (tokens[0], tokens[1], _duration(tokens[2]))
+    return lines
 
 
 def retry_after(ms: int) -> Headers:

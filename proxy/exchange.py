@@ -9,7 +9,7 @@ import enum
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -42,6 +42,7 @@ __all__ = [
     "PhaseTimeouts",
     "Reply",
     "Sink",
+    "field",
     "field_lines",
     "header",
 ]
@@ -58,9 +59,13 @@ def header(headers: Headers, name: bytes) -> bytes:
     return b""
 
 
+field: Final[Callable[[tuple[bytes, bytes]], bytes]] = b": ".join
+"""A field line as HTTP/1.1 writes it (RFC 9112 §5), without its end."""
+
+
 def field_lines(headers: Headers) -> bytes:
-    """As HTTP/1.1 writes them (RFC 9112 §5)."""
-    return b"".join([b"%b: %b\r\n" % line for line in headers])
+    """Each with its end."""
+    return b"\r\n".join([*map(field, headers), b""])
 
 
 class Outcome(enum.Enum):
@@ -123,7 +128,10 @@ class Body(Protocol):
 
 
 class Client(Protocol):
-    """Where the answer to one request goes. Nothing here waits: a slow client pauses `source`."""
+    """Where the answer to one request goes. Nothing here waits: a slow client pauses `source`.
+
+    `lines` are end-to-end fields as they go on the wire, names in lower case; the transport adds date and framing.
+    """
 
     @property
     def started(self) -> bool:
@@ -136,10 +144,10 @@ class Client(Protocol):
     source: Flow | None
     """What to pause while the client reads too slowly."""
 
-    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+    def respond(self, status: int, lines: bytes, body: bytes) -> None:
         """A whole answer in one write."""
 
-    def start(self, status: int, headers: Headers, length: int | None) -> None:
+    def start(self, status: int, lines: bytes, length: int | None) -> None:
         """The head of an answer whose body follows; `length` is None where it is not known."""
 
     def write(self, chunk: bytes) -> None: ...
@@ -154,7 +162,7 @@ class Client(Protocol):
     def abort(self) -> None:
         """Ends a started answer so that the client can tell that it is not whole."""
 
-    async def tunnel(self, reply: "Reply", headers: Headers, observe: "Observe", screen: "Screen | None") -> None:
+    async def tunnel(self, reply: "Reply", lines: bytes, observe: "Observe", screen: "Screen | None") -> None:
         """Answers 101 and relays bytes both ways until either side ends.
 
         `observe` sees the upstream's text messages; with a `screen` the client says nothing that it objects to, and

@@ -5,11 +5,11 @@ from typing import Final
 
 from cache.policy import NoCacheReason
 from cache.status import Handling, render_cache_status
-from proxy.exchange import CacheNote, Exchange, Headers
-from proxy.limiting.fields import RATE_LIMITS, bill_headers
+from proxy.exchange import CacheNote, Exchange, Headers, field, field_lines
+from proxy.limiting.fields import RATE_LIMITS, bill_lines
 from proxy.telemetry.timing import server_timing
 
-__all__ = ["answer_headers", "cache_headers"]
+__all__ = ["answer_lines", "cache_lines"]
 
 NOT_OURS_TO_TELL: Final = frozenset(
     [
@@ -37,31 +37,32 @@ MAX_MODEL: Final = 256
 _LIMITED: Final = {dropped: dropped | RATE_LIMITS for dropped in (NOT_OURS_TO_TELL, TOLD_HERE)}
 
 
-def answer_headers(exchange: Exchange, headers: Headers, now: float) -> Headers:
-    """The fields that every answer carries, behind those that it came with."""
-    call_id = exchange.call_id.encode("ascii")
-    dropped = NOT_OURS_TO_TELL if exchange.note is None else TOLD_HERE
-    told = bill_headers(exchange.bill) if exchange.bill is not None else ()
-    if exchange.bill is not None and (exchange.bill.admitted is not None or exchange.bill.charged is not None):
+def answer_lines(exchange: Exchange, headers: Headers, now: float) -> bytes:
+    """The fields that an answer came with, and behind them those that every answer carries."""
+    call_id, note, bill = exchange.call_id.encode("ascii"), exchange.note, exchange.bill
+    dropped = NOT_OURS_TO_TELL if note is None else TOLD_HERE
+    if bill is not None and (bill.admitted is not None or bill.charged is not None):
         # The upstream's speak of a key that many share.
         dropped = _LIMITED[dropped]
-    kept = [line for line in headers if line[0] not in dropped]
-    if not exchange.upstream_id:
-        kept.append((b"x-request-id", call_id))
-    if exchange.note is not None:
-        kept += cache_headers(exchange.note, exchange.status)
-    kept += told
-    if exchange.note is not None and exchange.note.upstream:
+    told = b""
+    if note is not None and note.upstream:
         # Whoever was asked in vain before.
-        kept += _asked(exchange.note.upstream, exchange.attempts, exchange.note.sent_model)
+        told = _asked(note.upstream, exchange.attempts, note.sent_model)
     elif exchange.attempts:
-        kept += _asked(exchange.upstream, exchange.attempts, exchange.sent_model)
-    kept += (b"x-askonce-call-id", call_id), (b"server-timing", server_timing(exchange, now))
-    return kept
+        told = _asked(exchange.upstream, exchange.attempts, exchange.sent_model)
+    if note is not None:
+        told += cache_lines(note, exchange.status)
+    if bill is not None:
+        told += bill_lines(bill)
+    lines = [field(line) for line in headers if line[0] not in dropped]
+    if not exchange.upstream_id:
+        lines.append(b"x-request-id: " + call_id)
+    lines += b"x-askonce-call-id: " + call_id, b"server-timing: " + server_timing(exchange, now), told
+    return b"\r\n".join(lines)
 
 
 @lru_cache(maxsize=1_024)
-def _asked(upstream: str, attempts: int, model: str) -> tuple[tuple[bytes, bytes], ...]:
+def _asked(upstream: str, attempts: int, model: str) -> bytes:
     """Who made the answer, and what that took."""
     lines = [(b"x-askonce-upstream", upstream.encode("utf-8"))]
     if attempts:
@@ -69,29 +70,27 @@ def _asked(upstream: str, attempts: int, model: str) -> tuple[tuple[bytes, bytes
     # A client's name for a model may hold anything, also what would end a field.
     if 0 < len(model) <= MAX_MODEL and model.isascii() and model.isprintable():
         lines.append((b"x-askonce-model", model.encode("ascii")))
-    return tuple(lines)
+    return field_lines(lines)
 
 
-def cache_headers(note: CacheNote, status: int) -> Headers:
+def cache_lines(note: CacheNote, status: int) -> bytes:
     """What the cache did (RFC 9211, RFC 9111 §5.1)."""
     ttl = note.ttl if note.age >= 0 else None
     fwd_status = 0 if note.reason is None else status
     value = _cache_status(note.handling, ttl, note.stored, note.collapsed, fwd_status, note.reason)
     # An enum's `value` takes ten times as long to find.
-    headers = [(b"x-cache-status", note.status._value_.encode()), (b"cache-status", value)]
+    lines = b"x-cache-status: %b\r\ncache-status: %b\r\n" % (note.status._value_.encode(), value)
     if note.age >= 0 and not note.collapsed:
-        headers.append((b"age", b"%d" % note.age))
+        lines += b"age: %d\r\n" % note.age
     if note.key:
-        headers.append((b"x-askonce-cache-key", note.key.encode()))
+        lines += b"x-askonce-cache-key: %b\r\n" % note.key.encode()
     if note.rule:
-        headers += (
-            (b"x-askonce-similarity", b"%.4f" % note.similarity),
-            (b"x-askonce-similar-key", note.alike_key.encode()),
-            (b"x-askonce-semantic-rule", note.rule.encode()),
-        )
+        lines += b"x-askonce-similarity: %.4f\r\n" % note.similarity
+        lines += b"x-askonce-similar-key: %b\r\n" % note.alike_key.encode()
+        lines += b"x-askonce-semantic-rule: %b\r\n" % note.rule.encode()
     if note.saved_tokens:
-        headers.append((b"x-askonce-saved-tokens", b"%d" % note.saved_tokens))
-    return headers
+        lines += b"x-askonce-saved-tokens: %d\r\n" % note.saved_tokens
+    return lines
 
 
 @lru_cache(maxsize=1_024)

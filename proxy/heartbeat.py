@@ -40,7 +40,7 @@ class Heartbeat:
         seconds: float,
         watch: Watch,
         clock: Callable[[], float],
-        dress: Callable[[Exchange, Headers, float], Headers],
+        dress: Callable[[Exchange, Headers, float], bytes],
     ) -> None:
         self._exchange = exchange
         self._seconds = seconds

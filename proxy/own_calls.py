@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, final
 from proxy import routes
 from proxy.accounting import Accounting
 from proxy.errors import Failure, Kind
-from proxy.exchange import Exchange, Flow, Headers, Outcome, Reply
+from proxy.exchange import Exchange, Flow, Outcome, Reply
 from proxy.heartbeat import SILENCE
 from proxy.limiting.terms import OURSELVES
 from proxy.talk import Observe, Screen
@@ -160,11 +160,11 @@ class _Collector:
         """It was longer than anybody wants it."""
         self._limit = limit
 
-    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+    def respond(self, status: int, lines: bytes, body: bytes) -> None:
         self.started = True
         self.write(body)
 
-    def start(self, status: int, headers: Headers, length: int | None) -> None:
+    def start(self, status: int, lines: bytes, length: int | None) -> None:
         self.started = True
 
     def write(self, chunk: bytes) -> None:
@@ -182,7 +182,7 @@ class _Collector:
     def abort(self) -> None:
         self.over = True
 
-    async def tunnel(self, reply: Reply, headers: Headers, observe: Observe, screen: Screen | None) -> None:
+    async def tunnel(self, reply: Reply, lines: bytes, observe: Observe, screen: Screen | None) -> None:
         raise Failure(Kind.INTERNAL, detail="nobody asked for a tunnel")
 
 

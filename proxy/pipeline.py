@@ -22,7 +22,7 @@ from proxy.caching.recall import Recall
 from proxy.caching.replay import Replay
 from proxy.errors import Failure, Kind, Source
 from proxy.exchange import Body, Exchange, Headers, Outcome, Reply
-from proxy.fields import answer_headers
+from proxy.fields import answer_lines
 from proxy.heartbeat import SILENCE, Heartbeat, Silence, Watch
 from proxy.limiting.metered import Metering
 from proxy.limiting.models import LISTS, listed
@@ -196,17 +196,17 @@ class Pipeline:
         await self._cache[1].serve(exchange, given.entry, given.form, heartbeat)
 
     def _heartbeat(self, exchange: Exchange) -> Heartbeat | Silence:
-        return Heartbeat(exchange, self._comment_after, self._watch, self._clock, answer_headers)
+        return Heartbeat(exchange, self._comment_after, self._watch, self._clock, answer_lines)
 
     async def _switch(self, exchange: Exchange, reply: Reply) -> None:
         exchange.status = 101
         exchange.first_byte_at = now = self._clock()
         exchange.outcome = Outcome.RELAYED
-        headers = answer_headers(exchange, reply.headers, now)
+        lines = answer_lines(exchange, reply.headers, now)
         session = Session(self._accounting.bills, exchange, self._clock)
         try:
             screen = session.screen(self._auth.screen(exchange))
-            await exchange.client.tunnel(reply, headers, session.observe, screen)
+            await exchange.client.tunnel(reply, lines, session.observe, screen)
         except Failure as failure:
             # A tunnel takes the connection over: nobody else tells of its end.
             reply.blame(failure)
@@ -217,8 +217,8 @@ class Pipeline:
 
     def _answer_health(self, exchange: Exchange) -> None:
         exchange.status, exchange.outcome = 200, Outcome.RELAYED
-        headers = answer_headers(exchange, [(b"content-type", b"application/json")], self._clock())
-        exchange.client.respond(200, headers, b'{"status":"alive"}')
+        lines = answer_lines(exchange, [(b"content-type", b"application/json")], self._clock())
+        exchange.client.respond(200, lines, b'{"status":"alive"}')
 
     def _fail(self, exchange: Exchange, failure: Failure) -> None:
         """Tells the client, in the way that is still open."""
@@ -239,8 +239,8 @@ class Pipeline:
             refused = refused or failure.kind.source is Source.CLIENT
             exchange.outcome = Outcome.REFUSED if refused else Outcome.FAILED
             exchange.status = failure.status
-            headers = answer_headers(exchange, _beside(exchange, failure), now)
-            client.respond(failure.status, headers, failure.body())
+            lines = answer_lines(exchange, _beside(exchange, failure), now)
+            client.respond(failure.status, lines, failure.body())
 
 
 def _beside(exchange: Exchange, failure: Failure) -> Headers:

@@ -12,7 +12,7 @@ from typing import Final, final
 from proxy.billing import Bills
 from proxy.errors import Failure, Kind
 from proxy.exchange import Exchange, Outcome, Reply, header
-from proxy.fields import answer_headers
+from proxy.fields import answer_lines
 from proxy.heartbeat import Heartbeat, Silence
 from proxy.held import Held
 from proxy.openai.openings import opening
@@ -81,7 +81,7 @@ class Tee:
             exchange.event_stream = events
             # Without a length a stream can still end in an error frame.
             length = None if events else reply.length
-            exchange.client.start(reply.status, answer_headers(exchange, reply.headers, now), length)
+            exchange.client.start(reply.status, answer_lines(exchange, reply.headers, now), length)
         await self._push(exchange, reply, heartbeat)
 
     def _give(self, exchange: Exchange, reply: Reply, body: bytes, now: float) -> None:
@@ -91,13 +91,13 @@ class Tee:
         exchange.upstream_ended_at = now
         look_through(exchange, body, reply.headers)
         self._bills.tell(exchange)
-        headers = answer_headers(exchange, reply.headers, now)
+        lines = answer_lines(exchange, reply.headers, now)
         if exchange.method == "HEAD":
             # What a GET would be told, which may be no length at all.
-            exchange.client.start(reply.status, headers, reply.length)
+            exchange.client.start(reply.status, lines, reply.length)
             exchange.client.finish()
         else:
-            exchange.client.respond(reply.status, headers, body)
+            exchange.client.respond(reply.status, lines, body)
 
     async def _push(self, exchange: Exchange, reply: Reply, heartbeat: Heartbeat | Silence) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -9,7 +9,7 @@ from cache.encoding import compress, negotiate
 from cache.entry import Entry, EntryKind
 from proxy.caching.meaning import AS_IT_COMES
 from proxy.exchange import Exchange, Headers, Outcome, header
-from proxy.fields import answer_headers
+from proxy.fields import answer_lines
 from proxy.heartbeat import Heartbeat, Silence
 from proxy.openai.assemble import assemble
 from proxy.openai.embeddings import Format, NotVectors, Single, merge
@@ -126,13 +126,13 @@ class Replay:
         headers: Headers = [(b"content-type", form.content_type)]
         if form.coding:
             headers += [(b"content-encoding", form.coding), (b"vary", b"accept-encoding")]
-        client.respond(200, answer_headers(exchange, headers, now), form.frames[0])
+        client.respond(200, answer_lines(exchange, headers, now), form.frames[0])
 
     def _begin(self, exchange: Exchange, form: Form, now: float) -> None:
         exchange.event_stream = True
         if not exchange.client.started:
             headers = [(b"content-type", form.content_type), (b"cache-control", b"no-cache")]
-            exchange.client.start(200, answer_headers(exchange, headers, now), None)
+            exchange.client.start(200, answer_lines(exchange, headers, now), None)
 
     async def serve(self, exchange: Exchange, entry: Entry, form: Form, heartbeat: Heartbeat | Silence) -> None:
         """Returns when the client has been given all of it."""

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, final
 
 from proxy.errors import Failure, Kind
-from proxy.exchange import Flow, Headers, Reply
+from proxy.exchange import Flow, Reply
 from proxy.http1.express import ShortWay
 from proxy.http1.flow import RequestBody, WholeBody
 from proxy.http1.messages import RequestHead, response_head_bytes
@@ -66,11 +66,11 @@ class Answer:
         return f"<Answer {'finished' if self.finished else 'started' if self.started else 'pending'} sent={self.sent}>"
 
     @staticmethod
-    def refuse(conn: "ClientConnection", status: int, headers: Headers, body: bytes) -> None:
+    def refuse(conn: "ClientConnection", status: int, lines: bytes, body: bytes) -> None:
         """An answer to bytes that are no request; the connection ends with it."""
         framing = b"%bcontent-length: %d\r\nconnection: close\r\n" % (_date(), len(body))
         conn.uncork()
-        conn.transport.write(response_head_bytes(status, headers, framing) + body)
+        conn.transport.write(response_head_bytes(status, lines, framing) + body)
 
     def invite(self) -> None:
         """Tells a client that waits with its body to send it (RFC 9110 §10.1.1)."""
@@ -89,10 +89,10 @@ class Answer:
         if source is not None and self._conn.write_paused:
             source.pause()
 
-    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+    def respond(self, status: int, lines: bytes, body: bytes) -> None:
         if self.finished:
             return
-        head = self._head(status, headers, len(body))
+        head = self._head(status, lines, len(body))
         if self._head_only or status in NO_BODY:
             body = b""
         self.sent += len(body)
@@ -100,8 +100,8 @@ class Answer:
             self._conn.write(head + body)
         self._finish()
 
-    def start(self, status: int, headers: Headers, length: int | None) -> None:
-        head = self._head(status, headers, length)
+    def start(self, status: int, lines: bytes, length: int | None) -> None:
+        head = self._head(status, lines, length)
         if not self.gone:
             self._conn.uncork()
             self._conn.transport.write(head)
@@ -136,7 +136,7 @@ class Answer:
             self.finished = self.gone = True
             self._conn.answered(self)
 
-    def _head(self, status: int, headers: Headers, length: int | None) -> bytes:
+    def _head(self, status: int, lines: bytes, length: int | None) -> bytes:
         self.started = True
         if self._conn.clients.draining or not self.body.ended or self._upgrade:
             self.keep_alive = False
@@ -157,14 +157,11 @@ class Answer:
             framing += b"connection: close\r\n"
         elif not self._http11:
             framing += b"connection: keep-alive\r\n"
-        for name, _ in headers:
-            if name == b"date":
-                break
-        else:
+        if lines.find(b"\r\ndate: ") < 0 and not lines.startswith(b"date: "):
             framing += _date()
-        return response_head_bytes(status, headers, framing)
+        return response_head_bytes(status, lines, framing)
 
-    async def tunnel(self, reply: Reply, headers: Headers, observe: Observe, screen: Screen | None) -> None:
+    async def tunnel(self, reply: Reply, lines: bytes, observe: Observe, screen: Screen | None) -> None:
         if not self._upgrade or not isinstance(reply, UpstreamReply):
             raise Failure(Kind.UPSTREAM_ERROR, detail="the upstream switched protocols unasked")
         if reply.connection is None:
@@ -172,7 +169,7 @@ class Answer:
         self.started = True
         self.keep_alive = False
         framing = b"connection: upgrade\r\nupgrade: %b\r\n" % reply.upgrade
-        self._conn.transport.write(response_head_bytes(101, headers, framing))
+        self._conn.transport.write(response_head_bytes(101, lines, framing))
         clients = self._conn.clients
         try:
             await run_tunnel(self._conn, reply, clients.limits.tunnel, clients.deadlines, observe, screen)

@@ -12,7 +12,7 @@ from math import inf
 from typing import TYPE_CHECKING, cast, final
 
 from proxy.errors import Failure, Kind
-from proxy.exchange import Exchange, Headers
+from proxy.exchange import Exchange, Headers, field_lines
 from proxy.http1.answer import Answer
 from proxy.http1.cork import CORKED
 from proxy.http1.flow import Flush, RequestBody, WholeBody, has_left, reset_connection
@@ -313,7 +313,7 @@ class ClientConnection(asyncio.Protocol):
         call_id = self.clients.call_ids()
         self.clients.refused(failure, call_id, self._address)
         ids: Headers = [(name, call_id.encode("ascii")) for name in (b"x-request-id", b"x-askonce-call-id")]
-        Answer.refuse(self, failure.status, failure.headers(safe_method=True) + ids, failure.body())
+        Answer.refuse(self, failure.status, field_lines(failure.headers(safe_method=True) + ids), failure.body())
         self._linger(clean=False)
 
     def _linger(self, *, clean: bool) -> None:

@@ -274,15 +274,13 @@ def origin_form(method: str, target: bytes) -> tuple[str, bytes]:
 
 
 _REASONS = {status.value: status.phrase.encode() for status in http.HTTPStatus}
-_STATUS_LINES = {code: b"HTTP/1.1 %d %b" % (code, reason) for code, reason in _REASONS.items()}
-_field = b": ".join
-_lines = b"\r\n".join
+_STATUS_LINES = {code: b"HTTP/1.1 %d %b\r\n" % (code, reason) for code, reason in _REASONS.items()}
 
 
-def response_head_bytes(status: int, headers: Headers, framing: bytes) -> bytes:
-    """`framing` is zero or more whole field lines."""
-    start = _STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status
-    return _lines([start, *map(_field, headers), framing + b"\r\n"])
+def response_head_bytes(status: int, lines: bytes, framing: bytes) -> bytes:
+    """`lines` and `framing` are each zero or more whole field lines."""
+    start = _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+    return b"".join((start, lines, framing, b"\r\n"))
 
 
 def request_head_bytes(method: str, target: bytes, host: bytes, lines: bytes, framing: bytes) -> bytes:

@@ -5,10 +5,9 @@ from typing import Final, final
 
 from limits.headers import Left, rate_limit, tightest
 from limits.policy import Kind, Limit, Mode
-from proxy.exchange import Headers
 from proxy.limiting.bill import Bill
 
-__all__ = ["RATE_LIMITS", "Layout", "bill_headers"]
+__all__ = ["RATE_LIMITS", "Layout", "bill_lines"]
 
 _REQUESTS: Final = (Kind.REQUESTS, Kind.DAILY)
 _NANO: Final = 1_000_000_000
@@ -18,16 +17,14 @@ RATE_LIMITS: Final = frozenset(
 )
 
 
-def bill_headers(bill: Bill) -> Headers:
+def bill_lines(bill: Bill) -> bytes:
     """USD as decimals; nothing of what is not known. Rate limits stand before the rest."""
-    headers: Headers = []
-    if bill.admitted is not None or bill.charged is not None:
-        _tell_limits(bill, headers)
+    lines = b"" if bill.admitted is None and bill.charged is None else _limit_lines(bill)
     if bill.used is not None and bill.cost is not None:
-        headers.append((b"x-askonce-cost-usd", _usd(bill.cost)))
+        lines += b"x-askonce-cost-usd: %b\r\n" % _usd(bill.cost)
     if bill.saved:
-        headers.append((b"x-askonce-saved-usd", _usd(bill.saved)))
-    return headers
+        lines += b"x-askonce-saved-usd: %b\r\n" % _usd(bill.saved)
+    return lines
 
 
 @final
@@ -48,7 +45,7 @@ class Layout:
         return f"<Layout of {len(self.requests)} + {len(self.tokens)} + {len(self.money)} limits>"
 
 
-def _tell_limits(bill: Bill, headers: Headers) -> None:
+def _limit_lines(bill: Bill) -> bytes:
     """Of each limit what is left, and its reset; once it is known what was used, as when that is settled."""
     admitted, charged, used, cost = bill.admitted, bill.charged, bill.used, bill.cost
     requests: Left | None = None
@@ -77,13 +74,14 @@ def _tell_limits(bill: Bill, headers: Headers) -> None:
                 least = remaining
             if 0 < soft <= amount - remaining:
                 warned.append(limit)
-    rate_limit(headers, requests, tokens)
+    lines = rate_limit(requests, tokens)
     if least >= 0:
-        headers.append((b"x-askonce-budget-remaining-usd", _usd(least)))
+        lines += b"x-askonce-budget-remaining-usd: %b\r\n" % _usd(least)
     if warned:
         bill.warned = tuple(warned)
         said = [f"{limit.subject.partition(':')[0]}; {limit.kind.value}" for limit in warned]
-        headers.append((b"x-askonce-budget-warning", ", ".join(said).encode()))
+        lines += b"x-askonce-budget-warning: %b\r\n" % ", ".join(said).encode()
+    return lines
 
 
 def _settled(amount: int, burst: int, left: int, used: Mapping[str, int] | None) -> Left:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, final
 
 from proxy.errors import Failure, Kind
-from proxy.exchange import Client, Exchange, Flow, Headers, Reply
+from proxy.exchange import Client, Exchange, Flow, Reply, field_lines
 from proxy.keys.key import Permission, VirtualKey
 from proxy.openai.models import also, model_in, only
 from proxy.talk import Observe, Screen
@@ -41,7 +41,7 @@ class _Listed:
         self._client = client
         self._allowed = allowed
         self._names = names
-        self._head: tuple[int, Headers] | None = None
+        self._head: tuple[int, bytes] | None = None
         self._body = bytearray()
 
     @property
@@ -60,20 +60,20 @@ class _Listed:
     def source(self, source: Flow | None) -> None:
         self._client.source = source
 
-    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+    def respond(self, status: int, lines: bytes, body: bytes) -> None:
         """Raises Failure for a list that can't be read: what is in it is not told."""
         if status == 200:
             kept = body if self._allowed is None else only(body, self._allowed)
             if kept is None:
                 raise Failure(Kind.UPSTREAM_ERROR, detail="a list of models that can't be read")
             body = also(kept, self._names)
-        self._client.respond(status, headers, body)
+        self._client.respond(status, lines, body)
 
-    def start(self, status: int, headers: Headers, length: int | None) -> None:
+    def start(self, status: int, lines: bytes, length: int | None) -> None:
         if status == 200:
-            self._head = status, headers
+            self._head = status, lines
         else:
-            self._client.start(status, headers, length)
+            self._client.start(status, lines, length)
 
     def write(self, chunk: bytes) -> None:
         if self._head is None:
@@ -89,16 +89,16 @@ class _Listed:
         if self._head is None:
             self._client.finish()
             return
-        status, headers = self._head
+        status, lines = self._head
         self._head = None
         try:
-            self.respond(status, headers, bytes(self._body))
+            self.respond(status, lines, bytes(self._body))
         except Failure as failure:
             # Nobody waits here for a failure.
-            self._client.respond(failure.status, failure.headers(safe_method=True), failure.body())
+            self._client.respond(failure.status, field_lines(failure.headers(safe_method=True)), failure.body())
 
     def abort(self) -> None:
         self._client.abort()
 
-    async def tunnel(self, reply: Reply, headers: Headers, observe: Observe, screen: Screen | None) -> None:
-        await self._client.tunnel(reply, headers, observe, screen)
+    async def tunnel(self, reply: Reply, lines: bytes, observe: Observe, screen: Screen | None) -> None:
+        await self._client.tunnel(reply, lines, observe, screen)

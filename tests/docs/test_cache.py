@@ -18,9 +18,10 @@ from proxy.cli.cache import cache
 from proxy.config.reload import _AT_START
 from proxy.config.settings import CacheTtl, Redis
 from proxy.exchange import CacheNote
-from proxy.fields import cache_headers
+from proxy.fields import cache_lines
 from proxy.openai import forms
 from proxy.redis_link.url import FORMS
+from tests.fakes.seams import fields_of
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -64,13 +65,13 @@ def test_every_header_of_an_answer_is_explained() -> None:
     """Those that say what the cache did."""
     note = CacheNote("k", CacheStatus.HIT, Handling.HIT, None, age=1, ttl=1, saved_tokens=1, rule="one/modifier")
     table = section("### What an answer tells")
-    for name, _ in cache_headers(note, 200):
+    for name, _ in fields_of(cache_lines(note, 200)):
         assert re.search(rf"^\| [^|]*`{name.decode()}", table, re.MULTILINE)
 
 
 def test_every_header_of_ours_exists() -> None:
     """Whatever is called x-askonce-… is a field that is read, or one that is written."""
-    written = set(re.findall(r'b"(x-askonce-[a-z-]+)"', CODE))
+    written = set(re.findall(r'b"(x-askonce-[a-z-]+)(?:"|: )', CODE))
     assert set(re.findall(r"x-askonce-[a-z-]+", README)) == written
 
 

@@ -35,9 +35,18 @@ __all__ = [
     "House",
     "Watch",
     "bills",
+    "fields_of",
     "house",
     "sent_header",
 ]
+
+
+def fields_of(lines: bytes) -> Headers:
+    """What they say, as a client reads them."""
+    assert not lines or lines.endswith(b"\r\n")
+    pairs = [line.partition(b": ") for line in lines.split(b"\r\n")[:-1]]
+    assert all(name and separator for name, separator, _ in pairs)
+    return [(name, value) for name, _, value in pairs]
 
 
 @final
@@ -58,15 +67,15 @@ class FakeClient:
         self.source: Flow | None = None
         self.tunnelled: Observe | None = None
 
-    def respond(self, status: int, headers: Headers, body: bytes) -> None:
-        self.start(status, headers, len(body))
+    def respond(self, status: int, lines: bytes, body: bytes) -> None:
+        self.start(status, lines, len(body))
         self.write(body)
         self.finish()
 
-    def start(self, status: int, headers: Headers, length: int | None) -> None:
+    def start(self, status: int, lines: bytes, length: int | None) -> None:
         assert not self.started, "a second head"
         self.started = True
-        self.status, self.headers, self.length = status, headers, length
+        self.status, self.headers, self.length = status, fields_of(lines), length
 
     def write(self, chunk: bytes) -> None:
         assert self.started, "a body before its head"
@@ -97,8 +106,8 @@ class FakeClient:
     def over(self) -> bool:
         return self.finished or self.aborted
 
-    async def tunnel(self, reply: Reply, headers: Headers, observe: Observe, screen: Screen | None) -> None:
-        self.started, self.status, self.headers, self.tunnelled = True, 101, headers, observe
+    async def tunnel(self, reply: Reply, lines: bytes, observe: Observe, screen: Screen | None) -> None:
+        self.started, self.status, self.headers, self.tunnelled = True, 101, fields_of(lines), observe
         await asyncio.Event().wait()
 
     @property

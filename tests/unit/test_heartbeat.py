@@ -93,10 +93,10 @@ def test_no_silence_is_longer(moves: list[int]) -> None:
         method="POST", path="/", query=b"", headers=[], body=FakeBody(), client=client,
         peer="", call_id="", started_at=clock(),
     )  # fmt: skip
-    client.start(200, [], None)
+    client.start(200, b"", None)
     exchange.event_stream = True
     last, first = clock(), True
-    beat = Heartbeat(exchange, 10.0, watch, clock, lambda _, headers, __: headers)
+    beat = Heartbeat(exchange, 10.0, watch, clock, lambda *_: b"")
     beat.begin()
     for move in [*moves, 64 * 30]:
         comes = clock() + move / 64

@@ -238,7 +238,7 @@ async def test_nothing_is_asked_again_once_the_client_has_a_head() -> None:
     """Comments have gone out: what fails is told in the stream."""
     rig = Rig(scripted(refused()), scripted(status(200)))
     exchange = exchange_of(rig.clock, stream=True)
-    exchange.client.start(200, [], None)
+    exchange.client.start(200, b"", None)
     with pytest.raises(Failure):
         await rig.leg.send(exchange, BODY)
     assert rig.sent == [1, 0]

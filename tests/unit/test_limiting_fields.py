@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limits import Demand, Grant, Kind, Limit, MemoryLimiter, Mode
-from proxy.fields import answer_headers
+from proxy.fields import answer_lines
 from proxy.limiting.bill import Bill
-from proxy.limiting.fields import RATE_LIMITS, bill_headers
+from proxy.limiting.fields import RATE_LIMITS, bill_lines
 from proxy.limiting.plan import Plan
 from tests.fakes.limited import asking
 from tests.fakes.limiting import Time, demands, limit
+from tests.fakes.seams import fields_of
 
 DOLLAR = 1_000_000_000
 
@@ -34,7 +35,7 @@ def bill(admitted: Grant | None = None, charged: Grant | None = None, **fields: 
 
 
 def told(of: Bill) -> dict[str, str]:
-    lines = bill_headers(of)
+    lines = fields_of(bill_lines(of))
     found = {name.decode(): value.decode() for name, value in lines}
     assert len(found) == len(lines), "a field that comes twice"
     return found
@@ -132,10 +133,10 @@ async def test_of_a_key_shared_by_many_nothing_is_told() -> None:
     """Where a request has any limit of ours, also one that those fields do not tell of."""
     fields = [(b"x-ratelimit-remaining-requests", b"9999"), (b"x-other", b"1")]
     exchange = asking()
-    assert set(fields) <= set(answer_headers(exchange, fields, exchange.started_at))
+    assert set(fields) <= set(fields_of(answer_lines(exchange, fields, exchange.started_at)))
     limiter = MemoryLimiter(Time(), Time())
     money = limit(Kind.SPEND, 100)
     bill = exchange.bill = Bill()
     bill.plan, bill.charged = Plan(limiter, (), (), (money,)), await limiter.reserve([Demand(money, 1)])
-    told = dict(answer_headers(exchange, fields, exchange.started_at))
+    told = dict(fields_of(answer_lines(exchange, fields, exchange.started_at)))
     assert (b"x-ratelimit-remaining-requests" in told, told[b"x-other"]) == (False, b"1")

@@ -50,8 +50,8 @@ def test_a_field_that_must_not_repeat() -> None:
 
 def test_heads_are_written_as_the_grammar_has_them() -> None:
     """Known reasons, none for unknown statuses, framing last."""
-    assert response_head_bytes(404, [(b"a", b"b")], b"x: y\r\n") == b"HTTP/1.1 404 Not Found\r\na: b\r\nx: y\r\n\r\n"
-    assert response_head_bytes(799, [], b"") == b"HTTP/1.1 799 \r\n\r\n"
+    assert response_head_bytes(404, b"a: b\r\n", b"x: y\r\n") == b"HTTP/1.1 404 Not Found\r\na: b\r\nx: y\r\n\r\n"
+    assert response_head_bytes(799, b"", b"") == b"HTTP/1.1 799 \r\n\r\n"
     assert (
         request_head_bytes("GET", b"/a", b"h:1", b"a: \xe9\r\n", b"")
         == b"GET /a HTTP/1.1\r\nhost: h:1\r\na: \xe9\r\n\r\n"
