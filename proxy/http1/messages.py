@@ -246,8 +246,8 @@ class Special(dict[bytes, bytes]):
 
 def framing_of(fields: Special, version: str) -> tuple[int | None, bool]:
     """Announced length and whether the body is chunked; llhttp has refused their combinations."""
-    coding = fields.one(b"transfer-encoding")
-    length = fields.one(b"content-length")
+    find = fields.one if fields.repeated else fields.get
+    coding, length = find(b"transfer-encoding"), find(b"content-length")
     if coding is None:
         if length is not None and len(length) > MAX_DIGITS:
             raise BadMessage(Defect.MALFORMED, "content-length has too many digits")

@@ -390,11 +390,6 @@ class ResponseReader:
             upgrade = special.one(b"upgrade") or b""
             if not upgrade:
                 raise BadMessage(Defect.MALFORMED, "101 without upgrade")
-        return ResponseHead(
-            status=status,
-            headers=headers,
-            length=0 if status == 204 else length,
-            framed=framed,
-            keep_alive=framed and version == "1.1" and b"close" not in special.members(b"connection"),
-            upgrade=upgrade,
-        )
+        closes = version != "1.1" or (b"connection" in special and b"close" in special.members(b"connection"))
+        # By place: names would be looked for.
+        return ResponseHead(status, headers, 0 if status == 204 else length, framed, framed and not closes, upgrade)

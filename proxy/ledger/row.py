@@ -44,7 +44,7 @@ def part_of(call_id: str, number: int) -> str:
     return f"{call_id}{PART}{number}"
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+class Row(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """New fields come last and have a default: other versions may read and write the same store.
 
     `call_id` is unique in the fleet: a row with the same one is the same row, and counts once.

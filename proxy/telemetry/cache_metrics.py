@@ -19,8 +19,7 @@ class CacheMetrics:
     """`memory_stats` is asked whenever the metrics are published."""
 
     def __init__(self, registry: CollectorRegistry, due: Due) -> None:
-        self._counts = due.counts
-        self._labelled: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
+        self._due, self._tally = due, due.tally
         self._removed: dict[str, int] = {}
         self.memory_stats: Callable[[], Stats] | None = None
         self._define(registry)
@@ -28,7 +27,7 @@ class CacheMetrics:
         self._note_redis = due.noting(self._redis_seconds, _DURATIONS)
 
     def __repr__(self) -> str:
-        return f"<CacheMetrics {len(self._labelled)} series>"
+        return f"<CacheMetrics {self._due!r}>"
 
     def _define(self, registry: CollectorRegistry) -> None:
         self._cache_requests = Counter(
@@ -83,33 +82,27 @@ class CacheMetrics:
             multiprocess_mode="livemin",
         )
 
-    def _count(self, family: Counter, *labels: str, amount: int = 1) -> None:
-        count = self._labelled.get((family, labels))
-        if count is None:
-            count = self._labelled[family, labels] = family.labels(*labels)
-        self._counts[count] += amount
-
     def answered(self, route: str, status: str) -> None:
         """One request, by `x-cache-status`."""
-        self._count(self._cache_requests, route, status)
+        self._tally(self._cache_requests, route, status).due += 1
 
     def not_cached(self, reason: NoCacheReason) -> None:
-        self._count(self._not_cached, reason.value)
+        self._tally(self._not_cached, reason.value).due += 1
 
     def looked_up(self, tier: str, result: str) -> None:
-        self._count(self._lookups, tier, result)
+        self._tally(self._lookups, tier, result).due += 1
 
     def written(self, tier: str, result: str) -> None:
-        self._count(self._writes, tier, result)
+        self._tally(self._writes, tier, result).due += 1
 
     def unreadable(self, reason: str) -> None:
-        self._count(self._unreadable, reason)
+        self._tally(self._unreadable, reason).due += 1
 
     def redis_answered(self, seconds: float) -> None:
         self._note_redis(seconds)
 
     def redis_failed(self, commands: int, reason: str) -> None:
-        self._count(self._redis_failures, reason, amount=commands)
+        self._tally(self._redis_failures, reason).due += commands
 
     def redis_state(self, server: str, state: str) -> None:
         self._redis_states.labels(server).set(0 if state == "down" else 1)

@@ -24,12 +24,12 @@ _MILLISECONDS: Final = tuple(f"{millisecond:03d}Z" for millisecond in range(1_00
 _FIXED: Final = frozenset(["time", "level", "event"])
 
 
-class RequestLine(msgspec.Struct, kw_only=True, gc=False):
+class RequestLine(msgspec.Struct, gc=False):
     """What is said of one request. Every field stands in every line; null is what never happened."""
 
-    time: str = ""
+    time: str
     level: Level
-    event: str = "request"
+    event: str
     call_id: str
     request_id: str
     """The upstream's."""
@@ -68,13 +68,13 @@ class Log:
         fd: int = 1,
         on_lost: Callable[[int], object] = bool,
         limit: int = 4 << 20,
-        wall_ns: Callable[[], int] = time.time_ns,
+        wall: Callable[[], float] = time.time,  # noqa: TID251  (this is the log)
     ) -> None:
         terminal = os.isatty(fd)
         text = style == "text" or (style == "auto" and terminal)
         self._terminal = Terminal(coloured=terminal and not os.environ.get("NO_COLOR")) if text else None
         self._rank = _RANKS[level]
-        self._wall_ns = wall_ns
+        self.wall = wall
         self._second = (-1, "")
         self._encode = msgspec.json.Encoder(enc_hook=_unknown).encode
         self._writer = Writer(fd, limit=limit, on_lost=on_lost, lost_line=self._lost_line)
@@ -85,13 +85,10 @@ class Log:
     def request(self, line: RequestLine) -> None:
         self.put([self.rendered(line)])
 
-    def rendered(self, line: RequestLine, ago: float = 0.0) -> bytes:
-        """To be put; empty if it is of no level that is logged. `ago` is how long the request has been over, in
-        seconds.
-        """
+    def rendered(self, line: RequestLine) -> bytes:
+        """To be put; empty if it is of no level that is logged."""
         if _RANKS[line.level] < self._rank:
             return b""
-        line.time = self._stamp(ago)
         if self._terminal is None:
             encode = self._encode
             return encode(line) + b"\n"
@@ -100,6 +97,17 @@ class Log:
     def put(self, lines: Sequence[bytes]) -> None:
         """As they were rendered."""
         self._writer.put_all([line for line in lines if line])
+
+    def stamp(self, at: float) -> str:
+        """Of a time in seconds since the epoch: RFC 3339, UTC, milliseconds."""
+        known, prefix = self._second
+        past = at - known
+        if not 0.0 <= past < 1.0:
+            second = int(at)
+            past = at - second
+            prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+            self._second = second, prefix
+        return prefix + _MILLISECONDS[int(past * 1e3)]
 
     def debug(self, event: str, **fields: object) -> None:
         self._event("debug", event, fields)
@@ -126,7 +134,7 @@ class Log:
             self._writer.put(self._line(level, event, fields))
 
     def _line(self, level: Level, event: str, fields: dict[str, object]) -> bytes:
-        line: dict[str, object] = {"time": self._stamp(), "level": level, "event": event}
+        line: dict[str, object] = {"time": self.stamp(self.wall()), "level": level, "event": event}
         for name, value in fields.items():
             if name not in _FIXED:
                 line[name] = redacted(value) if isinstance(value, str) else value
@@ -134,16 +142,6 @@ class Log:
 
     def _lost_line(self, lines: int) -> bytes:
         return self._line("warning", "log_lines_lost", {"lines": lines})
-
-    def _stamp(self, ago: float = 0.0) -> str:
-        """RFC 3339, UTC, milliseconds. Only the last change of second is formatted anew."""
-        wall_ns = self._wall_ns
-        second, rest = divmod(wall_ns() - int(ago * 1e9), 1_000_000_000)
-        known, prefix = self._second
-        if second != known:
-            prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
-            self._second = second, prefix
-        return prefix + _MILLISECONDS[rest // 1_000_000]
 
 
 def _unknown(value: object) -> str:

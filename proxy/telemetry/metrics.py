@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metr
 from prometheus_client.registry import Collector
 
 from proxy.telemetry.cache_metrics import CacheMetrics
-from proxy.telemetry.due import Due, Note
+from proxy.telemetry.due import Due, Note, Tally
 from proxy.telemetry.money_metrics import MoneyMetrics
 from proxy.telemetry.redact import redacted
 from proxy.telemetry.semantic_metrics import SemanticMetrics
@@ -48,18 +48,17 @@ def forget_worker(slot: str, directory: str) -> None:
 class Connects:
     """Implements `http1.pool.PoolEvents` for one upstream."""
 
-    __slots__ = ("_counts", "_opened", "_reused")
+    __slots__ = ("_opened", "_reused")
 
-    def __init__(self, counts: dict[Counter, int], opened: Counter, reused: Counter) -> None:
-        self._counts = counts
+    def __init__(self, opened: Tally, reused: Tally) -> None:
         self._opened = opened
         self._reused = reused
 
     def opened(self) -> None:
-        self._counts[self._opened] += 1
+        self._opened.due += 1
 
     def reused(self) -> None:
-        self._counts[self._reused] += 1
+        self._reused.due += 1
 
 
 @final
@@ -86,12 +85,11 @@ class Metrics:
         self._define_requests()
         self._define_upstreams()
         self._define_process()
-        self._finished: dict[tuple[str, str, int, str, bool], tuple[Counter, Note]] = {}
+        self._finished: dict[tuple[str, str, int, str, bool], tuple[Tally, Note]] = {}
         self._durations_by: dict[tuple[str, str], Note] = {}
         self._first_tokens: dict[tuple[str, str], Note] = {}
-        self._tokens: dict[tuple[str, str], Counter] = {}
+        self._tokens: dict[str, dict[str, Tally]] = {}
         self._due = Due()
-        self._counts = self._due.counts
         self.cache = CacheMetrics(self._registry, self._due)
         self.money = MoneyMetrics(self._registry, self._due, self.model_label)
         self.upstreams = UpstreamMetrics(self._registry, self._due)
@@ -192,23 +190,23 @@ class Metrics:
         pair = self._finished.get(key)
         if pair is None:
             pair = self._finish(key)
-        count, note = pair
-        self._counts[count] += 1
+        tally, note = pair
+        tally.due += 1
         note(seconds)
 
-    def _finish(self, key: tuple[str, str, int, str, bool]) -> tuple[Counter, Note]:
+    def _finish(self, key: tuple[str, str, int, str, bool]) -> tuple[Tally, Note]:
         route, method, status, outcome, stream = key
         if method not in KNOWN_METHODS:
             method = OTHER
         code = str(status) if 100 <= status <= 599 else OTHER
-        count = self._requests.labels(route, method, code, outcome)
+        tally = self._due.tally(self._requests, route, method, code, outcome)
         series = (route, "true" if stream else "false")
         note = self._durations_by.get(series)
         if note is None:
             note = self._durations_by[series] = self._due.noting(self._durations.labels(*series), _DURATIONS)
         if method is not OTHER and code is not OTHER:
-            self._finished[key] = count, note
-        return count, note
+            self._finished[key] = tally, note
+        return tally, note
 
     def overhead(self, seconds: float) -> None:
         self._note_overhead(seconds)
@@ -235,20 +233,19 @@ class Metrics:
 
     def tokens(self, model: str, used: Mapping[str, int]) -> None:
         """By kind."""
-        counts, known = self._counts, self._tokens
+        known = self._tokens.get(model)
+        if known is None:
+            # A name that is no label yet may become one.
+            model = self.model_label(model)
+            known = self._tokens.setdefault(model, {})
         for kind, amount in used.items():
-            counts[known.get((model, kind)) or self._tokens_of(model, kind)] += amount
-
-    def _tokens_of(self, model: str, kind: str) -> Counter:
-        # A name that is no label yet may become one.
-        key = (self.model_label(model), kind)
-        count = self._tokens.get(key)
-        if count is None:
-            count = self._tokens[key] = self._model_tokens.labels(*key)
-        return count
+            tally = known.get(kind)
+            if tally is None:
+                tally = known[kind] = self._due.tally(self._model_tokens, model, kind)
+            tally.due += amount
 
     def connects(self, upstream: str) -> Connects:
-        return Connects(self._counts, self._opened.labels(upstream), self._reused.labels(upstream))
+        return Connects(self._due.tally(self._opened, upstream), self._due.tally(self._reused, upstream))
 
     def loop_lagged(self, seconds: float) -> None:
         self._lag.observe(seconds)

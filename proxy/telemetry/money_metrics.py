@@ -39,10 +39,8 @@ class MoneyMetrics:
     """`model_label` bounds the names of models. The three callables are asked whenever the metrics are published."""
 
     def __init__(self, registry: CollectorRegistry, due: Due, model_label: Callable[[str], str]) -> None:
-        self._counts = due.counts
+        self._due, self._tally = due, due.tally
         self._model_label = model_label
-        self._labelled: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
-        self._nano: dict[Counter, int] = {}
         self._limiter = LimiterStats(up=True)
         self.limiter_stats: Callable[[], LimiterStats] | None = None
         self.keys_stats: Callable[[], tuple[int, bool]] | None = None
@@ -54,11 +52,11 @@ class MoneyMetrics:
         self._define_limiter(registry)
         self._define_keys(registry)
         self._define_ledger(registry)
-        self._granted = self._decisions.labels(_NONE, _NONE, "granted")
+        self._granted = due.tally(self._decisions, _NONE, _NONE, "granted")
         self._note_stored = due.noting(self._ledger_seconds, _DURATIONS)
 
     def __repr__(self) -> str:
-        return f"<MoneyMetrics {len(self._labelled)} series>"
+        return f"<MoneyMetrics {self._due!r}>"
 
     def _define_money(self, registry: CollectorRegistry) -> None:
         self._cost = Counter("askonce_cost_usd", "What upstream calls have cost.", ["model"], registry=registry)
@@ -173,46 +171,33 @@ class MoneyMetrics:
             "askonce_ledger_backlog_bytes", "Bytes of these rows.", registry=registry, multiprocess_mode="livesum"
         )
 
-    def _series(self, family: Counter, *labels: str) -> Counter:
-        series = self._labelled.get((family, labels))
-        if series is None:
-            series = self._labelled[family, labels] = family.labels(*labels)
-        return series
-
-    def _count(self, family: Counter, *labels: str, amount: int = 1) -> None:
-        self._counts[self._series(family, *labels)] += amount
-
-    def _pay(self, family: Counter, model: str, nano: int) -> None:
-        series = self._series(family, self._model_label(model))
-        self._nano[series] = self._nano.get(series, 0) + nano
-
     def cost(self, model: str, nano: int) -> None:
         """Nano-dollars that an upstream call has cost."""
-        self._pay(self._cost, model, nano)
+        self._tally(self._cost, self._model_label(model), per=_NANO).due += nano
 
     def saved(self, model: str, nano: int) -> None:
         """Nano-dollars that a call would have cost which was not made."""
-        self._pay(self._saved, model, nano)
+        self._tally(self._saved, self._model_label(model), per=_NANO).due += nano
 
     def unpriced(self, model: str) -> None:
-        self._count(self._unpriced, self._model_label(model))
+        self._tally(self._unpriced, self._model_label(model)).due += 1
 
     def estimated(self, model: str) -> None:
-        self._count(self._estimated, self._model_label(model))
+        self._tally(self._estimated, self._model_label(model)).due += 1
 
     def granted(self) -> None:
-        self._counts[self._granted] += 1
+        self._granted.due += 1
 
     def refused(self, subject: str, kind: Kind) -> None:
         """`subject` is that of the limit which had no room, here and below."""
-        self._count(self._decisions, _sort(subject), kind._value_, "refused")
+        self._tally(self._decisions, _sort(subject), kind._value_, "refused").due += 1
 
     def shadowed(self, subject: str, kind: Kind) -> None:
         """It would have been refused if the limit were enforced."""
-        self._count(self._decisions, _sort(subject), kind._value_, "shadowed")
+        self._tally(self._decisions, _sort(subject), kind._value_, "shadowed").due += 1
 
     def warned(self, subject: str, kind: Kind) -> None:
-        self._count(self._warnings, _sort(subject), kind._value_)
+        self._tally(self._warnings, _sort(subject), kind._value_).due += 1
 
     def fail_mode(self, subject: str, mode: OnFailure) -> None:
         """As it is configured; said again when that changes."""
@@ -221,21 +206,18 @@ class MoneyMetrics:
 
     def key_refused(self, reason: str) -> None:
         """`reason` is the value of a key's refusal, or of a permission that it lacks."""
-        self._count(self._key_refusals, reason)
+        self._tally(self._key_refusals, reason).due += 1
 
     def stored(self, outcome: _Labelled, rows: int, seconds: float) -> None:
         """An attempt at a batch of the ledger."""
-        self._count(self._ledger_rows, outcome.value, amount=rows)
+        self._tally(self._ledger_rows, outcome.value).due += rows
         self._note_stored(seconds)
 
     def lost(self, loss: _Labelled, rows: int) -> None:
         """Rows of the ledger."""
-        self._count(self._ledger_lost, loss.value, amount=rows)
+        self._tally(self._ledger_lost, loss.value).due += rows
 
     def before_publish(self) -> None:
-        owed, self._nano = self._nano, {}
-        for series, nano in owed.items():
-            series.inc(nano / _NANO)
         if self.limiter_stats is not None:
             self._publish_limiter(self.limiter_stats())
         if self.keys_stats is not None:

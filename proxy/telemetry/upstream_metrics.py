@@ -6,7 +6,7 @@ from typing import Final, NamedTuple, final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from proxy.telemetry.due import Due, Note
+from proxy.telemetry.due import Due, Note, Tally
 
 __all__ = ["UpstreamMetrics", "UpstreamStats"]
 
@@ -37,10 +37,9 @@ class UpstreamMetrics:
 
     def __init__(self, registry: CollectorRegistry, due: Due) -> None:
         self._registry = registry
-        self._due, self._counts = due, due.counts
-        self._labelled: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
+        self._due, self._tally = due, due.tally
         self._waits: dict[str, Note] = {}
-        self._attempted: dict[str, Counter] = {}
+        self._attempted: dict[str, Tally] = {}
         self._shown: set[_Series] = set()
         """Those that are set."""
         self.stats: Callable[[], Iterable[UpstreamStats]] | None = None
@@ -49,7 +48,7 @@ class UpstreamMetrics:
         self._define_admission()
 
     def __repr__(self) -> str:
-        return f"<UpstreamMetrics {len(self._labelled)} series>"
+        return f"<UpstreamMetrics {self._due!r}>"
 
     def _counter(self, name: str, told: str, *labels: str) -> Counter:
         return Counter(f"askonce_{name}", told, ["upstream", *labels], registry=self._registry)
@@ -121,36 +120,30 @@ class UpstreamMetrics:
             multiprocess_mode="livemax",
         )
 
-    def _count(self, family: Counter, *labels: str) -> None:
-        count = self._labelled.get((family, labels))
-        if count is None:
-            count = self._labelled[family, labels] = family.labels(*labels)
-        self._counts[count] += 1
-
     def attempted(self, upstream: str) -> None:
-        count = self._attempted.get(upstream)
-        if count is None:
-            count = self._attempted[upstream] = self._attempts.labels(upstream)
-        self._counts[count] += 1
+        tally = self._attempted.get(upstream)
+        if tally is None:
+            tally = self._attempted[upstream] = self._tally(self._attempts, upstream)
+        tally.due += 1
 
     def failed(self, upstream: str, how: str) -> None:
-        self._count(self._failures, upstream, how)
+        self._tally(self._failures, upstream, how).due += 1
 
     def refused(self, upstream: str) -> None:
-        self._count(self._unsent, upstream)
+        self._tally(self._unsent, upstream).due += 1
 
     def retried(self, upstream: str, step: str) -> None:
-        self._count(self._retries, upstream, step)
+        self._tally(self._retries, upstream, step).due += 1
 
     def retry_refused(self, upstream: str) -> None:
-        self._count(self._over_budget, upstream)
+        self._tally(self._over_budget, upstream).due += 1
 
     def probed(self, upstream: str, *, answered: bool) -> None:
-        self._count(self._probes, upstream, "answered" if answered else "failed")
+        self._tally(self._probes, upstream, "answered" if answered else "failed").due += 1
 
     def turned(self, upstream: str, state: str, reason: str) -> None:
         """A breaker's transition, by its values."""
-        self._count(self._transitions, upstream, state, reason)
+        self._tally(self._transitions, upstream, state, reason).due += 1
 
     def waited(self, upstream: str, seconds: float) -> None:
         note = self._waits.get(upstream)
@@ -159,7 +152,7 @@ class UpstreamMetrics:
         note(seconds)
 
     def no_slot(self, upstream: str, reason: str) -> None:
-        self._count(self._refused, upstream, reason)
+        self._tally(self._refused, upstream, reason).due += 1
 
     def shedding(self, *, on: bool) -> None:
         self._shedding.set(int(on))

@@ -7,12 +7,14 @@ from functools import lru_cache
 from typing import Final, Protocol, final
 from urllib.parse import quote, unquote_to_bytes
 
+import msgspec
+
 from cache.directives import DIRECTIVE_FIELDS
 from proxy.auth import Heads, without_credentials
 from proxy.errors import Failure, Kind
 from proxy.exchange import Ask, Body, Exchange, Headers, LiveReply, Reply, field_lines, header
 from proxy.openai.rename import INLINE, edited, form_with_model, query_with_model, with_model
-from proxy.upstream.deadlines import OURS, CallTimeouts
+from proxy.upstream.deadlines import OURS, CallTimeouts, says_when
 from proxy.upstream.retry import plainly
 from proxy.upstream.rewritten import Rewritten
 
@@ -85,6 +87,16 @@ class Target:
         return told + b" " + repr(self.served).encode() if self.served else told
 
 
+class _Written(msgspec.Struct, frozen=True):
+    """What goes upstream of a head."""
+
+    asked: tuple[bytes, bytes, Collection[bytes], bytes]
+    """What else that follows from."""
+    lines: bytes
+    timed: bool
+    """It says how long its client waits."""
+
+
 @final
 class UpstreamCall:
     """`wall` is in seconds since the epoch; `expect` is called before a request is sent for the first time."""
@@ -111,7 +123,7 @@ class UpstreamCall:
         self._key_prefix = b"Bearer " if target.key_field == b"authorization" else b""
         self._path = _path_to(target.base_path)
         self._in_path = "{model}" in target.base_path
-        self._written: Heads[tuple[tuple[bytes, bytes, Collection[bytes], bytes], bytes]] = Heads()
+        self._written: Heads[_Written] = Heads()
         self._transport = transport
         self._upload_limit = upload_limit
         self._clock = clock
@@ -145,15 +157,13 @@ class UpstreamCall:
             raise Failure(Kind.INVALID_REQUEST, "You must provide a model parameter.", param="model")
         streams = exchange.stream or exchange.route is None or not exchange.route.json_body
         path = path_of(sent) + exchange.path[3:].encode("latin-1")
-        ask = Ask(
-            method=exchange.method,
-            target=path + b"?" + query if query else path,
-            lines=self._lines(exchange, key),
-            body=body,
-            timeouts=timeouts.of(exchange.headers, streams=streams, spent=now - exchange.started_at),
-            upload_limit=self._upload_limit,
-            upgrade=exchange.upgrade,
-        )
+        written = self._write(exchange, key)
+        allowed = timeouts.streaming if streams else timeouts.plain
+        if written.timed:
+            allowed = timeouts.of(exchange.headers, streams=streams, spent=now - exchange.started_at)
+        # By place: names would be looked for.
+        target = path + b"?" + query if query else path
+        ask = Ask(exchange.method, target, written.lines, body, allowed, self._upload_limit, exchange.upgrade)
         reached = exchange.reached
         exchange.upstream_status, exchange.upstream_id = 0, b""
         exchange.reached = exchange.acted_on = True
@@ -177,7 +187,7 @@ class UpstreamCall:
         exchange.upstream_id = header(reply.headers, b"x-request-id")
         return reply
 
-    def _lines(self, exchange: Exchange, key: bytes) -> bytes:
+    def _write(self, exchange: Exchange, key: bytes) -> "_Written":
         """Clients send the same few heads over and over: what goes upstream is written once for each."""
         route = exchange.route
         not_sent = PASSED if exchange.method != "POST" else READ
@@ -185,12 +195,13 @@ class UpstreamCall:
             not_sent = KEPT
         asked = key, exchange.credential, not_sent, exchange.upgrade
         found = self._written.get(exchange.headers)
-        if found is not None and found[0] == asked:
-            return found[1]
+        if found is not None and found.asked == asked:
+            return found
         lines = field_lines(self._headers(exchange, key, not_sent))
+        written = _Written(asked, lines, timed=says_when(exchange.headers))
         if len(lines) <= MAX_LINES:
-            self._written.put(exchange.headers, (asked, lines))
-        return lines
+            self._written.put(exchange.headers, written)
+        return written
 
     def _headers(self, exchange: Exchange, key: bytes, not_sent: Collection[bytes]) -> Headers:
         headers = exchange.headers

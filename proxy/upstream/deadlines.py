@@ -7,7 +7,7 @@ from typing import Final, final
 
 from proxy.exchange import Headers, PhaseTimeouts
 
-__all__ = ["FIELDS", "CallTimeouts", "asked_for", "within"]
+__all__ = ["FIELDS", "CallTimeouts", "asked_for", "says_when", "within"]
 
 WHOLE: Final = b"x-stainless-timeout"
 """Seconds for the whole request: of OpenAI's clients for Node, Go and Java."""
@@ -56,6 +56,11 @@ def asked_for(headers: Headers, *, streams: bool) -> float | None:
     """
     least = _said(headers, ENDS if streams else FIELDS)
     return least if least < inf else None
+
+
+def says_when(headers: Headers) -> bool:
+    """Its client speaks of time at all."""
+    return any(name in FIELDS for name, _ in headers)
 
 
 def _said(headers: Headers, names: Collection[bytes]) -> float:

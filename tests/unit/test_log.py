@@ -22,7 +22,7 @@ from proxy.telemetry.log import Log, RequestLine
 from proxy.telemetry.redact import described, printable, redacted
 from tests.fakes.polling import until
 
-WALL_NS = 1_790_000_000_123_456_789
+WALL = 1_790_000_000.123_456
 
 
 class Output:
@@ -34,7 +34,7 @@ class Output:
         self._logs: list[Log] = []
 
     def log(self, **options: Any) -> Log:
-        defaults: dict[str, Any] = {"style": "json", "on_lost": self._lose, "wall_ns": lambda: WALL_NS}
+        defaults: dict[str, Any] = {"style": "json", "on_lost": self._lose, "wall": lambda: WALL}
         log = Log(fd=self.writing, **defaults | options)
         self._logs.append(log)
         return log
@@ -84,7 +84,9 @@ def output() -> Iterator[Output]:
 
 def request_line(**fields: Any) -> RequestLine:
     defaults: dict[str, Any] = {
+        "time": "2026-09-21T14:13:20.123Z",
         "level": "info",
+        "event": "request",
         "call_id": "call0001",
         "request_id": "req_1",
         "route": "chat/completions",
@@ -120,9 +122,9 @@ def test_an_event_is_one_json_line(output: Output) -> None:
 
 def test_the_time_moves_on(output: Output) -> None:
     """A stamp is right in the second, the next second, and after the clock was set back."""
-    now = [WALL_NS]
-    log = output.log(wall_ns=lambda: now[0])
-    for step in (0, 900_000_000, -2_000_000_000):
+    now = [WALL]
+    log = output.log(wall=lambda: now[0])
+    for step in (0.0, 0.9, -2.0):
         now[0] += step
         log.info("tick")
     times = [line["time"][17:] for line in output.lines()]

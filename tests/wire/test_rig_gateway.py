@@ -41,7 +41,7 @@ async def test_a_request_that_never_ends_fails_the_block(upstream: ScriptedUpstr
     """The block of `in_process` ends with nothing in flight, or fails."""
     upstream.script(SILENCE)
     client: RawClient | None = None
-    with pytest.raises(AssertionError, match="askonce_in_flight .* is 1"):
+    with pytest.raises(AssertionError, match=r"askonce_in_flight .* is 1"):
         async with in_process(upstream.url, settles=0.05) as gateway:
             client = gateway.client()
             await client.connect()
