@@ -182,7 +182,7 @@ class Accounting:
             status,
             exchange.outcome._value_,
             kind.value if kind else None,
-            _detail(exchange),
+            _detail(exchange) if kind else None,
             exchange.body.received,
             exchange.client.sent,
             (ended - started) * 1e6 // 1 / 1e3,

@@ -61,8 +61,9 @@ class Answering:
         # (`in` tries first whether the name is a number, which costs more than to look for it.)
         if len(model_route.legs) > 1 or (isinstance(body, bytes) and body.find(ALIAS) >= 0):
             return self._uncached(exchange, route, body, model_route)
-        # Here most requests come by: to wait for what is not needed costs as well.
-        return self._send(exchange, body, model_route.legs[0])
+        # Here most requests come by: to wait for what is not needed costs as well, and so does another call.
+        leg = model_route.legs[0]
+        return leg.send(exchange, body) if self._metering is None else self._send(exchange, body, leg)
 
     async def _uncached(self, exchange: Exchange, route: Route, body: bytes | Body, model_route: ModelRoute) -> Reply:
         plain = await without_alias(route.name, body) if isinstance(body, bytes) and ALIAS in body else body

@@ -321,8 +321,7 @@ class Bills:
             said = exchange.usage_text
             if said and exchange.attempts and _makes(exchange):
                 plain = plain_report_of(said)
-                usage = usage_of(said) if plain is None else None
-                metrics.tokens(model, plain[0] if plain is not None else tokens_of(usage or {}))
+                metrics.tokens(model, tokens_of(usage_of(said) or {}) if plain is None else plain[0])
             return
         if not exchange.attempts and exchange.note is None and exchange.bill is None:
             return

@@ -110,6 +110,8 @@ class Body(Protocol):
     length: int | None
     """As announced by content-length; None when chunked."""
     received: int
+    coding: bytes
+    """As announced by content-encoding, b"" where it is not encoded."""
 
     def whole(self) -> bytes | None:
         """All of it, if it is here already; it stays to be read."""

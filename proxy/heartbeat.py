@@ -105,9 +105,6 @@ class Heartbeat:
 class Silence:
     """In place of a heartbeat where no stream was asked for: comments would be a surprise."""
 
-    def begin(self) -> None:
-        """There is nothing to watch."""
-
     def end(self) -> None:
         """There is nothing to forget."""
 

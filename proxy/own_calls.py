@@ -128,6 +128,7 @@ class _Given:
     def __init__(self, body: bytes) -> None:
         self.length: int | None = len(body)
         self.received = len(body)
+        self.coding = b""
         self._body = body
 
     def whole(self) -> bytes | None:

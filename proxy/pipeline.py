@@ -141,16 +141,18 @@ class Pipeline:
         if body is None:
             body = await self._understand.body(exchange, route)
         exchange.received_at = clock()
-        model = self._router.resolve(exchange.model)
-        if model == exchange.model:
+        model = self._router.aliases.get(exchange.model)
+        if model is None:
             self._auth.permit(exchange, route)
         else:
             body = await self._rename(exchange, route, body, model)
         model_route = self._router.pick(exchange.model)
         if route.name in LISTS:
             listed(exchange, exchange.key, self._router.aliases)
-        heartbeat = self._heartbeat(exchange) if exchange.stream else SILENCE
-        heartbeat.begin()
+        heartbeat: Heartbeat | Silence = SILENCE
+        if exchange.stream:
+            heartbeat = Heartbeat(exchange, self._comment_after, self._watch, self._clock, answer_lines)
+            heartbeat.begin()
         try:
             answer = await self._answering.answer(exchange, route, body, model_route)
             if isinstance(answer, Given):
@@ -194,9 +196,6 @@ class Pipeline:
         assert self._cache is not None  # noqa: S101  (it was stored)
         self._accounting.bills.tell(exchange)
         await self._cache[1].serve(exchange, given.entry, given.form, heartbeat)
-
-    def _heartbeat(self, exchange: Exchange) -> Heartbeat | Silence:
-        return Heartbeat(exchange, self._comment_after, self._watch, self._clock, answer_lines)
 
     async def _switch(self, exchange: Exchange, reply: Reply) -> None:
         exchange.status = 101

@@ -61,7 +61,7 @@ class Understand:
         if exchange.method != "POST" or not route.json_body or (exchange.key is not None and exchange.key.models):
             return None
         body = exchange.body.whole()
-        if body is None or len(body) > self._json_limit or header(exchange.headers, b"content-encoding"):
+        if body is None or len(body) > self._json_limit or exchange.body.coding:
             return None
         _read(exchange, route, body)
         return body
@@ -87,7 +87,7 @@ class Understand:
     async def _json(self, exchange: Exchange, route: Route) -> bytes:
         whole = exchange.body.whole()
         body = await exchange.body.read(self._json_limit) if whole is None or len(whole) > self._json_limit else whole
-        coding = header(exchange.headers, b"content-encoding").strip().lower()
+        coding = exchange.body.coding.strip().lower()
         if coding and coding != b"identity":
             body = await self._inflate(coding, body)
             exchange.headers = [line for line in exchange.headers if line[0] != b"content-encoding"]
@@ -143,7 +143,7 @@ class Understand:
     async def _read_form(self, exchange: Exchange) -> bytes | None:
         """The body and what it asks; None if it is too large."""
         body = await exchange.body.gather(self._held_limit, self._upload_limit)
-        if body is None or header(exchange.headers, b"content-encoding"):
+        if body is None or exchange.body.coding:
             return body
         kind = header(exchange.headers, b"content-type")
         try:

@@ -206,14 +206,14 @@ class ClientConnection(asyncio.Protocol):
 
     def request_head(self, head: RequestHead) -> None:
         if not self._is_full():
-            self._receiving = body = RequestBody(head.length, self)
+            self._receiving = body = RequestBody(head.length, self, head.coding)
             self._goal = 0
             self._take(head, body)
 
     def request_whole(self, head: RequestHead, body: bytes) -> None:
         """That has come with all of its body."""
-        if not self._is_full():
-            self._take(head, WholeBody(head.length, len(body), body))
+        if not (self._refusing or (self._queue and self._is_full())):
+            self._take(head, WholeBody(head.length, len(body), body, head.coding))
 
     def _is_full(self) -> bool:
         """As many wait as may; nothing that comes behind them will be an exchange."""
@@ -279,13 +279,13 @@ class ClientConnection(asyncio.Protocol):
         """The next request in the queue, or on the wire. None is begun before the client takes its answers."""
         if self._queue and not self.write_paused:
             self._begin()
-        if not self._queue and self._current is None and self._refusing:
+        if self._refusing and not self._queue and self._current is None:
             if self._refusal is None:
                 self._linger(clean=False)
             else:
                 self._tell(self._refusal)
             return
-        if not self._queue and not (self._receiving is not None and self._receiving.paused):
+        if self._read_paused and not self._queue and not (self._receiving is not None and self._receiving.paused):
             self._resume_reading()
         self._arm()
 

@@ -181,13 +181,15 @@ class RequestBody:
         "_source",
         "_waiter",
         "_whole",
+        "coding",
         "ended",
         "length",
         "received",
     )
 
-    def __init__(self, length: int | None, source: BodySource) -> None:
+    def __init__(self, length: int | None, source: BodySource, coding: bytes = b"") -> None:
         self.length = length
+        self.coding = coding
         self.received = 0
         self.ended = False
         self._source = source
@@ -326,6 +328,7 @@ class WholeBody(msgspec.Struct, eq=False):
     length: int | None
     received: int
     data: bytes
+    coding: bytes = b""
     ended: bool = True
 
     def __repr__(self) -> str:

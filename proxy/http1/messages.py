@@ -98,6 +98,8 @@ class RequestHead(msgspec.Struct, frozen=True):
     """The client speaks HTTP/1.1."""
     expect_continue: bool
     upgrade: bytes
+    coding: bytes
+    """Of the body (RFC 9110 §8.4)."""
 
     def __repr__(self) -> str:
         return f"<RequestHead {self.method}>"

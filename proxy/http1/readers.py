@@ -9,6 +9,7 @@ from typing import Protocol, final
 
 import httptools
 
+from proxy.exchange import header
 from proxy.http1.messages import (
     NOT_FORWARDED,
     NOT_RELAYED,
@@ -237,6 +238,7 @@ class RequestReader:
             chunks_allowed=version == "1.1",
             expect_continue=b"expect" in special and version == "1.1" and b"100-continue" in special.members(b"expect"),
             upgrade=upgrade,
+            coding=header(headers, b"content-encoding"),
         )
 
     def _upgrade(self, method: str, special: Special, has_body: object) -> bytes:

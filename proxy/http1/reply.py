@@ -128,6 +128,8 @@ class UpstreamReply:
             self.connection.resume()
 
     def abort(self) -> None:
+        if self.over:
+            return
         connection = self.connection
         self._let_go()
         if connection is not None:
@@ -148,7 +150,8 @@ class UpstreamReply:
 
     def finish(self) -> None:
         self.over = True
-        self._over()
+        if self._at_end is not None:
+            self._over()
         sink = self._let_go()
         if sink is not None:
             sink.end()

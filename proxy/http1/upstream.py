@@ -73,7 +73,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self.lost or self.transport.is_closing():
             raise Failure(Kind.UPSTREAM_UNREACHABLE, unprocessed=True, detail="closed as soon as it was opened")
         self._reply = reply = UpstreamReply(self)
-        self.pour(reply.buffer)
+        self._reader.body, self._express = reply.buffer, None
         self._head = head = self._loop.create_future()
         self._timeouts = timeouts = ask.timeouts
         self._idle_timeout = timeouts.idle
@@ -196,7 +196,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport.abort()
             return
         self._moved_at = self._clock.now
-        if waits and self._head is None:
+        if waits and self._head is None and self._reply is not None:
             self._arm()
 
     def response_head(self, head: ResponseHead) -> None:
@@ -225,7 +225,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def response_end(self) -> None:
         reply, self._reply = self._reply, None
-        self.pour(self.response_body)
+        self._reader.body, self._express = self.response_body, None
         self.deadline = inf
         if self._upload is not None:
             self._upload.cancel()
@@ -347,14 +347,14 @@ class UpstreamConnection(asyncio.Protocol):
         """Idle in the pool, for at most `seconds`."""
         self._phase = "idle"
         self._hard_deadline = inf
-        self.idle_since = self._loop.time()
+        self.idle_since = self._clock.now
         self.deadline = self.idle_since + seconds
 
     def reusable(self) -> bool:
         """False if the upstream has closed, also when the loop has not got round to noticing."""
         if self.lost or self.transport.is_closing():
             return False
-        if self._loop.time() - self.idle_since < STALE_AFTER:
+        if self._clock.now - self.idle_since < STALE_AFTER:
             return True
         poll = select.poll()
         poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)

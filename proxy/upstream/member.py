@@ -134,7 +134,7 @@ class Member:
             waits = self._charge.charge(exchange, body, self.name)
             if waits is not None:
                 await waits
-        priority = priority_of(exchange)
+        priority = INTERACTIVE if exchange.key is None else priority_of(exchange)
         if not gate.enter_now(priority):
             until = _deadline(exchange)
             if others and self._has_alternative(exchange.model):
@@ -151,7 +151,7 @@ class Member:
         try:
             self._events.attempted(self.name)
             reply = await self._call.send(exchange, body, self._timeouts, key)
-            result = FAILED if failed(reply.status) else SUCCEEDED
+            result = FAILED if reply.status >= 400 and failed(reply.status) else SUCCEEDED
         except Failure as caught:
             failure, result = caught, self._result(exchange, caught)
             raise

@@ -16,7 +16,7 @@ class Rewritten:
     Edits are in order and do not overlap, and bytes follow the last of them.
     """
 
-    __slots__ = ("_at", "_body", "_edits", "_growth", "length")
+    __slots__ = ("_at", "_body", "_edits", "_growth", "coding", "length")
 
     def __init__(self, body: Body, edits: Sequence[Edit]) -> None:
         self._body = body
@@ -24,6 +24,7 @@ class Rewritten:
         self._at = 0
         """Bytes of the client's that have been consumed."""
         self._growth = sum(len(value) - (end - start) for start, end, value in edits)
+        self.coding = body.coding
         self.length = None if body.length is None else body.length + self._growth
 
     def __repr__(self) -> str:

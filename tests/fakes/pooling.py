@@ -62,6 +62,7 @@ class Upload:
     def __init__(self, length: int | None) -> None:
         self.length = length
         self.received = 0
+        self.coding = b""
         self.chunks: asyncio.Queue[bytes | Failure] = asyncio.Queue()
 
     def whole(self) -> bytes | None:

@@ -124,8 +124,9 @@ class FakeClient:
 class FakeBody:
     """Implements `exchange.Body`: all there, or never."""
 
-    def __init__(self, data: bytes | None = b"", *, chunked: bool = False) -> None:
+    def __init__(self, data: bytes | None = b"", *, chunked: bool = False, coding: bytes = b"") -> None:
         self.data = data
+        self.coding = coding
         self.length = None if chunked or data is None else len(data)
         self.received = len(data or b"")
 
@@ -338,7 +339,8 @@ class House:
         if isinstance(body, FakeBody):
             given = body
         else:
-            given = FakeBody(body if isinstance(body, bytes) else msgspec.json.encode(body or {"model": "m"}))
+            data = body if isinstance(body, bytes) else msgspec.json.encode(body or {"model": "m"})
+            given = FakeBody(data, coding=header(headers or [], b"content-encoding"))
         exchange = Exchange(
             method=method, path=path, query=b"", headers=headers or [], body=given, client=client,
             peer="192.0.2.1", call_id="ask-1", started_at=self.clock(), upgrade=upgrade,

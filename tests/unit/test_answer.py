@@ -39,7 +39,7 @@ def asked(
     body = RequestBody(0, connection)  # type: ignore[arg-type]
     if ended:
         body.end()
-    fields = {"expect_continue": False, "upgrade": b"", **head}
+    fields = {"expect_continue": False, "upgrade": b"", "coding": b"", **head}
     request = RequestHead(method, "/", b"", [], [], 0, keep_alive, http11, **fields)
     return Answer(connection, body, request), connection  # type: ignore[arg-type]
 

@@ -60,5 +60,5 @@ def test_heads_are_written_as_the_grammar_has_them() -> None:
 
 def test_a_head_does_not_show_what_is_in_it() -> None:
     """Its fields may be credentials."""
-    head = RequestHead("GET", "/", b"key", [(b"authorization", b"canary")], [], 0, True, True, False, b"")
+    head = RequestHead("GET", "/", b"key", [(b"authorization", b"canary")], [], 0, True, True, False, b"", b"")
     assert repr(head) == "<RequestHead GET>"
