@@ -354,7 +354,7 @@ class UpstreamConnection(asyncio.Protocol):
         """False if the upstream has closed, also when the loop has not got round to noticing."""
         if self.lost or self.transport.is_closing():
             return False
-        if self._clock.now - self.idle_since < STALE_AFTER:
+        if self._loop.time() - self.idle_since < STALE_AFTER:
             return True
         poll = select.poll()
         poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
