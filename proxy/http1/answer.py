@@ -1,9 +1,9 @@
 """The answer to one request on a client connection: heads and framing out, in order, exactly once."""
 
-import time
 from collections.abc import Callable
 from email.utils import formatdate
 from functools import lru_cache
+from time import time as now  # noqa: TID251  (one field tells the wall clock)
 from typing import TYPE_CHECKING, final
 
 from proxy.errors import Failure, Kind
@@ -68,7 +68,7 @@ class Answer:
     @staticmethod
     def refuse(conn: "ClientConnection", status: int, lines: bytes, body: bytes) -> None:
         """An answer to bytes that are no request; the connection ends with it."""
-        framing = b"%bcontent-length: %d\r\nconnection: close\r\n" % (_date(), len(body))
+        framing = b"%bcontent-length: %d\r\nconnection: close\r\n" % (_date_of(int(now())), len(body))
         conn.uncork()
         conn.transport.write(response_head_bytes(status, lines, framing) + body)
 
@@ -98,7 +98,8 @@ class Answer:
         self.sent += len(body)
         if not self.gone:
             self._conn.write(head + body)
-        self._finish()
+        self.finished = self.gone = True
+        self._conn.answered(self)
 
     def start(self, status: int, lines: bytes, length: int | None) -> None:
         head = self._head(status, lines, length)
@@ -158,7 +159,7 @@ class Answer:
         elif not self._http11:
             framing += b"connection: keep-alive\r\n"
         if lines.find(b"\r\ndate: ") < 0 and not lines.startswith(b"date: "):
-            framing += _date()
+            framing += _date_of(int(now()))
         return response_head_bytes(status, lines, framing)
 
     async def tunnel(self, reply: Reply, lines: bytes, observe: Observe, screen: Screen | None) -> None:
@@ -178,11 +179,7 @@ class Answer:
             self._finish()
 
 
-def _date() -> bytes:
-    """A field line, formatted once a second, as a Date field needs no more."""
-    return _date_of(int(time.time()))  # noqa: TID251  (the one field that tells the wall clock)
-
-
 @lru_cache(maxsize=1)
 def _date_of(second: int) -> bytes:
+    """A field line, formatted once a second."""
     return b"date: %b\r\n" % formatdate(second, usegmt=True).encode("ascii")

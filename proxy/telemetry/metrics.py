@@ -94,7 +94,8 @@ class Metrics:
         self.money = MoneyMetrics(self._registry, self._due, self.model_label)
         self.upstreams = UpstreamMetrics(self._registry, self._due)
         self.semantic = SemanticMetrics(self._registry, self._due)
-        self._note_overhead = self._due.noting(self._overhead, _OVERHEADS)
+        self.overhead: Note = self._due.noting(self._overhead, _OVERHEADS)
+        """Of one request, in seconds."""
         self.before_publish: Callable[[], object] = bool
         """Whoever counts in batches is asked for the rest."""
 
@@ -207,9 +208,6 @@ class Metrics:
         if method is not OTHER and code is not OTHER:
             self._finished[key] = tally, note
         return tally, note
-
-    def overhead(self, seconds: float) -> None:
-        self._note_overhead(seconds)
 
     def model_answered(self, model: str) -> None:
         """An upstream gave a good answer in this model's name: from now on it is a label."""
