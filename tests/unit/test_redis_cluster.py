@@ -131,8 +131,10 @@ async def test_a_slot_that_is_moving_is_asked_for_on_both_sides(servers: list[Re
 
 
 def give(slot: int, to: RedisServer, servers: list[RedisServer]) -> None:
-    name = to.tell("CLUSTER", "MYID")
-    for server in [to, *(each for each in servers if each is not to)]:
+    name, others = to.tell("CLUSTER", "MYID"), [each for each in servers if each is not to]
+    # Who imports it takes a newer epoch with it: or else an older word of who had it might be believed.
+    to.tell("CLUSTER", "SETSLOT", slot, "IMPORTING", others[0].tell("CLUSTER", "MYID"))
+    for server in [to, *others]:
         server.tell("CLUSTER", "SETSLOT", slot, "NODE", name)
 
 
