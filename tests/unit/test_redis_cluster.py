@@ -102,7 +102,7 @@ async def test_a_slot_that_has_moved_is_followed(servers: list[RedisServer], lin
     target = next(server for server in servers if server is not source)
     await link.call("SET", "elsewhere", "x")
     link._route._learnt = inf  # type: ignore[attr-defined]
-    give(slot, target, servers)
+    await give(slot, target, servers)
     source.tell("CONFIG", "RESETSTAT")
     try:
         assert await link.call("SET", "moving", "there") == b"OK"
@@ -111,7 +111,7 @@ async def test_a_slot_that_has_moved_is_followed(servers: list[RedisServer], lin
         assert source.tell("INFO", "errorstats")["errorstat_MOVED"]["count"] == 1
     finally:
         target.tell("DEL", "moving")
-        give(slot, source, servers)
+        await give(slot, source, servers)
 
 
 async def test_a_slot_that_is_moving_is_asked_for_on_both_sides(servers: list[RedisServer], link: RedisLink) -> None:
@@ -130,9 +130,15 @@ async def test_a_slot_that_is_moving_is_asked_for_on_both_sides(servers: list[Re
         source.tell("CLUSTER", "SETSLOT", slot, "STABLE")
 
 
-def give(slot: int, to: RedisServer, servers: list[RedisServer]) -> None:
+def epoch(server: RedisServer) -> bytes:
+    line: bytes = server.tell("CLUSTER", "INFO").partition(b"cluster_current_epoch:")[2]
+    return line.partition(b"\r\n")[0]
+
+
+async def give(slot: int, to: RedisServer, servers: list[RedisServer]) -> None:
     name, others = to.tell("CLUSTER", "MYID"), [each for each in servers if each is not to]
-    # Who imports it takes a newer epoch with it: or else an older word of who had it might be believed.
+    # Who imports it begins an epoch, newer than all that it knows: or else an older word might be believed.
+    await until(lambda: len(set(map(epoch, servers))) == 1, 10.0, "all know the epoch")
     to.tell("CLUSTER", "SETSLOT", slot, "IMPORTING", others[0].tell("CLUSTER", "MYID"))
     for server in [to, *others]:
         server.tell("CLUSTER", "SETSLOT", slot, "NODE", name)
@@ -168,7 +174,7 @@ async def test_slots_of_a_server_that_died_are_looked_for_elsewhere() -> None:
         link = RedisLink(url(left), deadline=0.5)
         await link.call("SET", "orphan", "x")
         dead.kill()
-        give(slot, left[0], left)
+        await give(slot, left[0], left)
         await asyncio.gather(link.call("GET", "orphan"), return_exceptions=True)
         await until_set(link, "orphan")
         assert left[0].tell("CLUSTER", "COUNTKEYSINSLOT", slot) == 1
