@@ -133,7 +133,7 @@ class Accounting:
         self._log.put(lines)
 
     def _record(self, exchange: Exchange, since_epoch: float) -> None:
-        """`since_epoch`: what the clock is behind that of the day, in seconds."""
+        """`since_epoch`: seconds that make a time of the day of one by the clock."""
         now = exchange.ended_at
         route, status, kind = _ended(exchange)
         level: Level = "info" if exchange.outcome is RELAYED else _level(exchange.outcome, kind)

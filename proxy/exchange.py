@@ -111,7 +111,7 @@ class Body(Protocol):
     """As announced by content-length; None when chunked."""
     received: int
     coding: bytes
-    """As announced by content-encoding, b"" where it is not encoded."""
+    """As announced by content-encoding."""
 
     def whole(self) -> bytes | None:
         """All of it, if it is here already; it stays to be read."""
@@ -132,7 +132,8 @@ class Body(Protocol):
 class Client(Protocol):
     """Where the answer to one request goes. Nothing here waits: a slow client pauses `source`.
 
-    `lines` are end-to-end fields as they go on the wire, names in lower case; the transport adds date and framing.
+    `lines` are end-to-end fields as they go on the wire: names in lower case, one space behind the colon, CRLF behind
+    each. The transport adds the framing, and a date where there is none.
     """
 
     @property
@@ -159,7 +160,8 @@ class Client(Protocol):
         line and do not hold the `mark`. `keep` is given each, framing included.
         """
 
-    def finish(self) -> None: ...
+    def finish(self) -> None:
+        """Raises Failure where the body was held until it is whole, and then is not to be told."""
 
     def abort(self) -> None:
         """Ends a started answer so that the client can tell that it is not whole."""

@@ -14,7 +14,7 @@ from proxy.openai.ends import HEAD, TAIL, WHOLE, Ends
 from proxy.openai.tokens import used_of
 from proxy.openai.usage import at_ends, brief, report_of
 
-__all__ = ["Plain", "look_through"]
+__all__ = ["Plain", "end_answer", "look_through", "refuse"]
 
 MAX_READ: Final = 1 << 22
 """Bytes of an answer in hand that is looked through as a whole; of a larger one its ends are."""
@@ -45,9 +45,7 @@ class Plain:
     def end(self) -> None:
         self._ended = True
         self._exchange.upstream_ended_at = self._clock()
-        self._exchange.client.finish()
-        if not self._done.done():
-            self._done.set_result(None)
+        end_answer(self._exchange, self._done)
 
     def leave(self) -> None:
         """Its client has been given all that there is, or has gone."""
@@ -65,10 +63,29 @@ class Plain:
     def fail(self, failure: Failure) -> None:
         exchange = self._exchange
         exchange.upstream_ended_at = self._clock()
+        if not exchange.client.started:
+            refuse(failure, self._done)
+            return
         exchange.outcome, exchange.failure = Outcome.BROKEN, failure
         exchange.client.abort()
         if not self._done.done():
             self._done.set_result(None)
+
+
+def end_answer(exchange: Exchange, done: asyncio.Future[None]) -> None:
+    """All of it has come; or, where it was held until then, it is seen only now that it is not to be told."""
+    try:
+        exchange.client.finish()
+    except Failure as failure:
+        refuse(failure, done)
+    if not done.done():
+        done.set_result(None)
+
+
+def refuse(failure: Failure, done: asyncio.Future[None]) -> None:
+    """The client has been told nothing: whoever waits for the answer makes one of the failure."""
+    if not done.done():
+        done.set_exception(failure)
 
 
 def look_through(exchange: Exchange, body: bytes, headers: Headers) -> None:

@@ -19,7 +19,7 @@ from proxy.openai.openings import opening
 from proxy.openai.splitting import HELD, WHOLE, end_of_events
 from proxy.openai.sse import Event, EventReader
 from proxy.openai.usage import BEGINS, brief, cut_told, error_of, merged
-from proxy.plain import Plain, look_through
+from proxy.plain import Plain, end_answer, look_through, refuse
 from proxy.upstream.whole_events import is_event_stream
 
 __all__ = ["Tee", "end_stream"]
@@ -299,15 +299,20 @@ class _Stream:
             return
         if self._held:
             self._write(self._held)
-        self._settle()
-        self._exchange.client.finish()
+        self._stop()
+        end_answer(self._exchange, self._done)
 
     def fail(self, failure: Failure) -> None:
         exchange = self._exchange
         self._catch_up()
+        self._stop()
+        if not exchange.client.started:
+            refuse(failure, self._done)
+            return
         exchange.outcome, exchange.failure = Outcome.BROKEN, failure
-        self._settle()
         end_stream(exchange, failure, at_boundary=self.at_boundary)
+        if not self._done.done():
+            self._done.set_result(None)
 
     def leave(self) -> None:
         """Its client has its answer, or has gone."""
@@ -321,11 +326,10 @@ class _Stream:
             exchange.usage_text = usage
         exchange.upstream_bytes, exchange.tail = exchange.client.sent, self._seen
 
-    def _settle(self) -> None:
+    def _stop(self) -> None:
+        """Nothing follows."""
         self._heartbeat.stop()
         self._exchange.upstream_ended_at = self._clock()
-        if not self._done.done():
-            self._done.set_result(None)
 
 
 def end_stream(exchange: Exchange, failure: Failure, *, at_boundary: bool) -> None:

@@ -151,6 +151,7 @@ class UpstreamReply:
     def finish(self) -> None:
         self.over = True
         if self._at_end is not None:
+            # Here alone: who aborts what is over does nothing any more.
             self._over()
         sink = self._let_go()
         if sink is not None:

@@ -73,7 +73,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self.lost or self.transport.is_closing():
             raise Failure(Kind.UPSTREAM_UNREACHABLE, unprocessed=True, detail="closed as soon as it was opened")
         self._reply = reply = UpstreamReply(self)
-        self._reader.body, self._express = reply.buffer, None
+        self.pour(reply.buffer)
         self._head = head = self._loop.create_future()
         self._timeouts = timeouts = ask.timeouts
         self._idle_timeout = timeouts.idle
@@ -225,7 +225,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def response_end(self) -> None:
         reply, self._reply = self._reply, None
-        self._reader.body, self._express = self.response_body, None
+        self.pour(self.response_body)
         self.deadline = inf
         if self._upload is not None:
             self._upload.cancel()

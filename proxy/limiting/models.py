@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, final
 
 from proxy.errors import Failure, Kind
-from proxy.exchange import Client, Exchange, Flow, Reply, field_lines
+from proxy.exchange import Client, Exchange, Flow, Reply
 from proxy.keys.key import Permission, VirtualKey
 from proxy.openai.models import also, model_in, only
 from proxy.talk import Observe, Screen
@@ -91,11 +91,7 @@ class _Listed:
             return
         status, lines = self._head
         self._head = None
-        try:
-            self.respond(status, lines, bytes(self._body))
-        except Failure as failure:
-            # Nobody waits here for a failure.
-            self._client.respond(failure.status, field_lines(failure.headers(safe_method=True)), failure.body())
+        self.respond(status, lines, bytes(self._body))
 
     def abort(self) -> None:
         self._client.abort()

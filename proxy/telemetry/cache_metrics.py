@@ -19,7 +19,7 @@ class CacheMetrics:
     """`memory_stats` is asked whenever the metrics are published."""
 
     def __init__(self, registry: CollectorRegistry, due: Due) -> None:
-        self._due, self._tally = due, due.tally
+        self._due = due
         self._removed: dict[str, int] = {}
         self.memory_stats: Callable[[], Stats] | None = None
         self._define(registry)
@@ -27,7 +27,7 @@ class CacheMetrics:
         self._note_redis = due.noting(self._redis_seconds, _DURATIONS)
 
     def __repr__(self) -> str:
-        return f"<CacheMetrics {self._due!r}>"
+        return "<CacheMetrics>"
 
     def _define(self, registry: CollectorRegistry) -> None:
         self._cache_requests = Counter(
@@ -84,25 +84,25 @@ class CacheMetrics:
 
     def answered(self, route: str, status: str) -> None:
         """One request, by `x-cache-status`."""
-        self._tally(self._cache_requests, route, status).due += 1
+        self._due.tally(self._cache_requests, route, status).due += 1
 
     def not_cached(self, reason: NoCacheReason) -> None:
-        self._tally(self._not_cached, reason.value).due += 1
+        self._due.tally(self._not_cached, reason.value).due += 1
 
     def looked_up(self, tier: str, result: str) -> None:
-        self._tally(self._lookups, tier, result).due += 1
+        self._due.tally(self._lookups, tier, result).due += 1
 
     def written(self, tier: str, result: str) -> None:
-        self._tally(self._writes, tier, result).due += 1
+        self._due.tally(self._writes, tier, result).due += 1
 
     def unreadable(self, reason: str) -> None:
-        self._tally(self._unreadable, reason).due += 1
+        self._due.tally(self._unreadable, reason).due += 1
 
     def redis_answered(self, seconds: float) -> None:
         self._note_redis(seconds)
 
     def redis_failed(self, commands: int, reason: str) -> None:
-        self._tally(self._redis_failures, reason).due += commands
+        self._due.tally(self._redis_failures, reason).due += commands
 
     def redis_state(self, server: str, state: str) -> None:
         self._redis_states.labels(server).set(0 if state == "down" else 1)

@@ -41,11 +41,11 @@ class Due:
         return f"<Due {len(self._tallies)} series>"
 
     def tally(self, family: Counter, *labels: str, per: int = 1) -> Tally:
-        """The one of this series."""
+        """The one of this series; `per` is the same each time."""
         key = (family, labels)
         tally = self._tallies.get(key)
         if tally is None:
-            tally = self._tallies[key] = Tally(family.labels(*labels) if labels else family, per)
+            tally = self._tallies[key] = Tally(family.labels(*labels), per)
         return tally
 
     def noting(self, histogram: Histogram, bounds: tuple[float, ...]) -> Note:

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from math import inf
 from typing import Final, Literal, final
 
 import msgspec
@@ -75,7 +76,8 @@ class Log:
         self._terminal = Terminal(coloured=terminal and not os.environ.get("NO_COLOR")) if text else None
         self._rank = _RANKS[level]
         self.wall = wall
-        self._second = (-1, "")
+        """Seconds since the epoch."""
+        self._second = (-inf, "")
         self._encode = msgspec.json.Encoder(enc_hook=_unknown).encode
         self._writer = Writer(fd, limit=limit, on_lost=on_lost, lost_line=self._lost_line)
 
@@ -103,7 +105,7 @@ class Log:
         known, prefix = self._second
         past = at - known
         if not 0.0 <= past < 1.0:
-            second = int(at)
+            second = at // 1
             past = at - second
             prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
             self._second = second, prefix

@@ -39,7 +39,7 @@ class MoneyMetrics:
     """`model_label` bounds the names of models. The three callables are asked whenever the metrics are published."""
 
     def __init__(self, registry: CollectorRegistry, due: Due, model_label: Callable[[str], str]) -> None:
-        self._due, self._tally = due, due.tally
+        self._due = due
         self._model_label = model_label
         self._limiter = LimiterStats(up=True)
         self.limiter_stats: Callable[[], LimiterStats] | None = None
@@ -56,7 +56,7 @@ class MoneyMetrics:
         self._note_stored = due.noting(self._ledger_seconds, _DURATIONS)
 
     def __repr__(self) -> str:
-        return f"<MoneyMetrics {self._due!r}>"
+        return "<MoneyMetrics>"
 
     def _define_money(self, registry: CollectorRegistry) -> None:
         self._cost = Counter("askonce_cost_usd", "What upstream calls have cost.", ["model"], registry=registry)
@@ -173,31 +173,31 @@ class MoneyMetrics:
 
     def cost(self, model: str, nano: int) -> None:
         """Nano-dollars that an upstream call has cost."""
-        self._tally(self._cost, self._model_label(model), per=_NANO).due += nano
+        self._due.tally(self._cost, self._model_label(model), per=_NANO).due += nano
 
     def saved(self, model: str, nano: int) -> None:
         """Nano-dollars that a call would have cost which was not made."""
-        self._tally(self._saved, self._model_label(model), per=_NANO).due += nano
+        self._due.tally(self._saved, self._model_label(model), per=_NANO).due += nano
 
     def unpriced(self, model: str) -> None:
-        self._tally(self._unpriced, self._model_label(model)).due += 1
+        self._due.tally(self._unpriced, self._model_label(model)).due += 1
 
     def estimated(self, model: str) -> None:
-        self._tally(self._estimated, self._model_label(model)).due += 1
+        self._due.tally(self._estimated, self._model_label(model)).due += 1
 
     def granted(self) -> None:
         self._granted.due += 1
 
     def refused(self, subject: str, kind: Kind) -> None:
         """`subject` is that of the limit which had no room, here and below."""
-        self._tally(self._decisions, _sort(subject), kind._value_, "refused").due += 1
+        self._due.tally(self._decisions, _sort(subject), kind._value_, "refused").due += 1
 
     def shadowed(self, subject: str, kind: Kind) -> None:
         """It would have been refused if the limit were enforced."""
-        self._tally(self._decisions, _sort(subject), kind._value_, "shadowed").due += 1
+        self._due.tally(self._decisions, _sort(subject), kind._value_, "shadowed").due += 1
 
     def warned(self, subject: str, kind: Kind) -> None:
-        self._tally(self._warnings, _sort(subject), kind._value_).due += 1
+        self._due.tally(self._warnings, _sort(subject), kind._value_).due += 1
 
     def fail_mode(self, subject: str, mode: OnFailure) -> None:
         """As it is configured; said again when that changes."""
@@ -206,16 +206,16 @@ class MoneyMetrics:
 
     def key_refused(self, reason: str) -> None:
         """`reason` is the value of a key's refusal, or of a permission that it lacks."""
-        self._tally(self._key_refusals, reason).due += 1
+        self._due.tally(self._key_refusals, reason).due += 1
 
     def stored(self, outcome: _Labelled, rows: int, seconds: float) -> None:
         """An attempt at a batch of the ledger."""
-        self._tally(self._ledger_rows, outcome.value).due += rows
+        self._due.tally(self._ledger_rows, outcome.value).due += rows
         self._note_stored(seconds)
 
     def lost(self, loss: _Labelled, rows: int) -> None:
         """Rows of the ledger."""
-        self._tally(self._ledger_lost, loss.value).due += rows
+        self._due.tally(self._ledger_lost, loss.value).due += rows
 
     def before_publish(self) -> None:
         if self.limiter_stats is not None:

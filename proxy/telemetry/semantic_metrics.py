@@ -46,14 +46,14 @@ class SemanticMetrics:
     """`stats` is asked whenever the metrics are published."""
 
     def __init__(self, registry: CollectorRegistry, due: Due) -> None:
-        self._due, self._tally = due, due.tally
+        self._due = due
         self.stats: Callable[[], SemanticStats] | None = None
         self._define_looks(registry)
         self._define_labels(registry)
         self._define_stats(registry)
 
     def __repr__(self) -> str:
-        return f"<SemanticMetrics {self._due!r}>"
+        return "<SemanticMetrics>"
 
     def _define_looks(self, registry: CollectorRegistry) -> None:
         self._lookups = Counter(
@@ -149,13 +149,13 @@ class SemanticMetrics:
         self._following = gauge("in_step", "1 while a worker knows what others remember.", "livemin")
 
     def looked(self, mode: str, result: str) -> None:
-        self._tally(self._lookups, mode, result).due += 1
+        self._due.tally(self._lookups, mode, result).due += 1
 
     def hit(self, mode: str, tier: str, rule: str) -> None:
-        self._tally(self._hits, mode, tier, rule).due += 1
+        self._due.tally(self._hits, mode, tier, rule).due += 1
 
     def vetoed(self, rule: str) -> None:
-        self._tally(self._vetoes, rule).due += 1
+        self._due.tally(self._vetoes, rule).due += 1
 
     def nearest(self, similarity: float) -> None:
         self._note_similarity(similarity)
@@ -164,18 +164,18 @@ class SemanticMetrics:
         self._note_seconds(seconds)
 
     def labelled(self, verdict: str, by: str, of: str) -> None:
-        self._tally(self._labels, verdict, by, of).due += 1
+        self._due.tally(self._labels, verdict, by, of).due += 1
 
     def not_judged(self, why: str) -> None:
-        self._tally(self._unjudged, why).due += 1
+        self._due.tally(self._unjudged, why).due += 1
 
     def read(self, result: str, score: float | None) -> None:
-        self._tally(self._readings, result).due += 1
+        self._due.tally(self._readings, result).due += 1
         if score is not None:
             self._note_score(score)
 
     def learnt(self, result: str) -> None:
-        self._tally(self._records, result).due += 1
+        self._due.tally(self._records, result).due += 1
 
     def before_publish(self) -> None:
         if self.stats is None:

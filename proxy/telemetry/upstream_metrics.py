@@ -37,7 +37,7 @@ class UpstreamMetrics:
 
     def __init__(self, registry: CollectorRegistry, due: Due) -> None:
         self._registry = registry
-        self._due, self._tally = due, due.tally
+        self._due = due
         self._waits: dict[str, Note] = {}
         self._attempted: dict[str, Tally] = {}
         self._shown: set[_Series] = set()
@@ -48,7 +48,7 @@ class UpstreamMetrics:
         self._define_admission()
 
     def __repr__(self) -> str:
-        return f"<UpstreamMetrics {self._due!r}>"
+        return "<UpstreamMetrics>"
 
     def _counter(self, name: str, told: str, *labels: str) -> Counter:
         return Counter(f"askonce_{name}", told, ["upstream", *labels], registry=self._registry)
@@ -123,27 +123,27 @@ class UpstreamMetrics:
     def attempted(self, upstream: str) -> None:
         tally = self._attempted.get(upstream)
         if tally is None:
-            tally = self._attempted[upstream] = self._tally(self._attempts, upstream)
+            tally = self._attempted[upstream] = self._due.tally(self._attempts, upstream)
         tally.due += 1
 
     def failed(self, upstream: str, how: str) -> None:
-        self._tally(self._failures, upstream, how).due += 1
+        self._due.tally(self._failures, upstream, how).due += 1
 
     def refused(self, upstream: str) -> None:
-        self._tally(self._unsent, upstream).due += 1
+        self._due.tally(self._unsent, upstream).due += 1
 
     def retried(self, upstream: str, step: str) -> None:
-        self._tally(self._retries, upstream, step).due += 1
+        self._due.tally(self._retries, upstream, step).due += 1
 
     def retry_refused(self, upstream: str) -> None:
-        self._tally(self._over_budget, upstream).due += 1
+        self._due.tally(self._over_budget, upstream).due += 1
 
     def probed(self, upstream: str, *, answered: bool) -> None:
-        self._tally(self._probes, upstream, "answered" if answered else "failed").due += 1
+        self._due.tally(self._probes, upstream, "answered" if answered else "failed").due += 1
 
     def turned(self, upstream: str, state: str, reason: str) -> None:
         """A breaker's transition, by its values."""
-        self._tally(self._transitions, upstream, state, reason).due += 1
+        self._due.tally(self._transitions, upstream, state, reason).due += 1
 
     def waited(self, upstream: str, seconds: float) -> None:
         note = self._waits.get(upstream)
@@ -152,7 +152,7 @@ class UpstreamMetrics:
         note(seconds)
 
     def no_slot(self, upstream: str, reason: str) -> None:
-        self._tally(self._refused, upstream, reason).due += 1
+        self._due.tally(self._refused, upstream, reason).due += 1
 
     def shedding(self, *, on: bool) -> None:
         self._shedding.set(int(on))

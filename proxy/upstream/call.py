@@ -96,6 +96,9 @@ class _Written(msgspec.Struct, frozen=True):
     timed: bool
     """It says how long its client waits."""
 
+    def __repr__(self) -> str:
+        return "<_Written>"
+
 
 @final
 class UpstreamCall:
@@ -157,7 +160,7 @@ class UpstreamCall:
             raise Failure(Kind.INVALID_REQUEST, "You must provide a model parameter.", param="model")
         streams = exchange.stream or exchange.route is None or not exchange.route.json_body
         path = path_of(sent) + exchange.path[3:].encode("latin-1")
-        written = self._write(exchange, key)
+        written = self._lines(exchange, key)
         allowed = timeouts.streaming if streams else timeouts.plain
         if written.timed:
             allowed = timeouts.of(exchange.headers, streams=streams, spent=now - exchange.started_at)
@@ -187,7 +190,7 @@ class UpstreamCall:
         exchange.upstream_id = header(reply.headers, b"x-request-id")
         return reply
 
-    def _write(self, exchange: Exchange, key: bytes) -> "_Written":
+    def _lines(self, exchange: Exchange, key: bytes) -> _Written:
         """Clients send the same few heads over and over: what goes upstream is written once for each."""
         route = exchange.route
         not_sent = PASSED if exchange.method != "POST" else READ

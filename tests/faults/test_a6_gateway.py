@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.answers import Answer, Framing, json_answer
+from tests.fakes.answers import Answer, End, Framing, json_answer
 from tests.fakes.asking import completion_answer, status_of
 from tests.fakes.frames import CHAT, STREAM
 from tests.fakes.raw import Response, compose
@@ -253,6 +253,33 @@ async def test_a6_a_list_in_another_shape_tells_nothing(
     response = await look(team, await team.key(models=["m-*"]))
     assert b"gpt-x" not in response.body
     assert response.status == 200 or (response.status, response.error_code) == (502, "upstream_error")
+
+
+PIECES = [b'{"data":[{"id":"gpt-x"}', b"]"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(200, [("content-type", "application/json")], PIECES, Framing.CHUNKED),
+        Answer(200, [("content-type", "text/event-stream")], PIECES, Framing.CHUNKED),
+        Answer(200, [("content-type", "application/json")], PIECES[:1], Framing.CHUNKED, End.CLOSE, terminated=False),
+        Answer(200, [("content-type", "text/event-stream")], PIECES[:1], Framing.CHUNKED, End.CLOSE, terminated=False),
+    ],
+    ids=["json", "events", "json that breaks off", "events that break off"],
+)
+async def test_a6_a_list_that_is_not_told_is_a_failure(
+    start_team: StartTeam, upstream: ScriptedUpstream, answer: Answer
+) -> None:
+    """Also one that comes in pieces: to its client, which is told by all that every answer carries, and in the row."""
+    upstream.script(answer)
+    team = await start_team()
+    response = await look(team, await team.key(models=["m-*"]))
+    assert (response.status, response.error_code.partition("_")[0]) == (502, "upstream")
+    assert response.header(b"x-askonce-call-id") == response.header(b"x-request-id") != b""
+    assert response.header(b"server-timing")
+    (row,) = await team.rows()
+    assert (row["status"], row["error"]) == (502, response.error_code)
 
 
 async def test_a6_one_model(start_team: StartTeam, upstream: ScriptedUpstream) -> None:
