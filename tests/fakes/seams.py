@@ -2,10 +2,11 @@
 
 import asyncio
 import os
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Final, final
 
 import msgspec
 
@@ -41,12 +42,14 @@ __all__ = [
 ]
 
 
+FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9a-z-]+): ((?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?)\r\n")
+
+
 def fields_of(lines: bytes) -> Headers:
-    """What they say, as a client reads them."""
-    assert not lines or lines.endswith(b"\r\n")
-    pairs = [line.partition(b": ") for line in lines.split(b"\r\n")[:-1]]
-    assert all(name and separator for name, separator, _ in pairs)
-    return [(name, value) for name, _, value in pairs]
+    """What they say, as a client reads them; each is what a field line may be (RFC 9112 §5)."""
+    read = [FIELD.fullmatch(line) for line in lines.splitlines(keepends=True)]
+    assert all(read), lines
+    return [(line[1], line[2]) for line in read if line is not None]
 
 
 @final

@@ -25,15 +25,17 @@ def resident(gateway: GatewayProcess) -> int:
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
-async def test_h9_a_thousand_requests_at_once(start: StartGateway, upstream: ScriptedUpstream) -> None:
-    """Answered in order, or the connection is closed; what is accepted is bounded."""
+@pytest.mark.parametrize("path", ["/v1/models/%d", "/v1/models/m"], ids=["each its own", "all the same"])
+async def test_h9_a_thousand_requests_at_once(start: StartGateway, upstream: ScriptedUpstream, path: str) -> None:
+    """Answered in order, or the connection is closed; what is accepted is bounded, also of heads that are known."""
+    targets = [path % i if "%" in path else path for i in range(1_000)]
     gateway = await start(http__max_pipelined=16)
     upstream.script(lambda request: Answer(200, (), request.target))
     async with gateway.client() as client:
-        await client.send(b"".join(compose("GET", f"/v1/models/{i}") for i in range(1_000)))
+        await client.send(b"".join(compose("GET", target) for target in targets))
         served = 0
         while not await client.closed(0.5):
-            assert (await client.response()).body == b"/v1/models/%d" % served
+            assert (await client.response()).body == targets[served].encode()
             served += 1
     assert 16 <= served < 1_000
     assert len(upstream.requests) == served

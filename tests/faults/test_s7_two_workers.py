@@ -46,3 +46,5 @@ async def test_s7_a_thousand_before_two_workers(
     assert len(upstream.requests) == 2
     # The other worker was there, and found in Redis what it had waited for.
     await gateway.comes_to(2, "askonce_cache_lookups_total", tier="redis", result="found")
+    await gateway.comes_to(4, "askonce_cache_lookups_total", tier="redis", result="absent")
+    assert await gateway.sample("askonce_cache_lookups_total", tier="redis", result="found") == 2

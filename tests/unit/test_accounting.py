@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -219,6 +220,20 @@ def test_names_from_outside_cannot_forge_a_line(books: Books) -> None:
     assert len(line["model"]) <= 129
     assert line["model"].isprintable()
     assert "canary" not in line["request_id"]
+
+
+def test_a_line_has_the_time_of_the_end(books: Books) -> None:
+    """By the clock of the day, however long after that it is written down."""
+    wall = datetime(2026, 9, 21, 14, 13, 20, 123_456, UTC).timestamp()
+    books.log.wall = lambda: wall + books.clock()
+    exchange = books.exchange(**RELAYED)
+    books.accounting.open(exchange)
+    books.clock.advance(1.0)
+    ended = books.clock()
+    books.accounting.close(exchange)
+    books.clock.advance(2.5)
+    (line,) = books.lines()
+    assert line["time"] == datetime.fromtimestamp(wall + ended, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def test_nothing_secret_is_in_the_line(books: Books) -> None:

@@ -16,6 +16,7 @@ from tests.fakes.limiting import Time, demands, limit
 from tests.fakes.seams import fields_of
 
 DOLLAR = 1_000_000_000
+ALWAYS = (b"x-request-id", b"x-askonce-call-id", b"server-timing")
 
 
 def taken(*pairs: tuple[Limit, int], used: dict[Limit, int] | None = None) -> Grant:
@@ -127,6 +128,18 @@ def test_limits_on_trial_are_not_told() -> None:
     tokens = limit(Kind.TOKENS, 600, mode=Mode.SHADOW)
     money = limit(Kind.SPEND, 100, mode=Mode.SHADOW)
     assert told(bill(None, taken((tokens, 9), (money, 90)))) == {}
+
+
+@pytest.mark.parametrize("model", ["m\r\nset-cookie: x", "m\nx: y", "m\0", "m\x7f", "\xe4", "m" * 257])
+def test_a_name_that_is_no_field_s_value_is_not_told(model: str) -> None:
+    """A client's name for a model may hold anything, also what would end a field."""
+    exchange = asking()
+    exchange.attempts, exchange.upstream, exchange.sent_model = 1, "u", model
+    told = dict(fields_of(answer_lines(exchange, [], exchange.started_at)))
+    assert told.keys() == {b"x-askonce-upstream", b"x-askonce-attempts", *ALWAYS}
+    exchange.sent_model = "a model: m"
+    told = dict(fields_of(answer_lines(exchange, [], exchange.started_at)))
+    assert told[b"x-askonce-model"] == b"a model: m"
 
 
 async def test_of_a_key_shared_by_many_nothing_is_told() -> None:

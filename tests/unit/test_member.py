@@ -16,6 +16,7 @@ from proxy.upstream.breaker import Breaker, Settings, State
 from proxy.upstream.member import Member
 from tests.fakes.attempts import BODY, exchange_of, lost, named, refused, scripted, status
 from tests.fakes.clock import Clock
+from tests.fakes.keyring import virtual_key
 from tests.fakes.legs import member
 from tests.fakes.seams import FakeReply, FakeTransport
 
@@ -56,6 +57,25 @@ async def test_a_slot_is_held_to_the_end_of_the_answer(end: str) -> None:
             answer.abort()
     assert one.busy == 0
     answer.abort()
+    assert one.busy == 0
+
+
+async def test_slots_go_by_the_priority_of_keys() -> None:
+    """Who waits for a batch waits for those of people."""
+    first, others = FakeReply(), [FakeReply(), FakeReply()]
+    one, exchange, clock = built(scripted(first, *others))
+    (await one.send(exchange, BODY)).attach(Sink())
+    batch, person = exchange_of(clock), exchange_of(clock)
+    batch.key, person.key = virtual_key(priority="batch"), virtual_key()
+    sending = [asyncio.ensure_future(one.send(each, BODY)) for each in (batch, person)]  # noqa: TID251  (awaited below)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    first.end()
+    done, _ = await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
+    assert done == {sending[1]}
+    (await sending[1]).attach(Sink())
+    others[0].end()
+    (await sending[0]).abort()
     assert one.busy == 0
 
 

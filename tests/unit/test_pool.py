@@ -1,6 +1,8 @@
 """Upstream connections: what may be reused, and what may be left behind."""
 
 import asyncio
+import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -20,6 +22,32 @@ from tests.fakes.upstream import ScriptedUpstream
 async def pool(upstream: ScriptedUpstream) -> AsyncIterator[Pool]:
     async with pool_of(upstream.port) as built:
         yield built
+
+
+async def test_an_answer_tells_of_its_end(upstream: ScriptedUpstream, pool: Pool) -> None:
+    """Whoever holds a slot for it: once, as it comes whole; there is nothing left for who gives it up then."""
+    rest = asyncio.Event()
+    upstream.script(Answer(200, (), [b"x", rest, b"y"], Framing.CHUNKED))
+    reply, sink, ends = await pool.send(ask()), Collected(), []
+    reply.at_end(lambda: ends.append(sink.body))
+    reply.attach(sink)
+    rest.set()
+    await sink.over.wait()
+    reply.abort()
+    assert (ends, reply.over) == ([b"xy"], True)
+
+
+async def test_who_has_closed_is_not_asked_again(upstream: ScriptedUpstream, pool: Pool) -> None:
+    """Also before the loop has had the time to notice: the kernel knows."""
+    upstream.script(Answer(200, (), b"x"))
+    assert await fetch(pool) == b"x"
+    (connection,) = pool.idle
+    connection.idle_since -= 2.0
+    assert connection.reusable()
+    descriptor = connection.transport.get_extra_info("socket").fileno()
+    with socket.socket(fileno=os.dup(descriptor)) as line:
+        line.shutdown(socket.SHUT_RD)
+        assert not connection.reusable()
 
 
 NOT_REUSED: dict[str, Answer] = {
