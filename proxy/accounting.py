@@ -87,10 +87,14 @@ class Accounting:
         except Exception as error:  # noqa: BLE001  (as in `settle`)
             self._log.failure("accounting_failed", error, call_id=exchange.call_id)
 
-    def refused(self, failure: Failure, call_id: str, peer: str) -> None:
-        """An answer to what never became an exchange: bytes that are no request, a connection too many."""
+    def refused(self, failure: Failure, call_id: str, peer: str, sent: int, seconds: float) -> None:
+        """An answer of so many bytes to what never became an exchange: bytes that are no request, a connection too
+        many. `seconds` since they began.
+        """
+        self.settle()
+        self._metrics.bytes_sent += sent
         status, outcome, detail = failure.status, Outcome.REFUSED.value, redacted(str(failure))
-        self._metrics.request_finished(UNROUTED, "", status, outcome, stream=False, seconds=0.0)
+        self._metrics.request_finished(UNROUTED, "", status, outcome, stream=False, seconds=seconds)
         self._log.request(
             RequestLine(
                 time=self._log.stamp(self._log.wall()),
@@ -106,8 +110,8 @@ class Accounting:
                 error=failure.kind.value,
                 detail=detail,
                 bytes_in=0,
-                bytes_out=0,
-                duration_ms=0.0,
+                bytes_out=sent,
+                duration_ms=seconds * 1e6 // 1 / 1e3,
                 ttfb_ms=None,
                 upstream_ms=None,
                 upstream="",
@@ -161,13 +165,13 @@ class Accounting:
     def _count_upstream(self, exchange: Exchange, duration: float) -> None:
         metrics = self._metrics
         if exchange.upstream_ended_at:
-            elsewhere = exchange.upstream_ended_at - exchange.upstream_started_at
+            elsewhere = exchange.upstream_ended_at - exchange.asked_at
             metrics.overhead(duration - elsewhere - (exchange.received_at - exchange.identified_at))
         if exchange.outcome is RELAYED and exchange.status < 300:
             metrics.model_answered(exchange.model)
 
     def _write(self, exchange: Exchange, time: str, route: str, status: int, kind: Kind | None, level: Level) -> None:
-        started, first_byte, asked = exchange.started_at, exchange.first_byte_at, exchange.upstream_started_at
+        started, first_byte, asked = exchange.started_at, exchange.first_byte_at, exchange.asked_at
         ended = exchange.ended_at
         # By place: names would be looked for, which costs five times as much. (`// 1` leaves out what is below 1 µs.)
         line = RequestLine(

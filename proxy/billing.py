@@ -264,6 +264,7 @@ class Bills:
             bill.cost = None
             return
         if estimated is None:
+            bill.cost = None if route.name in NAMING else 0  # nobody has counted, and it was not nothing
             return
         output = self._output(exchange, route.name, estimated)
         if estimated.stays or is_unseen(exchange, route):
@@ -273,8 +274,7 @@ class Bills:
             seconds = (exchange.upstream_ended_at or exchange.ended_at) - exchange.upstream_started_at
             output = max(output, min(estimated.output, int(seconds * PACE)))
         used = {"input": estimated.input, "output": output, **estimated.units}
-        used = {kind: amount for kind, amount in used.items() if amount}
-        if not used:
+        if not (used := {kind: amount for kind, amount in used.items() if amount}):
             return
         tier = tier_of(estimated.tier) if estimated.tier else Tier.STANDARD
         bill.used, bill.estimated = used, True

@@ -346,6 +346,8 @@ class Exchange:
     identified_at: float = 0.0
     received_at: float = 0.0
     """When the body was here, or began to stream through."""
+    asked_at: float = 0.0
+    """When an upstream was asked for the first time; `upstream_started_at`: for the last time."""
     upstream_started_at: float = 0.0
     first_byte_at: float = 0.0
     upstream_ended_at: float = 0.0

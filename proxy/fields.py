@@ -56,6 +56,8 @@ def answer_lines(exchange: Exchange, headers: Headers, now: float) -> bytes:
         told += bill_lines(bill)
     lines = [field(line) for line in headers if line[0] not in dropped]
     if not exchange.upstream_id:
+        # One that says nothing is none.
+        lines = [line for line in lines if line[:14] != b"x-request-id: "]
         lines.append(b"x-request-id: " + call_id)
     lines += b"x-askonce-call-id: " + call_id, b"server-timing: " + server_timing(exchange, now), told
     return b"\r\n".join(lines)
@@ -68,7 +70,7 @@ def _asked(upstream: str, attempts: int, model: str) -> bytes:
     if attempts:
         lines.append((b"x-askonce-attempts", b"%d" % attempts))
     # A client's name for a model may hold anything, also what would end a field.
-    if 0 < len(model) <= MAX_MODEL and model.isascii() and model.isprintable():
+    if 0 < len(model) <= MAX_MODEL and model.isascii() and model.isprintable() and model.strip() == model:
         lines.append((b"x-askonce-model", model.encode("ascii")))
     return field_lines(lines)
 

@@ -139,7 +139,8 @@ class Answer:
 
     def _head(self, status: int, lines: bytes, length: int | None) -> bytes:
         self.started = True
-        if self._conn.clients.draining or not self.body.ended or self._upgrade:
+        conn = self._conn
+        if conn.clients.draining or not self.body.ended or self._upgrade or (conn.refusing and not conn.owes_more):
             self.keep_alive = False
         self._length = length
         framing = b""

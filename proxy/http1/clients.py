@@ -46,7 +46,7 @@ class Clients:
         cork: Cork,
         call_ids: Callable[[], str],
         count: Callable[[int], None],
-        refused: Callable[[Failure, str, str], None],
+        refused: Callable[[Failure, str, str, int, float], None],
         clock: Callable[[], float],
         loop: asyncio.AbstractEventLoop,
     ) -> None:

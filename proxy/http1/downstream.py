@@ -55,11 +55,13 @@ class ClientConnection(asyncio.Protocol):
         self._begun: Exchange | None = None
         self._reading = False
         self._queue: deque[tuple[Exchange, Answer]] = deque()
-        self._refusing = False
+        self.refusing = False
         self._refusal: Failure | None = None
         self._closing = False
         self._read_paused = False
         self._goal = 0
+        self._begun_at = 0.0
+        """When the first bytes of a head came that is not whole yet."""
         self._body_deadline = inf
         self._tunnel: Pipe | None = None
         self._early: list[bytes] = []
@@ -102,7 +104,7 @@ class ClientConnection(asyncio.Protocol):
         del self._reader
 
     def data_received(self, data: bytes) -> None:
-        if self._closing or self._refusing:
+        if self._closing or self.refusing:
             return
         if self._tunnel is not None:
             self._tunnel.data(data)
@@ -173,9 +175,11 @@ class ClientConnection(asyncio.Protocol):
         elif self._current is not None or self._queue:
             self.deadline = now + GLANCE if self._read_paused and self._tunnel is None else inf
         elif self._reader.mid_message:
+            self._begun_at = self._begun_at or now
             self.deadline = min(self.deadline, now + limits.head)
         else:
             self.deadline = now + limits.keepalive
+            self._begun_at = 0.0
         flush = self._flush.deadline
         if flush < self.deadline:
             self.deadline = flush
@@ -212,13 +216,13 @@ class ClientConnection(asyncio.Protocol):
 
     def request_whole(self, head: RequestHead, body: bytes) -> None:
         """That has come with all of its body."""
-        if not (self._refusing or (self._queue and self._is_full())):
+        if not (self.refusing or (self._queue and self._is_full())):
             self._take(head, WholeBody(head.length, len(body), body, head.coding))
 
     def _is_full(self) -> bool:
         """As many wait as may; nothing that comes behind them will be an exchange."""
-        self._refusing = self._refusing or len(self._queue) >= self.clients.limits.pipelined
-        return self._refusing
+        self.refusing = self.refusing or len(self._queue) >= self.clients.limits.pipelined
+        return self.refusing
 
     def _take(self, head: RequestHead, body: RequestBody | WholeBody) -> None:
         clients = self.clients
@@ -273,13 +277,13 @@ class ClientConnection(asyncio.Protocol):
         if answer.keep_alive:
             self._go_on()
         else:
-            self._linger(clean=answer.body.ended and not (self._queue or self._refusing))
+            self._linger(clean=answer.body.ended and not (self._queue or self.refusing))
 
     def _go_on(self) -> None:
         """The next request in the queue, or on the wire. None is begun before the client takes its answers."""
         if self._queue and not self.write_paused:
             self._begin()
-        if self._refusing and not self._queue and self._current is None:
+        if self.refusing and not self._queue and self._current is None:
             if self._refusal is None:
                 self._linger(clean=False)
             else:
@@ -300,7 +304,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _refuse(self, failure: Failure) -> None:
         """Answers what cannot become an exchange, after those that did."""
-        self._refusing = True
+        self.refusing = True
         if self._receiving is not None:
             self._receiving.fail(failure)
             self._receiving = None
@@ -310,10 +314,12 @@ class ClientConnection(asyncio.Protocol):
             self._tell(failure)
 
     def _tell(self, failure: Failure) -> None:
-        call_id = self.clients.call_ids()
-        self.clients.refused(failure, call_id, self._address)
+        clients, body = self.clients, failure.body()
+        call_id, seconds = clients.call_ids(), clients.loop.time() - self._begun_at if self._begun_at else 0.0
+        clients.refused(failure, call_id, self._address, len(body), seconds)
         ids: Headers = [(name, call_id.encode("ascii")) for name in (b"x-request-id", b"x-askonce-call-id")]
-        Answer.refuse(self, failure.status, field_lines(failure.headers(safe_method=True) + ids), failure.body())
+        timing = (b"server-timing", b"total;dur=%.2f" % (seconds * 1e3))
+        Answer.refuse(self, failure.status, field_lines([*failure.headers(safe_method=True), *ids, timing]), body)
         self._linger(clean=False)
 
     def _linger(self, *, clean: bool) -> None:
@@ -344,6 +350,11 @@ class ClientConnection(asyncio.Protocol):
         if not self._queue:
             self._resume_reading()
             self._arm()
+
+    @property
+    def owes_more(self) -> bool:
+        """Another answer follows the current one, also where no more requests are taken."""
+        return bool(self._queue) or self._refusal is not None
 
     def want_body(self) -> None:
         if self._current is not None:

@@ -9,7 +9,6 @@ from typing import Protocol, final
 
 import httptools
 
-from proxy.exchange import header
 from proxy.http1.messages import (
     NOT_FORWARDED,
     NOT_RELAYED,
@@ -238,7 +237,7 @@ class RequestReader:
             chunks_allowed=version == "1.1",
             expect_continue=b"expect" in special and version == "1.1" and b"100-continue" in special.members(b"expect"),
             upgrade=upgrade,
-            coding=header(headers, b"content-encoding"),
+            coding=b", ".join([value for name, value in headers if name == b"content-encoding"]),
         )
 
     def _upgrade(self, method: str, special: Special, has_body: object) -> bytes:

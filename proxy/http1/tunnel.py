@@ -32,6 +32,8 @@ __all__ = ["Tunnel", "TunnelLimits", "run_tunnel"]
 
 GRACE = 2.0
 """Seconds for a closing side to answer, and then again to take what was written to it."""
+DESERTED = 0.4
+"""The same for an upstream whose client has gone: nobody waits for what it might say."""
 FLUSH_LIMIT = 10.0
 """Seconds after which closing ends even if a slow side still takes bytes."""
 
@@ -168,7 +170,7 @@ class Tunnel:
     def _start_closing(self, failure: Failure | None) -> None:
         if self._closing_since == inf:
             self._closing_since = self.clock()
-            self.deadline = self._closing_since + GRACE
+            self.deadline = self._closing_since + self._grace()
             self.failure = failure
             self._unwritten = self._to_write()
 
@@ -205,7 +207,7 @@ class Tunnel:
     def _insist(self, now: float) -> None:
         """Closing takes too long, unless a slow side is still taking what it is owed."""
         before, self._unwritten = self._unwritten, self._to_write()
-        self.deadline = now + GRACE
+        self.deadline = now + self._grace()
         if self._unwritten < before and now < self._closing_since + FLUSH_LIMIT:
             return
         for pipe in (self.client, self.upstream):
@@ -216,6 +218,9 @@ class Tunnel:
             else:
                 pipe.close(CloseCode.INTERNAL_ERROR, "peer does not close")
                 pipe.hang_up()
+
+    def _grace(self) -> float:
+        return DESERTED if self.client.gone else GRACE
 
     def _to_write(self) -> int:
         return sum(pipe.end.transport.get_write_buffer_size() for pipe in (self.client, self.upstream) if not pipe.gone)

@@ -15,6 +15,10 @@ MAX_LIST: Final = 16 << 20
 """Bytes; of a longer one the end is missing, so that it can't be read."""
 LIST: Final = "models"
 LISTS: Final = ("models", "models/*")
+OF_THE_WHOLE: Final = frozenset(
+    [b"etag", b"last-modified", b"content-md5", b"digest", b"content-digest", b"repr-digest"]
+)
+"""Fields of an answer (RFC 9110 §8.8, RFC 9530)."""
 
 
 def listed(exchange: Exchange, key: VirtualKey | None, aliases: Mapping[str, str]) -> None:
@@ -31,6 +35,11 @@ def listed(exchange: Exchange, key: VirtualKey | None, aliases: Mapping[str, str
     # What is looked into comes as it is.
     exchange.headers = [line for line in exchange.headers if line[0] != b"accept-encoding"]
     exchange.client = _Listed(exchange.client, allowed if bound else None, names)
+
+
+def _less(lines: bytes) -> bytes:
+    """Without the fields that speak of the upstream's own list."""
+    return b"".join([line for line in lines.splitlines(keepends=True) if line.partition(b":")[0] not in OF_THE_WHOLE])
 
 
 @final
@@ -66,7 +75,9 @@ class _Listed:
             kept = body if self._allowed is None else only(body, self._allowed)
             if kept is None:
                 raise Failure(Kind.UPSTREAM_ERROR, detail="a list of models that can't be read")
-            body = also(kept, self._names)
+            told = also(kept, self._names)
+            if told != body:
+                lines, body = _less(lines), told
         self._client.respond(status, lines, body)
 
     def start(self, status: int, lines: bytes, length: int | None) -> None:

@@ -9,7 +9,7 @@ def server_timing(exchange: Exchange, now: float) -> bytes:
     """What passed until now: identifying the client, receiving the body, the upstream's first byte, all of it."""
     started = exchange.started_at
     total = (now - started) * 1e3
-    asked = exchange.upstream_started_at
+    asked = exchange.asked_at
     if not asked:
         return b"total;dur=%.2f" % total
     return b"auth;dur=%.2f, body;dur=%.2f, upstream;dur=%.2f, total;dur=%.2f" % (

@@ -147,8 +147,10 @@ class UpstreamCall:
         expect, clock, path_of = self._expect, self._clock, self._path
         if expect is not None and not exchange.attempts:
             expect()
-        exchange.attempts += 1
         exchange.upstream_started_at = now = clock()
+        if not exchange.attempts:
+            exchange.asked_at = now
+        exchange.attempts += 1
         sent, query = exchange.model, exchange.query
         if self._names and sent in self._names:
             sent = self._names[sent]

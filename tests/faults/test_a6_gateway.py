@@ -202,6 +202,17 @@ async def test_a6_other_models_are_not_listed(
     assert len(upstream.requests) == (1 if cache else 9)
 
 
+async def test_a6_a_list_that_was_cut_is_not_the_upstream_s(start_team: StartTeam, upstream: ScriptedUpstream) -> None:
+    """What speaks of the whole list is not said of a part of it."""
+    fields = {"etag": '"all"', "last-modified": "Thu, 01 Jan 2026 00:00:00 GMT", "content-digest": "sha-256=:eA==:"}
+    upstream.script(json_answer(LIST, headers=[*fields.items(), ("x-other", "etag")]))
+    team = await start_team()
+    free, bound = await look(team, await team.key()), await look(team, await team.key(models=["m-*"]))
+    names = [*(name.encode() for name in fields), b"x-other"]
+    assert [free.header(name) is not None for name in names] == [True, True, True, True]
+    assert [bound.header(name) is not None for name in names] == [False, False, False, True]
+
+
 async def test_a6_aliases_are_listed(start_team: StartTeam, upstream: ScriptedUpstream) -> None:
     """For keys that may use them by either name, once, fresh or kept."""
     upstream.script(json_answer({"object": "list", "data": LIST["data"]}))

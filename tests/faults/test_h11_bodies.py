@@ -36,8 +36,10 @@ async def test_h9_a_thousand_requests_at_once(start: StartGateway, upstream: Scr
         await client.send(b"".join(compose("GET", target) for target in targets))
         served = 0
         while not await client.closed(0.5):
-            assert (await client.response()).body == targets[served].encode()
+            response = await client.response()
+            assert response.body == targets[served].encode()
             served += 1
+    assert response.header(b"connection") == b"close"
     assert 16 <= served < 1_000
     assert len(upstream.requests) == 1 + served
 

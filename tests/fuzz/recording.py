@@ -26,7 +26,7 @@ class Recorder:
         self._heads(head)
         self.events.append((
             "head", head.method, (head.path, head.query), tuple(head.headers), head.length,
-            head.keep_alive, head.chunks_allowed, head.expect_continue, head.upgrade,
+            head.keep_alive, head.chunks_allowed, head.expect_continue, head.coding, head.upgrade,
         ))  # fmt: skip
 
     def response_head(self, head: ResponseHead) -> None:

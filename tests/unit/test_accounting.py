@@ -98,6 +98,7 @@ RELAYED: dict[str, object] = {
     "attempts": 1,
     "status": 200,
     "outcome": Outcome.RELAYED,
+    "asked_at": 99.3,
     "upstream_started_at": 99.3,
     "first_byte_at": 99.5,
     "upstream_ended_at": 99.9,
@@ -270,8 +271,29 @@ def test_the_log_thread_ends_with_the_log(books: Books) -> None:
 
 def test_a_refusal_without_an_exchange_is_told(books: Books) -> None:
     """Bytes that are no request get one line and one count, as every answer does."""
-    books.accounting.refused(Failure(Kind.HEADERS_TOO_LARGE), "call0009", "192.0.2.9")
+    books.accounting.refused(Failure(Kind.HEADERS_TOO_LARGE), "call0009", "192.0.2.9", 120, 0.25)
     assert books.sample("askonce_requests_total", 'status="431"', 'outcome="refused"', 'method="other"') == 1
     line = books.lines()[-1]
     assert (line["call_id"], line["status"], line["error"]) == ("call0009", 431, "request_headers_too_large")
-    assert line["peer"] == "192.0.2.9"
+    assert (line["peer"], line["bytes_out"], line["duration_ms"]) == ("192.0.2.9", 120, 250.0)
+    assert books.sample("askonce_response_bytes_total") == 120
+    assert books.sample("askonce_request_duration_seconds_sum", 'route="unknown"') == 0.25
+
+
+def test_lines_stand_in_the_order_in_which_things_ended(books: Books) -> None:
+    """Whoever writes them down in batches."""
+    exchange = books.exchange(**RELAYED)
+    books.accounting.open(exchange)
+    books.accounting.close(exchange)
+    books.accounting.refused(Failure(Kind.HEADERS_TOO_LARGE), "call0009", "192.0.2.9", 0, 0.0)
+    assert [line["call_id"] for line in books.lines()] == ["call0001", "call0009"]
+
+
+def test_all_attempts_are_time_spent_upstream(books: Books) -> None:
+    """From the first on: the gateway is not to blame for what had to be asked again."""
+    books.clock.advance(1.0)
+    now = books.clock()
+    times = {"started_at": now - 0.9, "identified_at": now - 0.9, "received_at": now - 0.9, "asked_at": now - 0.8}
+    line = books.settle(**RELAYED | times | {"upstream_started_at": now - 0.1, "upstream_ended_at": now, "attempts": 2})
+    assert line["upstream_ms"] == pytest.approx(800.0, abs=0.01)
+    assert books.sample("askonce_gateway_overhead_seconds_sum") == pytest.approx(0.1)

@@ -17,7 +17,7 @@ class Connection:
         self.written = b""
         self.events: list[str] = []
         self.transport = self.clients = self
-        self.draining = self.write_paused = False
+        self.draining = self.write_paused = self.refusing = self.owes_more = False
 
     def write(self, data: bytes) -> None:
         self.written += data
@@ -75,6 +75,15 @@ def test_framing(asking: dict[str, Any], status: int, length: int | None, fields
     answer.start(status, b"", length)
     assert head_of(connection) == fields
     assert answer.keep_alive is (CLOSE not in fields)
+
+
+@pytest.mark.parametrize("owes", [False, True])
+def test_the_last_answer_says_that_it_is(owes: bool) -> None:  # noqa: FBT001
+    """Of a connection on which no more requests are taken (RFC 9112 §9.6)."""
+    answer, connection = asked()
+    connection.refusing, connection.owes_more = True, owes
+    answer.respond(200, b"", b"")
+    assert (CLOSE in head_of(connection)) is not owes
 
 
 def test_a_drain_ends_connections() -> None:

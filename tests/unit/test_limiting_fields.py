@@ -142,6 +142,13 @@ def test_a_name_that_is_no_field_s_value_is_not_told(model: str) -> None:
     assert told[b"x-askonce-model"] == b"a model: m"
 
 
+def test_a_request_id_that_says_nothing_is_none() -> None:
+    """There is one, which is ours then."""
+    exchange = asking()
+    lines = fields_of(answer_lines(exchange, [(b"x-request-id", b""), (b"x", b"y")], exchange.started_at))
+    assert [value for name, value in lines if name == b"x-request-id"] == [exchange.call_id.encode()]
+
+
 async def test_of_a_key_shared_by_many_nothing_is_told() -> None:
     """Where a request has any limit of ours, also one that those fields do not tell of."""
     fields = [(b"x-ratelimit-remaining-requests", b"9999"), (b"x-other", b"1")]

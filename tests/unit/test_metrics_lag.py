@@ -78,7 +78,7 @@ def test_server_timing_splits_the_time_until_the_head() -> None:
     """Who, the request's body, the upstream's first byte, and all of it; in milliseconds."""
     timed = exchange()
     timed.identified_at, timed.received_at = 10.0005, 10.0015
-    timed.upstream_started_at, timed.first_byte_at = 10.0015, 10.25
+    timed.asked_at, timed.first_byte_at = 10.0015, 10.25
     assert server_timing(timed, 10.251) == b"auth;dur=0.50, body;dur=1.00, upstream;dur=248.50, total;dur=251.00"
 
 

@@ -40,6 +40,19 @@ def test_targets_become_origin_form(target: bytes, seen: tuple[str, bytes]) -> N
 
 
 @pytest.mark.parametrize(
+    ("fields", "coding"),
+    [
+        (b"", b""),
+        (b"Content-Encoding: gzip\r\n", b"gzip"),
+        (b"content-encoding: identity\r\nx: y\r\nContent-encoding: br\r\n", b"identity, br"),
+    ],
+)
+def test_a_coding_is_all_that_is_said_of_it(fields: bytes, coding: bytes) -> None:
+    """A field that comes twice is a list (RFC 9110 §5.3)."""
+    assert read_requests([get(HOST + fields)])[0][-2] == coding
+
+
+@pytest.mark.parametrize(
     ("data", "defect"),
     [
         (get(b""), Defect.MALFORMED),

@@ -132,6 +132,15 @@ def test_a_close_that_is_not_answered_ends_in_time(rig: Rig, *, half_closes: boo
     assert rig.failure is None
 
 
+def test_an_upstream_whose_client_has_gone_is_not_waited_for(rig: Rig) -> None:
+    """Within a second it is closed, whether it answers or not."""
+    rig.upstream.transport.backlog = 1
+    rig.client.pipe.lost()
+    rig.wait(0.9)
+    assert rig.upstream.transport.aborted
+    assert rig.over()
+
+
 def test_a_slow_reader_gets_what_was_received_before_the_end(rig: Rig) -> None:
     """As long as it reads, up to a limit."""
     rig.upstream.transport.backlog = 1_000_000

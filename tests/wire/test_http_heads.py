@@ -163,7 +163,7 @@ async def test_an_offer_of_h2c_is_ignored(
 
 
 async def test_every_answer_says_who_gave_it(client: RawClient) -> None:
-    """Ours, the upstream's, and the refusal of what is no request: a call id, a request id, a date."""
+    """Ours, the upstream's, and the refusal of what is no request: both ids, a date, what took how long."""
     answers = [
         await client.ask("GET", "/v1/models"),
         await client.ask("GET", "/nowhere"),
@@ -173,4 +173,5 @@ async def test_every_answer_says_who_gave_it(client: RawClient) -> None:
     for answer in answers:
         assert (answer.header(b"x-askonce-call-id") or b"").startswith(b"ask-")
         assert answer.header(b"x-request-id")
+        assert b"total;dur=" in (answer.header(b"server-timing") or b"")
         assert (answer.header(b"date") or b"").endswith(b"GMT")

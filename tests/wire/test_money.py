@@ -12,6 +12,7 @@ import pytest
 from tests.fakes.answers import RESET, Answer, event_stream, json_answer
 from tests.fakes.asking import completion, completion_answer, herd
 from tests.fakes.frames import CHAT, COUNTED, DONE, STREAM
+from tests.fakes.gateway import StartGateway
 from tests.fakes.polling import until
 from tests.fakes.raw import Response, compose
 from tests.fakes.realtime import realtime_upstream, session
@@ -102,6 +103,19 @@ async def test_one_row_for_each_that_went_upstream_or_need_not(
         wanted for *_, wanted in RELAYED
     ]
     assert {(row["key"], row["team"]) for row in rows} == {(alice.id, "t")}
+
+
+@pytest.mark.parametrize("body", [CHAT, STREAM], ids=["whole", "stream"])
+async def test_what_nobody_has_counted_is_not_free(start: StartGateway, upstream: ScriptedUpstream, body: Any) -> None:
+    """Where there are no keys nothing is estimated: what an answer without usage cost is not known, and not 0."""
+    priced: dict[str, Any] = {f"prices__models__m*__{kind}": price for kind, price in PRICE.items()}
+    gateway = await start(**priced)
+    upstream.script(event_stream([chunk({"content": "word"}), DONE]) if body is STREAM else json_answer({"id": "x"}))
+    async with gateway.client() as client:
+        response = await client.ask(body=body)
+    assert (response.status, response.header(b"x-askonce-cost-usd")) == (200, None)
+    await gateway.comes_to(1, "askonce_unpriced_requests_total")
+    assert await gateway.sample("askonce_cost_usd_total") == 0
 
 
 async def test_one_row_for_each_that_was_refused(start_team: StartTeam) -> None:
