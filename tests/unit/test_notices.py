@@ -127,7 +127,7 @@ async def test_a_worker_with_restored_entries_hears_what_it_missed(start: Start)
 
 async def test_many_at_once_are_all_heard(start: Start) -> None:
     """Said by several at the same time, each is heard once by all."""
-    workers = [await start() for _ in range(3)]
+    workers = [await start(deadline=10.0) for _ in range(3)]
     await asyncio.gather(*(say(workers[n % 3], f"{n}") for n in range(60)))
     for worker in workers:
         await worker.hears(60)
