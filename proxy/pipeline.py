@@ -136,11 +136,11 @@ class Pipeline:
         if self._shedding is not None and self._shedding.strained:
             self._shedding.check(priority_of(exchange))
         clock = self._clock
-        exchange.identified_at = clock()
+        exchange.identified_at = exchange.received_at = clock()
         body: bytes | Body | None = self._understand.at_once(exchange, route)
         if body is None:
             body = await self._understand.body(exchange, route)
-        exchange.received_at = clock()
+            exchange.received_at = clock()
         model = self._router.aliases.get(exchange.model)
         if model is None:
             self._auth.permit(exchange, route)

@@ -124,8 +124,9 @@ class UpstreamCall:
         self._replaced = frozenset(name for name, _ in target.fields)
         self._key_field = target.key_field
         self._key_prefix = b"Bearer " if target.key_field == b"authorization" else b""
-        self._path = _path_to(target.base_path)
         self._in_path = "{model}" in target.base_path
+        self._path = _path_to(target.base_path.rstrip("/"))
+        self._base = target.base_path.rstrip("/").encode("ascii")
         self._written: Heads[_Written] = Heads()
         self._transport = transport
         self._upload_limit = upload_limit
@@ -161,7 +162,8 @@ class UpstreamCall:
         if self._in_path and not sent and _names_model(exchange):
             raise Failure(Kind.INVALID_REQUEST, "You must provide a model parameter.", param="model")
         streams = exchange.stream or exchange.route is None or not exchange.route.json_body
-        path = path_of(sent) + exchange.path[3:].encode("latin-1")
+        base = path_of(sent) if self._in_path else self._base
+        path = base + exchange.path[3:].encode("latin-1")
         written = self._lines(exchange, key)
         allowed = timeouts.streaming if streams else timeouts.plain
         if written.timed:
@@ -226,11 +228,7 @@ class UpstreamCall:
 
 
 def _path_to(base: str) -> Callable[[str], bytes]:
-    """What stands in the place of `/v1`, by the model that is asked for."""
-    base = base.rstrip("/")
-    if "{model}" not in base:
-        plain = base.encode("ascii")
-        return lambda _: plain
+    """What stands in the place of `/v1`, by the model that is asked for, where `base` names it."""
 
     @lru_cache(maxsize=MAX_PATHS)
     def path(model: str) -> bytes:
