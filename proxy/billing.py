@@ -20,7 +20,7 @@ from proxy.limiting.stage import Limits
 from proxy.openai.answered import output_cut, output_in, output_streamed
 from proxy.openai.estimate import Estimate
 from proxy.openai.tokens import tokens_of, used_of
-from proxy.openai.usage import Report, broken_report_of, plain_report_of, report_of, told, usage_of
+from proxy.openai.usage import Report, broken_report_of, plain_count_of, plain_report_of, report_of, told, usage_of
 from proxy.routes import HEALTH
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.prices import Prices, Tier, tier_of
@@ -320,8 +320,8 @@ class Bills:
             # Nobody asks for more than tokens.
             said = exchange.usage_text
             if said and exchange.attempts and _makes(exchange):
-                plain = plain_report_of(said)
-                metrics.tokens(model, tokens_of(usage_of(said) or {}) if plain is None else plain[0])
+                plain = plain_count_of(said)
+                metrics.tokens(model, tokens_of(usage_of(said) or {}) if plain is None else plain)
             return
         if not exchange.attempts and exchange.note is None and exchange.bill is None:
             return

@@ -27,6 +27,7 @@ __all__ = [
     "error_of",
     "last_told",
     "merged",
+    "plain_count_of",
     "plain_report_of",
     "report_of",
     "tokens_of",
@@ -40,6 +41,7 @@ FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:", b":")
 """What an event begins with."""
 MAX_NAME: Final = 256
 OPEN: Final = ord("{")
+ESCAPE: Final = ord("\\")
 _NULL: Final = msgspec.Raw(b"null")
 _BLANK: Final = re.compile(rb"(?:\r\n|\r|\n){2}")
 
@@ -96,6 +98,10 @@ class _Plain(msgspec.Struct, gc=False):
     type: None = None
 
 
+class _End(msgspec.Struct, gc=False):
+    usage: _Wholes
+
+
 class _Error(msgspec.Struct):
     error: msgspec.Raw = _NULL
     type: msgspec.Raw = _NULL
@@ -104,6 +110,7 @@ class _Error(msgspec.Struct):
 _usages = msgspec.json.Decoder(_Usage)
 _served = msgspec.json.Decoder(_Served)
 _plain = msgspec.json.Decoder(_Plain)
+_end = msgspec.json.Decoder(_End)
 _errors = msgspec.json.Decoder(_Error)
 _encode = msgspec.json.encode
 
@@ -191,6 +198,23 @@ def plain_report_of(message: bytes) -> PlainReport | None:
     if usage.total_tokens != asked + made:
         return None
     return {"input": asked, "output": made}, found.model[:MAX_NAME], (found.service_tier or "")[:MAX_NAME]
+
+
+def plain_count_of(message: bytes) -> dict[str, int] | None:
+    """The tokens of that alone, found from its end: what stands before the usage, most of the answer, is not read.
+
+    What follows is one object with its beginning only if the usage stands at the top. None where there is more to it,
+    or nothing.
+    """
+    at = message.rfind(b'"usage"')
+    if at < 1 or message[at - 1] == ESCAPE:
+        return None
+    try:
+        usage = _end.decode(b"{" + message[at:]).usage
+    except _NOT_JSON:
+        return None
+    asked, made = usage.prompt_tokens, usage.completion_tokens
+    return {"input": asked, "output": made} if usage.total_tokens == asked + made else None
 
 
 def _inside(found: _Usage | _Served) -> msgspec.Raw:

@@ -12,9 +12,10 @@ def server_timing(exchange: Exchange, now: float) -> bytes:
     asked = exchange.asked_at
     if not asked:
         return b"total;dur=%.2f" % total
-    return b"auth;dur=%.2f, body;dur=%.2f, upstream;dur=%.2f, total;dur=%.2f" % (
-        (exchange.identified_at - started) * 1e3,
-        (exchange.received_at - exchange.identified_at) * 1e3,
-        ((exchange.first_byte_at or now) - asked) * 1e3,
-        total,
-    )
+    auth, body = exchange.identified_at - started, exchange.received_at - exchange.identified_at
+    upstream = (exchange.first_byte_at or now) - asked
+    if not body:
+        # As most come, along with their heads; a number costs as much as a call.
+        return b"auth;dur=%.2f, body;dur=0.00, upstream;dur=%.2f, total;dur=%.2f" % (auth * 1e3, upstream * 1e3, total)
+    parts = auth * 1e3, body * 1e3, upstream * 1e3, total
+    return b"auth;dur=%.2f, body;dur=%.2f, upstream;dur=%.2f, total;dur=%.2f" % parts

@@ -1,5 +1,7 @@
 """Usage and errors as answers report them."""
 
+import json
+
 import msgspec
 import pytest
 from hypothesis import example, given
@@ -15,6 +17,7 @@ from proxy.openai.usage import (
     error_of,
     last_told,
     merged,
+    plain_count_of,
     plain_report_of,
     report_of,
     tokens_of,
@@ -322,6 +325,36 @@ def test_a_plain_report_says_what_the_whole_one_does(answer: bytes) -> None:
     """Or nothing, where there is more to it than it can say."""
     plain = plain_report_of(answer)
     assert plain is None or (plain[0], None, *plain[1:]) == said_of(answer)
+
+
+PLAIN = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+TRAPS = st.sampled_from(['"usage"', '\\"usage":{', '}"usage":{"prompt_tokens":9}', "usage", "text"])
+NESTED = st.recursive(
+    TRAPS | USAGES | st.just(PLAIN),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["usage", 'a"usage', "b"]), inner),
+    max_leaves=4,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["usage", 'a"usage', "choices", "response", "model", "type"]), NESTED, min_size=1),
+    st.booleans(),
+)
+def test_what_is_counted_from_the_end_is_what_is_told(answer: dict[str, object], spaced: bool) -> None:  # noqa: FBT001
+    """Wherever else there is a usage, or what looks like one."""
+    message = json.dumps(answer, indent=1 if spaced else None).encode()
+    counted = plain_count_of(message)
+    assert counted is None or counted == used_of(usage_of(message) or {})[0]
+
+
+def test_what_stands_at_the_top_is_counted_from_the_end() -> None:
+    """Also where other members follow; not from inside of another, nor from the middle of what is no object."""
+    top = msgspec.json.encode({"choices": [{"usage": None}], "usage": PLAIN, "service_tier": "flex"})
+    assert plain_count_of(top) == {"input": 1, "output": 2}
+    assert plain_count_of(msgspec.json.encode({"response": {"usage": PLAIN}})) is None
+    assert plain_count_of(msgspec.json.encode([{"usage": PLAIN}])) is None
+    assert plain_count_of(msgspec.json.encode({'a"usage': PLAIN})) is None
+    assert plain_count_of(b"no") is None
 
 
 @pytest.mark.parametrize("details", [{}, {"prompt_tokens_details": {"cached_tokens": 0}}, {"total_tokens": 3}])
