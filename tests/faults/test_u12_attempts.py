@@ -11,6 +11,7 @@ from tests.fakes.answers import Answer, End, json_answer
 from tests.fakes.asking import completion_answer, herd
 from tests.fakes.frames import CHAT
 from tests.fakes.pair import NO_WAIT, Pair, pair, told
+from tests.fakes.polling import until
 
 REFUSAL = {"error": {"message": "m", "type": "t", "param": None, "code": "c"}}
 LIMITED = json_answer(REFUSAL, 429, [("retry-after-ms", "1")])
@@ -67,8 +68,12 @@ async def test_u12_debts_are_of_a_time_that_is_over() -> None:
     own = {"routes__other__models": ["other"], "routes__other__groups": ["b"]}
     async with pair(upstreams__b__keys=keys, breaker__enabled=False, **own, **NO_WAIT) as two:
         two.first.script(LIMITED)
-        two.second.script(json_answer(REFUSAL, 500))
-        await herd(two.gateway, 100)
+        failing = asyncio.Event()
+        two.second.script(replace(json_answer(REFUSAL, 500), before=failing))
+        first = asyncio.Task(herd(two.gateway, 100))
+        await until(lambda: len(two.second.requests) > 40, 10.0, "more than it could pay for are sent before one fails")
+        failing.set()
+        await first
         assert two.endpoint("b").budget.debt > 0
         two.second.script(completion_answer("from b"))
         for _ in range(11):
