@@ -236,6 +236,7 @@ class ClientConnection(asyncio.Protocol):
         exchange = Exchange(
             head.method, head.path, head.query, headers, body, answer, peer, call_id(), clock(), head.upgrade
         )
+        self._begun_at = 0.0
         self._queue.append((exchange, answer))
         if self._current is None and self._flush.deadline == inf:
             self._begin()

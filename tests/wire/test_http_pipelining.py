@@ -224,3 +224,22 @@ async def test_what_is_at_hand_leaves_before_the_connection_ends(
         assert [answer.header(b"x-cache-status") for answer in answers] == [b"HIT", b"HIT"]
         assert answers[1].header(b"connection") == b"close"
         assert await client.closed()
+
+
+async def test_a_refusal_tells_its_own_time(start: StartGateway, upstream: ScriptedUpstream) -> None:
+    """Not that of the request before it, whose head came slowly."""
+    gate = asyncio.Event()
+    upstream.script(Answer(200, (), b"x", before=gate))
+    gateway = await start()
+    head = compose("GET", "/v1/models")
+    async with gateway.client() as client:
+        await client.send(head[:10])
+        await asyncio.sleep(0.3)  # what is slow
+        await client.send(head[10:])
+        await until(lambda: len(upstream.requests) == 1)
+        await client.send(b"no request\r\n\r\n")
+        gate.set()
+        assert (await client.response()).status == 200
+        refusal = await client.response()
+    assert refusal.status == 405
+    assert float((refusal.header(b"server-timing") or b"").removeprefix(b"total;dur=")) < 250
